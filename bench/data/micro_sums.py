@@ -1,0 +1,53 @@
+"""Sums of the micro world: two numbers of two digits, written digit by digit.
+
+Easy sums carry nothing; hard ones carry at least once. A worked sum shows its columns first.
+"""
+
+import re
+from random import Random
+
+DIGITS = list("0123456789")
+WORDS = ["sum", "steps", "+", "=", "so"]
+
+
+def spell(number: int) -> str:
+    """27 -> "2 7"."""
+    return " ".join(str(number))
+
+
+def tier(a: int, b: int) -> str:
+    carries = a % 10 + b % 10 > 9 or a // 10 + b // 10 > 9
+    return "hard" if carries else "easy"
+
+
+def problems() -> dict[str, list[tuple[int, int]]]:
+    """All sums with 10 <= a <= b <= 99, by tier; a pair stands for both of its orders."""
+    pairs = [(a, b) for a in range(10, 100) for b in range(a, 100)]
+    return {name: [p for p in pairs if tier(*p) == name] for name in ("easy", "hard")}
+
+
+def prompt(a: int, b: int, worked: bool) -> str:
+    return f"{'steps' if worked else 'sum'} {spell(a)} + {spell(b)} ="
+
+
+def solution(a: int, b: int, worked: bool) -> str:
+    """27 + 48: "7 5", or worked "7 + 8 = 1 5 , 2 + 4 + 1 = 7 , so 7 5"."""
+    if not worked:
+        return spell(a + b)
+    units = a % 10 + b % 10
+    tens = a // 10 + b // 10 + units // 10
+    carry = " + 1" if units > 9 else ""
+    first = f"{a % 10} + {b % 10} = {spell(units)}"
+    second = f"{a // 10} + {b // 10}{carry} = {spell(tens)}"
+    return f"{first} , {second} , so {spell(a + b)}"
+
+
+def final_number(text: str) -> str:
+    """The last run of digits in a text, without spaces; empty if there is none."""
+    runs = re.findall(r"\d(?: \d)*", text)
+    return runs[-1].replace(" ", "") if runs else ""
+
+
+def ordered(rng: Random, pair: tuple[int, int]) -> tuple[int, int]:
+    """The pair in one of its two orders."""
+    return pair if rng.random() < 0.5 else pair[::-1]
