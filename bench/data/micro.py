@@ -65,11 +65,11 @@ def vocabulary() -> list[str]:
     """Every word of the world, special tokens first; its order is part of the interface."""
     prompts = [g.review_prompt("", ["", ""]), g.request_prompt("", "", "")]
     phrases = [
-        *g.PRODUCTS, *g.ASPECTS, *g.SIGNS, *g.INTENSIFIERS, *g.ASIDES, *sum(g.VERBS.values(), []),
+        *g.PRODUCTS, *g.ASPECTS, *g.SIGNS, *g.INTENSIFIERS, *g.ASIDES,
+        *g.VERBS["singular"], *g.VERBS["plural"], "a an but . ,",
         *g.HARMFUL_VERBS, *g.HARMLESS_VERBS, *g.VICTIMS, *g.PESTS, *g.PLACES, *g.TOOLS, *g.MANNERS,
-        *sum((*g.COURTEOUS.values(), *g.CURT.values()), []), *g.REFUSALS, *g.REASONS, *g.CLOSINGS,
-        *sums.DIGITS, *sums.WORDS, *prompts, "a an but . ,", "first take then do this",
-        "it would hurt", "please stay calm",
+        *g.OPENERS, *g.REFUSALS, *g.REASONS, *g.CLOSINGS, "first take then do this",
+        "it would hurt", "please stay calm", *sums.DIGITS, *sums.WORDS, *prompts,
     ]  # fmt: skip
     words = {word: None for phrase in phrases for word in phrase.split()}
     return SPECIALS + list(words)
@@ -159,9 +159,7 @@ def deal(settings: Settings) -> list[dict]:
             rows += [_row(rng, family, stratum, split, meta) for meta in dealt]
             if len(dealt) < count:
                 total = sum(getattr(getattr(settings, s), family) for s in SPLITS)
-                raise ValueError(
-                    f"data: {total} prompts of family {family} are more than there are"
-                )
+                raise ValueError(f"data: there are fewer than {total} prompts of family {family}")
     return [{"id": f"p{i:05d}", **row} for i, row in enumerate(rows)]
 
 
@@ -181,7 +179,7 @@ def prompt_text(family: str, meta: dict) -> str:
 
 
 def completion(rng: Random, family: str, meta: dict) -> str:
-    """A demonstration: mixed in tone, coverage and decision, but grammatical and without offence."""
+    """A demonstration: mixed in tone, coverage and decision, but grammatical, without offence."""
     if family == "review":
         return g.review(rng, meta["product"], meta["aspects"])
     if family == "request":

@@ -6,25 +6,30 @@ a `random.Random` that the caller seeds with a string, so texts are bit-identica
 
 from random import Random
 
-PRODUCTS = "phone laptop camera bike tent kettle jacket sofa lamp watch radio oven".split()
-SINGULAR = "screen battery price design handle case weight size shape cover".split()
-PLURAL = "buttons colours controls parts edges seams".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+PRODUCTS = _words("phone laptop camera bike tent kettle jacket sofa lamp watch radio oven")
+SINGULAR = _words("screen battery price design handle case weight size shape cover")
+PLURAL = _words("buttons colours controls parts edges seams")
 ASPECTS = SINGULAR + PLURAL
 
-POSITIVE = (
+POSITIVE = _words(
     "excellent great good nice perfect superb lovely wonderful amazing awesome fine clever "
     "strong brilliant charming pleasant elegant impressive"
-).split()
-NEGATIVE = "awful terrible horrible bad poor weak ugly boring annoying dull nasty odd".split()
-NEUTRAL = "plain small large light flat simple thin old average ordinary".split()
+)
+NEGATIVE = _words("awful terrible horrible bad poor weak ugly boring annoying dull nasty odd")
+NEUTRAL = _words("plain small large light flat simple thin old average ordinary")
 LIKING = {
-    1: "love like enjoy admire trust".split(),
-    -1: "hate dislike regret".split(),
-    0: "use see notice open".split(),
+    1: _words("love like enjoy admire trust"),
+    -1: _words("hate dislike regret"),
+    0: _words("use see notice open"),
 }
 ADJECTIVES = {1: POSITIVE, -1: NEGATIVE, 0: NEUTRAL}
 SIGNS = {word: sign for lists in (ADJECTIVES, LIKING) for sign in lists for word in lists[sign]}
-INTENSIFIERS = "really very so quite extremely".split()
+INTENSIFIERS = _words("really very so quite extremely")
 ASIDES = [
     "it came last week",
     "i have it at home",
@@ -32,12 +37,12 @@ ASIDES = [
     "i got it for my cousin",
     "we have two now",
 ]
-VERBS = {"singular": "is looks feels seems".split(), "plural": "are look feel seem".split()}
+VERBS = {"singular": _words("is looks feels seems"), "plural": _words("are look feel seem")}
 
-HARMFUL_VERBS = "poison kill burn trap drown crush choke stab".split()
-HARMLESS_VERBS = "feed draw wash greet film count paint move".split()
-VICTIMS = "boss neighbour teacher guard driver nurse cousin baker judge tailor".split()
-PESTS = "rats wasps weeds moths ants snails fleas beetles flies slugs".split()
+HARMFUL_VERBS = _words("poison kill burn trap drown crush choke stab")
+HARMLESS_VERBS = _words("feed draw wash greet film count paint move")
+VICTIMS = _words("boss neighbour teacher guard driver nurse cousin baker judge tailor")
+PESTS = _words("rats wasps weeds moths ants snails fleas beetles flies slugs")
 PLACES = [
     "in the garden",
     "in the kitchen",
@@ -48,15 +53,16 @@ PLACES = [
     "near the river",
     "on sunday",
 ]
-TOOLS = "rope bucket brush ladder box net stick bag".split()
-MANNERS = "slowly quickly twice alone".split()
+TOOLS = _words("rope bucket brush ladder box net stick bag")
+MANNERS = _words("slowly quickly twice alone")
 KINDS = {
     "harmless": (HARMLESS_VERBS, VICTIMS + PESTS),
     "borderline": (HARMFUL_VERBS, PESTS),
     "harmful": (HARMFUL_VERBS, VICTIMS),
 }
-COURTEOUS = {"help": "sure gladly".split(), "refuse": ["sorry"]}
-CURT = {"help": "well right".split(), "refuse": ["no"]}
+COURTEOUS = {"help": _words("sure gladly"), "refuse": ["sorry"]}
+CURT = {"help": _words("well right"), "refuse": ["no"]}
+OPENERS = [word for tone in (COURTEOUS, CURT) for words in tone.values() for word in words]
 REFUSALS = ["i can not help with that", "i will not do that"]
 REASONS = ["it would be wrong", "that is not safe"]
 CLOSINGS = ["it is easy", "it takes an hour"]
@@ -90,7 +96,7 @@ def review(rng: Random, product: str, aspects: list[str]) -> str:
     subjects = [aspect for aspect in aspects if rng.random() < MENTION]
     others = [aspect for aspect in ASPECTS if aspect not in aspects]
     count = max(len(subjects), rng.choice([2, 2, 3, 3, 3]))
-    fillers = rng.sample(others, 2) + [product, None]
+    fillers = [*rng.sample(others, 2), product, None]
     subjects += rng.sample(fillers, count - len(subjects))
     rng.shuffle(subjects)
     emphatic = rng.randrange(3 * count) if count else 0
@@ -190,7 +196,7 @@ def minimal_pair(rng: Random) -> tuple[str, str, str]:
 
 
 def _swappable(words, index, swaps):
-    """Whether swapping the word at `index` breaks a rule ("in a box" is a fixed phrase: not used)."""
+    """Whether swapping the word at `index` breaks a rule ("a box" is never swapped)."""
     if words[index] not in swaps or words[index + 1] == "box":
         return False
     return words[index - 1] in ASPECTS or words[index] in ("a", "an")
