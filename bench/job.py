@@ -1,0 +1,64 @@
+"""Setting up a training job of a step: seeds, checkpoint folder, monitor, and what it records."""
+
+import hashlib
+import json
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import checkpoints, cli
+from bench.monitor import Monitor
+from bench.record import Ledger, machine, versions
+from bench.schema import UserError
+
+FRACTIONS = (0.25, 0.5, 0.75)  # of a step's budget, at which it writes a checkpoint
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds torch, numpy and random."""
+    from transformers import set_seed
+
+    set_seed(seed)
+
+
+def checkpoint_root(cfg, name: str, code: str, inputs: dict[str, str]) -> Path:
+    """``runs/<testbed>/checkpoints/<name>/<hash of code, settings and inputs>``."""
+    key = json.dumps([code, cfg.values(), inputs], sort_keys=True, default=str)
+    return Path(cfg.runs, "checkpoints", name, hashlib.sha256(key.encode()).hexdigest()[:16])
+
+
+@contextmanager
+def held(root: Path):
+    """Holds ``root`` for this process and removes it when the work inside has succeeded."""
+    try:
+        with checkpoints.lease(root):
+            yield root
+    except BlockingIOError:
+        raise UserError(
+            f"another process is still training into {root} (left by a killed snakemake?): "
+            "wait for it or end it, then run the same command again"
+        ) from None
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def plain_monitor(head: str, total: int, ledger: Ledger, root: Path) -> Monitor:
+    """A monitor that has no curve: progress, checkpoints, and an end where the loss is NaN."""
+    return Monitor(None, FRACTIONS, (), ledger, cli.Progress(head, total), root)
+
+
+def record(step: str, cfg, ledger: Ledger, metrics: dict) -> dict:
+    """The content of ``step.json``."""
+    return {
+        "step": step,
+        "status": "ok",
+        "cost": ledger.table(),
+        "peak_mb": ledger.memory.peak_mb,
+        "metrics": metrics,
+        "settings": cfg.values(),
+        "versions": versions(),
+        "machine": machine(),
+    }

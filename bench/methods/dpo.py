@@ -1,0 +1,22 @@
+"""Direct preference optimisation: Rafailov et al. 2023 (2305.18290), equation 7, by TRL."""
+
+from pydantic import PositiveFloat, PositiveInt
+
+from bench.schema import Section
+
+NEEDS = ("reference",)
+
+
+class Settings(Section):
+    lr: PositiveFloat = 3.0e-4
+    beta: PositiveFloat = 0.1  # strength of the pull towards the SFT base
+    batch: PositiveInt = 32  # pairs per optimiser step
+    epochs: PositiveInt = 1
+    warmup: PositiveInt = 5  # optimiser steps
+
+
+def train(run) -> None:
+    """Minimise -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)) over the pairs."""
+    from bench.preference import train_preference
+
+    train_preference(run, loss_type="sigmoid")

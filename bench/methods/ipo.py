@@ -1,0 +1,25 @@
+"""Identity preference optimisation: Azar et al. 2023 (2310.12036), equation 17, by TRL.
+
+TRL averages log-ratios over tokens, which the authors of IPO confirmed to be what they ran.
+"""
+
+from pydantic import PositiveFloat, PositiveInt
+
+from bench.schema import Section
+
+NEEDS = ("reference",)
+
+
+class Settings(Section):
+    lr: PositiveFloat = 3.0e-4
+    beta: PositiveFloat = 0.1  # tau: the margin aimed at is 1 / (2 tau) nats per token
+    batch: PositiveInt = 32  # pairs per optimiser step
+    epochs: PositiveInt = 1
+    warmup: PositiveInt = 5  # optimiser steps
+
+
+def train(run) -> None:
+    """Minimise (difference of mean log-ratios - 1 / (2 beta))^2 over the pairs."""
+    from bench.preference import train_preference
+
+    train_preference(run, loss_type="ipo")

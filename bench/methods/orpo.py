@@ -1,0 +1,22 @@
+"""Odds-ratio preference optimisation: Hong et al. 2024 (2403.07691), equations 6 and 7, by TRL."""
+
+from pydantic import PositiveFloat, PositiveInt
+
+from bench.schema import Section
+
+NEEDS = ()
+
+
+class Settings(Section):
+    lr: PositiveFloat = 3.0e-4
+    beta: PositiveFloat = 0.5  # lambda: weight of the odds ratio beside the likelihood of chosen
+    batch: PositiveInt = 32  # pairs per optimiser step
+    epochs: PositiveInt = 1
+    warmup: PositiveInt = 5  # optimiser steps
+
+
+def train(run) -> None:
+    """Minimise NLL(chosen) - beta log sigmoid(log odds of chosen - log odds of rejected)."""
+    from bench.preference import train_orpo
+
+    train_orpo(run)

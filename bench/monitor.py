@@ -1,0 +1,92 @@
+"""Watches a training run: its log, its curve on held-out prompts, its checkpoints, its health."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from bench import checkpoints
+from bench.measure import summarise
+
+MAX_KL = 30.0  # nats: beyond it samples share little with the SFT base and the run has diverged
+
+
+class Diverged(RuntimeError):
+    """Training left the region in which its result means anything; the message says how."""
+
+
+class Monitor:
+    """Called once an optimiser step.
+
+    measure: callable from a policy to a table of samples, or None; fractions: of the budget, at
+    which the curve has a point and a checkpoint is written; ledger: books the curve as a phase that
+    is not charged; progress: of ``bench.cli``; root: where the checkpoints lie.
+    """
+
+    def __init__(self, measure, fractions, tuned, ledger, progress, root: Path):
+        self.measure, self.fractions, self.tuned = measure, fractions, tuned
+        self.ledger, self.progress, self.root = ledger, progress, root
+        self.log: list[dict] = []
+        self.curve: list[dict] = []
+        self.samples: list[dict] = []
+        self.total = 0
+
+    def begin(self, total: int, policy) -> None:
+        """``total`` optimiser steps are to come; the curve's first point is the untrained policy."""
+        self.total = total
+        self.due = {round(f * total): f for f in self.fractions}
+        if 0 in self.due and not self.curve:
+            self.point(0, policy)
+
+    def step(self, step: int, metrics: dict[str, float], policy) -> bool:
+        """Records a step's means; returns whether a checkpoint should now be written.
+
+        Raises Diverged where the loss is no number or the policy has run away.
+        """
+        self.log.append({"step": step} | metrics)
+        bad = [k for k, v in metrics.items() if k in ("loss", "grad_norm") and not math.isfinite(v)]
+        if bad:
+            raise Diverged(f"{bad[0]} is {metrics[bad[0]]} at step {step} of {self.total}")
+        self.progress.update(step - self.progress.done, loss=metrics.get("loss", math.nan))
+        if step not in self.due:
+            return False
+        self.point(step, policy)
+        return step < self.total
+
+    def point(self, step: int, policy) -> None:
+        """Measures the policy; raises Diverged where it has left the SFT base behind."""
+        if self.measure is None:
+            return
+        with self.ledger.phase("curve", charged=False):
+            table = self.measure(policy)
+        rows = summarise(table, self.tuned)
+        fraction = self.due[step]
+        self.curve += [{"fraction": fraction, "step": step} | r for r in rows.to_dict("records")]
+        self.samples += self._sampled(table, fraction)
+        kl = float(rows.set_index("family").kl["all"])
+        if not kl <= MAX_KL:
+            raise Diverged(f"KL from the SFT base is {kl:.1f} nats at step {step}, above {MAX_KL}")
+
+    def _sampled(self, table: pd.DataFrame, fraction: float) -> list[dict]:
+        keep = ["prompt_id", "family", "prompt", "completion", "gold", "kl"]
+        few = table.groupby("family").head(4)
+        return [{"fraction": fraction} | row for row in few[keep].to_dict("records")]
+
+    def save(self, folder: Path) -> None:
+        """Adds this state to a checkpoint and seals it."""
+        state = {
+            "log": self.log,
+            "curve": self.curve,
+            "samples": self.samples,
+            "cost": self.ledger.table(),
+        }
+        (folder / "monitor.json").write_text(json.dumps(state))
+        checkpoints.seal(folder)
+        checkpoints.keep_last(self.root)
+
+    def load(self, folder: Path) -> None:
+        state = json.loads((folder / "monitor.json").read_text())
+        self.log, self.curve = state["log"], state["curve"]
+        self.samples = state["samples"]
+        self.ledger.restore(state["cost"])

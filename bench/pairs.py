@@ -1,0 +1,151 @@
+"""Preference pairs: a pool shared by all seeds, and each seed's draw of pairs and labels from it.
+
+    python -m bench.pairs pool --testbed micro
+    python -m bench.pairs draw --testbed micro --labels gold --seed 1
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+from bench import cli
+from bench.data import world
+from bench.schema import UserError
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("pool", "draw"))
+    parser.add_argument("--labels", default="gold", help="whose preference (%(default)s)")
+    parser.add_argument("--seed", type=int, default=None)
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``pairs/pool.jsonl``, or a seed's ``pairs/<labels>/seed<k>.jsonl``."""
+    if args.what == "pool":
+        make_pool(cfg)
+    else:
+        draw(cfg, args.labels, args.seed)
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    with cli.atomic(path) as part:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        part.write_text("".join(lines), encoding="utf-8")
+
+
+def make_pool(cfg) -> None:
+    """The testbed's own pairs where it has them, else pairs sampled from the SFT base."""
+    from bench import job
+    from bench.measure import read_rows
+    from bench.record import Ledger
+
+    ledger, out = Ledger(), Path(cfg.runs, "pairs")
+    given = Path(cfg.runs, "data", "pool.jsonl")
+    with ledger.phase("pool"):
+        pool = read_rows(given) if given.exists() else sampled_pool(cfg, ledger)
+    if len(pool) < cfg.pairs.n:
+        raise UserError(f"the pool holds {len(pool)} pairs, pairs.n asks for {cfg.pairs.n}")
+    write_rows(out / "pool.jsonl", pool)
+    cli.write_json(out / "step.json", job.record("pairs", cfg, ledger, pool_metrics(pool)))
+
+
+def pool_metrics(pool: list[dict]) -> dict[str, float]:
+    """Bayes accuracy of a label: how often the better one is preferred, for each kind of label."""
+    kinds = pool[0]["p"]
+    bayes = {
+        f"bayes_accuracy_{k}": sum(max(row["p"][k], 1 - row["p"][k]) for row in pool) / len(pool)
+        for k in kinds
+    }
+    return {"pairs": len(pool)} | bayes
+
+
+def sampled_pool(cfg, ledger) -> list[dict]:
+    """Two different finished samples of the SFT base for each train prompt, with P(a preferred)."""
+    import torch
+
+    from bench.measure import read_rows
+    from bench.models import load_policy, load_tokenizer
+
+    sft = Path(cfg.runs, "sft")
+    model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
+    here = world(cfg.data.kind)
+    rows = read_rows(Path(cfg.runs, "data", "prompts.jsonl"))
+    rows = [r for r in rows if r["split"] == "train" and r["family"] in here.TUNED_FAMILIES]
+    want = cfg.pairs.pool or 2 * cfg.pairs.n
+    generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
+    random.Random(f"pool {cfg.pairs.seed}").shuffle(rows)
+    found, progress = [], cli.Progress("pairs", want, "pair")
+    for start in range(0, len(rows), cfg.pairs.batch):
+        batch = rows[start : start + cfg.pairs.batch]
+        new = differing(batch, *(texts(cfg, model, tokenizer, batch, generator, ledger) for _ in "ab"))
+        found += new
+        progress.update(len(new))
+        if len(found) >= want:
+            break
+    if not found:
+        raise UserError("no pair of finished, different samples: is the SFT base trained?")
+    return labelled(here, Path(cfg.runs, "data"), found[:want])
+
+
+def texts(cfg, model, tokenizer, rows, generator, ledger) -> list[str | None]:
+    """One sample a prompt; None where it did not end."""
+    from bench.sampling import sample
+    from bench.text import decode, prompt_ids
+
+    ids = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+    drawn = sample(
+        model, tokenizer, ids, cfg.decode.max_new_tokens, cfg.pairs.temperature, generator
+    )
+    ledger.tokens(drawn.mask.sum())
+    kept = zip(drawn.rows(), drawn.ended.tolist(), strict=True)
+    return [decode(tokenizer, tokens) if ended else None for tokens, ended in kept]
+
+
+def differing(rows, first, second) -> list[tuple[dict, str, str]]:
+    """(prompt, a, b) where both ended, say something, and differ."""
+    triples = zip(rows, first, second, strict=True)
+    return [(row, a, b) for row, a, b in triples if a and b and a != b]
+
+
+def labelled(here, data: Path, found: list[tuple[dict, str, str]]) -> list[dict]:
+    """Rows of the pool: both completions, their gold, and the chance that a is preferred."""
+    prompts, a, b = (list(column) for column in zip(*found, strict=True))
+    gold = here.Gold(data)
+    gold_a, gold_b = gold(prompts, a), gold(prompts, b)
+    chances = here.preference(prompts, a, b, gold_a, gold_b)
+    return [
+        {
+            "id": i,
+            "prompt_id": row["id"],
+            "prompt": row["prompt"],
+            "family": row["family"],
+            "a": a[i],
+            "b": b[i],
+            "gold_a": float(gold_a[i]),
+            "gold_b": float(gold_b[i]),
+            "p": chances[i],
+        }
+        for i, row in enumerate(prompts)
+    ]
+
+
+def draw(cfg, labels: str, seed: int) -> None:
+    """A seed's pairs: ``n`` of the pool without replacement, each with one Bernoulli label."""
+    pool = [json.loads(line) for line in open(Path(cfg.runs, "pairs", "pool.jsonl"))]
+    if labels not in pool[0]["p"]:
+        raise UserError(f"labels '{labels}' are not in the pool: choose from {sorted(pool[0]['p'])}")
+    stream = random.Random(f"pairs {cfg.pairs.seed} {seed}")
+    rows = [chosen(row, labels, stream.random()) for row in stream.sample(pool, cfg.pairs.n)]
+    write_rows(Path(cfg.runs, "pairs", labels, f"seed{seed}.jsonl"), rows)
+
+
+def chosen(row: dict, labels: str, luck: float) -> dict:
+    """The pair with its label: a is chosen with probability p."""
+    wins, loses = ("a", "b") if luck < row["p"][labels] else ("b", "a")
+    kept = {key: row[key] for key in ("id", "prompt_id", "prompt", "family")}
+    return kept | {"side": wins, "chosen": row[wins], "rejected": row[loses]}
+
+
+if __name__ == "__main__":
+    cli.main("pairs", run, options)

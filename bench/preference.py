@@ -1,0 +1,84 @@
+"""DPO, IPO and ORPO by TRL's trainers, on token ids that ``bench.text`` made for all methods."""
+
+from trl import DPOConfig, DPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+from bench.text import completion_ids, prompt_ids
+from bench.trainer import TrainerMixin, arguments, dataset, fit
+
+
+def tokenised(run) -> list[dict]:
+    """A row of token ids for each pair of the run."""
+    tokenizer = run.tokenizer
+    return [
+        {
+            "prompt_ids": prompt_ids(tokenizer, pair["prompt"]),
+            "chosen_ids": completion_ids(tokenizer, pair["chosen"]),
+            "rejected_ids": completion_ids(tokenizer, pair["rejected"]),
+        }
+        for pair in run.pairs
+    ]
+
+
+class PreferenceTrainer(TrainerMixin, DPOTrainer):
+    """TRL's DPO trainer on rows that are tokenised and hold the reference log-probs already."""
+
+    def _prepare_dataset(self, dataset, *args):
+        return dataset
+
+    def _precompute_ref_logps(self, dataset, *args):
+        return dataset
+
+
+def train_preference(run, loss_type: str) -> None:
+    """Trains ``run.policy`` with DPO's (``sigmoid``) or IPO's (``ipo``) loss."""
+    rows = tokenised(run)
+    for row, pair in zip(rows, run.pairs, strict=True):
+        row["ref_chosen_logps"], row["ref_rejected_logps"] = run.reference_logps(pair)
+    config = arguments(
+        DPOConfig,
+        run,
+        beta=run.settings.beta,
+        loss_type=[loss_type],
+        precompute_ref_log_probs=True,
+        max_length=None,
+    )
+    trainer = PreferenceTrainer(
+        model=run.policy,
+        args=config,
+        train_dataset=dataset(rows),
+        processing_class=run.tokenizer,
+    )
+    fit(trainer, run)
+
+
+class OddsTrainer(TrainerMixin, ORPOTrainer):
+    """TRL's ORPO trainer on rows that are tokenised already."""
+
+    def tokenize_row(self, feature, model=None) -> dict:
+        return feature
+
+
+def orpo_row(row: dict) -> dict:
+    """The columns of TRL's ORPO collator, for a row of ``tokenised``; labels skip the prompt."""
+    columns = {"prompt": "", "chosen": "", "rejected": ""}
+    prompt = row["prompt_ids"]
+    columns |= {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
+    for side in ("chosen", "rejected"):
+        ids = prompt + row[f"{side}_ids"]
+        columns[f"{side}_input_ids"] = ids
+        columns[f"{side}_attention_mask"] = [1] * len(ids)
+        columns[f"{side}_labels"] = [-100] * len(prompt) + row[f"{side}_ids"]
+    return columns
+
+
+def train_orpo(run) -> None:
+    """Trains ``run.policy`` with ORPO's loss."""
+    config = arguments(ORPOConfig, run, beta=run.settings.beta, remove_unused_columns=False)
+    trainer = OddsTrainer(
+        model=run.policy,
+        args=config,
+        train_dataset=dataset([orpo_row(row) for row in tokenised(run)]),
+        processing_class=run.tokenizer,
+    )
+    fit(trainer, run)

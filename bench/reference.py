@@ -1,0 +1,61 @@
+"""Log-probs of the whole pool under the SFT base: once for DPO and IPO, all seeds and betas.
+
+    python -m bench.reference --testbed micro
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+from bench import cli
+
+BATCH = 128
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``reference/logps.csv``: pool id, and the summed log-prob of each completion."""
+    from bench import job, trainer
+    from bench.measure import read_rows
+    from bench.models import load_policy, load_tokenizer
+    from bench.record import Ledger
+
+    trainer.quieten()
+    ledger, sft = Ledger(), Path(cfg.runs, "sft")
+    model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
+    pool = read_rows(Path(cfg.runs, "pairs", "pool.jsonl"))
+    with ledger.phase("reference"):
+        table = logps(model, tokenizer, pool, ledger)
+    out = Path(cfg.runs, "reference")
+    with cli.atomic(out / "logps.csv") as part, open(part, "w", newline="") as file:
+        csv.writer(file).writerows([("id", "a", "b"), *table])
+    cli.write_json(out / "step.json", job.record("reference", cfg, ledger, {"pairs": len(pool)}))
+
+
+def logps(model, tokenizer, pool: list[dict], ledger) -> list[tuple[int, float, float]]:
+    """(id, log-prob of a, log-prob of b) for each pair of the pool."""
+    table, progress = [], cli.Progress("reference", len(pool), "pair")
+    for start in range(0, len(pool), BATCH):
+        rows = pool[start : start + BATCH]
+        a, b = (summed(model, tokenizer, rows, side, ledger) for side in "ab")
+        table += [(row["id"], x, y) for row, x, y in zip(rows, a, b, strict=True)]
+        progress.update(len(rows))
+    return table
+
+
+def summed(model, tokenizer, rows: list[dict], side: str, ledger) -> list[float]:
+    """Summed log-prob of one completion of each pair."""
+    import torch
+
+    from bench.sampling import completion_logps, forced
+    from bench.text import completion_ids, prompt_ids
+
+    prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+    completions = [completion_ids(tokenizer, row[side]) for row in rows]
+    given = forced(tokenizer, prompts, completions, model.device)
+    ledger.tokens(given.attention.sum())
+    with torch.no_grad():
+        return completion_logps(model.eval(), given).sum(1).tolist()
+
+
+if __name__ == "__main__":
+    cli.main("reference", run, options=None)

@@ -1,0 +1,129 @@
+"""The reward model: a scalar head on the SFT base, trained on a seed's pairs by TRL.
+
+    python -m bench.reward --testbed micro --labels gold --seed 1
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from bench import cli
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labels", default="gold", help="whose preference (%(default)s)")
+    parser.add_argument("--seed", type=int, required=True)
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``reward/<labels>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
+    from bench import job, trainer
+    from bench.measure import read_rows
+    from bench.models import adapt, load_scorer, load_tokenizer, save
+    from bench.record import Ledger
+
+    trainer.quieten()
+    head = f"reward {args.labels} seed {args.seed}"
+    sft, ledger = Path(cfg.runs, "sft"), Ledger()
+    job.seed_everything(args.seed)
+    tokenizer = load_tokenizer(sft)
+    model = adapt(new_scorer(load_scorer(sft, cfg.model)), cfg.model, "SEQ_CLS")
+    data = Path(cfg.runs, "pairs", args.labels, f"seed{args.seed}.jsonl")
+    rows = tokenised(tokenizer, read_rows(data))
+    root = job.checkpoint_root(cfg, head.replace(" ", "-"), trainer.__doc__, {"p": job.sha256(data)})
+    with job.held(root):
+        total = trainer.total_steps(cfg.reward, len(rows))
+        monitor = job.plain_monitor(head, total, ledger, root)
+        todo = trainer.Job(head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger)
+        trainer.fit(reward_trainer(todo, rows), todo)
+        metrics = quality(cfg, model, tokenizer, ledger, {r["id"] for r in read_rows(data)})
+        with cli.atomic(Path(cfg.runs, "reward", args.labels, f"seed{args.seed}")) as part:
+            save(model, tokenizer, part)
+            cli.write_json(part / "step.json", job.record("reward", cfg, ledger, metrics))
+    cli.say(head, json.dumps(metrics))
+
+
+def new_scorer(model):
+    """Starts the scalar head near zero (Huang et al. 2024, 2403.17031, detail 11)."""
+    import torch
+
+    std = (model.config.hidden_size + 1) ** -0.5
+    torch.nn.init.normal_(model.score.weight, std=std)
+    return model
+
+
+def tokenised(tokenizer, pairs: list[dict]) -> list[dict]:
+    """Prompt with each completion, as token ids."""
+    from bench.text import completion_ids, prompt_ids
+
+    rows = []
+    for pair in pairs:
+        prompt = prompt_ids(tokenizer, pair["prompt"])
+        sides = {k: prompt + completion_ids(tokenizer, pair[k]) for k in ("chosen", "rejected")}
+        rows.append({f"{k}_ids": ids for k, ids in sides.items()})
+    return rows
+
+
+def reward_trainer(todo, rows: list[dict]):
+    """TRL's reward trainer for a job: -log sigmoid(difference of scores), scores kept near 0."""
+    from trl import RewardConfig, RewardTrainer
+
+    from bench.trainer import TrainerMixin, arguments, dataset
+
+    class Trainer(TrainerMixin, RewardTrainer):
+        pass
+
+    center = todo.settings.center
+    config = arguments(RewardConfig, todo, max_length=None, center_rewards_coefficient=center)
+    return Trainer(
+        model=todo.policy,
+        args=config,
+        train_dataset=dataset(rows),
+        processing_class=todo.tokenizer,
+    )
+
+
+def quality(cfg, model, tokenizer, ledger, used: set[int]) -> dict[str, float]:
+    """How often the reward model's order is gold's, on pairs of the pool it was not trained on.
+
+    Beside it the ceiling for a noisy label, and the mean and spread of the scores.
+    """
+    import numpy as np
+
+    from bench.measure import read_rows
+
+    pool = [row for row in read_rows(Path(cfg.runs, "pairs", "pool.jsonl")) if row["id"] not in used]
+    with ledger.phase("check", charged=False):
+        a, b = (scores(model, tokenizer, pool, side) for side in "ab")
+    gold = np.array([row["gold_a"] - row["gold_b"] for row in pool])
+    differ = gold != 0
+    right = ((a > b) == (gold > 0))[differ]
+    both = np.concatenate([a, b])
+    return {
+        "gold_order_accuracy": float(right.mean()),
+        "gold_order_n": int(differ.sum()),
+        "score_mean": float(both.mean()),
+        "score_sd": float(both.std()),
+    }
+
+
+def scores(model, tokenizer, pool: list[dict], side: str, batch: int = 256):
+    """(N,) scores of one completion of each pair."""
+    import numpy as np
+
+    from bench.sampling import forced, sequence_scores
+    from bench.text import completion_ids, prompt_ids
+
+    model.eval()
+    out = []
+    for start in range(0, len(pool), batch):
+        rows = pool[start : start + batch]
+        prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+        completions = [completion_ids(tokenizer, row[side]) for row in rows]
+        given = forced(tokenizer, prompts, completions, model.device)
+        out.append(sequence_scores(model, given).cpu().numpy())
+    return np.concatenate(out)
+
+
+if __name__ == "__main__":
+    cli.main("reward", run, options)

@@ -1,0 +1,158 @@
+"""Sampling completions, and scoring tokens, with any causal language model.
+
+Prompts are padded on the left and completions on the right, so that all completions of a batch
+start at the same column. Shapes: B samples, P prompt columns, T completion columns, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from bench.models import unwrap
+
+
+@dataclass
+class Samples:
+    """A batch of sampled completions.
+
+    prompts (B, P) and completions (B, T): token ids; prompt_mask (B, P), mask (B, T): 1 on real
+    tokens, EOS included; logps (B, T): log-prob of each token when it was drawn; ended (B,): bool.
+    """
+
+    prompts: torch.Tensor
+    prompt_mask: torch.Tensor
+    completions: torch.Tensor
+    mask: torch.Tensor
+    logps: torch.Tensor
+    ended: torch.Tensor
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """(B, P + T) prompt and completion."""
+        return torch.cat([self.prompts, self.completions], 1)
+
+    @property
+    def attention(self) -> torch.Tensor:
+        """(B, P + T)."""
+        return torch.cat([self.prompt_mask, self.mask], 1)
+
+    def __getitem__(self, rows) -> "Samples":
+        return Samples(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def rows(self) -> list[list[int]]:
+        """The completion token ids of each sample, padding left out."""
+        return [c[m.bool()].tolist() for c, m in zip(self.completions, self.mask, strict=True)]
+
+
+def pad_left(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask), each (B, P), of rows of token ids padded on the left."""
+    width = max(map(len, rows))
+    ids = [[pad] * (width - len(row)) + row for row in rows]
+    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def positions(attention: torch.Tensor) -> torch.Tensor:
+    """(B, L) position of each real token, counted from the first one."""
+    return (attention.cumsum(1) - 1).clamp(min=0)
+
+
+@torch.no_grad()
+def sample(model, tokenizer, prompts: list[list[int]], length: int, temperature=1.0, generator=None):
+    """Draw one completion of at most ``length`` tokens for each prompt; returns ``Samples``.
+
+    A temperature of 0 is greedy. Stops early when every sample has ended.
+    """
+    model.eval()
+    ids, mask = pad_left(prompts, tokenizer.pad_token_id, model.device)
+    step, attention, cache = ids, mask, None
+    alive = torch.ones(len(prompts), dtype=torch.bool, device=ids.device)
+    tokens, logps, alives = [], [], []
+    for _ in range(length):
+        where = positions(attention)[:, -step.shape[1] :]
+        out = model(
+            input_ids=step,
+            attention_mask=attention,
+            position_ids=where,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache = out.past_key_values
+        token, logp = _draw(out.logits[:, -1].float(), temperature, generator)
+        token = torch.where(alive, token, tokenizer.pad_token_id)
+        tokens.append(token)
+        logps.append(torch.where(alive, logp, 0.0))
+        alives.append(alive)
+        attention = torch.cat([attention, alive[:, None].long()], 1)
+        alive = alive & (token != tokenizer.eos_token_id)
+        step = token[:, None]
+        if not alive.any():
+            break
+    mask_out = torch.stack(alives, 1).long()
+    return Samples(ids, mask, torch.stack(tokens, 1), mask_out, torch.stack(logps, 1), ~alive)
+
+
+def _draw(logits, temperature, generator):
+    """One token for each row of ``logits`` (B, V), with its log-prob at temperature 1."""
+    logps = logits.log_softmax(-1)
+    if temperature == 0:
+        token = logits.argmax(-1)
+    else:
+        probs = (logits / temperature).softmax(-1)
+        token = torch.multinomial(probs, 1, generator=generator)[:, 0]
+    return token, logps.gather(1, token[:, None])[:, 0]
+
+
+def completion_logits(model, samples: Samples) -> torch.Tensor:
+    """(B, T, V) logits from which each completion token was drawn."""
+    width = samples.completions.shape[1]
+    out = model(
+        input_ids=samples.ids,
+        attention_mask=samples.attention,
+        position_ids=positions(samples.attention),
+        use_cache=False,
+        logits_to_keep=width + 1,
+    )
+    return out.logits[:, :-1].float()
+
+
+def token_logps(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """(B, T) log-probs of ``tokens`` (B, T) under ``logits`` (B, T, V)."""
+    return logits.gather(2, tokens[..., None])[..., 0] - logits.logsumexp(-1)
+
+
+def completion_logps(model, samples: Samples) -> torch.Tensor:
+    """(B, T) log-probs of the completion tokens, 0 on padding."""
+    logps = token_logps(completion_logits(model, samples), samples.completions)
+    return logps * samples.mask
+
+
+def token_scores(scorer, samples: Samples) -> torch.Tensor:
+    """(B, T + 1) the scalar head at the last prompt token and at each completion token."""
+    inner = unwrap(scorer)
+    hidden = inner.model(
+        input_ids=samples.ids,
+        attention_mask=samples.attention,
+        position_ids=positions(samples.attention),
+        use_cache=False,
+    ).last_hidden_state
+    return inner.score(hidden[:, -samples.completions.shape[1] - 1 :])[..., 0].float()
+
+
+@torch.no_grad()
+def sequence_scores(scorer, samples: Samples) -> torch.Tensor:
+    """(B,) the scalar head at each sample's last token."""
+    last = samples.mask.sum(1, keepdim=True)
+    return token_scores(scorer, samples).gather(1, last)[:, 0]
+
+
+def forced(tokenizer, prompts: list[list[int]], completions: list[list[int]], device) -> Samples:
+    """Given completions in the form of ``Samples`` (log-probs 0, all ended)."""
+    ids, mask = pad_left(prompts, tokenizer.pad_token_id, device)
+    width = max(map(len, completions))
+    rows = [c + [tokenizer.pad_token_id] * (width - len(c)) for c in completions]
+    kept = [[1] * len(c) + [0] * (width - len(c)) for c in completions]
+    tokens, kept = torch.tensor(rows, device=device), torch.tensor(kept, device=device)
+    ended = torch.ones(len(rows), dtype=torch.bool, device=device)
+    return Samples(ids, mask, tokens, kept, torch.zeros_like(kept, dtype=torch.float), ended)

@@ -1,0 +1,74 @@
+"""Supervised fine-tuning of the base on demonstrations, by TRL: the SFT base of every method.
+
+    python -m bench.sft --testbed micro
+"""
+
+import argparse
+from pathlib import Path
+
+from bench import cli
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``runs/<testbed>/sft``: full weights (any adapter merged), tokenizer, step.json."""
+    from bench import job, trainer
+    from bench.measure import read_rows
+    from bench.models import load_policy, load_tokenizer, parameters, save, unwrap
+    from bench.models import adapt
+    from bench.record import Ledger
+
+    trainer.quieten()
+    ledger, base, out = Ledger(), Path(cfg.runs, "base"), Path(cfg.runs, "sft")
+    job.seed_everything(cfg.sft.seed)
+    tokenizer = load_tokenizer(base)
+    model = adapt(load_policy(base, cfg.model), cfg.model)
+    data = Path(cfg.runs, "data", "sft.jsonl")
+    rows = tokenised(tokenizer, read_rows(data))
+    root = job.checkpoint_root(cfg, "sft", trainer.__doc__, {"data": job.sha256(data)})
+    with job.held(root):
+        monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
+        todo = trainer.Job(
+            "sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger
+        )
+        trainer.fit(sft_trainer(todo, rows), todo)
+        trainable, total = parameters(model)
+        metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
+        whole = model.merge_and_unload() if unwrap(model) is not model else model
+        with cli.atomic(out) as part:
+            save(whole, tokenizer, part)
+            cli.write_json(part / "step.json", job.record("sft", cfg, ledger, metrics))
+
+
+def tokenised(tokenizer, rows: list[dict]) -> list[dict]:
+    """Token ids and labels; the loss is on the completion alone."""
+    from bench.text import completion_ids, prompt_ids
+
+    out = []
+    for row in rows:
+        prompt = prompt_ids(tokenizer, row["prompt"])
+        completion = completion_ids(tokenizer, row["completion"])
+        labels = [-100] * len(prompt) + completion
+        out.append({"input_ids": prompt + completion, "labels": labels})
+    return out
+
+
+def sft_trainer(todo, rows: list[dict]):
+    """TRL's SFT trainer for a job."""
+    from trl import SFTConfig, SFTTrainer
+
+    from bench.trainer import TrainerMixin, arguments, dataset
+
+    class Trainer(TrainerMixin, SFTTrainer):
+        pass
+
+    config = arguments(SFTConfig, todo, max_length=None)
+    return Trainer(
+        model=todo.policy,
+        args=config,
+        train_dataset=dataset(rows),
+        processing_class=todo.tokenizer,
+    )
+
+
+if __name__ == "__main__":
+    cli.main("sft", run)
