@@ -1,0 +1,268 @@
+"""Gather every run of a study into tidy tables: results/*.csv, samples.jsonl and meta.json.
+
+    python -m bench.collect --testbed micro [--set key=value ...]
+
+One row is one thing (a run, a phase of a run, a point of a curve, an answer to a prompt, a task)
+and each table leads with arm, method and seed. What the tables mean is in `bench/analysis`.
+"""
+
+import json
+import math
+import subprocess
+from pathlib import Path
+
+from bench.analysis import contract
+
+SFT = "sft"  # the start of every method, evaluated once as seed 0
+NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
+
+
+def place(root: Path, study: str) -> Path:
+    """Where a study's results, figures and report lie: its own folder unless it is `compare`."""
+    return root if study == "compare" else root / f"study-{study}"
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object, or an empty one where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def read_runs(root: Path, arms, seeds) -> tuple[list[dict], list[dict]]:
+    """All run.json and eval.json of arms x seeds that exist, the SFT's eval.json first."""
+    keys = [(arm, seed) for arm in arms for seed in seeds]
+    runs = [read_json(root / "align" / arm / f"seed{seed}" / "run.json") for arm, seed in keys]
+    evals = [
+        read_json(root / "evaluate" / arm / f"seed{seed}" / "eval.json")
+        for arm, seed in [(SFT, 0), *keys]
+    ]
+    return [r for r in runs if r], [e for e in evals if e]
+
+
+def runs_table(runs: list[dict], evals: list[dict]):
+    """One row a run: every plain field, hashes as hash_<name>, settings as JSON."""
+    import pandas as pd
+
+    models = {(e["arm"], e["seed"]): e for e in evals}
+    rows = []
+    for run in runs:
+        row = {k: v for k, v in run.items() if k not in NESTED}
+        row |= {f"hash_{k}": v for k, v in run.get("hashes", {}).items()}
+        evaluation = models.get((run["arm"], run["seed"]), {})
+        row |= {"model_sha256": evaluation.get("model_sha256"), "evaluated": bool(evaluation)}
+        row |= {"settings": json.dumps(run.get("settings", {}), sort_keys=True)}
+        rows.append(row)
+    return _lead(pd.DataFrame(rows))
+
+
+def _lead(table):
+    """The table with arm, method, seed as its first columns."""
+    first = [c for c in ("arm", "method", "seed") if c in table]
+    return table[first + [c for c in table if c not in first]]
+
+
+def stack(root: Path, step: str, file: str, keys: list[tuple[str, str, int]]):
+    """The csv `file` of every (arm, method, seed) below each other; missing and empty ones skip."""
+    import pandas as pd
+
+    tables = []
+    for arm, method, seed in keys:
+        path = root / step / arm / f"seed{seed}" / file
+        if path.exists():
+            table = pd.read_csv(path)
+            table = table.drop(columns=[c for c in ("arm", "method", "seed") if c in table])
+            tables.append(table.assign(arm=arm, method=method, seed=seed))
+    full = [t for t in tables if len(t)] or tables[:1]
+    head = pd.DataFrame(columns=["arm", "method", "seed"])
+    return _lead(pd.concat(full, ignore_index=True)) if full else head
+
+
+def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
+    """One row a phase of a step, for every run that pays for it.
+
+    A run pays for its own training, for its seed's reward model if the method needs one, and for
+    reference log-probabilities of its own pairs (`share` of the pool's). Steps that all methods
+    share (base, SFT, pairs) stand once under the arm `shared`, evaluation is never charged.
+    """
+    import pandas as pd
+
+    rows = []
+    for run in runs:
+        key = {k: run[k] for k in ("arm", "method", "seed")}
+        rows += _phases(key, "align", run)
+        for need in needs.get(run["method"], ()):
+            rows += _phases(key, need, *_needed(root, need, run))
+    methods = {r["arm"]: r["method"] for r in runs}
+    for e in evals:
+        key = {"arm": e["arm"], "method": methods.get(e["arm"], SFT), "seed": e["seed"]}
+        rows += _phases(key, "evaluate", e, charged=False)
+    for step in ("base", SFT, "pairs"):
+        key = {"arm": "shared", "method": "shared", "seed": 0}
+        rows += _phases(key, step, read_json(root / step / "step.json"))
+    return pd.DataFrame(rows, columns=None if rows else list(_phases({}, "", {"cost": [{}]})[0]))
+
+
+def _needed(root: Path, need: str, run: dict) -> tuple[dict, float]:
+    """The step.json a run depends on, and the share of its cost that the run would pay alone."""
+    if need != "reference":
+        folder = root / need / run.get("labels", "gold") / f"seed{run['seed']}"
+        return read_json(folder / "step.json"), 1.0
+    logps = root / "reference" / "logps.csv"
+    pool = sum(1 for _ in logps.open()) - 1 if logps.exists() else 0
+    pairs = run.get("pairs") or pool
+    return read_json(root / "reference" / "step.json"), min(1.0, pairs / pool) if pool else 1.0
+
+
+def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: bool = True) -> list:
+    """The cost rows of one record (run.json, step.json or eval.json)."""
+    head = {"arm": "", "method": "", "seed": 0} | key
+    return [
+        head
+        | {"step": step, "phase": c.get("phase", step)}
+        | {"charged": charged and c.get("charged", True), "share": share}
+        | {k: share * (c.get(k) or 0) for k in ("wall_s", "cpu_s", "tokens")}
+        for c in record.get("cost", [])
+    ]
+
+
+def reward_table(root: Path):
+    """One row a reward model: labels, seed and the plain metrics of its step.json."""
+    import pandas as pd
+
+    rows = []
+    for path in sorted((root / "reward").glob("*/seed*/step.json")):
+        record = read_json(path)
+        metrics = {k: v for k, v in record.get("metrics", {}).items() if not isinstance(v, dict)}
+        seed = int(path.parent.name.removeprefix("seed"))
+        row = {"labels": path.parent.parent.name, "seed": seed, "peak_mb": record.get("peak_mb")}
+        rows.append(row | metrics)
+    return pd.DataFrame(rows, columns=None if rows else ["labels", "seed", "peak_mb"])
+
+
+def read_samples(root: Path, keys: list[tuple[str, str, int]]) -> list[dict]:
+    """The evaluated answers of every run, with arm and seed."""
+    rows = []
+    for arm, _, seed in keys:
+        path = root / "evaluate" / arm / f"seed{seed}" / "samples.jsonl"
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").split("\n")
+            rows += [{"arm": arm, "seed": seed} | json.loads(line) for line in lines if line.strip()]
+    return rows
+
+
+def gather(root: Path, arms: dict[str, str], seeds, needs: dict) -> tuple[dict, list, dict]:
+    """Tables by name, samples, and what `meta.json` says of the runs, for {arm: method} x seeds."""
+    runs, evals = read_runs(root, arms, seeds)
+    present = {(r["arm"], r["seed"]) for r in runs}
+    keys = [(SFT, SFT, 0)] + [(a, m, s) for a, m in arms.items() for s in seeds]
+    tables = {
+        "runs": runs_table(runs, evals),
+        "cost": cost_table(root, runs, evals, needs),
+        "curve": stack(root, "align", "curve.csv", keys),
+        "log": stack(root, "align", "log.csv", keys),
+        "prompts": stack(root, "evaluate", "prompts.csv", keys),
+        "tasks": stack(root, "evaluate", "tasks.csv", keys),
+        "reward": reward_table(root),
+    }
+    return tables, read_samples(root, keys), _facts(runs, evals, present, arms, seeds)
+
+
+def _facts(runs: list[dict], evals: list[dict], present: set, arms: dict, seeds) -> dict:
+    """The part of meta.json that the runs themselves declare."""
+    models = {(e["arm"], e["seed"]): e.get("model_sha256") for e in evals}
+    known = [{"model_sha256": models.get((r["arm"], r["seed"]))} | r for r in runs]
+    first = runs[0] if runs else {}
+    evaluated = {(e["arm"], e["seed"]) for e in evals}
+    return {
+        "machine": first.get("machine", {}),
+        "versions": first.get("versions", {}),
+        "decode": first.get("decode", {}),
+        "overrides": sorted({o for r in runs for o in r.get("overrides", [])}),
+        "complete": all((a, s) in present & evaluated for a in arms for s in seeds)
+        and (SFT, 0) in evaluated,
+        "breaches": contract.missing(present, arms, seeds)
+        + contract.breaches(known)
+        + contract.stale(runs, evals),
+    }
+
+
+def commit() -> str:
+    """The commit that the code was at, '+changes' where files differ from it, else 'unknown'."""
+    folder = Path(__file__).parent
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    """Output of a git command in a folder."""
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def plain(value):
+    """JSON has no NaN: such numbers become null, at any depth."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write(out: Path, tables: dict, samples: list[dict], meta: dict) -> None:
+    """results/: the tables as csv, samples.jsonl, and meta.json last, each renamed into place."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        put(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    lines = (json.dumps(plain(s), ensure_ascii=False) + "\n" for s in samples)
+    put(out / "samples.jsonl", "".join(lines))
+    put(out / "meta.json", json.dumps(plain(meta), indent=1, sort_keys=True) + "\n")
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file under another name, then rename: a reader never sees half of it."""
+    half = path.with_name(f".{path.name}.part")
+    half.write_text(text, encoding="utf-8")
+    half.replace(path)
+
+
+def read(out: Path) -> tuple[dict, list[dict], dict]:
+    """What `write` wrote: tables by name, samples, meta."""
+    import pandas as pd
+
+    tables = {p.stem: pd.read_csv(p) for p in sorted(out.glob("*.csv"))}
+    lines = (out / "samples.jsonl").read_text(encoding="utf-8").split("\n")
+    return tables, [json.loads(x) for x in lines if x.strip()], read_json(out / "meta.json")
+
+
+def run(cfg, args) -> None:
+    """Collect the configured study into its results folder."""
+    from bench import cli
+    from bench.data import world
+    from bench.methods import METHODS
+
+    arms = {name: cfg.arm(name).method for name in cfg.study_arms}
+    needs = {name: method.NEEDS for name, method in METHODS.items()}
+    tables, samples, facts = gather(cfg.runs, arms, cfg.seeds, needs)
+    changed = [o for o in cfg.overrides if not o.startswith("study=")]
+    meta = facts | {
+        "testbed": cfg.testbed,
+        "study": cfg.study,
+        "commit": commit(),
+        "overrides": sorted({*changed, *facts["overrides"]}),
+        "default_settings": not changed and not facts["overrides"],
+        "seeds": list(cfg.seeds),
+        "arms": [{"name": a, "method": m, "labels": cfg.arm(a).labels} for a, m in arms.items()],
+        "methods": list(METHODS),
+        "tuned_families": list(world(cfg.data.kind).TUNED_FAMILIES),
+    }
+    out = place(cfg.runs, cfg.study) / "results"
+    write(out, tables, samples, meta)
+    cli.say("collect", f"{len(tables['runs'])} runs, {len(facts['breaches'])} breaches -> {out}")
+
+
+if __name__ == "__main__":
+    from bench import cli
+
+    cli.main("collect", run)

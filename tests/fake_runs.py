@@ -1,0 +1,228 @@
+"""A runs/<testbed>/ folder as the steps leave it, filled with invented numbers, for the tests."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+HOSTILE = (
+    '</script><script>alert("x")</script> <img src=x onerror=alert(1)> \' " & '
+    "\u202egnp.exe\u202c \u2066rtl\u2069 \x00\x1b[31m {{ 7*7 }} | pipe ` tick [a](javascript:x) \n# h"
+)
+FAMILIES = ("review", "request", "sum")
+TUNED = ("review", "request")
+NEEDS = {"ppo": ("reward",), "dpo": ("reference",), "ipo": ("reference",), "orpo": ()}
+ARMS = {"ppo": "ppo", "dpo": "dpo", "ipo": "ipo", "orpo": "orpo"}
+GAIN = {"ppo": 0.9, "dpo": 0.7, "ipo": 0.5, "orpo": 0.1}
+REACH = {"ppo": 6.0, "dpo": 9.0, "ipo": 5.0, "orpo": 1.0}
+MACHINE = {"platform": "Linux", "cpu": "Imaginary CPU", "cores": 2, "memory_gb": 8, "gpu": None}
+VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "trl": "1.16.0"}
+FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def put_json(path: Path, value) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def put_csv(path: Path, rows: list[dict], header=()) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else list(header))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def cost(phase: str, seconds: float, **more) -> dict:
+    return {"phase": phase, "wall_s": seconds, "cpu_s": seconds * 0.97, "tokens": 1000} | more
+
+
+def step(path: Path, phase: str, seconds: float, **metrics) -> None:
+    record = {"step": phase, "status": "ok", "cost": [cost(phase, seconds)], "peak_mb": 700.0}
+    put_json(path / "step.json", record | {"metrics": metrics, "versions": VERSIONS})
+
+
+def prompt_rows(rng, gain: float, kl: float, prompts: int, luck: float) -> list[dict]:
+    """prompts.csv; the prompts' own difficulty is the same for every run."""
+    hard = np.random.default_rng(0).normal(0, 1, prompts)
+    return [
+        {
+            "prompt_id": f"p{i:04d}",
+            "family": FAMILIES[i % 3],
+            "gold": round(hard[i] + (gain + luck) * (i % 3 < 2) + rng.normal(0, 0.7), 4),
+            "proxy": round(hard[i] + 1.6 * gain + rng.normal(0, 0.5), 4),
+            "kl": round(abs(rng.normal(kl, kl / 4 + 0.01)), 4),
+            "entropy": round(1.5 - 0.05 * kl + rng.normal(0, 0.05), 4),
+            "length": int(18 + 2 * gain + rng.integers(0, 6)),
+            "ended": 1,
+            "tone": round(rng.normal(gain, 0.2), 4),
+        }
+        for i in range(prompts)
+    ]
+
+
+def curve_rows(rng, method: str, luck: float) -> list[dict]:
+    rows = []
+    for fraction in FRACTIONS:
+        for family in ("all", *FAMILIES):
+            tuned = family in (*TUNED, "all")
+            gold = (GAIN[method] + luck) * np.sin(2.2 * fraction) * tuned
+            rows.append(
+                {
+                    "fraction": fraction,
+                    "step": int(100 * fraction),
+                    "family": family,
+                    "n": 96 if family == "all" else 48,
+                    "gold": gold + rng.normal(0, 0.04),
+                    "gold_se": 0.08,
+                    "proxy": 1.5 * GAIN[method] * fraction + rng.normal(0, 0.05),
+                    "kl": REACH[method] * fraction**1.3 + 0.01,
+                    "kl_se": 0.1,
+                    "length": 18 + 2 * GAIN[method] * fraction,
+                    "distinct2": 0.6 - 0.1 * GAIN[method] * fraction,
+                    "entropy": 1.5 - 0.05 * REACH[method] * fraction,
+                    "ended": 1.0,
+                }
+            )
+    return rows
+
+
+def task_rows(rng, gain: float) -> list[dict]:
+    tasks = {"micro_minimal_pairs": 0.97, "micro_sums_easy": 0.93, "micro_preference": 0.6}
+    return [
+        {
+            "task": task,
+            "metric": "acc",
+            "value": round(min(1.0, base + 0.1 * gain * ("pref" in task) + rng.normal(0, 0.01)), 4),
+            "stderr": 0.02,
+            "n": 200,
+            "higher_is_better": True,
+        }
+        for task, base in tasks.items()
+    ]
+
+
+def sample_rows(prompts: list[dict], arm: str, text: str) -> list[dict]:
+    return [
+        {
+            "prompt_id": row["prompt_id"],
+            "family": row["family"],
+            "prompt": f"write a {row['family']} of the red kettle {row['prompt_id']} :",
+            "completion": f"{arm} says it is fine {text}",
+            "gold": row["gold"],
+            "kl": row["kl"],
+            "parts": {"tone": row["tone"]},
+        }
+        for row in prompts[:12]
+    ]
+
+
+def evaluation(folder: Path, arm: str, seed: int, rng, gain, kl, prompts, luck=0.0, text="") -> None:
+    rows = prompt_rows(rng, gain, kl, prompts, luck)
+    put_csv(folder / "prompts.csv", rows)
+    put_csv(folder / "tasks.csv", task_rows(rng, gain))
+    lines = [json.dumps(row) for row in sample_rows(rows, arm, text)]
+    (folder / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    record = {"arm": arm, "seed": seed, "status": "ok", "cost": [cost("evaluate", 4.0)]}
+    put_json(folder / "eval.json", record | {"peak_mb": 500.0, "model_sha256": f"{arm}-{seed}"})
+
+
+def align(root: Path, arm: str, method: str, seed: int, prompts: int, text: str) -> None:
+    """A run that went well, with its evaluation."""
+    rng = np.random.default_rng([len(arm), ord(arm[0]), seed, ord(arm[-1])])
+    luck = rng.normal(0, 0.06)
+    folder = root / "align" / arm / f"seed{seed}"
+    put_json(folder / "run.json", run_json(arm, method, seed))
+    rows = curve_rows(rng, method, luck)
+    if method != "ppo":
+        rows = [row | {"proxy": ""} for row in rows]
+    put_csv(folder / "curve.csv", rows)
+    log = [
+        {"step": s, "loss": 1 / (1 + s), "grad_norm": abs(rng.normal(1, 0.3)), "lr": 1e-4}
+        for s in range(1, 101)
+    ]
+    put_csv(folder / "log.csv", log)
+    at = root / "evaluate" / arm / f"seed{seed}"
+    evaluation(at, arm, seed, rng, GAIN[method], REACH[method], prompts, luck, text)
+
+
+def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
+    phases = {"ppo": {"load": 5, "rollout": 14, "score": 4, "update": 16}}
+    default = {"load": 5, "train": 12}
+    seconds = phases.get(method, default)
+    spend = [cost(p, s + 0.1 * seed, charged=True) for p, s in seconds.items()]
+    return {
+        "arm": arm,
+        "method": method,
+        "seed": seed,
+        "labels": "gold",
+        "status": status,
+        "reason": "" if status == "ok" else "loss is NaN at step 12",
+        "settings": {"lr": 1e-4},
+        "overrides": [],
+        "hashes": {"start": "s0", "pairs": f"pairs{seed}"}
+        | ({"reward": f"rm{seed}"} if method == "ppo" else {}),
+        "template": "plain",
+        "eos": "taught",
+        "decode": {"max_new_tokens": 32, "temperature": 1.0},
+        "trainable_parameters": 412_000,
+        "parameters": 412_000,
+        "pairs": 1500,
+        "episodes": 4096 if method == "ppo" else 0,
+        "steps": 100,
+        "tuning_trials": 4,
+        "resident_models": 4 if method == "ppo" else 1,
+        "cost": [*spend, cost("curve", 9, charged=False)],
+        "peak_mb": 900.0 if method == "ppo" else 620.0,
+        "versions": VERSIONS,
+        "machine": MACHINE,
+        "curve_prompts_sha256": "c0",
+    }
+
+
+def failed(root: Path, arm: str, method: str, seed: int, status: str) -> None:
+    """A run that diverged or ran out of memory: every file is there, the tables are empty."""
+    put_json(root / "align" / arm / f"seed{seed}" / "run.json", run_json(arm, method, seed, status))
+    at = root / "evaluate" / arm / f"seed{seed}"
+    put_csv(root / "align" / arm / f"seed{seed}" / "log.csv", [], ["step", "loss"])
+    put_csv(root / "align" / arm / f"seed{seed}" / "curve.csv", [], ["fraction", "step", "family"])
+    put_csv(at / "prompts.csv", [], ["prompt_id", "family", "gold"])
+    put_csv(at / "tasks.csv", [], ["task", "metric", "value"])
+    (at / "samples.jsonl").write_text("")
+    record = {"arm": arm, "seed": seed, "status": status, "cost": [], "peak_mb": 0}
+    put_json(at / "eval.json", record | {"model_sha256": None})
+
+
+def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), text="") -> Path:
+    """Write the folder; `fail` is {(arm, seed): status}."""
+    fail = dict(fail)
+    for name, seconds in (("base", 70.0), ("sft", 40.0), ("pairs", 20.0), ("reference", 12.0)):
+        step(root / name, name, seconds)
+    put_csv(root / "reference" / "logps.csv", [{"id": i, "a": -1, "b": -2} for i in range(3000)])
+    evaluation(root / "evaluate/sft/seed0", "sft", 0, np.random.default_rng(1), 0, 0, prompts)
+    for seed in seeds:
+        step(root / "reward/gold" / f"seed{seed}", "train", 8.0, accuracy=0.8 + 0.01 * seed)
+        for arm, method in arms.items():
+            if (arm, seed) in fail:
+                failed(root, arm, method, seed, fail[arm, seed])
+            else:
+                align(root, arm, method, seed, prompts, text)
+    return root
+
+
+def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
+    """meta.json as `bench.collect.run` completes it."""
+    listed = [{"name": a, "method": m, "labels": "gold"} for a, m in arms.items()]
+    head = {"testbed": "micro", "study": "compare", "commit": "0" * 40, "default_settings": True}
+    body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "overrides": []}
+    return facts | head | body | {"tuned_families": list(TUNED)} | more
+
+
+def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more):
+    """tables, samples, meta of an invented study."""
+    from bench import collect
+
+    root = make(tmp / "runs/micro", seeds, arms, **more)
+    tables, samples, facts = collect.gather(root, arms, seeds, NEEDS)
+    return tables, samples, meta(facts, arms, seeds)

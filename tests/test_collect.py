@@ -1,0 +1,101 @@
+"""Collecting runs into tables, and the contract that it checks."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import fake_runs  # noqa: E402
+
+from bench import collect  # noqa: E402
+from bench.analysis import contract  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return fake_runs.collected(
+        tmp_path_factory.mktemp("study"), seeds=(1, 2, 3), fail={("ipo", 2): "diverged"}
+    )
+
+
+def test_each_run_is_a_row_failed_ones_too(study):
+    runs = study[0]["runs"]
+    assert len(runs) == 12
+    assert runs.set_index(["arm", "seed"]).status["ipo", 2] == "diverged"
+    assert list(runs.columns[:3]) == ["arm", "method", "seed"]
+
+
+def test_tables_lead_with_the_run_and_hold_the_sft(study):
+    prompts = study[0]["prompts"]
+    assert len(prompts) == 120 * (11 + 1)
+    assert set(prompts.arm) == {"sft", "ppo", "dpo", "ipo", "orpo"}
+    assert len(study[0]["curve"]) == 11 * 5 * 4 and len(study[0]["log"]) == 11 * 100
+
+
+def test_ppo_pays_for_its_reward_model_and_dpo_for_its_share_of_the_reference(study):
+    cost = study[0]["cost"]
+    one = cost[(cost.seed == 1) & cost.charged]
+    ppo, dpo = one[one.arm == "ppo"], one[one.arm == "dpo"]
+    assert ppo[ppo.step == "reward"].wall_s.sum() == pytest.approx(8.0)
+    assert dpo[dpo.step == "reference"].wall_s.sum() == pytest.approx(12.0 * 1500 / 3000)
+    assert "reward" not in set(dpo.step) and "reference" not in set(ppo.step)
+    assert not cost[cost.phase == "curve"].charged.any()
+    assert not cost[cost.step == "evaluate"].charged.any()
+
+
+def test_results_survive_the_disk(study, tmp_path):
+    tables, samples, meta = study
+    collect.write(tmp_path, tables, samples, meta)
+    again, lines, read = collect.read(tmp_path)
+    assert lines == samples and read == json.loads(json.dumps(meta))
+    pd.testing.assert_frame_equal(again["cost"], tables["cost"], check_dtype=False)
+
+
+def test_a_complete_study_has_no_breach(study):
+    assert study[2]["complete"] and study[2]["breaches"] == []
+
+
+def test_a_missing_run_is_named(tmp_path):
+    root = fake_runs.make(tmp_path, seeds=(1, 2))
+    (root / "align/dpo/seed2/run.json").unlink()
+    facts = collect.gather(root, fake_runs.ARMS, (1, 2), fake_runs.NEEDS)[2]
+    assert not facts["complete"]
+    assert facts["breaches"][0]["values"] == {"dpo seed 2": "missing"}
+
+
+TAMPERED = {
+    "hashes.start": {"hashes": {"start": "other", "pairs": "pairs1"}},
+    "pairs": {"pairs": 1400},
+    "template": {"template": "chat"},
+    "decode": {"decode": {"temperature": 0.7}},
+    "tuning_trials": {"tuning_trials": 40},
+}
+
+
+@pytest.mark.parametrize("field", TAMPERED)
+def test_a_tampered_run_is_caught(field):
+    runs = [fake_runs.run_json(m, m, s) for m in ("dpo", "ipo") for s in (1, 2)]
+    assert contract.breaches(runs) == []
+    runs[0] |= TAMPERED[field]
+    breach = next(b for b in contract.breaches(runs) if b["field"] == field)
+    assert len({json.dumps(v) for v in breach["values"].values()}) == 2
+
+
+def test_seeds_that_did_nothing_are_caught():
+    runs = [fake_runs.run_json("dpo", "dpo", s) | {"model_sha256": "same"} for s in (1, 2)]
+    assert [b["field"] for b in contract.breaches(runs)] == ["model_sha256"]
+
+
+def test_an_arm_that_starts_elsewhere_by_name_may():
+    runs = [fake_runs.run_json(m, "orpo", 1) for m in ("orpo", "orpo-from-base")]
+    runs[1]["hashes"] = {"start": "base", "pairs": "demonstrations"}
+    assert contract.breaches(runs) == []
+
+
+def test_a_stale_evaluation_is_caught():
+    runs = [fake_runs.run_json("dpo", "dpo", 1) | {"model_sha256": "new"}]
+    evals = [{"arm": "dpo", "seed": 1, "status": "ok", "model_sha256": "old"}]
+    assert contract.stale(runs, evals)[0]["field"] == "model_sha256"
