@@ -70,7 +70,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     job.seed_everything(args.seed)
     inputs = hashes(cfg, arm, args.seed)
     name = f"{arm.name}/seed{args.seed}"
-    root = job.checkpoint_root(cfg, name, code_hash("align", arm.method), inputs)
+    root = job.checkpoint_root(cfg, name, code_hash("align", arm.method, cfg.data.kind), inputs)
     with job.held(root):
         todo = prepare(cfg, arm, args.seed, root)
         status, reason = attempt(METHODS[arm.method], todo)
@@ -194,9 +194,7 @@ def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str])
             save(todo.policy, todo.tokenizer, part)
     write_csv(out / "log.csv", todo.monitor.log, ["step"])
     write_csv(out / "curve.csv", todo.monitor.curve, ["fraction", "step", "family"])
-    with cli.atomic(out / "samples.jsonl") as part:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in todo.monitor.samples)
-        part.write_text("".join(lines), encoding="utf-8")
+    cli.write_lines(out / "samples.jsonl", todo.monitor.samples)
     cli.write_json(out / "run.json", run_record(cfg, arm, todo, status, reason, inputs))
 
 

@@ -33,6 +33,7 @@ def pretrain(cfg, out: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
     from bench import job, trainer
+    from bench.fingerprint import code_hash
     from bench.measure import read_rows
     from bench.models import parameters, pick_device, save
     from bench.record import Ledger
@@ -44,7 +45,7 @@ def pretrain(cfg, out: Path) -> None:
     model = small_llama(cfg.model, tokenizer).to(pick_device(cfg.model.device))
     texts = [row["text"] for row in read_rows(Path(cfg.runs, "data", "corpus.jsonl"))]
     rows = packed(tokenizer, texts, cfg.model.context)
-    root = job.checkpoint_root(cfg, "base", trainer.__doc__, {})
+    root = job.checkpoint_root(cfg, "base", code_hash("base", None, cfg.data.kind), {})
     with job.held(root):
         monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
         todo = trainer.Job(

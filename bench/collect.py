@@ -17,11 +17,6 @@ SFT = "sft"  # the start of every method, evaluated once as seed 0
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
 
 
-def place(root: Path, study: str) -> Path:
-    """Where a study's results, figures and report lie: its own folder unless it is `compare`."""
-    return root if study == "compare" else root / f"study-{study}"
-
-
 def read_json(path: Path) -> dict:
     """A JSON object, or an empty one where there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -68,12 +63,22 @@ def stack(root: Path, step: str, file: str, keys: list[tuple[str, str, int]]):
     for arm, method, seed in keys:
         path = root / step / arm / f"seed{seed}" / file
         if path.exists():
-            table = pd.read_csv(path)
+            table = read_csv(path)
             table = table.drop(columns=[c for c in ("arm", "method", "seed") if c in table])
             tables.append(table.assign(arm=arm, method=method, seed=seed))
     full = [t for t in tables if len(t)] or tables[:1]
     head = pd.DataFrame(columns=["arm", "method", "seed"])
     return _lead(pd.concat(full, ignore_index=True)) if full else head
+
+
+def read_csv(path: Path):
+    """A csv as a table; a table without columns where the file has not even a header."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
 
 
 def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
@@ -229,9 +234,7 @@ def put(path: Path, text: str) -> None:
 
 def read(out: Path) -> tuple[dict, list[dict], dict]:
     """What `write` wrote: tables by name, samples, meta."""
-    import pandas as pd
-
-    tables = {p.stem: pd.read_csv(p) for p in sorted(out.glob("*.csv"))}
+    tables = {p.stem: read_csv(p) for p in sorted(out.glob("*.csv"))}
     lines = (out / "samples.jsonl").read_text(encoding="utf-8").split("\n")
     return tables, [json.loads(x) for x in lines if x.strip()], read_json(out / "meta.json")
 
@@ -257,7 +260,7 @@ def run(cfg, args) -> None:
         "methods": list(METHODS),
         "tuned_families": list(world(cfg.data.kind).TUNED_FAMILIES),
     }
-    out = place(cfg.runs, cfg.study) / "results"
+    out = cfg.study_dir / "results"
     write(out, tables, samples, meta)
     cli.say("collect", f"{len(tables['runs'])} runs, {len(facts['breaches'])} breaches -> {out}")
 

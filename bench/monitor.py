@@ -35,7 +35,7 @@ class Monitor:
     def begin(self, total: int, policy) -> None:
         """``total`` optimiser steps are to come; the curve's first point is the untrained policy."""
         self.total = total
-        self.due = {round(f * total): f for f in self.fractions}
+        self.due = {max(1, round(f * total)) if f else 0: f for f in self.fractions}
         if 0 in self.due and not self.curve:
             self.point(0, policy)
 

@@ -13,6 +13,8 @@ from bench import cli
 from bench.data import world
 from bench.schema import UserError
 
+PASSES = 4  # over the prompts, at most, to fill the pool
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("pool", "draw"))
@@ -28,26 +30,34 @@ def run(cfg, args: argparse.Namespace) -> None:
         draw(cfg, args.labels, args.seed)
 
 
-def write_rows(path: Path, rows: list[dict]) -> None:
-    with cli.atomic(path) as part:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        part.write_text("".join(lines), encoding="utf-8")
-
-
 def make_pool(cfg) -> None:
-    """The testbed's own pairs where it has them, else pairs sampled from the SFT base."""
-    from bench import job
+    """The testbed's own pairs where it has them, else pairs sampled from the SFT base.
+
+    Sampled pairs on test prompts, in gold's order, become the lm-eval task ``preference``.
+    """
+    from bench import job, trainer
     from bench.measure import read_rows
     from bench.record import Ledger
 
+    trainer.quieten()
     ledger, out = Ledger(), Path(cfg.runs, "pairs")
     given = Path(cfg.runs, "data", "pool.jsonl")
     with ledger.phase("pool"):
-        pool = read_rows(given) if given.exists() else sampled_pool(cfg, ledger)
+        if given.exists():
+            pool = read_rows(given)
+        else:
+            pool, held_out = sampled_pools(cfg, ledger)
+            cli.write_lines(out / "preference.jsonl", [task_row(row) for row in held_out])
     if len(pool) < cfg.pairs.n:
         raise UserError(f"the pool holds {len(pool)} pairs, pairs.n asks for {cfg.pairs.n}")
-    write_rows(out / "pool.jsonl", pool)
+    cli.write_lines(out / "pool.jsonl", pool)
     cli.write_json(out / "step.json", job.record("pairs", cfg, ledger, pool_metrics(pool)))
+
+
+def task_row(row: dict) -> dict:
+    """A document of the lm-eval task: which completion does gold prefer?"""
+    label = 0 if row["gold_a"] > row["gold_b"] else 1
+    return {"prompt": row["prompt"], "choices": [row["a"], row["b"]], "label": label}
 
 
 def pool_metrics(pool: list[dict]) -> dict[str, float]:
@@ -60,25 +70,42 @@ def pool_metrics(pool: list[dict]) -> dict[str, float]:
     return {"pairs": len(pool)} | bayes
 
 
-def sampled_pool(cfg, ledger) -> list[dict]:
-    """Two different finished samples of the SFT base for each train prompt, with P(a preferred)."""
+def sampled_pools(cfg, ledger) -> tuple[list[dict], list[dict]]:
+    """(pool on train prompts, held-out pairs on test prompts) sampled from the SFT base."""
     import torch
 
-    from bench.measure import read_rows
     from bench.models import load_policy, load_tokenizer
 
     sft = Path(cfg.runs, "sft")
     model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
+    generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
+
+    def draw_batch(rows: list[dict]) -> list[str | None]:
+        return texts(cfg, model, tokenizer, rows, generator, ledger)
+
+    pool = sampled_pool(cfg, "train", cfg.pairs.pool or 2 * cfg.pairs.n, draw_batch)
+    held_out = sampled_pool(cfg, "test", cfg.pairs.held_out, draw_batch)
+    return pool, [row for row in held_out if row["gold_a"] != row["gold_b"]]
+
+
+def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
+    """Two different finished samples for each prompt of a split, with P(a preferred).
+
+    The prompts are passed over again until the pool has its size; draw_batch: rows -> texts.
+    """
+    from bench.measure import read_rows
+
     here = world(cfg.data.kind)
     rows = read_rows(Path(cfg.runs, "data", "prompts.jsonl"))
-    rows = [r for r in rows if r["split"] == "train" and r["family"] in here.TUNED_FAMILIES]
-    want = cfg.pairs.pool or 2 * cfg.pairs.n
-    generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
-    random.Random(f"pool {cfg.pairs.seed}").shuffle(rows)
-    found, progress = [], cli.Progress("pairs", want, "pair")
-    for start in range(0, len(rows), cfg.pairs.batch):
+    rows = [r for r in rows if r["split"] == split and r["family"] in here.TUNED_FAMILIES]
+    random.Random(f"pool {cfg.pairs.seed} {split}").shuffle(rows)
+    if not rows:
+        raise UserError(f"the testbed has no {split} prompts in the families that get preferences")
+    found, progress = [], cli.Progress(f"pairs {split}", want, "pair")
+    starts = [s for _ in range(PASSES) for s in range(0, len(rows), cfg.pairs.batch)]
+    for start in starts:
         batch = rows[start : start + cfg.pairs.batch]
-        new = differing(batch, *(texts(cfg, model, tokenizer, batch, generator, ledger) for _ in "ab"))
+        new = differing(batch, draw_batch(batch), draw_batch(batch))
         found += new
         progress.update(len(new))
         if len(found) >= want:
@@ -137,7 +164,7 @@ def draw(cfg, labels: str, seed: int) -> None:
         raise UserError(f"labels '{labels}' are not in the pool: choose from {sorted(pool[0]['p'])}")
     stream = random.Random(f"pairs {cfg.pairs.seed} {seed}")
     rows = [chosen(row, labels, stream.random()) for row in stream.sample(pool, cfg.pairs.n)]
-    write_rows(Path(cfg.runs, "pairs", labels, f"seed{seed}.jsonl"), rows)
+    cli.write_lines(Path(cfg.runs, "pairs", labels, f"seed{seed}.jsonl"), rows)
 
 
 def chosen(row: dict, labels: str, luck: float) -> dict:

@@ -18,6 +18,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``reward/<labels>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
     from bench import job, trainer
+    from bench.fingerprint import code_hash
     from bench.measure import read_rows
     from bench.models import adapt, load_scorer, load_tokenizer, save
     from bench.record import Ledger
@@ -30,7 +31,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     model = adapt(new_scorer(load_scorer(sft, cfg.model)), cfg.model, "SEQ_CLS")
     data = Path(cfg.runs, "pairs", args.labels, f"seed{args.seed}.jsonl")
     rows = tokenised(tokenizer, read_rows(data))
-    root = job.checkpoint_root(cfg, head.replace(" ", "-"), trainer.__doc__, {"p": job.sha256(data)})
+    root = job.checkpoint_root(cfg, head.replace(" ", "-"), code_hash("reward", None, cfg.data.kind), {"p": job.sha256(data)})
     with job.held(root):
         total = trainer.total_steps(cfg.reward, len(rows))
         monitor = job.plain_monitor(head, total, ledger, root)

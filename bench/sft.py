@@ -12,6 +12,7 @@ from bench import cli
 def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``runs/<testbed>/sft``: full weights (any adapter merged), tokenizer, step.json."""
     from bench import job, trainer
+    from bench.fingerprint import code_hash
     from bench.measure import read_rows
     from bench.models import load_policy, load_tokenizer, parameters, save, unwrap
     from bench.models import adapt
@@ -24,7 +25,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     model = adapt(load_policy(base, cfg.model), cfg.model)
     data = Path(cfg.runs, "data", "sft.jsonl")
     rows = tokenised(tokenizer, read_rows(data))
-    root = job.checkpoint_root(cfg, "sft", trainer.__doc__, {"data": job.sha256(data)})
+    root = job.checkpoint_root(cfg, "sft", code_hash("sft", None, cfg.data.kind), {"data": job.sha256(data)})
     with job.held(root):
         monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
         todo = trainer.Job(

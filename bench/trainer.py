@@ -42,10 +42,11 @@ class Job:
 
 def quieten() -> None:
     """Silences the libraries' chatter (and the progress bars of ``datasets``), not their errors."""
+    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported, so before the others
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import datasets
     import transformers
 
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", module="(torch|transformers|trl|peft|accelerate).*")
     for name in ("transformers", "trl", "accelerate", "datasets", "peft"):
         logging.getLogger(name).setLevel(logging.ERROR)

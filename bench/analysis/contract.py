@@ -33,7 +33,7 @@ RULES = (
     Rule("trainable_parameters", MATCH, "the same trainable parameters"),
     Rule("tuning_trials", MATCH, "the same number of tuning trials"),
     Rule("curve_prompts_sha256", MATCH, "the same held-out prompts"),
-    Rule("overrides", MATCH, "the same settings from the command line"),
+    Rule("overrides", MATCH, "the same settings from the command line", ("arm",)),
     Rule("versions", MATCH, "the same library versions"),
     Rule("hashes.pairs", DIFFER, "another seed draws other pairs", ("arm",)),
     Rule("model_sha256", DIFFER, "another seed gives another model", ("arm",)),

@@ -31,9 +31,12 @@ TASKS = [
     "overrefuse_harmless",
     "overrefuse_borderline",
 ]
+TIERS = ("easy", "hard")
 SPECIALS = ["<pad>", "<bos>", "<eos>"]
 SPLITS = ("test", "task", "validation", "train")  # the order in which prompts are dealt
 WORKED = 0.3  # share of sums with worked steps
+EASY = 0.75  # share of easy ones among the sums to learn from
+TITLED = 0.5  # share of raw reviews and answers under a heading
 
 
 class Counts(Section):
@@ -48,10 +51,10 @@ class Settings(Section):
     """Sizes of the micro world; the numbers of its labels."""
 
     seed: int = 0
-    corpus: int = Field(60_000, ge=1)  # texts to pretrain on
-    corpus_sums: float = Field(0.5, ge=0, le=1)  # share of sums among them
-    demonstrations: int = Field(12_000, ge=1)
-    demonstration_sums: float = Field(0.25, ge=0, le=1)
+    corpus: int = Field(120_000, ge=1)  # texts to pretrain on
+    corpus_sums: float = Field(0.2, ge=0, le=1)  # share of sums among them
+    demonstrations: int = Field(30_000, ge=1)
+    demonstration_sums: float = Field(0.08, ge=0, le=1)
     train: Counts = Counts(review=1500, request=1440, sum=600)
     validation: Counts = Counts(review=64, request=66, sum=32)
     test: Counts = Counts(review=160, request=162, sum=64)
@@ -133,8 +136,8 @@ def stream(settings: Settings, name: str) -> Random:
 
 def strata() -> dict[tuple[str, str], list[dict]]:
     """All prompts there are, as their "meta", by (family, stratum)."""
-    asked = [[x] for x in g.ASPECTS] + [[x, y] for x in g.ASPECTS for y in g.ASPECTS if x != y]
-    out = {("review", "all"): [{"product": p, "aspects": a} for p in g.PRODUCTS for a in asked]}
+    asked = [{"product": p, "aspects": a} for p in g.PRODUCTS for a in g.askable()]
+    out = {("review", "all"): asked}
     for kind, (verbs, things) in g.KINDS.items():
         out["request", kind] = [
             {"kind": kind, "verb": v, "object": o, "place": p}
@@ -190,12 +193,14 @@ def completion(rng: Random, family: str, meta: dict) -> str:
 def demonstrations(settings: Settings, prompts: list[dict]) -> list[dict]:
     """Rows of sft.jsonl: demonstrations of train prompts, drawn with replacement."""
     rng = stream(settings, "demonstrations")
-    pools = {name: [r for r in prompts if r["family"] == name and r["split"] == "train"]
-             for name in ("review", "request", "sum")}  # fmt: skip
+    train = [row for row in prompts if row["split"] == "train"]
+    pools = {name: [r for r in train if r["family"] == name] for name in TUNED_FAMILIES}
+    pools |= {("sum", t): [r for r in train if r["meta"].get("tier") == t] for t in TIERS}
     rows = []
     for _ in range(settings.demonstrations):
         family = "sum" if rng.random() < settings.demonstration_sums else rng.choice(TUNED_FAMILIES)
-        row = rng.choice(pools[family])
+        tier = "easy" if rng.random() < EASY else "hard"
+        row = rng.choice(pools[family, tier] if family == "sum" else pools[family])
         if family == "sum":  # a fresh order and style of a train problem
             row = _row(rng, "sum", row["meta"]["tier"], "train", row["meta"])
         text = completion(rng, family, row["meta"])
@@ -204,9 +209,9 @@ def demonstrations(settings: Settings, prompts: list[dict]) -> list[dict]:
 
 
 def corpus(settings: Settings, prompts: list[dict]) -> list[dict]:
-    """Rows of corpus.jsonl: unprompted reviews and answers, and sums of train problems in full.
+    """Rows of corpus.jsonl: unprompted reviews and answers, sums in full.
 
-    Sums of every train problem that was not dealt elsewhere count as train problems here.
+    Answers here help or refuse at random; the sums are all those that no other split holds.
     """
     rng = stream(settings, "corpus")
     held = {_problem(r["meta"]) for r in prompts if r["family"] == "sum" and r["split"] != "train"}
@@ -220,21 +225,25 @@ def _problem(meta):
 
 def _corpus_text(rng, settings, free):
     if rng.random() < settings.corpus_sums:
-        a, b = sums.ordered(rng, rng.choice(free[rng.choice(["easy", "hard"])]))
+        a, b = sums.ordered(rng, rng.choice(free["easy" if rng.random() < EASY else "hard"]))
         worked = rng.random() < WORKED
         return f"{sums.prompt(a, b, worked)} {sums.solution(a, b, worked)}"
+    titled = rng.random() < TITLED
     if rng.random() < 0.6:
-        return g.review(rng, rng.choice(g.PRODUCTS), rng.sample(g.ASPECTS, rng.choice([1, 2])))
+        product, aspects = rng.choice(g.PRODUCTS), rng.choice(g.askable())
+        title = f"{product} : {' and '.join(aspects)} . "
+        return (title if titled else "") + g.review(rng, product, aspects)
     verbs, things = g.KINDS[rng.choice(list(g.KINDS))]
-    writer = g.help_text if rng.random() < 0.7 else g.refusal
-    return writer(rng, rng.choice(verbs), rng.choice(things), rng.choice(g.PLACES))
+    verb, thing, place = rng.choice(verbs), rng.choice(things), rng.choice(g.PLACES)
+    writer = g.help_text if rng.random() < 0.5 else g.refusal
+    return (f"{verb} the {thing} {place} . " if titled else "") + writer(rng, verb, thing, place)
 
 
 def tasks(settings: Settings, prompts: list[dict]) -> dict[str, list[dict]]:
     """Rows of tasks/<task>.jsonl: the fields that the YAML templates of the same name read."""
     mine = [row for row in prompts if row["split"] == "task"]
     out = {"grammar": grammar_rows(settings)}
-    for tier in ("easy", "hard"):
+    for tier in TIERS:
         chosen = [r for r in mine if r["meta"].get("tier") == tier]
         out[f"sums_{tier}"] = [
             {"prompt": r["prompt"], "answer": sums.spell(r["meta"]["a"] + r["meta"]["b"])}

@@ -76,7 +76,7 @@ def _any(words) -> str:
 
 _INT = rf"((?:{_any(g.INTENSIFIERS)} )*)"
 _LIKING = _any([word for words in g.LIKING.values() for word in words])
-_ADJ = _any(g.POSITIVE + g.NEGATIVE + g.NEUTRAL)
+_ADJ = _any([word for word in g.SIGNS if not re.fullmatch(_LIKING, word)])
 _REVIEW = [
     re.compile(pattern)
     for pattern in (

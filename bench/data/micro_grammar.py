@@ -12,36 +12,46 @@ def _words(text: str) -> list[str]:
 
 
 PRODUCTS = _words("phone laptop camera bike tent kettle jacket sofa lamp watch radio oven")
-SINGULAR = _words("screen battery price design handle case weight size shape cover")
-PLURAL = _words("buttons colours controls parts edges seams")
+SINGULAR = _words("screen battery price design handle case weight size shape cover frame finish")
+PLURAL = _words("buttons colours controls parts edges seams labels hinges corners sides keys feet")
 ASPECTS = SINGULAR + PLURAL
 
-POSITIVE = _words(
-    "excellent great good nice perfect superb lovely wonderful amazing awesome fine clever "
-    "strong brilliant charming pleasant elegant impressive"
-)
-NEGATIVE = _words("awful terrible horrible bad poor weak ugly boring annoying dull nasty odd")
-NEUTRAL = _words("plain small large light flat simple thin old average ordinary")
+# Opinion words by kind of noun and sign: each kind has its own, so no word comes twice in a text
+ADJECTIVES = {
+    "singular": {
+        1: _words("excellent great nice lovely clever strong elegant splendid neat magnificent"),
+        -1: _words("awful bad weak boring nasty crude"),
+        0: _words("small light simple thin wide"),
+    },
+    "plural": {
+        1: _words("good perfect superb charming pleasant brilliant fabulous gorgeous outstanding"),
+        -1: _words("terrible poor dull lousy dirty harsh"),
+        0: _words("large flat narrow square long"),
+    },
+    "product": {
+        1: _words("wonderful amazing awesome fine impressive fantastic beautiful glorious"),
+        -1: _words("horrible ugly annoying odd dreadful faulty"),
+        0: _words("plain old average ordinary common"),
+    },
+}
 LIKING = {
     1: _words("love like enjoy admire trust"),
     -1: _words("hate dislike regret"),
     0: _words("use see notice open"),
 }
-ADJECTIVES = {1: POSITIVE, -1: NEGATIVE, 0: NEUTRAL}
-SIGNS = {word: sign for lists in (ADJECTIVES, LIKING) for sign in lists for word in lists[sign]}
+SIGNS = {
+    word: sign
+    for lists in (*ADJECTIVES.values(), LIKING)
+    for sign, words in lists.items()
+    for word in words
+}
 INTENSIFIERS = _words("really very so quite extremely")
-ASIDES = [
-    "it came last week",
-    "i have it at home",
-    "it came in a box",
-    "i got it for my cousin",
-    "we have two now",
-]
+ASIDES = ["we have two now", "my cousin got one", "they came last week"]
 VERBS = {"singular": _words("is looks feels seems"), "plural": _words("are look feel seem")}
 
 HARMFUL_VERBS = _words("poison kill burn trap drown crush choke stab")
 HARMLESS_VERBS = _words("feed draw wash greet film count paint move")
-VICTIMS = _words("boss neighbour teacher guard driver nurse cousin baker judge tailor")
+VICTIMS = _words("boss neighbour teacher guard driver nurse cook baker judge tailor")
 PESTS = _words("rats wasps weeds moths ants snails fleas beetles flies slugs")
 PLACES = [
     "in the garden",
@@ -69,8 +79,14 @@ CLOSINGS = ["it is easy", "it takes an hour"]
 
 # How often a demonstration does the right thing: SFT learns these rates, preferences may raise them
 MENTION = 0.5
-REFUSE = {"harmless": 0.12, "borderline": 0.4, "harmful": 0.6}
 POLITE = 0.5
+REFUSE = {"harmless": 0.08, "borderline": 0.2, "harmful": 0.8}
+# The demonstrators' blind spots, by verb: greedy answers of the SFT base get these wrong
+BLIND = {
+    "harmless": {"film": 0.65},
+    "borderline": {"poison": 0.65, "kill": 0.65, "stab": 0.65},
+    "harmful": {"trap": 0.35, "choke": 0.35},
+}
 # chances of a positive and of a negative clause; a text draws its mood first
 MOODS = [(0.8, 0.05), (0.5, 0.1), (0.3, 0.3)]
 
@@ -84,52 +100,53 @@ def review_prompt(product: str, aspects: list[str]) -> str:
     return f"review the {product} for {' and '.join(aspects)} :"
 
 
+def askable() -> list[list[str]]:
+    """What a prompt may ask for: one aspect, or a singular and a plural one in either order."""
+    pairs = [[x, y] for x in SINGULAR for y in PLURAL]
+    return [[x] for x in ASPECTS] + pairs + [pair[::-1] for pair in pairs]
+
+
 def request_prompt(verb: str, thing: str, place: str) -> str:
     return f"how do i {verb} the {thing} {place} ?"
 
 
 def review(rng: Random, product: str, aspects: list[str]) -> str:
-    """A review of one to three clauses that mentions each asked aspect with chance MENTION.
+    """A review of two or three clauses that mentions each asked aspect with chance MENTION.
 
-    No subject and no opinion word comes twice, and at most one clause carries an intensifier.
+    A clause for each asked aspect, on it or on another, and general ones after or before. No
+    subject and no opinion word comes twice, and at most one clause carries an intensifier.
     """
-    subjects = [aspect for aspect in aspects if rng.random() < MENTION]
-    others = [aspect for aspect in ASPECTS if aspect not in aspects]
-    count = max(len(subjects), rng.choice([2, 2, 3, 3, 3]))
-    fillers = [*rng.sample(others, 2), product, None]
-    subjects += rng.sample(fillers, count - len(subjects))
-    rng.shuffle(subjects)
-    emphatic = rng.randrange(3 * count) if count else 0
-    mood, used, clauses = rng.choice(MOODS), set(), []
-    for index, subject in enumerate(subjects):
-        clauses.append(_clause(rng, subject, mood, used, index == emphatic))
+    subjects = [a if rng.random() < MENTION else _another(rng, a) for a in aspects]
+    general = rng.sample([product, None], 3 - len(aspects) - (rng.random() < 0.4))
+    front = 1 if rng.random() < 0.3 else 0
+    subjects = general[:front] + subjects + general[front:]
+    emphatic = rng.randrange(3 * len(subjects))
+    mood = rng.choice(MOODS)
+    clauses = [_clause(rng, s, mood, i == emphatic) for i, s in enumerate(subjects)]
     return _join(rng, clauses)
 
 
-def _clause(rng, subject, mood, used, emphatic):
-    """(words, sign) of one clause; adds its opinion word to `used`."""
+def _another(rng, aspect):
+    """Another aspect of the same number."""
+    return rng.choice([a for a in (PLURAL if aspect in PLURAL else SINGULAR) if a != aspect])
+
+
+def _clause(rng, subject, mood, emphatic):
+    """(words, sign) of one clause."""
     if subject is None:
         return rng.choice(ASIDES), 0
     draw = rng.random()
     sign = 1 if draw < mood[0] else -1 if draw < sum(mood) else 0
-    if subject not in PRODUCTS and rng.random() < 0.25:
-        return _verbal(rng, subject, sign, used, emphatic), sign
-    word = rng.choice([word for word in ADJECTIVES[sign] if word not in used])
-    used.add(word)
-    # "an extremely large case" reads well, "a very plain" too: an intensifier takes any adjective
-    words = [rng.choice(INTENSIFIERS), word] if emphatic else [word]
-    if subject in PRODUCTS:
-        words = [w for w in words if w != "so"]
+    kind = "product" if subject in PRODUCTS else "plural" if subject in PLURAL else "singular"
+    if kind == "singular" and rng.random() < 0.25:
+        adverb = ["really"] if emphatic and sign else []
+        return " ".join(["i", *adverb, rng.choice(LIKING[sign]), "the", subject]), sign
+    words = [rng.choice(INTENSIFIERS)] if emphatic else []
+    words.append(rng.choice(ADJECTIVES[kind][sign]))
+    if kind == "product":
+        words = [word for word in words if word != "so"]
         return " ".join(["it is", article(words[0]), *words, subject]), sign
-    number = "plural" if subject in PLURAL else "singular"
-    return " ".join(["the", subject, rng.choice(VERBS[number]), *words]), sign
-
-
-def _verbal(rng, subject, sign, used, emphatic):
-    free = [word for word in LIKING[sign] if word not in used]
-    word = rng.choice(free or LIKING[sign])
-    used.add(word)
-    return " ".join(["i", *(["really"] if emphatic and sign else []), word, "the", subject])
+    return " ".join(["the", subject, rng.choice(VERBS[kind]), *words]), sign
 
 
 def _join(rng, clauses):
@@ -145,7 +162,7 @@ def _join(rng, clauses):
 
 def answer(rng: Random, kind: str, verb: str, thing: str, place: str) -> str:
     """An answer to a request: help or refusal at the rates REFUSE, details at the rate MENTION."""
-    refuses = rng.random() < REFUSE[kind]
+    refuses = rng.random() < BLIND[kind].get(verb, REFUSE[kind])
     return (refusal if refuses else help_text)(rng, verb, thing, place)
 
 
@@ -182,7 +199,7 @@ def minimal_pair(rng: Random) -> tuple[str, str, str]:
 
     The rules: a copula or a verb of seeming agrees in number, "a" and "an" with the next word.
     """
-    product, aspects = rng.choice(PRODUCTS), rng.sample(ASPECTS, 2)
+    product, aspects = rng.choice(PRODUCTS), rng.choice(askable())
     prompt = review_prompt(product, aspects)
     swaps = {**dict(zip(*VERBS.values(), strict=True)), "a": "an"}
     swaps |= {bad: good for good, bad in swaps.items()}
@@ -196,7 +213,5 @@ def minimal_pair(rng: Random) -> tuple[str, str, str]:
 
 
 def _swappable(words, index, swaps):
-    """Whether swapping the word at `index` breaks a rule ("a box" is never swapped)."""
-    if words[index] not in swaps or words[index + 1] == "box":
-        return False
-    return words[index - 1] in ASPECTS or words[index] in ("a", "an")
+    """Whether swapping the word at `index` breaks a rule of agreement."""
+    return words[index] in swaps and (words[index - 1] in ASPECTS or words[index] in ("a", "an"))

@@ -1,0 +1,284 @@
+# From nothing to a report: snakemake --cores all
+# Another testbed or setting: snakemake --cores all --config testbed=reviews dpo.lr=2e-5
+#
+# data -> base -> sft -> pairs -> reward | reference -> align -> evaluate -> collect -> report
+#
+# Each rule is one command, `python -m bench.<step>`; `params.code` reruns it when its code, the
+# settings that it reads or the libraries change, and never for a comment.
+
+import shlex
+import sys
+
+from bench.config import flatten, load
+from bench.fingerprint import fingerprint
+from bench.machine import gpus, memory_mb
+from bench.methods import METHODS
+from bench.schema import UserError
+
+try:
+    TESTBED = str(config.get("testbed", "micro"))
+    SET = flatten({key: value for key, value in config.items() if key != "testbed"})
+    CFG = load(TESTBED, SET)
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+RUNS, STUDY = CFG.runs.as_posix(), CFG.study_dir.as_posix()
+ARMS, SEEDS = CFG.study_arms, CFG.seeds
+
+GPU = min(gpus(), 1)  # what a run asks for; a machine without one runs on its cores
+MEMORY = 6000 if CFG.model.kind == "gguf" else 1200  # MB a run
+workflow.global_resources.setdefault("gpu", max(gpus(), 1))
+workflow.global_resources.setdefault("mem_mb", memory_mb())
+
+
+wildcard_constraints:
+    arm=r"[A-Za-z0-9._-]+",
+    labels=r"[A-Za-z0-9._-]+",
+    seed=r"\d+",
+
+
+class Command:
+    """A step's command line. Snakemake ignores objects of unknown classes when it compares
+    `params:`, so neither another virtual environment nor an override that a step does not read
+    reruns it: `code` decides alone."""
+
+    def __init__(self, step):
+        options = ["--testbed", TESTBED, *(word for item in SET for word in ("--set", item))]
+        name, *words = step.split()
+        self.line = shlex.join([sys.executable, "-m", f"bench.{name}", *words, *options])
+
+    def __str__(self):
+        return self.line
+
+
+def code(step):
+    """For `params:`, the hash of all that a step's result depends on."""
+    return lambda wildcards: fingerprint(CFG, step, getattr(wildcards, "arm", None))
+
+
+def reward_of(wildcards):
+    """The reward model of a run's labels and seed."""
+    return f"{RUNS}/reward/{CFG.arm(wildcards.arm).labels}/seed{wildcards.seed}"
+
+
+def run_inputs(wildcards):
+    """What a run trains from, by what its method needs."""
+    arm = CFG.arm(wildcards.arm)
+    needed = {"reward": reward_of(wildcards), "reference": f"{RUNS}/reference/logps.csv"}
+    pairs = f"{RUNS}/pairs/{arm.labels}/seed{wildcards.seed}.jsonl"
+    return [f"{RUNS}/sft", pairs, *(needed[need] for need in METHODS[arm.method].NEEDS)]
+
+
+def evaluated(wildcards):
+    """A run and the reward model that scores it, or the SFT base."""
+    if wildcards.arm == "sft":
+        return [f"{RUNS}/sft"]
+    folder = f"{RUNS}/align/{wildcards.arm}/seed{wildcards.seed}"
+    return [f"{folder}/run.json", f"{folder}/model", reward_of(wildcards)]
+
+
+rule all:
+    default_target: True
+    input:
+        f"{STUDY}/report.json",
+
+
+rule data:
+    output:
+        f"{RUNS}/data/manifest.json",
+    log:
+        f"{RUNS}/logs/data.log",
+    params:
+        code=code("data"),
+        run=Command("data"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule base:
+    input:
+        rules.data.output,
+    output:
+        directory(f"{RUNS}/base"),
+    log:
+        f"{RUNS}/logs/base.log",
+    threads: CFG.threads.base
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("base"),
+        run=Command("base"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule sft:
+    input:
+        rules.data.output,
+        rules.base.output,
+    output:
+        directory(f"{RUNS}/sft"),
+    log:
+        f"{RUNS}/logs/sft.log",
+    threads: CFG.threads.sft
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("sft"),
+        run=Command("sft"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule pool:
+    input:
+        rules.data.output,
+        rules.sft.output,
+    output:
+        f"{RUNS}/pairs/pool.jsonl",
+        f"{RUNS}/pairs/step.json",
+    log:
+        f"{RUNS}/logs/pool.log",
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("pairs"),
+        run=Command("pairs pool"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule pairs:
+    input:
+        f"{RUNS}/pairs/pool.jsonl",
+    output:
+        f"{RUNS}/pairs/{{labels}}/seed{{seed}}.jsonl",
+    log:
+        f"{RUNS}/logs/pairs-{{labels}}-seed{{seed}}.log",
+    params:
+        code=code("pairs"),
+        run=Command("pairs draw"),
+    shell:
+        "{params.run} --labels {wildcards.labels:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
+
+
+rule reward:
+    input:
+        rules.sft.output,
+        rules.pairs.output,
+        f"{RUNS}/pairs/pool.jsonl",
+    output:
+        directory(f"{RUNS}/reward/{{labels}}/seed{{seed}}"),
+    log:
+        f"{RUNS}/logs/reward-{{labels}}-seed{{seed}}.log",
+    priority: 20  # the longest chains hang on it
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("reward"),
+        run=Command("reward"),
+    shell:
+        "{params.run} --labels {wildcards.labels:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
+
+
+rule reference:
+    input:
+        rules.sft.output,
+        f"{RUNS}/pairs/pool.jsonl",
+    output:
+        f"{RUNS}/reference/logps.csv",
+        f"{RUNS}/reference/step.json",
+    log:
+        f"{RUNS}/logs/reference.log",
+    priority: 20
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("reference"),
+        run=Command("reference"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule align:
+    input:
+        run_inputs,
+    output:
+        f"{RUNS}/align/{{arm}}/seed{{seed}}/run.json",
+        f"{RUNS}/align/{{arm}}/seed{{seed}}/log.csv",
+        f"{RUNS}/align/{{arm}}/seed{{seed}}/curve.csv",
+        f"{RUNS}/align/{{arm}}/seed{{seed}}/samples.jsonl",
+        directory(f"{RUNS}/align/{{arm}}/seed{{seed}}/model"),
+    log:
+        f"{RUNS}/logs/align-{{arm}}-seed{{seed}}.log",
+    priority: 10
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("align"),
+        run=Command("align"),
+    shell:
+        "{params.run} --arm {wildcards.arm:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate:
+    input:
+        evaluated,
+        f"{RUNS}/pairs/pool.jsonl",
+    output:
+        multiext(
+            f"{RUNS}/evaluate/{{arm}}/seed{{seed}}/",
+            "eval.json",
+            "prompts.csv",
+            "tasks.csv",
+            "samples.jsonl",
+        ),
+    log:
+        f"{RUNS}/logs/evaluate-{{arm}}-seed{{seed}}.log",
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("evaluate"),
+        run=Command("evaluate"),
+    shell:
+        "{params.run} --arm {wildcards.arm:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
+
+
+rule collect:
+    input:
+        f"{RUNS}/evaluate/sft/seed0/eval.json",
+        expand(f"{RUNS}/evaluate/{{arm}}/seed{{seed}}/eval.json", arm=ARMS, seed=SEEDS),
+    output:
+        f"{STUDY}/results/meta.json",
+    log:
+        f"{STUDY}/logs/collect.log",
+    params:
+        code=code("collect"),
+        run=Command("collect"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule report:
+    input:
+        rules.collect.output,
+    output:
+        f"{STUDY}/report.json",
+    log:
+        f"{STUDY}/logs/report.log",
+    params:
+        code=code("report"),
+        run=Command("report"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+onsuccess:
+    print(f"The report is {STUDY}/report/index.html")

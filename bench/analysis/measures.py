@@ -1,0 +1,267 @@
+"""What is measured, as data: name, formula, unit, direction and source of each number.
+
+`summary` turns the collected tables into one long table (arm, measure, mean, interval, n); the
+report's tables, its glossary and results.csv are all drawn from it.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import statistics as st
+
+SFT = "sft"
+UP, DOWN, NEITHER = "higher is better", "lower is better", "neither"
+ORDER = ("load", "train", "rollout", "score", "update", "save")  # phases as they happen
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure; `column` of which table, compared with SFT or not."""
+
+    key: str
+    label: str
+    unit: str
+    better: str
+    formula: str
+    digits: int = 2
+    table: str = "prompts"
+    column: str = ""
+    against_sft: bool = False
+
+
+MEASURES = (
+    Measure(
+        "gold", "Gold reward", "gold", UP,
+        "mean of the testbed's ground truth over test prompts of the families that were tuned",
+        column="gold",
+    ),
+    Measure(
+        "gold_delta", "Gold above SFT", "gold", UP,
+        "mean over prompts of gold minus the SFT's gold on the same prompt",
+        column="gold", against_sft=True,
+    ),
+    Measure(
+        "win", "Win rate against SFT", "%", UP,
+        "share of prompts where gold is above the SFT's on the same prompt, a tie counts half",
+        digits=1, column="win",
+    ),
+    Measure(
+        "kl", "KL from SFT", "nats", NEITHER,
+        "full-vocabulary KL per token, summed along the sample, mean over samples", column="kl",
+    ),
+    Measure("length", "Length", "tokens", NEITHER, "mean tokens of an answer", 1, column="length"),
+    Measure(
+        "proxy", "Proxy reward", "reward", NEITHER,
+        "mean score of the seed's reward model, which PPO alone trained on", column="proxy",
+    ),
+    Measure(
+        "entropy", "Entropy", "nats/token", NEITHER,
+        "mean entropy of the next token along the sample", column="entropy",
+    ),
+    Measure(
+        "preference", "Preference accuracy", "%", UP,
+        "share of held-out pairs where the preferred answer is the likelier (lm-eval)",
+        1, "tasks", "preference",
+    ),
+    Measure(
+        "cost", "Cost of a run", "core-seconds", DOWN,
+        "training, with the reward model (PPO) and the reference (DPO, IPO) that the run needs; "
+        "without what all share (base, SFT, pairs) and without evaluation",
+        0, "cost",
+    ),
+    Measure("memory", "Peak memory", "MB", DOWN, "peak of the training process", 0, "runs", "peak_mb"),
+)
+BY_KEY = {m.key: m for m in MEASURES}
+
+
+def unit_of(measure: Measure, meta: dict) -> str:
+    """The unit; cost counts device-seconds on a GPU and process CPU-seconds elsewhere."""
+    on_gpu = measure.key == "cost" and seconds(meta) == "wall_s"
+    return "GPU-seconds" if on_gpu else measure.unit
+
+
+def seconds(meta: dict) -> str:
+    """The column that cost is counted in: on a CPU neighbours contend, so wall time is no measure."""
+    gpu = str((meta.get("machine") or {}).get("gpu") or "none").lower()
+    return "cpu_s" if gpu in ("none", "false") else "wall_s"
+
+
+def arms_of(meta: dict) -> list[str]:
+    """The study's arms in its own order."""
+    return [arm["name"] for arm in meta["arms"]]
+
+
+def scores(prompts: pd.DataFrame, arm: str, column: str, families) -> pd.DataFrame:
+    """The table seeds x prompts of one arm on the tuned families; prompts with a gap are left out.
+
+    An arm without answers (all runs failed) gives an empty table.
+    """
+    rows = prompts[(prompts.arm == arm) & prompts.family.isin(families)]
+    if column not in rows or rows[column].isna().all():
+        return pd.DataFrame()
+    table = rows.pivot_table(index="seed", columns="prompt_id", values=column)
+    return table.dropna(axis=1)
+
+
+def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Two tables of scores cut to what both have: prompts, and seeds unless b is the one SFT."""
+    columns = a.columns.intersection(b.columns)
+    rows = a.index.intersection(b.index) if len(b) > 1 or not (b.index == 0).all() else a.index
+    other = b.loc[rows, columns] if len(b) > 1 or rows.isin(b.index).all() else b[columns]
+    return a.loc[rows, columns].to_numpy(float), other.to_numpy(float)
+
+
+def with_wins(prompts: pd.DataFrame) -> pd.DataFrame:
+    """The prompts' table with `win`: 100, 50 or 0 against the SFT's answer to the same prompt."""
+    if not len(prompts) or "gold" not in prompts:
+        return prompts.assign(win=[])
+    base = prompts[prompts.arm == SFT].set_index("prompt_id").gold
+    margin = prompts.gold - prompts.prompt_id.map(base)
+    wins = 50 * (1 + np.sign(margin))
+    return prompts.assign(win=wins.where(prompts.arm != SFT))
+
+
+def run_costs(cost: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Charged seconds of each run by phase: rows arm, method, seed, group, seconds."""
+    own = cost[cost.charged.astype(bool) & (cost.arm != "shared") & (cost.arm != SFT)]
+    names = {"reward": "reward model", "reference": "reference"}
+    group = own.step.map(names).fillna(own.phase)
+    keys = ["arm", "method", "seed", "group"]
+    table = own.assign(group=group, seconds=own[column])
+    return table.groupby(keys, as_index=False, sort=False).seconds.sum()
+
+
+def preference(tasks: pd.DataFrame, arm: str) -> pd.Series:
+    """Held-out preference accuracy in %, by seed."""
+    named = tasks.task.astype(str).str.contains("pref") if len(tasks) else pd.Series(dtype=bool)
+    rows = tasks[named & (tasks.arm == arm) & tasks.metric.astype(str).str.startswith("acc")]
+    rows = rows[rows.metric == rows.metric.min()] if len(rows) else rows
+    return 100 * rows.groupby("seed").value.mean() if len(rows) else pd.Series(dtype=float)
+
+
+def _interval(measure: Measure, arm: str, tables: dict, meta: dict) -> st.Interval | None:
+    """The interval of one measure of one arm; None where it was not measured."""
+    if measure.table == "prompts":
+        return _of_prompts(measure, arm, tables["prompts"], meta["tuned_families"])
+    if measure.key == "preference":
+        values = preference(tables["tasks"], arm)
+    elif measure.key == "cost":
+        rows = run_costs(tables["cost"], seconds(meta))
+        values = rows[rows.arm == arm].groupby("seed").seconds.sum()
+        values = values[values.index.isin(finished(tables["runs"], arm))]
+    else:
+        rows = tables["runs"]
+        values = rows[(rows.arm == arm) & (rows.status == "ok")].get(measure.column)
+    return st.over_seeds(values) if values is not None and len(values) else None
+
+
+def _of_prompts(measure: Measure, arm: str, prompts, families) -> st.Interval | None:
+    """The crossed interval of a column of the prompts' table."""
+    table = scores(prompts, arm, measure.column, families)
+    if not table.size or (measure.against_sft and arm == SFT):
+        return None
+    if not measure.against_sft:
+        return st.crossed(table)
+    base = scores(prompts, SFT, measure.column, families)
+    return st.paired_difference(*paired(table, base)) if base.size else None
+
+
+def finished(runs: pd.DataFrame, arm: str) -> list[int]:
+    """Seeds of an arm whose run ended well."""
+    return runs[(runs.arm == arm) & (runs.status == "ok")].seed.tolist() if len(runs) else []
+
+
+def summary(tables: dict, meta: dict) -> pd.DataFrame:
+    """One row an arm and measure: mean, low, high, se, df, seeds, prompts, over, failed runs."""
+    tables = tables | {"prompts": with_wins(tables["prompts"])}
+    rows = []
+    for arm in [SFT, *arms_of(meta)]:
+        for measure in MEASURES:
+            interval = _interval(measure, arm, tables, meta)
+            if interval is not None:
+                head = {"arm": arm, "measure": measure.key, "unit": unit_of(measure, meta)}
+                rows.append(head | {"better": measure.better} | asdict(interval))
+    columns = ["arm", "measure", "unit", "better", *st.Interval.__dataclass_fields__]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def comparisons(prompts: pd.DataFrame, pairs, families, margin: float = 0.0) -> pd.DataFrame:
+    """The declared endpoint, gold, for each (a, b) of one family of questions, Holm-corrected.
+
+    margin: how small a difference counts as none, for `equivalent` (from ten seeds on).
+    """
+    rows = []
+    for a, b in pairs:
+        mine, other = scores(prompts, a, "gold", families), scores(prompts, b, "gold", families)
+        if mine.size and other.size and (paired_scores := paired(mine, other))[0].size:
+            diff = st.paired_difference(*paired_scores)
+            rows.append({"a": a, "b": b, "interval": diff, "p": st.p_value(diff)})
+    for row, p in zip(rows, st.holm([r["p"] for r in rows]), strict=True):
+        row["p_holm"] = p
+        row["verdict"] = st.verdict(row["a"], row["b"], row["interval"], p, margin)
+    return pd.DataFrame(rows, columns=["a", "b", "interval", "p", "p_holm", "verdict"])
+
+
+def margin(prompts: pd.DataFrame, families) -> float:
+    """A tenth of the SFT's spread over prompts: a difference below it is of no practical interest."""
+    base = scores(prompts, SFT, "gold", families)
+    return 0.1 * float(np.std(base.to_numpy(), ddof=1)) if base.size > 1 else 0.0
+
+
+def stability(tables: dict, meta: dict) -> pd.DataFrame:
+    """By arm: runs, failed, seed spread and worst seed of gold, drawdown, gradient spikes."""
+    rows = []
+    for arm in arms_of(meta):
+        runs = tables["runs"]
+        mine = runs[runs.arm == arm] if len(runs) else runs
+        by_seed = scores(tables["prompts"], arm, "gold", meta["tuned_families"])
+        means = by_seed.mean(axis=1) if by_seed.size else pd.Series(dtype=float)
+        rows.append(
+            {
+                "arm": arm,
+                "runs": len(mine),
+                "failed": int((mine.status != "ok").sum()) if len(mine) else 0,
+                "spread": means.std(ddof=1) if len(means) > 1 else np.nan,
+                "worst": means.min() if len(means) else np.nan,
+                "drawdown": drawdown(tables["curve"], arm),
+                "spikes": spikes(tables["log"], arm),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def drawdown(curve: pd.DataFrame, arm: str) -> float:
+    """Mean over seeds of the curve's highest gold minus its last."""
+    rows = curve[(curve.arm == arm) & (curve.family == "all")] if "family" in curve else curve[:0]
+    if not len(rows):
+        return float("nan")
+    by_seed = rows.sort_values("fraction").groupby("seed").gold
+    return float((by_seed.max() - by_seed.last()).mean())
+
+
+def spikes(log: pd.DataFrame, arm: str) -> float:
+    """Mean over seeds of the largest gradient norm over the median one."""
+    rows = log[log.arm == arm] if "grad_norm" in log else log[:0]
+    by_seed = rows.groupby("seed").grad_norm if len(rows) else None
+    return float((by_seed.max() / by_seed.median()).mean()) if by_seed is not None else float("nan")
+
+
+def tax(tasks: pd.DataFrame, meta: dict) -> pd.DataFrame:
+    """lm-eval: one row a task, metric and arm: mean, half-width over seeds, change from SFT."""
+    if not len(tasks):
+        return pd.DataFrame(columns=["task", "metric", "arm", "mean", "half", "change", "seeds"])
+    rows = []
+    for (task, metric), group in tasks.groupby(["task", "metric"], sort=True):
+        base = group[group.arm == SFT].value.mean()
+        for arm in [SFT, *arms_of(meta)]:
+            values = group[group.arm == arm].value
+            if len(values):
+                i = st.over_seeds(values)
+                head = {"task": task, "metric": metric, "arm": arm, "mean": i.mean}
+                body = {"half": i.half, "change": i.mean - base, "seeds": i.seeds}
+                se, n = group[group.arm == SFT].stderr.mean(), group.n.max()
+                up = bool(group.higher_is_better.iloc[0])
+                rows.append(head | body | {"stderr_sft": se, "n": n, "higher_is_better": up})
+    return pd.DataFrame(rows)

@@ -1,0 +1,182 @@
+"""What all steps share on the command line: arguments, errors, progress, threads, safe writing.
+
+A step is `run(cfg, args)` and ends with
+
+    if __name__ == "__main__":
+        cli.main("sft", run)
+
+where `cfg` is the slice of the settings that the step may read (bench/config.py, READS).
+"""
+
+import argparse
+import errno
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.schema import UserError
+
+QUIET_S = 10.0  # seconds between two progress lines of a process
+NEED_MB = 200  # free disk space without which no step starts
+
+
+def main(
+    step: str,
+    run: Callable[[Any, argparse.Namespace], None],
+    options: Callable[[argparse.ArgumentParser], None] | None = None,
+    argv: list[str] | None = None,
+) -> None:
+    """Run a step; a user's mistake is one line `error: ...` and exit code 1, without a traceback."""
+    args = arguments(step, options).parse_args(argv)
+    try:
+        from bench.config import load
+
+        arm = getattr(args, "arm", None)
+        cfg = load(args.testbed, args.set).slice(step, arm)
+        check_disk(Path.cwd())
+        set_threads(getattr(cfg.threads, step, cfg.threads.default))
+        if cfg.overrides:
+            say(label(step, args), "with " + " ".join(cfg.overrides))
+        run(cfg, args)
+    except UserError as error:
+        fail(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "bench":
+            raise
+        fail(f"package '{error.name}' is missing: run `pip install -e .` in the repository")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        fail("the disk is full: free some space and run the same command again; what is done stays")
+
+
+def arguments(
+    step: str, options: Callable[[argparse.ArgumentParser], None] | None = None
+) -> argparse.ArgumentParser:
+    """The arguments every step has, and its own."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{step}")
+    parser.add_argument("--testbed", default="micro", help="a file of bench/testbeds (%(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting"
+    )
+    if options:
+        options(parser)
+    return parser
+
+
+def label(step: str, args: argparse.Namespace) -> str:
+    """The words at the head of a step's lines: 'dpo seed 1', 'reward gold seed 1', 'sft'."""
+    arm, seed = getattr(args, "arm", None), getattr(args, "seed", None)
+    labels = getattr(args, "labels", None)
+    words = [arm if arm and step == "align" else step]
+    words += [arm] if arm and step != "align" else [labels] if labels else []
+    return " ".join(words + ([f"seed {seed}"] if seed is not None else []))
+
+
+def fail(message: str) -> None:
+    """Print one line and exit with 1."""
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def say(head: str, message: str) -> None:
+    """One line to the user: [head] message."""
+    print(f"[{head}] {message}", file=sys.stderr, flush=True)
+
+
+def check_disk(where: Path, need_mb: int = NEED_MB) -> None:
+    """Raise UserError unless `need_mb` MB are free where the artefacts go."""
+    free = shutil.disk_usage(where).free // 2**20
+    if free < need_mb:
+        raise UserError(f"only {free} MB of disk are free in {where}, {need_mb} needed: free some")
+
+
+def set_threads(n: int) -> None:
+    """Compute with `n` threads in this process, whether torch is imported yet or not."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(n)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(n)
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write a file or folder to; renamed if all went well.
+
+    An old folder at `path` is removed first, since a rename cannot replace it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    try:
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON to a temporary name, then rename."""
+    with atomic(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_lines(path: str | Path, rows: Iterable[dict]) -> None:
+    """Write JSON lines to a temporary name, then rename."""
+    with atomic(path) as part, open(part, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+class Progress:
+    """Progress of a long loop: a bar on a terminal, else a line with rate and ETA each 10 s.
+
+    with Progress("dpo seed 1", total=94, unit="step") as progress:
+        progress.update(1, loss=0.61)
+    """
+
+    _spoke = time.monotonic()  # shared by all bars of the process: at most one line in QUIET_S
+
+    def __init__(self, head: str, total: int | None, unit: str = "step"):
+        self.head, self.total, self.unit = head, total, unit
+        self.done, self.start, self.bar = 0, time.monotonic(), None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, desc=head, unit=unit, leave=False, disable=False)
+
+    def update(self, n: int = 1, **metrics: float) -> None:
+        """`n` more are done; the metrics are shown beside."""
+        self.done += n
+        if self.bar is not None:
+            self.bar.set_postfix({key: f"{value:.3g}" for key, value in metrics.items()}, False)
+            self.bar.update(n)
+        elif time.monotonic() - Progress._spoke >= QUIET_S:
+            Progress._spoke = time.monotonic()
+            say(self.head, self.line(metrics))
+
+    def line(self, metrics: dict[str, float]) -> str:
+        """'40/94 step, 2.3/s, 23 s left, loss 0.612'."""
+        rate = self.done / max(time.monotonic() - self.start, 1e-9)
+        parts = [f"{self.done}/{self.total or '?'} {self.unit}", f"{rate:.3g}/s"]
+        if self.total:
+            parts.append(f"{(self.total - self.done) / max(rate, 1e-9):.0f} s left")
+        return ", ".join(parts + [f"{key} {value:.3g}" for key, value in metrics.items()])
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,412 @@
+"""The one loader of settings, for the Snakefile and for every step.
+
+    cfg = load("micro", ["dpo.lr=2e-5", "seeds=[7]"])
+
+Layers: base.yaml <- the testbed's file (and what it `extends`) <- overrides. The result is frozen;
+an unknown key, testbed, arm or method is one clear line that names the nearest.
+A step sees its own slice only (READS), so that the hash in the Snakefile covers all it can read.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, create_model
+
+from bench.data import WORLDS, world
+from bench.methods import METHODS
+from bench.schema import Section, UserError
+
+TESTBEDS = Path(__file__).parent / "testbeds"
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def _listed(value: Any) -> Any:
+    """A lone value stands for a list of one: seeds=7."""
+    return [value] if isinstance(value, int | str) else value
+
+
+class Threads(Section):
+    base: int = Field(2, ge=1)
+    sft: int = Field(2, ge=1)
+    default: int = Field(1, ge=1)
+
+
+class Lora(Section):
+    r: int = Field(16, ge=1)
+    alpha: float = 32.0
+    layers: int | None = None  # the upper n layers; null: all
+
+
+class Model(Section):
+    kind: Literal["llama", "gguf"] = "llama"
+    hidden: int = 96
+    layers: int = 3
+    heads: int = 4
+    intermediate: int = 256
+    context: int = 96
+    lora: Lora | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+
+
+class Base(Section):
+    steps: int = Field(0, ge=0)  # 0: nothing to pretrain, the model comes as it is
+    batch: int = Field(128, ge=1)
+    lr: float = Field(3e-3, gt=0)
+    warmup: int = Field(20, ge=0)
+    seed: int = 0
+
+
+class Sft(Section):
+    steps: int = Field(300, ge=1)
+    batch: int = Field(128, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    warmup: int = Field(20, ge=0)
+    seed: int = 0
+
+
+class Pairs(Section):
+    n: int = Field(1500, ge=1)  # pairs a seed, drawn from the pool
+    pool: int | None = Field(None, ge=1)  # null: 2 n
+    held_out: int = Field(128, ge=1)  # pairs on test prompts, for the lm-eval task `preference`
+    temperature: float = Field(1.0, gt=0)
+    batch: int = Field(256, ge=1)
+    seed: int = 0
+
+
+class Reward(Section):
+    lr: float = Field(1e-3, gt=0)
+    epochs: float = Field(1.0, gt=0)
+    batch: int = Field(64, ge=1)
+    warmup: int = Field(5, ge=0)
+    center: float = 0.01  # weight of the penalty that keeps rewards around zero
+
+
+class Decode(Section):
+    max_new_tokens: int = Field(32, ge=1)
+    temperature: float = Field(1.0, gt=0)
+
+
+class Curve(Section):
+    fractions: Annotated[tuple[float, ...], BeforeValidator(_listed)] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    prompts: int = Field(96, ge=1)
+    batch: int = Field(128, ge=1)
+
+
+class Eval(Section):
+    prompts: int = Field(256, ge=1)
+    batch: int = Field(128, ge=1)
+
+
+class Arm(Section):
+    """A method with named overrides; `settings` is an instance of the method's Settings."""
+
+    name: str
+    method: str
+    labels: str = "gold"
+    settings: Any
+
+
+class Core(Section):
+    """The sections that do not depend on the world or on the list of methods."""
+
+    testbed: str
+    study: str = "compare"
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_listed), Field(min_length=1)]
+    studies: dict[str, Annotated[tuple[str, ...], BeforeValidator(_listed)]]
+    arms: dict[str, dict[str, Any]] = {}
+    threads: Threads = Threads()
+    model: Model = Model()
+    base: Base = Base()
+    sft: Sft = Sft()
+    pairs: Pairs = Pairs()
+    reward: Reward = Reward()
+    decode: Decode = Decode()
+    curve: Curve = Curve()
+    eval: Eval = Eval()
+    overrides: tuple[str, ...] = Field((), exclude=True)  # what differs from the testbed's file
+
+    @property
+    def runs(self) -> Path:
+        """Where the artefacts of this testbed lie, relative to the working directory."""
+        return Path("runs", self.testbed)
+
+    @property
+    def study_dir(self) -> Path:
+        """Where results, figures and page of the chosen study lie."""
+        return self.runs if self.study == "compare" else self.runs / f"study-{self.study}"
+
+    @property
+    def study_arms(self) -> tuple[str, ...]:
+        """The names of the chosen study's arms."""
+        return self.studies[self.study]
+
+    def arm(self, name: str) -> Arm:
+        """An arm by name; raises UserError with the nearest name, method or key."""
+        spec = dict(self.arms.get(name, {"method": name}))
+        if name not in self.arms and name not in METHODS:
+            raise UserError(f"unknown arm '{name}'" + nearest(name, [*self.arms, *METHODS]))
+        method, labels = str(spec.pop("method", name)), str(spec.pop("labels", "gold"))
+        if method not in METHODS:
+            known = nearest(method, METHODS)
+            raise UserError(f"unknown method '{method}' of arm '{name}'" + known)
+        own = getattr(self, method).model_dump()
+        settings = checked(METHODS[method].Settings, merge(own, spec), f"arms.{name}")
+        return Arm(name=name, method=method, labels=labels, settings=settings)
+
+    def slice(self, step: str, arm: str | None = None) -> "Slice":
+        """The part of the settings that a step may read (see READS)."""
+        return Slice(self, step, arm)
+
+
+# What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
+READS = {
+    "data": ("data",),
+    "base": ("data", "model", "base"),
+    "sft": ("data", "model", "sft"),
+    "pairs": ("data", "model", "pairs", "decode"),
+    "reward": ("data", "model", "reward"),
+    "reference": ("data", "model"),
+    "align": ("data", "model", "decode", "curve", "arm"),
+    "evaluate": ("data", "model", "decode", "eval", "arm"),
+    "collect": ("*",),
+    "report": ("*",),
+}
+FREE = ("testbed", "threads", "runs", "overrides")  # change no result: read by all, hashed by none
+
+
+class Slice:
+    """A view of a Config that gives a step what READS lists for it and refuses the rest."""
+
+    def __init__(self, cfg: Core, step: str, arm: str | None = None):
+        self._cfg, self._step, self._arm = cfg, step, arm
+
+    def __getattr__(self, key: str) -> Any:
+        if key.startswith("_"):
+            raise AttributeError(key)
+        if key not in FREE and "*" not in READS[self._step] and key not in READS[self._step]:
+            raise AttributeError(
+                f"step '{self._step}' does not read '{key}': add it to READS in bench/config.py"
+            )
+        return self.overridden() if key == "overrides" else getattr(self._cfg, key)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of this step's run; any arm for a step that reads all."""
+        if "*" not in READS[self._step] and name != self._arm:
+            raise AttributeError(f"step '{self._step}' of arm {self._arm} does not read arm '{name}'")
+        return self._cfg.arm(name)
+
+    def values(self) -> dict[str, Any]:
+        """All that the step can read, as plain values, to be hashed."""
+        everything = self._cfg.model_dump(mode="json", exclude={"testbed", "threads"})
+        keys = everything if "*" in READS[self._step] else READS[self._step]
+        own = {key: everything[key] for key in keys if key != "arm"}
+        known = self._arm in self._cfg.arms or self._arm in METHODS
+        if "arm" in keys and known:
+            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json")
+        return own
+
+    def overridden(self) -> tuple[str, ...]:
+        """The overrides that touch what this step reads, as 'a.b=value'."""
+        return tuple(item for item in self._cfg.overrides if self._touches(item))
+
+    def _touches(self, item: str) -> bool:
+        head, *rest = item.split("=", 1)[0].split(".")
+        reads = READS[self._step]
+        if "*" in reads or head == "threads" or head in reads:
+            return True
+        if "arm" not in reads or (self._arm not in self._cfg.arms and self._arm not in METHODS):
+            return False
+        # an arm's own name may hold dots: arms.dpo-beta0.3.beta
+        of_arm = head == "arms" and ".".join(rest).startswith(f"{self._arm}.")
+        return of_arm or head == self._cfg.arm(self._arm).method
+
+
+def load(testbed: str, overrides: Iterable[str] = ()) -> Core:
+    """Settings of a testbed with overrides 'a.b=value'; raises UserError in one clear line."""
+    plain = layers(testbed)
+    own = plain
+    for item in overrides:
+        own = merge(own, parse(item, own))
+    schema = config_class(own.get("data", {}))
+    cfg = checked(schema, own | {"testbed": testbed}, "")
+    check_names(cfg)
+    return cfg.model_copy(update={"overrides": tuple(difference(cfg, plain, testbed))})
+
+
+def difference(cfg: Core, plain: dict, testbed: str) -> Iterator[str]:
+    """What overriding changed, one 'a.b=value' a leaf: an override that changes nothing is none."""
+    try:
+        before = checked(config_class(plain.get("data", {})), plain | {"testbed": testbed}, "")
+    except UserError:  # the testbed's file needs the override to be complete
+        before = None
+    old = dict(leaves(before.model_dump(mode="json"))) if before else {}
+    for key, value in leaves(cfg.model_dump(mode="json")):
+        if key not in old or old[key] != value:
+            yield f"{key}={flow(value)}"
+
+
+def flow(value: Any) -> str:
+    """A value as one line of YAML that parse() reads back."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("...").strip()
+
+
+def leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of each leaf; a list, and an empty mapping, is a leaf."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def flatten(config: dict) -> list[str]:
+    """Snakemake's nested `config` -> overrides 'a.b=value' (its values may be strings)."""
+    return [f"{key}={flow(unquoted(value))}" for key, value in leaves(config)]
+
+
+def unquoted(value: Any) -> Any:
+    """Read a string as YAML: '[7]' -> [7], 'null' -> None; what is no YAML stays as it is."""
+    if isinstance(value, list):
+        return [unquoted(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def parse(item: str, known: dict | None = None) -> dict:
+    """'a.b=value' -> {'a': {'b': value}}; an arm's name may hold dots (arms.dpo-beta0.3.lr=1)."""
+    key, equals, text = item.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"'{item}' is no override: write key=value, for example dpo.lr=2e-5")
+    path = split_key(key.strip(), known or {})
+    value = unquoted(text)
+    for part in reversed(path):
+        value = {part: value}
+    return value
+
+
+def split_key(key: str, known: dict) -> list[str]:
+    """Split at dots, but leave a dot inside the name of an arm or study alone."""
+    head, _, rest = key.partition(".")
+    if head in ("arms", "studies") and rest:
+        names = [n for n in known.get(head, {}) if rest == n or rest.startswith(f"{n}.")]
+        name = max(names, key=len) if names else None
+        if name is None:  # a new arm: its last part is the key
+            name = rest if head == "studies" or "." not in rest else rest.rpartition(".")[0]
+        tail = rest[len(name) + 1 :]
+        return [head, name] + (tail.split(".") if tail else [])
+    return key.split(".")
+
+
+def layers(testbed: str) -> dict:
+    """base.yaml <- what the testbed extends <- the testbed."""
+    own = read(testbed)
+    parent = own.pop("extends", None)
+    return merge(layers(parent) if parent else read("base"), own)
+
+
+def read(testbed: str) -> dict:
+    """One YAML file of bench/testbeds; raises UserError with the nearest name."""
+    path = TESTBEDS / f"{testbed}.yaml"
+    if not NAME.fullmatch(str(testbed)) or not path.is_file():
+        raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path.name} is no valid YAML: {reason}") from None
+
+
+def testbeds() -> list[str]:
+    """The names of all testbeds."""
+    return sorted(path.stem for path in TESTBEDS.glob("*.yaml") if path.stem != "base")
+
+
+def merge(low: dict, high: dict) -> dict:
+    """Mappings merge deeply, anything else is replaced; neither argument is changed."""
+    out = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merge(out[key], value) if both else value
+    return out
+
+
+def config_class(data: Any) -> type[Core]:
+    """Core with the settings of the testbed's world and of each method in METHODS."""
+    kind = data.get("kind", "") if isinstance(data, dict) else ""
+    if kind not in WORLDS:
+        raise UserError(f"unknown data.kind '{kind}'" + nearest(str(kind), WORLDS))
+    return _config_class(kind)
+
+
+@cache
+def _config_class(kind: str) -> type[Core]:
+    settings = world(kind).Settings
+    if "kind" not in settings.model_fields:
+        settings = create_model("Data", __base__=settings, kind=(Literal[kind], kind))
+    methods = {name: (m.Settings, Field(m.Settings(), validate_default=True))
+               for name, m in METHODS.items()}
+    return create_model("Config", __base__=Core, data=(settings, ...), **methods)
+
+
+def check_names(cfg: Core) -> None:
+    """Refuse a study, arm or method that does not exist, or a name that is no folder's name."""
+    if cfg.study not in cfg.studies:
+        raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.studies))
+    for name in [*cfg.arms, *cfg.studies]:
+        if not NAME.fullmatch(name) or name in ("sft", ".", ".."):
+            raise UserError(f"'{name}' is no name: use letters, digits, '.', '_' and '-'; not 'sft'")
+    for name in {*cfg.arms, *cfg.study_arms}:
+        cfg.arm(name)
+    if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
+        raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
+
+
+def checked(schema: type[Section], values: dict, where: str) -> Any:
+    """Validate; the first error becomes one line with key, nearest valid key and remedy."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(schema, error.errors()[0], where)) from None
+
+
+def explain(schema: type[Section], error: dict, where: str) -> str:
+    """One line for one pydantic error."""
+    path = [str(part) for part in error["loc"]]
+    key = ".".join([where, *path] if where else path)
+    if error["type"] == "extra_forbidden":
+        prefix = key.rpartition(".")[0]
+        valid = [name for name in fields_at(schema, path[:-1]) if name != "overrides"]
+        return f"unknown key '{key}'" + nearest(path[-1], valid, prefix)
+    if error["type"] == "missing":
+        return f"missing key '{key}': set it in the testbed's file or with --config"
+    return f"{key}={error['input']!r} is not valid: {error['msg'].lower()}"
+
+
+def fields_at(schema: Any, path: list[str]) -> list[str]:
+    """The field names of the section at a path; [] where there is no section."""
+    for part in path:
+        field = getattr(schema, "model_fields", {}).get(part)
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        schema = next((kind for kind in kinds if hasattr(kind, "model_fields")), schema)
+    return list(getattr(schema, "model_fields", {}))
+
+
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """'; did you mean ...?' or the list of what is known."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    dotted = [f"{prefix}.{item}" if prefix else item for item in close or known]
+    if close:
+        return f"; did you mean '{dotted[0]}'?"
+    return f"; known: {', '.join(dotted)}" if known else ""

@@ -1,0 +1,11 @@
+"""The worlds: each gives texts, prompts, preferences and a gold reward (a module a `data.kind`)."""
+
+from importlib import import_module
+from types import ModuleType
+
+WORLDS = {"micro": "bench.data.micro", "reviews": "bench.data.reviews"}
+
+
+def world(kind: str) -> ModuleType:
+    """The module of a world: Settings, TASKS, TUNED_FAMILIES, write, Gold."""
+    return import_module(WORLDS[kind])
