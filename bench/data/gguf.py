@@ -80,5 +80,4 @@ def save_tokenizer(file: Path, out: Path) -> None:
     if ids != [0, 1, 2]:
         raise UserError(f"{file.name} numbers its special tokens {ids}, not [0, 1, 2]")
     tokenizer.chat_template = TEMPLATE
-    tokenizer.padding_side = "left"
     tokenizer.save_pretrained(out)

@@ -98,10 +98,10 @@ def read_domain(folder: Path, domain: str) -> list[Text]:
 def lines(path: Path) -> list[str]:
     """Lines of a file with DOS line ends; some texts hold other line breaks."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path.name} is missing from {PACKAGE.file}") from None
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    return [line for line in re.split("\r?\n", text) if line.strip()]
 
 
 def clean(text: str) -> str:
@@ -120,23 +120,26 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"[@#]?[a-z']+|[^\sa-z']", text.lower())
 
 
+def listed(words: str) -> set[str]:
+    return set(words.split())
+
+
 # A noun stands after one of these at least now and then, and before one of those about as often.
-BEFORE = set(
+BEFORE = listed(
     "a an the this that these those his her its my your our their of in on with for about and no"
-    .split()
-)  # fmt: skip
-AFTER = set(
+)
+AFTER = listed(
     "a an the of is was are were be been has have had do does did can could will would should may"
     " might must and or but nor so as than that which who whose when while where if because in on"
     " at to for with by from into out up about over off it i we you he she they this my your his"
-    " her its not . , ; : ! ? ) -".split()
+    " her its not . , ; : ! ? ) -"
 ) | {""}
-STOP = set(
+STOP = listed(
     "that this these those they them their other others most more much some same very thing things"
     " which what where while with your here there then than such each both every first last second"
     " next little whole another someone everyone anyone anonymous self kind sort lots rest only"
     " from have been were will would could should just like into over about when also even still"
-    " been does really because after before though although".split()
+    " been does really because after before though although"
 )
 
 
@@ -146,8 +149,9 @@ def askable(word: str, charged: set[str]) -> bool:
 
 
 def keywords(texts: list[Text], charged: set[str], at_least: int = 2) -> dict[str, list[int]]:
-    """Word -> indices of the texts that hold it. Nouns by the company they keep, that `at_least` texts hold and at most one in 20.
+    """Word -> indices of the texts that hold it, for words that `at_least` texts share.
 
+    Nouns by the company they keep, in at most one text of 20 (none stands for a whole domain);
     charged: words with a valence (VADER's lexicon), which would give the answer away.
     """
     seen, before, after, holders = Counter(), Counter(), Counter(), defaultdict(set)
