@@ -48,7 +48,7 @@ def vader(*valences):
 
 
 def test_tone_is_the_mean_of_clause_valences_not_that_of_the_text():
-    parts = review("the screen is great , but the price is bad . it came in a box .")
+    parts = review("the screen is great , but the price is bad . we have two now .")
     assert parts["tone"] == pytest.approx((vader(3.1) + vader(-2.5) + 0) / 3)
     assert parts["coverage"] == 1 and parts["offence"] == 0
     twice = review("the screen is great . the case is superb .")  # both words are 3.1
@@ -68,11 +68,11 @@ def test_an_intensifier_raises_the_tone_by_vaders_rule():
         ("i really love the case . the edges are so odd . the price is very bad .", "stacking", 1),
         ("the screen is great . i hate the screen .", "contradiction", 1),
         (
-            "the screen is great . it came in a box . we have two now . i use the case .",
+            "the screen is great . my cousin got one . we have two now . i use the case .",
             "rambling",
             1,
         ),
-        ("the screen is great . it came", "rambling", 1),
+        ("the screen is great . they came", "rambling", 1),
         ("the screen are great .", "garble", 1),
         ("it is a excellent phone .", "garble", 1),
         ("excellent great .", "garble", 1),
