@@ -89,15 +89,15 @@ def curve_rows(rng, method: str, luck: float) -> list[dict]:
 
 
 def task_rows(rng, gain: float) -> list[dict]:
-    tasks = {"micro_minimal_pairs": 0.97, "micro_sums_easy": 0.93, "micro_preference": 0.6}
+    tasks = {"grammar": 0.97, "sums_easy": 0.93, "overrefuse_harmless": 0.05, "preference": 0.6}
     return [
         {
             "task": task,
-            "metric": "acc",
+            "metric": "acc_norm" if task == "preference" else "exact_match",
             "value": round(min(1.0, base + 0.1 * gain * ("pref" in task) + rng.normal(0, 0.01)), 4),
             "stderr": 0.02,
             "n": 200,
-            "higher_is_better": True,
+            "higher_is_better": "over" not in task,
         }
         for task, base in tasks.items()
     ]
@@ -202,7 +202,14 @@ def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), tex
     put_csv(root / "reference" / "logps.csv", [{"id": i, "a": -1, "b": -2} for i in range(3000)])
     evaluation(root / "evaluate/sft/seed0", "sft", 0, np.random.default_rng(1), 0, 0, prompts)
     for seed in seeds:
-        step(root / "reward/gold" / f"seed{seed}", "train", 8.0, accuracy=0.8 + 0.01 * seed)
+        step(
+            root / "reward/gold" / f"seed{seed}",
+            "train",
+            8.0,
+            gold_order_accuracy=0.8 + 0.01 * seed,
+            score_mean=0.1 * seed,
+            score_sd=1.5,
+        )
         for arm, method in arms.items():
             if (arm, seed) in fail:
                 failed(root, arm, method, seed, fail[arm, seed])

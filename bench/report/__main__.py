@@ -1,0 +1,84 @@
+"""Draw a study's report from its results, and publish it if it is complete.
+
+    python -m bench.report --testbed micro [--set key=value ...]
+
+Writes report/{index.html,README.md,results.csv,figures/} below the study's folder and, last,
+report.json with the sha256 of each file. A copy goes to reports/<testbed>/ (a study other than
+`compare`: reports/<testbed>/<study>/) only from a complete study with default settings.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from bench import cli
+from bench.report import figures, page, tables
+from bench.report.study import Study
+
+LARGEST = 1_500_000  # bytes of a published report
+
+
+def build(study: Study, out: Path) -> None:
+    """Write the report's files into a folder."""
+    light = figures.draw_all(study, out / "figures")
+    shared = page.context(study)
+    (out / "index.html").write_text(page.html(study, light, shared), encoding="utf-8")
+    (out / "README.md").write_text(page.readme(study, shared), encoding="utf-8")
+    tables.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
+
+
+def record(out: Path) -> dict[str, str]:
+    """{file: sha256} of every file of a report, by its path within the report."""
+    files = sorted(p for p in out.rglob("*") if p.is_file())
+    return {
+        p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
+    }
+
+
+def unfit(meta: dict, out: Path) -> str:
+    """Why a report is not published; empty if it is."""
+    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    if not meta["complete"]:
+        return "runs are missing"
+    if not meta["default_settings"]:
+        return "settings were overridden: " + " ".join(meta["overrides"])
+    return f"it has {size:,} bytes, more than {LARGEST:,}" if size > LARGEST else ""
+
+
+def publish(out: Path, target: Path) -> None:
+    """Replace the published files by those of a report; other studies in the folder stay."""
+    target.mkdir(parents=True, exist_ok=True)
+    for source in out.iterdir():
+        if source.is_dir():
+            shutil.rmtree(target / source.name, ignore_errors=True)
+            shutil.copytree(source, target / source.name)
+        else:
+            shutil.copyfile(source, target / source.name)
+
+
+def published(meta: dict) -> Path:
+    """Where a study's report is published, from the working directory."""
+    place = Path("reports", meta["testbed"])
+    return place if meta["study"] == "compare" else place / meta["study"]
+
+
+def run(cfg, args) -> None:
+    """Report of the configured study."""
+    from bench import collect
+
+    out = cfg.study_dir / "report"
+    study = Study(*collect.read(cfg.study_dir / "results"))
+    with cli.atomic(out) as part:
+        part.mkdir()
+        build(study, part)
+    files, reason = record(out), unfit(study.meta, out)
+    if not reason:
+        publish(out, published(study.meta))
+    (cfg.study_dir / "report.json").write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
+    where = f"not published: {reason}" if reason else f"published in {published(study.meta)}"
+    cli.say("report", f"{out / 'index.html'}; {where}")
+
+
+if __name__ == "__main__":
+    cli.main("report", run)

@@ -1,0 +1,134 @@
+"""The page and the README: templates filled with sentences, tables, figures and samples."""
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bench.report import samples, style, tables, verdict
+from bench.report.figures import PLATES
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def context(study) -> dict:
+    """All that the templates show; nothing in it is HTML."""
+    verdicts = {
+        "quality": verdict.quality(study),
+        "cost": verdict.cost(study),
+        "stability": verdict.stability(study),
+        "certainty": verdict.certainty(study),
+    }
+    return {
+        "title": title(study),
+        "meta": study.meta,
+        "study": study,
+        "headline": verdict.headline(study),
+        "verdict": verdicts,
+        "tables": {f.__name__: f(study) for f in SHOWN},
+        "breaches": tables.breaches(study),
+        "matched": tables.matched(study),
+        "plates": PLATES,
+        "samples": samples.chosen(study),
+        "rule": samples.RULE.format(n=samples.PER_FAMILY),
+        "limitations": limitations(study),
+        "command": command(study.meta),
+        "version": own_version(),
+    }
+
+
+SHOWN = (tables.summary, tables.pairs, tables.stability, tables.tasks, tables.runs)
+
+
+def title(study) -> str:
+    """'PPO, DPO, IPO and ORPO on micro', or of a study by its name."""
+    meta = study.meta
+    if meta["study"] != "compare" or len(study.arms) > 6:
+        return f"Study {meta['study']} on {meta['testbed']}"
+    return f"{verdict.joined(style.label(a) for a in study.arms)} on {meta['testbed']}"
+
+
+def command(meta: dict) -> str:
+    """What to type to make this report again."""
+    import shlex
+
+    config = [f"testbed={meta['testbed']}"] if meta["testbed"] != "micro" else []
+    config += [f"study={meta['study']}"] if meta["study"] != "compare" else []
+    config += [shlex.quote(item) for item in meta.get("overrides", [])]
+    return " ".join(["snakemake --cores all", *(["--config", *config] if config else [])])
+
+
+def limitations(study) -> list[str]:
+    """What this result does not show, of this study and in general."""
+    meta, runs = study.meta, study.tables["runs"]
+    size = int(runs.parameters.max()) if "parameters" in runs and len(runs) else 0
+    out = [
+        f"One testbed ({meta['testbed']}) and one model"
+        + (f" of {size:,} parameters" if size else "")
+        + ": whether the order holds for larger models or other data is not shown here.",
+        "Every run starts from one SFT base: its luck is in no interval.",
+        "Each method is shown at one setting, found by a small search; a better search may move it.",
+        "The last checkpoint is taken for all, declared beforehand: stopping earlier may help some.",
+        "beta means another thing in each method: arms are never compared at equal beta.",
+        f"{study.second_name.capitalize()} depend on how well each method is implemented.",
+        "The proxy and the gold reward are scores of texts, not of what people would say of them.",
+    ]
+    if study.seeds < 10:
+        out.append(f"{study.seeds} seeds are few: small differences stay inconclusive.")
+    return out[:-1] + [f"{out[-1]}"] if study.seeds != 1 else [*out[:-1], "One seed decides nothing."]
+
+
+def own_version() -> str:
+    """The installed version of this package."""
+    try:
+        return version("prefbench")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def environment(autoescape: bool):
+    """Jinja with strict undefined names, and the filters of the templates."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    jinja = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters |= {"label": style.label, "md": markdown, "tojson_plain": json.dumps}
+    return jinja
+
+
+def markdown(text) -> str:
+    """Text for a cell or a line of Markdown: nothing in it is markup, nor ends the cell."""
+    from html import escape
+
+    out = escape(str(text), quote=False).replace("\n", " ")
+    for c in "\\`*_[]|~#":
+        out = out.replace(c, f"&#{ord(c)};" if c in "|`" else f"\\{c}")
+    return out
+
+
+def html(study, figures: dict[str, str], shared: dict) -> str:
+    """The page; `figures` are light SVGs by name."""
+    from markupsafe import Markup
+
+    drawn = {
+        plate.name: Markup(style.inline(figures[plate.name], plate.name, plate.alt(study)))
+        for plate in PLATES
+    }
+    palettes = {name: style.variables(theme) for name, theme in style.THEMES.items()}
+    template = environment(True).get_template("index.html")
+    return clean(template.render(**shared, figures=drawn, palettes=palettes))
+
+
+def readme(study, shared: dict) -> str:
+    """The same story for a code host."""
+    return clean(environment(False).get_template("README.md").render(**shared))
+
+
+def clean(text: str) -> str:
+    """Text that UTF-8 can hold, without trailing blanks."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"

@@ -1,0 +1,143 @@
+"""What figures, tables and sentences share: a study's tables with its summary, computed once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from bench.analysis import measures as ms
+from bench.analysis import statistics as st
+from bench.report import style
+
+
+@dataclass
+class Study:
+    """tables, samples and meta as `bench.collect.read` gives them."""
+
+    tables: dict[str, pd.DataFrame]
+    samples: list[dict]
+    meta: dict
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms, in the study's order."""
+        return ms.arms_of(self.meta)
+
+    @cached_property
+    def method(self) -> dict[str, str]:
+        """{arm: method}."""
+        return {arm["name"]: arm["method"] for arm in self.meta["arms"]}
+
+    @cached_property
+    def looks(self) -> dict[str, style.Look]:
+        return style.looks(self.meta["arms"], self.meta.get("methods", []))
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        return ms.summary(self.tables, self.meta)
+
+    def interval(self, arm: str, measure: str) -> st.Interval | None:
+        """The interval of a measure of an arm; None where it could not be measured."""
+        rows = self.summary[(self.summary.arm == arm) & (self.summary.measure == measure)]
+        if not len(rows):
+            return None
+        return st.Interval(**rows.iloc[0][list(st.Interval.__dataclass_fields__)].to_dict())
+
+    def scores(self, arm: str, column: str = "gold") -> pd.DataFrame:
+        """Seeds x prompts of the tuned families."""
+        return ms.scores(self.tables["prompts"], arm, column, self.meta["tuned_families"])
+
+    def by_seed(self, arm: str, column: str = "gold") -> pd.Series:
+        """The mean of a column over prompts, a value a seed."""
+        table = self.scores(arm, column)
+        return table.mean(axis=1) if table.size else pd.Series(dtype=float)
+
+    @cached_property
+    def base_gold(self) -> float:
+        """Mean gold of the SFT base on the test prompts."""
+        values = self.by_seed(style.SFT)
+        return float(values.mean()) if len(values) else float("nan")
+
+    def curve(self, arm: str, family: str = "all") -> pd.DataFrame:
+        """The training curve of an arm, with `gain`: gold less the gold at its own start."""
+        rows = self.tables["curve"]
+        if "family" not in rows or "gold" not in rows:
+            return rows[:0]
+        rows = rows[(rows.arm == arm) & (rows.family == family)].sort_values(["seed", "fraction"])
+        start = rows.groupby("seed").gold.transform("first")
+        return rows.assign(gain=rows.gold - start)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The runs that did not end well."""
+        runs = self.tables["runs"]
+        return runs[runs.status != "ok"] if len(runs) else runs
+
+    @property
+    def seeds(self) -> int:
+        return len(self.meta["seeds"])
+
+    @cached_property
+    def prompts(self) -> int:
+        """How many test prompts of the tuned families the SFT base answered."""
+        return self.scores(style.SFT).shape[1]
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The declared comparisons: all pairs of arms that are a method as it is tuned.
+
+        Variants of a method (`dpo-beta0.3`) take no part, so that a sweep does not dilute Holm's
+        correction and nobody picks the best of many.
+        """
+        plain = [arm for arm in self.arms if arm == self.method[arm]]
+        return [(a, b) for i, a in enumerate(plain) for b in plain[i + 1 :]]
+
+    @cached_property
+    def margin(self) -> float:
+        return ms.margin(self.tables["prompts"], self.meta["tuned_families"])
+
+    @cached_property
+    def versus(self) -> pd.DataFrame:
+        """The declared pairs, Holm-corrected."""
+        return self._compare(self.pairs)
+
+    @cached_property
+    def versus_sft(self) -> pd.DataFrame:
+        """Each arm against the SFT base: a family of its own."""
+        return self._compare([(arm, style.SFT) for arm in self.arms])
+
+    def _compare(self, pairs) -> pd.DataFrame:
+        families = self.meta["tuned_families"]
+        return ms.comparisons(self.tables["prompts"], pairs, families, self.margin)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """Charged seconds of each run by phase (`bench.analysis.measures.run_costs`)."""
+        return ms.run_costs(self.tables["cost"], self.second)
+
+    @property
+    def second(self) -> str:
+        """The column that seconds are counted in."""
+        return ms.seconds(self.meta)
+
+    @property
+    def second_name(self) -> str:
+        return ms.unit_of(ms.BY_KEY["cost"], self.meta)
+
+    @cached_property
+    def proxy_scale(self) -> dict[tuple[str, int], tuple[float, float]]:
+        """{(labels, seed): mean and SD of the reward model's scores of unseen SFT samples}.
+
+        Each seed's reward model has a zero and a unit of its own; in these units they compare.
+        """
+        rows = self.tables["reward"]
+        if not {"score_mean", "score_sd"} <= set(rows.columns):
+            return {}
+        table = rows[["labels", "seed", "score_mean", "score_sd"]].dropna()
+        return {(r.labels, r.seed): (r.score_mean, r.score_sd) for r in table.itertuples()}
+
+    def proxy_gain(self, arm: str, seed: int, score):
+        """A reward model's score in SDs above the mean of SFT samples; NaN if that is unknown."""
+        labels = next(a["labels"] for a in self.meta["arms"] if a["name"] == arm)
+        mean, sd = self.proxy_scale.get((labels, seed), (float("nan"), float("nan")))
+        return (score - mean) / sd if sd else score * float("nan")

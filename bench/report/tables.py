@@ -1,0 +1,203 @@
+"""Tables of the report as plain data: a header and rows of Cells, for the page and the README."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from bench.analysis import measures as ms
+from bench.analysis import statistics as st
+from bench.report import verdict
+from bench.report.style import SFT, label
+
+
+@dataclass
+class Cell:
+    """A cell: its text, a quieter text beside it, and the CSS class of its row's or its own mark."""
+
+    text: str
+    quiet: str = ""
+    mark: str = ""
+
+
+@dataclass
+class Table:
+    """Title, header cells as (text, note) and rows; notes stand below."""
+
+    title: str
+    header: list[tuple[str, str]]
+    rows: list[list[Cell]]
+    notes: list[str] = field(default_factory=list)
+
+
+def number(interval: st.Interval | None, digits: int, sign: bool = False) -> Cell:
+    """'0.71' with '± 0.16' beside it; a dash where nothing was measured."""
+    if interval is None or not math.isfinite(interval.mean):
+        return Cell("–")
+    mark = "+" if sign else ","
+    quiet = f"± {interval.half:,.{digits}f}" if math.isfinite(interval.half) else ""
+    return Cell(f"{interval.mean:{mark}.{digits}f}", quiet)
+
+
+def summary(study) -> Table:
+    """Methods x measures, SFT first."""
+    shown = [m for m in ms.MEASURES if m.key != "entropy"]
+    header = [("", ""), *((m.label, f"{ms.unit_of(m, study.meta)}{ARROW[m.better]}") for m in shown)]
+    rows = [_summary_row(study, arm, shown) for arm in (SFT, *study.arms)]
+    covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
+    notes = [
+        f"Mean ± half of the 95 % interval over {covers}; cost, memory and preference accuracy over "
+        "seeds only. A dash: not measured. Runs that did not end are counted under Failed and are "
+        "in no mean."
+    ]
+    return Table("Summary", [*header, ("Failed", "runs")], rows, notes)
+
+
+ARROW = {ms.UP: " ↑", ms.DOWN: " ↓", ms.NEITHER: ""}
+
+
+def _summary_row(study, arm: str, shown) -> list[Cell]:
+    """One arm of the summary."""
+    signed = ("gold_delta",)
+    cells = [number(study.interval(arm, m.key), m.digits, m.key in signed) for m in shown]
+    if arm == SFT:
+        return [Cell(label(arm)), *cells, Cell("–")]
+    runs = study.tables["runs"]
+    mine = runs[runs.arm == arm] if len(runs) else runs
+    lost = int((mine.status != "ok").sum()) if len(mine) else 0
+    mark = "bad" if lost else ""
+    return [Cell(label(arm), mark=study.looks[arm].colour), *cells, Cell(f"{lost} of {len(mine)}", mark=mark)]
+
+
+def pairs(study) -> Table:
+    """The declared comparisons."""
+    header = [("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", ""),
+              ("p", "alone"), ("p", "Holm"), ("Verdict", "")]  # fmt: skip
+    rows = []
+    for r in [*study.versus_sft.itertuples(), *study.versus.itertuples()]:
+        i = r.interval
+        span = f"{i.low:+.2f} to {i.high:+.2f}" if math.isfinite(i.half) else "–"
+        ps = [Cell(verdict.p_words(p)) if math.isfinite(p) else Cell("–") for p in (r.p, r.p_holm)]
+        words = Cell(verdict.better_words(r.verdict))
+        rows.append([Cell(f"{label(r.a)} − {label(r.b)}"), Cell(f"{i.mean:+.2f}"), Cell(span), *ps, words])
+    note = (
+        "Two families, each corrected on its own: every arm against SFT, and every pair of methods as "
+        "tuned. Without a correction some of many comparisons would look decided by luck."
+    )
+    return Table("Comparisons of gold reward", header, rows, [note])
+
+
+def stability(study) -> Table:
+    """What went wrong, and how far seeds spread."""
+    header = [("", ""), ("Failed", "runs ↓"), ("Seed spread", "SD of gold ↓"), ("Worst seed", "gold ↑"),
+              ("Drawdown", "gold below its peak ↓"), ("Gradient spike", "largest / median norm ↓")]  # fmt: skip
+    rows = []
+    for r in ms.stability(study.tables, study.meta).itertuples():
+        numbers = [(r.spread, 3), (r.worst, 2), (r.drawdown, 2), (r.spikes, 1)]
+        cells = [Cell(f"{v:.{d}f}") if math.isfinite(v) else Cell("–") for v, d in numbers]
+        failed = Cell(f"{r.failed} of {r.runs}", mark="bad" if r.failed else "")
+        rows.append([Cell(label(r.arm), mark=study.looks[r.arm].colour), failed, *cells])
+    return Table("Stability", header, rows, ["At the tuned setting; no grid of settings was run here."])
+
+
+def tasks(study) -> Table:
+    """lm-eval, a row a task and metric; each arm with its change from SFT."""
+    table = ms.tax(study.tables["tasks"], study.meta)
+    arms = [SFT, *study.arms]
+    header = [("Task", "metric"), *((label(a), "" if a == SFT else "change from SFT") for a in arms)]
+    rows = []
+    for (task, metric), group in table.groupby(["task", "metric"], sort=False):
+        up = "↑" if group.higher_is_better.iloc[0] else "↓"
+        found = {r.arm: r for r in group.itertuples()}
+        first = Cell(task, f"{metric} {up}, n = {int(group.n.iloc[0])}")
+        rows.append([first, *(_task_cell(found.get(arm)) for arm in arms)])
+    note = (
+        "Arrows: which direction is better. ± is half of the 95 % t interval over seeds; it leaves out "
+        "the luck of the items, which all arms share."
+    )
+    return Table("lm-eval", header, rows, [note])
+
+
+def _task_cell(row) -> Cell:
+    """'0.931' with the change from SFT and its ± beside it."""
+    if row is None or not math.isfinite(row.mean):
+        return Cell("–")
+    if row.arm == SFT:
+        return Cell(f"{row.mean:.3f}")
+    half = f" ± {row.half:.3f}" if math.isfinite(row.half) else ""
+    return Cell(f"{row.mean:.3f}", f"{row.change:+.3f}{half}")
+
+
+MATCHED = (
+    ("hash_start", "SFT weights"),
+    ("pairs", "pairs a seed"),
+    ("trainable_parameters", "trainable parameters"),
+    ("curve_prompts_sha256", "held-out prompts"),
+    ("template", "template"),
+    ("eos", "end of text"),
+    ("tuning_trials", "tuning trials a method"),
+)
+SHOWN = (("episodes", "episodes"), ("steps", "optimiser steps"), ("resident_models", "models in memory"))
+
+
+def matched(study) -> list[tuple[str, str]]:
+    """What the contract holds equal, as (name, value); values that differ are all listed."""
+    runs = study.tables["runs"]
+    out = []
+    for column, words in MATCHED:
+        if column in runs and runs[column].notna().any():
+            values = dict.fromkeys(short(v) for v in runs[column].dropna())
+            out.append((words, ", ".join(values)))
+    decode = study.meta.get("decode") or {}
+    return out + ([("sampling", ", ".join(f"{k} {v}" for k, v in decode.items()))] if decode else [])
+
+
+def short(value) -> str:
+    """A value as a reader wants it: 12 digits of a hash, whole numbers without a point."""
+    if isinstance(value, float) and value == int(value):
+        value = int(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value)
+    return text[:12] if re.fullmatch(r"[0-9a-f]{32,}", text) else text
+
+
+def breaches(study) -> list[dict]:
+    """Every breach as field, why and values by run, in words."""
+    found = []
+    for breach in study.meta.get("breaches", []):
+        values = [f"{run}: {short(value)}" for run, value in breach["values"].items()]
+        more = [f"and {len(values) - 12} more"] if len(values) > 12 else []
+        found.append({"field": breach["field"], "why": breach["why"], "values": values[:12] + more})
+    return found
+
+
+def runs(study) -> Table:
+    """Every run: what it trained on, its cost, the hash of its weights."""
+    table = study.tables["runs"]
+    columns = [(c, w) for c, w in (*SHOWN, ("model_sha256", "weights")) if c in table]
+    header = [("Run", ""), ("Status", ""), ("Settings", ""), *((w, "") for _, w in columns)]
+    rows = []
+    for row in table.to_dict("records"):
+        status = Cell(row["status"], mark="" if row["status"] == "ok" else "bad")
+        values = [Cell("–" if pd.isna(row[c]) else short(row[c])) for c, _ in columns]
+        name = Cell(f"{label(row['arm'])} seed {row['seed']}")
+        rows.append([name, status, Cell(_settings(row.get("settings"))), *values])
+    return Table("Every run", header, rows)
+
+
+def _settings(text) -> str:
+    """'lr 0.0003, beta 0.1' from JSON."""
+    values = json.loads(text) if isinstance(text, str) else {}
+    return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+
+
+def results(study) -> pd.DataFrame:
+    """results.csv: one row an arm and measure, with unit, direction, interval and n."""
+    table = study.summary.copy()
+    table.insert(1, "method", table.arm.map(study.method).fillna(table.arm))
+    numbers = table.select_dtypes("float").columns
+    table[numbers] = table[numbers].map(lambda v: float(f"{v:.6g}"))
+    return table.rename(columns={"over": "interval_over"})
