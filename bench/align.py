@@ -158,7 +158,14 @@ def new_monitor(cfg, name, tokenizer, scorer, ledger, root):
         reference = load_policy(Path(cfg.runs, "sft"), cfg.model).eval().requires_grad_(False)
         gold = here.Gold(Path(cfg.runs, "data"))
     measure = Measure(
-        tokenizer, curve_prompts(cfg), gold, reference, scorer, cfg.decode, CURVE_SEED, cfg.curve.batch
+        tokenizer,
+        curve_prompts(cfg),
+        gold,
+        reference,
+        scorer,
+        cfg.decode,
+        CURVE_SEED,
+        cfg.curve.batch,
     )
     progress = cli.Progress(name, None)
     return Monitor(measure, cfg.curve.fractions, here.TUNED_FAMILIES, ledger, progress, root)

@@ -1,6 +1,6 @@
 """The base model: trained from scratch on the world's raw text, or converted from a package.
 
-    python -m bench.base --testbed micro
+python -m bench.base --testbed micro
 """
 
 import argparse
@@ -48,13 +48,9 @@ def pretrain(cfg, out: Path) -> None:
     root = job.checkpoint_root(cfg, "base", code_hash("base", None, cfg.data.kind), {})
     with job.held(root):
         monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
-        todo = trainer.Job(
-            "base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger
-        )
+        todo = trainer.Job("base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger)
         config = trainer.arguments(TrainingArguments, todo)
-        trainer.fit(
-            Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)), todo
-        )
+        trainer.fit(Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)), todo)
         metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
         with cli.atomic(out) as part:
             save(model, tokenizer, part)

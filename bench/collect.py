@@ -150,7 +150,9 @@ def read_samples(root: Path, keys: list[tuple[str, str, int]]) -> list[dict]:
         path = root / "evaluate" / arm / f"seed{seed}" / "samples.jsonl"
         if path.exists():
             lines = path.read_text(encoding="utf-8").split("\n")
-            rows += [{"arm": arm, "seed": seed} | json.loads(line) for line in lines if line.strip()]
+            rows += [
+                {"arm": arm, "seed": seed} | json.loads(line) for line in lines if line.strip()
+            ]
     return rows
 
 

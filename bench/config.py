@@ -198,7 +198,9 @@ class Slice:
     def arm(self, name: str) -> Arm:
         """The arm of this step's run; any arm for a step that reads all."""
         if "*" not in READS[self._step] and name != self._arm:
-            raise AttributeError(f"step '{self._step}' of arm {self._arm} does not read arm '{name}'")
+            raise AttributeError(
+                f"step '{self._step}' of arm {self._arm} does not read arm '{name}'"
+            )
         return self._cfg.arm(name)
 
     def values(self) -> dict[str, Any]:
@@ -354,8 +356,10 @@ def _config_class(kind: str) -> type[Core]:
     settings = world(kind).Settings
     if "kind" not in settings.model_fields:
         settings = create_model("Data", __base__=settings, kind=(Literal[kind], kind))
-    methods = {name: (m.Settings, Field(m.Settings(), validate_default=True))
-               for name, m in METHODS.items()}
+    methods = {
+        name: (m.Settings, Field(m.Settings(), validate_default=True))
+        for name, m in METHODS.items()
+    }
     return create_model("Config", __base__=Core, data=(settings, ...), **methods)
 
 
@@ -365,7 +369,9 @@ def check_names(cfg: Core) -> None:
         raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.studies))
     for name in [*cfg.arms, *cfg.studies]:
         if not NAME.fullmatch(name) or name in ("sft", ".", ".."):
-            raise UserError(f"'{name}' is no name: use letters, digits, '.', '_' and '-'; not 'sft'")
+            raise UserError(
+                f"'{name}' is no name: use letters, digits, '.', '_' and '-'; not 'sft'"
+            )
     for name in {*cfg.arms, *cfg.study_arms}:
         cfg.arm(name)
     if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:

@@ -43,7 +43,10 @@ def run_status(cfg, args) -> str:
 
 def write_failed(cfg, args, out: Path, status: str) -> None:
     """Every output, empty: the run has no model."""
-    heads = {"prompts.csv": ["prompt_id", "family", "gold"], "tasks.csv": ["task", "metric", "value"]}
+    heads = {
+        "prompts.csv": ["prompt_id", "family", "gold"],
+        "tasks.csv": ["task", "metric", "value"],
+    }
     for name, head in heads.items():
         write_table(out / name, [], head)
     cli.write_lines(out / "samples.jsonl", [])
@@ -164,7 +167,10 @@ def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
 
 def task_names(cfg) -> list[str]:
     """The world's tasks, and ``preference`` where the pairs step made its documents."""
-    return [*world(cfg.data.kind).TASKS, *(["preference"] if sampled_preference(cfg).exists() else [])]
+    return [
+        *world(cfg.data.kind).TASKS,
+        *(["preference"] if sampled_preference(cfg).exists() else []),
+    ]
 
 
 def sampled_preference(cfg) -> Path:

@@ -99,7 +99,9 @@ class _Bare(ast.NodeTransformer):
 
     def generic_visit(self, node):
         super().generic_visit(node)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
             node.body = node.body[1:]
         return node
 

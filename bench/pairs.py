@@ -1,7 +1,7 @@
 """Preference pairs: a pool shared by all seeds, and each seed's draw of pairs and labels from it.
 
-    python -m bench.pairs pool --testbed micro
-    python -m bench.pairs draw --testbed micro --labels gold --seed 1
+python -m bench.pairs pool --testbed micro
+python -m bench.pairs draw --testbed micro --labels gold --seed 1
 """
 
 import argparse
@@ -161,7 +161,9 @@ def draw(cfg, labels: str, seed: int) -> None:
     """A seed's pairs: ``n`` of the pool without replacement, each with one Bernoulli label."""
     pool = [json.loads(line) for line in open(Path(cfg.runs, "pairs", "pool.jsonl"))]
     if labels not in pool[0]["p"]:
-        raise UserError(f"labels '{labels}' are not in the pool: choose from {sorted(pool[0]['p'])}")
+        raise UserError(
+            f"labels '{labels}' are not in the pool: choose from {sorted(pool[0]['p'])}"
+        )
     stream = random.Random(f"pairs {cfg.pairs.seed} {seed}")
     rows = [chosen(row, labels, stream.random()) for row in stream.sample(pool, cfg.pairs.n)]
     cli.write_lines(Path(cfg.runs, "pairs", labels, f"seed{seed}.jsonl"), rows)

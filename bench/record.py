@@ -66,7 +66,9 @@ class Ledger:
     def restore(self, rows: list[dict]) -> None:
         """Adds the cost of an earlier, interrupted attempt, as its checkpoint recorded it."""
         for row in rows:
-            mine = self.rows.setdefault(row["phase"], row | {"wall_s": 0.0, "cpu_s": 0.0, "tokens": 0})
+            mine = self.rows.setdefault(
+                row["phase"], row | {"wall_s": 0.0, "cpu_s": 0.0, "tokens": 0}
+            )
             for key in ("wall_s", "cpu_s", "tokens"):
                 mine[key] += row[key]
 

@@ -1,6 +1,6 @@
 """Log-probs of the whole pool under the SFT base: once for DPO and IPO, all seeds and betas.
 
-    python -m bench.reference --testbed micro
+python -m bench.reference --testbed micro
 """
 
 import argparse

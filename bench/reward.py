@@ -1,6 +1,6 @@
 """The reward model: a scalar head on the SFT base, trained on a seed's pairs by TRL.
 
-    python -m bench.reward --testbed micro --labels gold --seed 1
+python -m bench.reward --testbed micro --labels gold --seed 1
 """
 
 import argparse
@@ -31,7 +31,12 @@ def run(cfg, args: argparse.Namespace) -> None:
     model = adapt(new_scorer(load_scorer(sft, cfg.model)), cfg.model, "SEQ_CLS")
     data = Path(cfg.runs, "pairs", args.labels, f"seed{args.seed}.jsonl")
     rows = tokenised(tokenizer, read_rows(data))
-    root = job.checkpoint_root(cfg, head.replace(" ", "-"), code_hash("reward", None, cfg.data.kind), {"p": job.sha256(data)})
+    root = job.checkpoint_root(
+        cfg,
+        head.replace(" ", "-"),
+        code_hash("reward", None, cfg.data.kind),
+        {"p": job.sha256(data)},
+    )
     with job.held(root):
         total = trainer.total_steps(cfg.reward, len(rows))
         monitor = job.plain_monitor(head, total, ledger, root)
@@ -93,7 +98,9 @@ def quality(cfg, model, tokenizer, ledger, used: set[int]) -> dict[str, float]:
 
     from bench.measure import read_rows
 
-    pool = [row for row in read_rows(Path(cfg.runs, "pairs", "pool.jsonl")) if row["id"] not in used]
+    pool = [
+        row for row in read_rows(Path(cfg.runs, "pairs", "pool.jsonl")) if row["id"] not in used
+    ]
     with ledger.phase("check", charged=False):
         a, b = (scores(model, tokenizer, pool, side) for side in "ab")
     gold = np.array([row["gold_a"] - row["gold_b"] for row in pool])

@@ -58,7 +58,9 @@ def positions(attention: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def sample(model, tokenizer, prompts: list[list[int]], length: int, temperature=1.0, generator=None):
+def sample(
+    model, tokenizer, prompts: list[list[int]], length: int, temperature=1.0, generator=None
+):
     """Draw one completion of at most ``length`` tokens for each prompt; returns ``Samples``.
 
     A temperature of 0 is greedy. Stops early when every sample has ended.

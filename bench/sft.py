@@ -1,6 +1,6 @@
 """Supervised fine-tuning of the base on demonstrations, by TRL: the SFT base of every method.
 
-    python -m bench.sft --testbed micro
+python -m bench.sft --testbed micro
 """
 
 import argparse
@@ -14,8 +14,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     from bench import job, trainer
     from bench.fingerprint import code_hash
     from bench.measure import read_rows
-    from bench.models import load_policy, load_tokenizer, parameters, save, unwrap
-    from bench.models import adapt
+    from bench.models import adapt, load_policy, load_tokenizer, parameters, save, unwrap
     from bench.record import Ledger
 
     trainer.quieten()
@@ -25,12 +24,12 @@ def run(cfg, args: argparse.Namespace) -> None:
     model = adapt(load_policy(base, cfg.model), cfg.model)
     data = Path(cfg.runs, "data", "sft.jsonl")
     rows = tokenised(tokenizer, read_rows(data))
-    root = job.checkpoint_root(cfg, "sft", code_hash("sft", None, cfg.data.kind), {"data": job.sha256(data)})
+    root = job.checkpoint_root(
+        cfg, "sft", code_hash("sft", None, cfg.data.kind), {"data": job.sha256(data)}
+    )
     with job.held(root):
         monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
-        todo = trainer.Job(
-            "sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger
-        )
+        todo = trainer.Job("sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger)
         trainer.fit(sft_trainer(todo, rows), todo)
         trainable, total = parameters(model)
         metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}

@@ -69,7 +69,9 @@ def total_steps(settings, n: int) -> int:
 
 def splits(batch: int, micro: int | None) -> tuple[int, int]:
     """(rows a forward pass, passes to accumulate) whose product is ``batch`` exactly."""
-    passes = next(p for p in range(1, batch + 1) if batch % p == 0 and batch // p <= (micro or batch))
+    passes = next(
+        p for p in range(1, batch + 1) if batch % p == 0 and batch // p <= (micro or batch)
+    )
     return batch // passes, passes
 
 
@@ -153,7 +155,9 @@ def fit(trainer, job: Job) -> None:
     with job.ledger.phase("train"):
         job.monitor.begin(steps, trainer.model)
         trainer.train(resume_from_checkpoint=str(found) if found else None)
-        job.ledger.tokens(trained_tokens(trainer.train_dataset) * passes_over(job.settings, trainer))
+        job.ledger.tokens(
+            trained_tokens(trainer.train_dataset) * passes_over(job.settings, trainer)
+        )
 
 
 def trained_tokens(rows) -> int:

@@ -118,7 +118,9 @@ def sample_rows(prompts: list[dict], arm: str, text: str) -> list[dict]:
     ]
 
 
-def evaluation(folder: Path, arm: str, seed: int, rng, gain, kl, prompts, luck=0.0, text="") -> None:
+def evaluation(
+    folder: Path, arm: str, seed: int, rng, gain, kl, prompts, luck=0.0, text=""
+) -> None:
     rows = prompt_rows(rng, gain, kl, prompts, luck)
     put_csv(folder / "prompts.csv", rows)
     put_csv(folder / "tasks.csv", task_rows(rng, gain))

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import fake_runs  # noqa: E402
+import fake_runs
 
-from bench import collect  # noqa: E402
-from bench.analysis import contract  # noqa: E402
+from bench import collect
+from bench.analysis import contract
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,9 @@ def _breach(rule: Rule, values: dict) -> dict:
 
 def missing(present: set[tuple[str, int]], arms, seeds) -> list[dict]:
     """A breach for each run of the study that left no `run.json`."""
-    gone = [f"{arm} seed {seed}" for arm, seed in product(arms, seeds) if (arm, seed) not in present]
+    gone = [
+        f"{arm} seed {seed}" for arm, seed in product(arms, seeds) if (arm, seed) not in present
+    ]
     values = {run: "missing" for run in gone}
     why = "every run of the study is counted, failed ones too"
     return [{"field": "run", "expect": "present", "why": why, "values": values}] if gone else []

@@ -1,6 +1,6 @@
 """Direct preference optimisation: Rafailov et al. 2023 (2305.18290), equation 7, by TRL."""
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.schema import Section
 
@@ -12,7 +12,7 @@ class Settings(Section):
     beta: PositiveFloat = 0.1  # strength of the pull towards the SFT base
     batch: PositiveInt = 32  # pairs per optimiser step
     epochs: PositiveInt = 1
-    warmup: PositiveInt = 5  # optimiser steps
+    warmup: NonNegativeInt = 5  # optimiser steps
 
 
 def train(run) -> None:

@@ -3,7 +3,7 @@
 TRL averages log-ratios over tokens, which the authors of IPO confirmed to be what they ran.
 """
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.schema import Section
 
@@ -15,7 +15,7 @@ class Settings(Section):
     beta: PositiveFloat = 0.1  # tau: the margin aimed at is 1 / (2 tau) nats per token
     batch: PositiveInt = 32  # pairs per optimiser step
     epochs: PositiveInt = 1
-    warmup: PositiveInt = 5  # optimiser steps
+    warmup: NonNegativeInt = 5  # optimiser steps
 
 
 def train(run) -> None:

@@ -1,6 +1,6 @@
 """Odds-ratio preference optimisation: Hong et al. 2024 (2403.07691), equations 6 and 7, by TRL."""
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.schema import Section
 
@@ -12,7 +12,7 @@ class Settings(Section):
     beta: PositiveFloat = 0.5  # lambda: weight of the odds ratio beside the likelihood of chosen
     batch: PositiveInt = 32  # pairs per optimiser step
     epochs: PositiveInt = 1
-    warmup: PositiveInt = 5  # optimiser steps
+    warmup: NonNegativeInt = 5  # optimiser steps
 
 
 def train(run) -> None:

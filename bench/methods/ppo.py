@@ -3,7 +3,7 @@
 The trainer is ``bench/ppo.py``; this file declares its settings.
 """
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.schema import Section
 
@@ -23,7 +23,7 @@ class Settings(Section):
     gamma: float = Field(1.0, gt=0, le=1)
     lam: float = Field(0.95, ge=0, le=1)  # lambda of GAE
     missing_eos_penalty: NonNegativeFloat = 1.0  # taken off the score of an unfinished completion
-    warmup: PositiveInt = 2  # rollouts
+    warmup: NonNegativeInt = 2  # rollouts
 
 
 def train(run) -> None:

@@ -50,7 +50,9 @@ def listing(study, measure: str, digits: int = 2) -> str:
 
 
 def _failed_note(study) -> str:
-    return " A cross marks where a run that did not end was last seen." if len(study.failures) else ""
+    return (
+        " A cross marks where a run that did not end was last seen." if len(study.failures) else ""
+    )
 
 
 def _frontier_caption(study) -> str:

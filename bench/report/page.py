@@ -74,7 +74,9 @@ def limitations(study) -> list[str]:
     ]
     if study.seeds < 10:
         out.append(f"{study.seeds} seeds are few: small differences stay inconclusive.")
-    return out[:-1] + [f"{out[-1]}"] if study.seeds != 1 else [*out[:-1], "One seed decides nothing."]
+    return (
+        out[:-1] + [f"{out[-1]}"] if study.seeds != 1 else [*out[:-1], "One seed decides nothing."]
+    )
 
 
 def own_version() -> str:

@@ -44,7 +44,10 @@ def number(interval: st.Interval | None, digits: int, sign: bool = False) -> Cel
 def summary(study) -> Table:
     """Methods x measures, SFT first."""
     shown = [m for m in ms.MEASURES if m.key != "entropy"]
-    header = [("", ""), *((m.label, f"{ms.unit_of(m, study.meta)}{ARROW[m.better]}") for m in shown)]
+    header = [
+        ("", ""),
+        *((m.label, f"{ms.unit_of(m, study.meta)}{ARROW[m.better]}") for m in shown),
+    ]
     rows = [_summary_row(study, arm, shown) for arm in (SFT, *study.arms)]
     covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
     notes = [
@@ -68,7 +71,11 @@ def _summary_row(study, arm: str, shown) -> list[Cell]:
     mine = runs[runs.arm == arm] if len(runs) else runs
     lost = int((mine.status != "ok").sum()) if len(mine) else 0
     mark = "bad" if lost else ""
-    return [Cell(label(arm), mark=study.looks[arm].colour), *cells, Cell(f"{lost} of {len(mine)}", mark=mark)]
+    return [
+        Cell(label(arm), mark=study.looks[arm].colour),
+        *cells,
+        Cell(f"{lost} of {len(mine)}", mark=mark),
+    ]
 
 
 def pairs(study) -> Table:
@@ -81,7 +88,9 @@ def pairs(study) -> Table:
         span = f"{i.low:+.2f} to {i.high:+.2f}" if math.isfinite(i.half) else "–"
         ps = [Cell(verdict.p_words(p)) if math.isfinite(p) else Cell("–") for p in (r.p, r.p_holm)]
         words = Cell(verdict.better_words(r.verdict))
-        rows.append([Cell(f"{label(r.a)} − {label(r.b)}"), Cell(f"{i.mean:+.2f}"), Cell(span), *ps, words])
+        rows.append(
+            [Cell(f"{label(r.a)} − {label(r.b)}"), Cell(f"{i.mean:+.2f}"), Cell(span), *ps, words]
+        )
     note = (
         "Two families, each corrected on its own: every arm against SFT, and every pair of methods as "
         "tuned. Without a correction some of many comparisons would look decided by luck."
@@ -99,14 +108,19 @@ def stability(study) -> Table:
         cells = [Cell(f"{v:.{d}f}") if math.isfinite(v) else Cell("–") for v, d in numbers]
         failed = Cell(f"{r.failed} of {r.runs}", mark="bad" if r.failed else "")
         rows.append([Cell(label(r.arm), mark=study.looks[r.arm].colour), failed, *cells])
-    return Table("Stability", header, rows, ["At the tuned setting; no grid of settings was run here."])
+    return Table(
+        "Stability", header, rows, ["At the tuned setting; no grid of settings was run here."]
+    )
 
 
 def tasks(study) -> Table:
     """lm-eval, a row a task and metric; each arm with its change from SFT."""
     table = ms.tax(study.tables["tasks"], study.meta)
     arms = [SFT, *study.arms]
-    header = [("Task", "metric"), *((label(a), "" if a == SFT else "change from SFT") for a in arms)]
+    header = [
+        ("Task", "metric"),
+        *((label(a), "" if a == SFT else "change from SFT") for a in arms),
+    ]
     rows = []
     for (task, metric), group in table.groupby(["task", "metric"], sort=False):
         up = "↑" if group.higher_is_better.iloc[0] else "↓"
@@ -139,7 +153,11 @@ MATCHED = (
     ("eos", "end of text"),
     ("tuning_trials", "tuning trials a method"),
 )
-SHOWN = (("episodes", "episodes"), ("steps", "optimiser steps"), ("resident_models", "models in memory"))
+SHOWN = (
+    ("episodes", "episodes"),
+    ("steps", "optimiser steps"),
+    ("resident_models", "models in memory"),
+)
 
 
 def matched(study) -> list[tuple[str, str]]:
@@ -151,7 +169,9 @@ def matched(study) -> list[tuple[str, str]]:
             values = dict.fromkeys(short(v) for v in runs[column].dropna())
             out.append((words, ", ".join(values)))
     decode = study.meta.get("decode") or {}
-    return out + ([("sampling", ", ".join(f"{k} {v}" for k, v in decode.items()))] if decode else [])
+    return out + (
+        [("sampling", ", ".join(f"{k} {v}" for k, v in decode.items()))] if decode else []
+    )
 
 
 def short(value) -> str:
@@ -191,7 +211,9 @@ def runs(study) -> Table:
 def _settings(text) -> str:
     """'lr 0.0003, beta 0.1' from JSON."""
     values = json.loads(text) if isinstance(text, str) else {}
-    return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+    return ", ".join(
+        f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
+    )
 
 
 def results(study) -> pd.DataFrame:

@@ -108,7 +108,10 @@ def _pairs(study) -> list[str]:
         out.append(f"{label(better)} is better than {label(other)} by {size:.2f} "
                    f"({low:.2f} to {high:.2f}; Holm p = {p_words(r.p_holm)}).")  # fmt: skip
     same = rows[rows.verdict.str.startswith("equivalent")] if len(rows) else ()
-    out += [f"{label(r.a)} and {label(r.b)} are {r.verdict}." for r in getattr(same, "itertuples", list)()]
+    out += [
+        f"{label(r.a)} and {label(r.b)} are {r.verdict}."
+        for r in getattr(same, "itertuples", list)()
+    ]
     unsure = rows[rows.verdict == "inconclusive"] if len(rows) else rows
     names = [f"{label(r.a)} / {label(r.b)}" for r in unsure.itertuples()]
     return out + ([f"Inconclusive: {joined(names)}."] if names else [])
@@ -127,7 +130,9 @@ def p_words(p: float) -> str:
 
 def ratio(study, a: str, b: str) -> tuple[float, float, float] | None:
     """Cost of a over b: geometric mean over seeds, with its 95 % t interval."""
-    mine, other = (study.costs[study.costs.arm == arm].groupby("seed").seconds.sum() for arm in (a, b))
+    mine, other = (
+        study.costs[study.costs.arm == arm].groupby("seed").seconds.sum() for arm in (a, b)
+    )
     ended = [ms.finished(study.tables["runs"], arm) for arm in (a, b)]
     seeds = [s for s in mine.index if s in ended[0] and s in ended[1] and s in other.index]
     if not seeds or min(mine[seeds].min(), other[seeds].min()) <= 0:
@@ -157,7 +162,9 @@ def cost(study) -> list[str]:
 def stability(study) -> list[str]:
     """Failures run by run, then the spread of seeds."""
     total, lost = len(study.tables["runs"]), study.failures
-    out = [f"All {total} runs ended." if not len(lost) else f"{len(lost)} of {total} runs did not end."]
+    out = [
+        f"All {total} runs ended." if not len(lost) else f"{len(lost)} of {total} runs did not end."
+    ]
     for row in lost.itertuples():
         reason = "" if str(row.reason) in ("nan", "") else f" ({row.reason})"
         out.append(f"{label(row.arm)} seed {row.seed}: {row.status}{reason}.")
@@ -173,14 +180,18 @@ def certainty(study) -> list[str]:
     seeds = f"{study.seeds} seed{'s' * (study.seeds != 1)}"
     out = [f"{seeds} × {study.prompts} test prompts."]
     if study.seeds == 1:
-        out.append("Intervals cover the luck of prompts only: another seed may turn any order round.")
+        out.append(
+            "Intervals cover the luck of prompts only: another seed may turn any order round."
+        )
     if study.seeds > 1 and len(study.versus):
         out.append(_detectable(study))
     if study.seeds < st.EQUIVALENCE_SEEDS:
         out.append(f"Below {st.EQUIVALENCE_SEEDS} seeds no two methods are called equivalent: "
                    "'inconclusive' does not mean equal.")  # fmt: skip
     else:
-        out.append(f"'Equivalent' means within {study.margin:.2g} gold, a tenth of the spread of SFT.")
+        out.append(
+            f"'Equivalent' means within {study.margin:.2g} gold, a tenth of the spread of SFT."
+        )
     return out
 
 

@@ -1,0 +1,47 @@
+"""Shared by all tests: nothing from a network, small models, one thread."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that need a GPU or a package index say so when they are skipped."""
+    from bench.machine import gpus
+
+    missing = {
+        "gpu": gpus() == 0 and "no CUDA device here",
+        "network": os.environ.get("PREFBENCH_NETWORK") != "1" and "set PREFBENCH_NETWORK=1 to run",
+    }
+    for item in items:
+        for name, reason in missing.items():
+            if reason and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The micro world's tokenizer."""
+    from bench.base import word_tokenizer
+    from bench.config import load
+
+    return word_tokenizer(load("tiny").slice("base"))
+
+
+@pytest.fixture
+def policy(tokenizer):
+    """A small Llama with fixed random weights, large enough for its probabilities to differ."""
+    import torch
+
+    from bench.base import small_llama
+    from bench.config import load
+
+    torch.manual_seed(0)
+    model = small_llama(load("tiny").model, tokenizer)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    return model.eval()
