@@ -47,7 +47,7 @@ class Settings(Section):
     alpha: float = Field(2.0, gt=0)  # penalty of gold's ridge regression
     raters: int = Field(100, ge=3)  # documents of each lm-eval task
     order: int = Field(100, ge=1)
-    news: int = Field(60, ge=1)
+    news: int = Field(40, ge=1)
 
 
 def write(settings: Settings, out: Path) -> None:
@@ -72,7 +72,10 @@ def build(settings: Settings, texts: list[Text], out: Path) -> None:
         "sft.jsonl": demonstrations(settings, short["train"], words, charged),
         "prompts.jsonl": prompts,
         "pool.jsonl": pool,
-        **{f"tasks/{name}.jsonl": rows for name, rows in tasks(settings, short, charged).items()},
+        **{
+            f"tasks/{name}.jsonl": rows
+            for name, rows in tasks(settings, parts, short, charged).items()
+        },
     }
     quality["pairs_in_raters_order"] = agreement(pool)
     write_files(files, quality | {"texts": sizes(parts, short)}, out)
@@ -321,14 +324,12 @@ def sizes(parts: dict, short: dict) -> dict[str, dict[str, int]]:
     }
 
 
-def tasks(settings: Settings, short: dict[str, list[Text]], charged: set[str]) -> dict:
+def tasks(settings: Settings, parts: dict, short: dict, charged: set[str]) -> dict:
     """Rows of tasks/<task>.jsonl, none of which any model or gold was trained on."""
-    news = [t for t in short["test"] if t.domain == "news"]
-    stream(settings, "news").shuffle(news)
     return {
         "raters": raters_rows(settings, short["test"], charged),
         "order": order_rows(settings, [t for t in short["train"] if t.domain == "news"]),
-        "news": [{"text": t.text} for t in news[: settings.news]],
+        "news": news_rows(settings, parts["test"]),
     }
 
 
@@ -369,6 +370,19 @@ def order_rows(settings: Settings, texts: list[Text]) -> list[dict]:
         rows.append({"prompt": TITLES["news"], "choices": [bad, good] if label else [good, bad],
                      "label": label})  # fmt: skip
     return rows
+
+
+PASSAGE = 60  # words from which on a passage of news is long enough
+
+
+def news_rows(settings: Settings, texts: list[Text]) -> list[dict]:
+    """Passages of test editorials, a few sentences each: alone, a sentence's start costs most."""
+    passages = defaultdict(str)
+    for text in texts:
+        if text.domain == "news" and len(passages[text.document].split()) < PASSAGE:
+            passages[text.document] = f"{passages[text.document]} {text.text}".strip()
+    rows = [{"text": passage} for passage in passages.values()]
+    return stream(settings, "news").sample(rows, min(settings.news, len(rows)))
 
 
 def swapped(rng: Random, text: str) -> str:
