@@ -56,7 +56,9 @@ def save_model(file: Path, out: Path) -> None:
     """Dequantise and save; transformers refuses to save what it still takes for quantised."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, dtype=torch.float32
     )
