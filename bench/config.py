@@ -59,6 +59,7 @@ class Base(Section):
     batch: int = Field(128, ge=1)
     lr: float = Field(3e-3, gt=0)
     warmup: int = Field(20, ge=0)
+    decay: float = Field(0.0, ge=0, le=1)  # last share of the steps, over which lr falls to 0
     seed: int = 0
 
 
@@ -67,6 +68,7 @@ class Sft(Section):
     batch: int = Field(128, ge=1)
     lr: float = Field(1e-3, gt=0)
     warmup: int = Field(20, ge=0)
+    decay: float = Field(0.0, ge=0, le=1)  # last share of the steps, over which lr falls to 0
     seed: int = 0
 
 

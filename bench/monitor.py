@@ -34,7 +34,7 @@ class Monitor:
 
     def begin(self, total: int, policy) -> None:
         """``total`` optimiser steps are to come; the curve's first point is the untrained policy."""
-        self.total = total
+        self.total = self.progress.total = total
         self.due = {max(1, round(f * total)) if f else 0: f for f in self.fractions}
         if 0 in self.due and not self.curve:
             self.point(0, policy)

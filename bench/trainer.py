@@ -1,7 +1,7 @@
 """What every training by a transformers or TRL trainer here has in common.
 
-Constant learning rate after warm-up (so that a prefix of a run is a shorter run), float32 or the
-model's dtype, no dropout, one log row an optimiser step, checkpoints that are sealed last.
+Constant learning rate after warm-up (so that a prefix of a run is a shorter run) unless a step asks
+for a decay at its end, float32 or the model's dtype, no dropout, one log row an optimiser step, checkpoints that are sealed last.
 """
 
 import logging
@@ -75,6 +75,15 @@ def splits(batch: int, micro: int | None) -> tuple[int, int]:
     return batch // passes, passes
 
 
+def schedule(settings) -> dict:
+    """Constant after warm-up; ``decay``: linearly to 0 over that last share of the steps."""
+    decay = getattr(settings, "decay", 0.0)
+    if not decay:
+        return {"lr_scheduler_type": "constant_with_warmup"}
+    last = {"num_decay_steps": round(decay * settings.steps), "decay_type": "linear"}
+    return {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": last}
+
+
 def arguments(config_class, job: Job, **extra):
     """The arguments of a trainer for ``job``; ``extra`` are those of its own."""
     settings = job.settings
@@ -86,8 +95,8 @@ def arguments(config_class, job: Job, **extra):
         max_steps=getattr(settings, "steps", 0) or -1,
         num_train_epochs=getattr(settings, "epochs", 1),
         learning_rate=settings.lr,
-        lr_scheduler_type="constant_with_warmup",
         warmup_steps=getattr(settings, "warmup", 0),
+        **schedule(settings),
         max_grad_norm=MAX_GRAD_NORM,
         weight_decay=0.0,
         seed=job.seed,

@@ -1,0 +1,80 @@
+"""The configuration: layers, coercion, overrides, and what a user's mistake looks like."""
+
+import pytest
+
+from bench.config import flatten, load
+from bench.methods import METHODS
+from bench.schema import UserError
+
+
+def refused(testbed, *overrides) -> str:
+    with pytest.raises(UserError) as error:
+        load(testbed, overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("testbed", ["micro", "tiny", "reviews", "reviews-cpu"])
+def test_every_testbed_loads(testbed):
+    cfg = load(testbed)
+    assert cfg.testbed == testbed
+    assert set(cfg.study_arms) == set(METHODS)
+
+
+def test_strings_are_coerced_as_yaml_and_snakemake_deliver_them():
+    cfg = load("tiny", ["dpo.lr=1e-5", "dpo.batch='4'", "seeds=[7]"])
+    assert (cfg.dpo.lr, cfg.dpo.batch, cfg.seeds) == (1e-5, 4, (7,))
+    nested = load("tiny", flatten({"dpo": "{lr: 2e-5}", "seeds": "7"}))
+    assert (nested.dpo.lr, nested.seeds) == (2e-5, (7,))
+
+
+def test_an_override_that_changes_nothing_is_none():
+    assert load("tiny", [f"dpo.beta={load('tiny').dpo.beta}"]).overrides == ()
+    assert load("tiny", ["dpo.beta=0.37"]).overrides == ("dpo.beta=0.37",)
+
+
+@pytest.mark.parametrize(
+    "testbed,override,hint",
+    [
+        ("mikro", "seeds=[1]", "did you mean 'micro'"),
+        ("tiny", "dpo.bta=3", "did you mean 'dpo.beta'"),
+        ("tiny", "seed=[1]", "did you mean 'seeds'"),
+        ("tiny", "dpo.lr=fast", "dpo.lr='fast' is not valid"),
+        ("tiny", "dpo=3", "dpo=3 is not valid"),
+        ("tiny", "dpo.lr=-1", "greater than 0"),
+        ("tiny", "study=compere", "did you mean 'compare'"),
+        ("tiny", "studies.compare=[dpq]", "unknown arm 'dpq'"),
+        ("tiny", "arms.x.method=dqo", "unknown method 'dqo'"),
+        ("tiny", "seeds=[1, 1]", "seeds must differ"),
+        ("tiny", "nonsense", "write key=value"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_remedy(testbed, override, hint):
+    assert hint in refused(testbed, override)
+
+
+def test_an_arm_is_its_method_with_named_overrides():
+    cfg = load("tiny", ["arms={dpo-beta0.3: {method: dpo, beta: 0.3}}", "dpo.lr=7e-4"])
+    arm = cfg.arm("dpo-beta0.3")
+    assert (arm.method, arm.labels) == ("dpo", "gold")
+    assert (arm.settings.beta, arm.settings.lr) == (0.3, 7e-4)
+
+
+def test_a_step_sees_only_what_its_hash_covers():
+    step = load("tiny").slice("reference")
+    with pytest.raises(AttributeError, match="READS"):
+        _ = step.dpo
+    assert "dpo" not in step.values()
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load("tiny").dpo.lr = 1.0
+
+
+def test_importing_the_methods_imports_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, bench.methods, bench.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

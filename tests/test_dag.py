@@ -1,0 +1,203 @@
+"""The real DAG, end to end at a tiny scale, in a temporary folder; and what reruns after a change.
+
+Nothing here touches the repository's runs/ or reports/.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.methods import METHODS
+
+REPO = Path(__file__).parent.parent
+SEEDS = (1, 2)
+
+
+def snakemake(where, *words, snakefile=REPO / "Snakefile", check=True):
+    """Runs snakemake on the testbed tiny with ``where`` as the working directory."""
+    config = ["--config", "testbed=tiny", "seeds=[1,2]", "threads={base: 1, sft: 1}"]
+    command = [sys.executable, "-m", "snakemake", "-s", snakefile, "--directory", where]
+    env = os.environ | {"PYTHONPATH": str(Path(snakefile).parent)}
+    command = [str(word) for word in (*command, "--cores", "2", *config, *words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    if check:
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the whole default study has run on tiny."""
+    where = tmp_path_factory.mktemp("dag")
+    snakemake(where)
+    return where
+
+
+def run_json(where, arm, seed) -> dict:
+    return json.loads((where / f"runs/tiny/align/{arm}/seed{seed}/run.json").read_text())
+
+
+def planned(done) -> dict[str, int]:
+    """Rule -> number of jobs, from a dry run's table."""
+    lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
+    pairs = [line.split() for line in lines if len(line.split()) == 2]
+    return {name: int(n) for name, n in pairs if n.isdigit() and name != "total"}
+
+
+def test_every_run_ends_with_a_result_and_a_page(finished):
+    results = finished / "runs/tiny/results"
+    runs = pd.read_csv(results / "runs.csv")
+    assert set(zip(runs.arm, runs.seed, strict=True)) == {(a, s) for a in METHODS for s in SEEDS}
+    assert set(runs.status) == {"ok"}
+    assert pd.read_csv(results / "prompts.csv").gold.notna().all()
+    assert "<svg" in (finished / "runs/tiny/report/index.html").read_text()
+    written = json.loads((finished / "runs/tiny/report.json").read_text())
+    assert written
+
+
+def test_a_second_run_does_nothing(finished):
+    assert "Nothing to be done" in "".join(snakemake(finished).stderr)
+
+
+def test_seeds_differ_and_their_curves_start_from_the_same_model(finished):
+    for arm in METHODS:
+        logs = [
+            pd.read_csv(finished / f"runs/tiny/align/{arm}/seed{seed}/log.csv") for seed in SEEDS
+        ]
+        assert logs[0].loss.tolist() != logs[1].loss.tolist()
+        runs = [run_json(finished, arm, seed) for seed in SEEDS]
+        assert runs[0]["hashes"]["start"] == runs[1]["hashes"]["start"]
+        assert runs[0]["hashes"]["pairs"] != runs[1]["hashes"]["pairs"]
+
+
+def test_within_a_seed_all_methods_have_the_same_start_pairs_and_prompts(finished):
+    for seed in SEEDS:
+        runs = [run_json(finished, arm, seed) for arm in METHODS]
+        for get in (
+            lambda r: r["hashes"]["start"],
+            lambda r: r["hashes"]["pairs"],
+            lambda r: r["trainable_parameters"],
+            lambda r: r["curve_prompts_sha256"],
+            lambda r: r["template"] + r["eos"],
+        ):
+            assert len({get(run) for run in runs}) == 1
+
+
+@pytest.mark.parametrize("arm", list(METHODS))
+def test_the_same_seed_gives_the_same_trajectory(finished, tmp_path, arm):
+    """The step's own command, typed again in a copy, writes the same log and curve."""
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
+    before = {name: (folder / name).read_text() for name in ("log.csv", "curve.csv")}
+    shutil.rmtree(folder)
+    align(tmp_path, arm)
+    assert {name: (folder / name).read_text() for name in before} == before
+
+
+def align(where, arm, *words, check=True):
+    command = [sys.executable, "-m", "bench.align", "--testbed", "tiny", "--arm", arm]
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    command += ["--seed", "1", *words]
+    return subprocess.run(command, cwd=where, env=env, check=check, capture_output=True, text=True)
+
+
+def test_an_override_reaches_the_training_step(finished):
+    done = snakemake(finished, "-n", "-p", "dpo.lr=1e-9")
+    assert planned(done)["align"] == len(SEEDS)
+    assert "dpo.lr=1" in done.stdout + done.stderr
+
+
+def test_a_run_that_diverges_is_a_result(finished, tmp_path):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    done = align(tmp_path, "dpo", "--set", "dpo.lr=1e30", "--set", "dpo.warmup=0")
+    run = run_json(tmp_path, "dpo", 1)
+    assert run["status"] == "diverged", done.stderr
+    assert run["reason"] and run["settings"]["lr"] == 1e30
+    assert "dpo.lr=1.0e+30" in run["overrides"]
+    folder = tmp_path / "runs/tiny/align/dpo/seed1"
+    assert (folder / "model").is_dir() and (folder / "log.csv").is_file()
+
+
+@pytest.mark.parametrize("arm", ["dpo", "ppo"])
+def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path, arm):
+    """kill -9 after its first checkpoint, then the same command: the uninterrupted result."""
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    options = ["--set", f"{arm}.batch=8", "--set", f"{arm}.epochs=4"]
+    folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
+    align(tmp_path, arm, *options)
+    whole = {name: (folder / name).read_text() for name in ("log.csv", "curve.csv")}
+    shutil.rmtree(folder)
+    kill_after_a_checkpoint(tmp_path, arm, *options)
+    assert not folder.exists()
+    assert "resuming from" in align(tmp_path, arm, *options).stdout
+    assert {name: (folder / name).read_text() for name in whole} == whole
+    assert not list((tmp_path / "runs/tiny/checkpoints").rglob("checkpoint-*"))
+
+
+def kill_after_a_checkpoint(where, arm, *options):
+    """Starts a run and ends it with SIGKILL once a checkpoint is sealed."""
+    command = [sys.executable, "-m", "bench.align", "--testbed", "tiny", "--arm", arm]
+    command += ["--seed", "1", *options]
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    run = subprocess.Popen(command, cwd=where, env=env, stderr=subprocess.DEVNULL)
+    root = where / "runs/tiny/checkpoints"
+    while run.poll() is None and not list(root.rglob("checkpoint-*/manifest.json")):
+        time.sleep(0.001)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+
+
+@pytest.fixture
+def clone(finished, tmp_path):
+    """A copy of the repository's code, and the finished runs with Snakemake's memory of them."""
+    shutil.copytree(REPO / "bench", tmp_path / "repo/bench")
+    shutil.copy(REPO / "Snakefile", tmp_path / "repo")
+    shutil.copytree(finished, tmp_path / "work", symlinks=True)
+    return tmp_path
+
+
+def plan_after(clone, name, old, new) -> dict[str, int]:
+    path = clone / "repo/bench" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    done = snakemake(clone / "work", "-n", snakefile=clone / "repo/Snakefile")
+    return planned(done)
+
+
+def test_editing_dpo_reruns_dpo_and_what_follows(clone):
+    plan = plan_after(clone, "methods/dpo.py", 'loss_type="sigmoid"', 'loss_type="hinge"')
+    assert plan == {"align": 2, "evaluate": 2, "collect": 1, "report": 1, "all": 1}
+
+
+def test_a_comment_retrains_nothing(clone):
+    assert plan_after(clone, "methods/dpo.py", "NEEDS =", "# why\nNEEDS =") == {}
+
+
+def test_a_fresh_clone_plans_every_run(tmp_path):
+    """As cloned from git, with whatever reports are committed."""
+    if not (REPO / ".git").exists():
+        pytest.skip("not a git checkout")
+    subprocess.run(["git", "clone", "-q", REPO, tmp_path / "clone"], check=True)
+    clone = tmp_path / "clone"
+    done = snakemake(clone, "-n", snakefile=clone / "Snakefile")
+    assert planned(done)["align"] == len(METHODS) * len(SEEDS)
+    assert planned(done)["report"] == 1
+
+
+@pytest.mark.parametrize(
+    "word,hint",
+    [("testbed=tinny", "did you mean 'tiny'"), ("dpo.lrr=3", "did you mean 'dpo.lr'")],
+)
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path, word, hint):
+    done = snakemake(tmp_path, "-n", word, check=False)
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode != 0
+    assert any(hint in line for line in lines) and "Traceback" not in done.stderr
