@@ -15,6 +15,7 @@ from typing import Any
 
 from bench import cli
 from bench.methods import METHODS
+from bench.rows import read_rows, spread
 
 CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
 
@@ -101,7 +102,6 @@ def reward_folder(cfg, arm, seed: int) -> Path:
 
 def prepare(cfg, arm, seed: int, root: Path) -> Run:
     """Loads what the method needs, and the monitor."""
-    from bench.measure import read_rows
     from bench.models import adapt, load_policy, load_scorer, load_tokenizer
     from bench.record import Ledger
 
@@ -140,7 +140,6 @@ def reference_table(cfg) -> dict[int, dict[str, float]]:
 
 def curve_prompts(cfg) -> list[dict]:
     """The held-out prompts of the training curve: validation, families in turn."""
-    from bench.measure import read_rows, spread
 
     rows = read_rows(Path(cfg.runs, "data", "prompts.jsonl"))
     return spread([row for row in rows if row["split"] == "validation"], cfg.curve.prompts)

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from bench import cli
+from bench.rows import read_rows
 
 
 def run(cfg, args: argparse.Namespace) -> None:
@@ -34,7 +35,6 @@ def pretrain(cfg, out: Path) -> None:
 
     from bench import job, trainer
     from bench.fingerprint import code_hash
-    from bench.measure import read_rows
     from bench.models import parameters, pick_device, save
     from bench.record import Ledger
 

@@ -32,7 +32,7 @@ def main(
     options: Callable[[argparse.ArgumentParser], None] | None = None,
     argv: list[str] | None = None,
 ) -> None:
-    """Run a step; a user's mistake is one line `error: ...` and exit code 1, without a traceback."""
+    """Run a step; a user's mistake is one line `error: ...` and exit code 1, no traceback."""
     args = arguments(step, options).parse_args(argv)
     try:
         from bench.config import load

@@ -121,7 +121,7 @@ class Core(Section):
     study: str = "compare"
     seeds: Annotated[tuple[int, ...], BeforeValidator(_listed), Field(min_length=1)]
     studies: dict[str, Annotated[tuple[str, ...], BeforeValidator(_listed)]]
-    arms: dict[str, dict[str, Any]] = {}
+    arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     threads: Threads = Threads()
     model: Model = Model()
     base: Base = Base()

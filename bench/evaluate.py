@@ -15,6 +15,7 @@ import yaml
 
 from bench import cli
 from bench.data import world
+from bench.rows import read_rows, spread
 
 TEST_SEED = 2000  # of the sampling on test prompts, the same for every run
 SFT = "sft"
@@ -93,7 +94,7 @@ def model_folder(cfg, args) -> Path:
 
 def sampled(cfg, args, policy, tokenizer):
     """(table of samples on the test prompts, named parts of the gold of each)."""
-    from bench.measure import Measure, read_rows, spread
+    from bench.measure import Measure
     from bench.models import load_policy
 
     data = Path(cfg.runs, "data")

@@ -3,35 +3,12 @@
 The same code serves the training curves and the final evaluation.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
 
 from bench.sampling import Samples, completion_logits, sample, sequence_scores
 from bench.text import decode, prompt_ids
-
-
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a JSON-lines file."""
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-def spread(rows: list[dict], n: int) -> list[dict]:
-    """``n`` rows, families in turn, so that each family has about as many; always the same."""
-    families = {}
-    for row in rows:
-        families.setdefault(row["family"], []).append(row)
-    turns = [row for turn in _turns(list(families.values())) for row in turn]
-    return turns[:n]
-
-
-def _turns(columns: list[list]):
-    for i in range(max(map(len, columns), default=0)):
-        yield [column[i] for column in columns if i < len(column)]
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ class Monitor:
         self.total = 0
 
     def begin(self, total: int, policy) -> None:
-        """``total`` optimiser steps are to come; the curve's first point is the untrained policy."""
+        """``total`` optimiser steps are to come; the curve starts with the untrained policy."""
         self.total = self.progress.total = total
         self.due = {max(1, round(f * total)) if f else 0: f for f in self.fractions}
         if 0 in self.due and not self.curve:

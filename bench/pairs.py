@@ -5,12 +5,12 @@ python -m bench.pairs draw --testbed micro --labels gold --seed 1
 """
 
 import argparse
-import json
 import random
 from pathlib import Path
 
 from bench import cli
 from bench.data import world
+from bench.rows import read_rows
 from bench.schema import UserError
 
 PASSES = 4  # over the prompts, at most, to fill the pool
@@ -36,7 +36,6 @@ def make_pool(cfg) -> None:
     Sampled pairs on test prompts, in gold's order, become the lm-eval task ``preference``.
     """
     from bench import job, trainer
-    from bench.measure import read_rows
     from bench.record import Ledger
 
     trainer.quieten()
@@ -93,7 +92,6 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
 
     The prompts are passed over again until the pool has its size; draw_batch: rows -> texts.
     """
-    from bench.measure import read_rows
 
     here = world(cfg.data.kind)
     rows = read_rows(Path(cfg.runs, "data", "prompts.jsonl"))
@@ -159,7 +157,7 @@ def labelled(here, data: Path, found: list[tuple[dict, str, str]]) -> list[dict]
 
 def draw(cfg, labels: str, seed: int) -> None:
     """A seed's pairs: ``n`` of the pool without replacement, each with one Bernoulli label."""
-    pool = [json.loads(line) for line in open(Path(cfg.runs, "pairs", "pool.jsonl"))]
+    pool = read_rows(Path(cfg.runs, "pairs", "pool.jsonl"))
     if labels not in pool[0]["p"]:
         raise UserError(
             f"labels '{labels}' are not in the pool: choose from {sorted(pool[0]['p'])}"

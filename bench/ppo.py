@@ -110,7 +110,7 @@ def value_loss(values, old_values, returns, mask, clip: float) -> torch.Tensor:
 
 
 class PPO:
-    """Policy, reference, critic and reward model of one run, with their optimiser and generators."""
+    """Policy, reference, critic and reward model of a run, with optimiser and generators."""
 
     def __init__(self, run):
         self.run, self.settings, self.policy = run, run.settings, run.policy
@@ -186,7 +186,7 @@ class PPO:
         return rollout
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
-        """``inner_epochs`` passes of clipped steps over a rollout; returns the means of the steps."""
+        """``inner_epochs`` passes of clipped steps over a rollout; returns the steps' means."""
         self.policy.train()
         self.critic.train()
         steps, n = [], len(rollout.scores)

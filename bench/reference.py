@@ -8,6 +8,7 @@ import csv
 from pathlib import Path
 
 from bench import cli
+from bench.rows import read_rows
 
 BATCH = 128
 
@@ -15,7 +16,6 @@ BATCH = 128
 def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``reference/logps.csv``: pool id, and the summed log-prob of each completion."""
     from bench import job, trainer
-    from bench.measure import read_rows
     from bench.models import load_policy, load_tokenizer
     from bench.record import Ledger
 

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from bench import cli
+from bench.rows import read_rows
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,6 @@ def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``reward/<labels>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
     from bench import job, trainer
     from bench.fingerprint import code_hash
-    from bench.measure import read_rows
     from bench.models import adapt, load_scorer, load_tokenizer, save
     from bench.record import Ledger
 
@@ -95,8 +95,6 @@ def quality(cfg, model, tokenizer, ledger, used: set[int]) -> dict[str, float]:
     Beside it the ceiling for a noisy label, and the mean and spread of the scores.
     """
     import numpy as np
-
-    from bench.measure import read_rows
 
     pool = [
         row for row in read_rows(Path(cfg.runs, "pairs", "pool.jsonl")) if row["id"] not in used

@@ -8,6 +8,6 @@ class UserError(Exception):
 
 
 class Section(BaseModel):
-    """A frozen set of settings that refuses unknown keys and takes '4' for 4 and '1e-5' for 1e-5."""
+    """Frozen settings that refuse unknown keys and take '4' for 4 and '1e-5' for 1e-5."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)

@@ -7,13 +7,13 @@ import argparse
 from pathlib import Path
 
 from bench import cli
+from bench.rows import read_rows
 
 
 def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``runs/<testbed>/sft``: full weights (any adapter merged), tokenizer, step.json."""
     from bench import job, trainer
     from bench.fingerprint import code_hash
-    from bench.measure import read_rows
     from bench.models import adapt, load_policy, load_tokenizer, parameters, save, unwrap
     from bench.record import Ledger
 

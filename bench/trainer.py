@@ -1,7 +1,8 @@
 """What every training by a transformers or TRL trainer here has in common.
 
 Constant learning rate after warm-up (so that a prefix of a run is a shorter run) unless a step asks
-for a decay at its end, float32 or the model's dtype, no dropout, one log row an optimiser step, checkpoints that are sealed last.
+for a decay at its end, float32 or the model's dtype, no dropout, one log row an optimiser step,
+checkpoints that are sealed last.
 """
 
 import logging

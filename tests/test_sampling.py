@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from bench.measure import distinct_2, kl_and_entropy, spread
+from bench.measure import distinct_2, kl_and_entropy
+from bench.rows import spread
 from bench.sampling import (
     completion_logits,
     completion_logps,
@@ -54,7 +55,8 @@ def test_seeds_decide_samples(policy, tokenizer):
 
 
 def test_a_sample_ends_at_eos_and_nothing_follows(policy, tokenizer):
-    for row, ended in zip(*(lambda s: (s.rows(), s.ended.tolist()))(drawn(policy, tokenizer))):
+    samples = drawn(policy, tokenizer)
+    for row, ended in zip(samples.rows(), samples.ended.tolist(), strict=True):
         assert (tokenizer.eos_token_id in row) == ended
         assert tokenizer.eos_token_id not in row[:-1]
         assert tokenizer.pad_token_id != tokenizer.eos_token_id
