@@ -60,7 +60,7 @@ class Settings(Section):
     test: Counts = Counts(review=160, request=162, sum=64)
     task: Counts = Counts(review=1, request=192, sum=200)  # the lm-eval sets
     grammar_pairs: int = Field(200, ge=1)
-    label_scale: float = Field(1.8, gt=0)  # of the Bradley-Terry labels, per unit of gold
+    label_scale: float = Field(2.0, gt=0)  # of the Bradley-Terry labels, per unit of gold
     length_bonus: float = 0.1  # gold a word, in the declared biased labels
 
 
