@@ -201,7 +201,7 @@ def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str])
     write_csv(out / "log.csv", todo.monitor.log, ["step"])
     write_csv(out / "curve.csv", todo.monitor.curve, ["fraction", "step", "family"])
     cli.write_lines(out / "samples.jsonl", todo.monitor.samples)
-    cli.write_json(out / "run.json", run_record(cfg, arm, todo, status, reason, inputs))
+    cli.write_json(out / "run.json", run_record(cfg, arm, todo, status, reason, inputs, out))
 
 
 def write_csv(path: Path, rows: list[dict], head: list[str]) -> None:
@@ -213,11 +213,11 @@ def write_csv(path: Path, rows: list[dict], head: list[str]) -> None:
         table.to_csv(part, index=False)
 
 
-def run_record(cfg, arm, todo: Run, status, reason, inputs) -> dict:
+def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:
     """The content of ``run.json``: what the fairness contract compares, and the cost."""
     import hashlib
 
-    from bench.models import parameters
+    from bench.models import parameters, weights_sha256
     from bench.record import machine, versions
     from bench.text import policy_of
 
@@ -238,6 +238,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs) -> dict:
         "decode": cfg.decode.model_dump(),
         "trainable_parameters": trainable,
         "parameters": total,
+        "tuning_trials": cfg.tuning_trials,
         "pairs": len(todo.pairs),
         "episodes": todo.episodes,
         "steps": log[-1]["step"] if log else 0,
@@ -247,6 +248,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs) -> dict:
         "peak_mb": todo.ledger.memory.peak_mb,
         "versions": versions(),
         "machine": machine(),
+        "model_sha256": weights_sha256(out / "model") if status == "ok" else None,
         "curve_prompts_sha256": hashlib.sha256(ids.encode()).hexdigest(),
     }
 

@@ -60,6 +60,7 @@ def pretrain(cfg, out: Path) -> None:
 def word_tokenizer(cfg):
     """A tokenizer with one token a word; its first tokens are <pad>, <bos> and <eos>."""
     from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
     from bench.data import world
@@ -68,6 +69,9 @@ def word_tokenizer(cfg):
     model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>")
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # lm-eval asks for special tokens by this route
+    bos = ("<bos>", words.index("<bos>"))
+    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",

@@ -131,6 +131,7 @@ class Core(Section):
     decode: Decode = Decode()
     curve: Curve = Curve()
     eval: Eval = Eval()
+    tuning_trials: int = Field(1, ge=1)  # settings tried for each method before the ones in use
     overrides: tuple[str, ...] = Field((), exclude=True)  # what differs from the testbed's file
 
     @property
@@ -174,7 +175,7 @@ READS = {
     "pairs": ("data", "model", "pairs", "decode"),
     "reward": ("data", "model", "reward"),
     "reference": ("data", "model"),
-    "align": ("data", "model", "decode", "curve", "arm"),
+    "align": ("data", "model", "decode", "curve", "tuning_trials", "arm"),
     "evaluate": ("data", "model", "decode", "eval", "arm"),
     "collect": ("*",),
     "report": ("*",),

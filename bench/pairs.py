@@ -110,7 +110,7 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
             break
     if not found:
         raise UserError("no pair of finished, different samples: is the SFT base trained?")
-    return labelled(here, Path(cfg.runs, "data"), found[:want])
+    return labelled(cfg, here, found[:want])
 
 
 def texts(cfg, model, tokenizer, rows, generator, ledger) -> list[str | None]:
@@ -133,12 +133,12 @@ def differing(rows, first, second) -> list[tuple[dict, str, str]]:
     return [(row, a, b) for row, a, b in triples if a and b and a != b]
 
 
-def labelled(here, data: Path, found: list[tuple[dict, str, str]]) -> list[dict]:
+def labelled(cfg, here, found: list[tuple[dict, str, str]]) -> list[dict]:
     """Rows of the pool: both completions, their gold, and the chance that a is preferred."""
     prompts, a, b = (list(column) for column in zip(*found, strict=True))
-    gold = here.Gold(data)
+    gold = here.Gold(Path(cfg.runs, "data"))
     gold_a, gold_b = gold(prompts, a), gold(prompts, b)
-    chances = here.preference(prompts, a, b, gold_a, gold_b)
+    chances = here.preference(prompts, a, b, gold_a, gold_b, cfg.data)
     return [
         {
             "id": i,
