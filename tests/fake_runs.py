@@ -8,7 +8,8 @@ import numpy as np
 
 HOSTILE = (
     '</script><script>alert("x")</script> <img src=x onerror=alert(1)> \' " & '
-    "\u202egnp.exe\u202c \u2066rtl\u2069 \x00\x1b[31m {{ 7*7 }} | pipe ` tick [a](javascript:x) \n# h"
+    "\u202egnp.exe\u202c \u2066rtl\u2069 \x00\x1b[31m {{ 7*7 }} | pipe "
+    "` tick [a](javascript:x) \n# h"
 )
 FAMILIES = ("review", "request", "sum")
 TUNED = ("review", "request")

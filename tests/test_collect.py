@@ -1,14 +1,10 @@
 """Collecting runs into tables, and the contract that it checks."""
 
 import json
-import sys
-from pathlib import Path
 
+import fake_runs
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import fake_runs
 
 from bench import collect
 from bench.analysis import contract

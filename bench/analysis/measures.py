@@ -70,9 +70,10 @@ MEASURES = (
     Measure(
         "proxy",
         "Proxy reward",
-        "reward",
+        "SDs",
         NEITHER,
-        "mean score of the seed's reward model, which PPO alone trained on",
+        "score of the seed's reward model in SDs above its mean over unseen SFT samples; only "
+        "PPO trains against it",
         column="proxy",
     ),
     Measure(
@@ -117,7 +118,7 @@ def unit_of(measure: Measure, meta: dict) -> str:
 
 
 def seconds(meta: dict) -> str:
-    """The column that cost is counted in: on a CPU neighbours contend, so wall time is no measure."""
+    """The column that cost is counted in: wall time means little where neighbours contend."""
     gpu = str((meta.get("machine") or {}).get("gpu") or "none").lower()
     return "cpu_s" if gpu in ("none", "false") else "wall_s"
 
@@ -155,6 +156,30 @@ def with_wins(prompts: pd.DataFrame) -> pd.DataFrame:
     margin = prompts.gold - prompts.prompt_id.map(base)
     wins = 50 * (1 + np.sign(margin))
     return prompts.assign(win=wins.where(prompts.arm != SFT))
+
+
+def proxy_scale(reward: pd.DataFrame) -> dict[tuple[str, int], tuple[float, float]]:
+    """{(labels, seed): mean and SD of the reward model's scores of SFT samples it never saw}.
+
+    Each seed's reward model has a zero and a unit of its own; in these units they compare.
+    """
+    wanted = ["labels", "seed", "score_mean", "score_sd"]
+    if not set(wanted) <= set(reward.columns):
+        return {}
+    rows = reward[wanted].dropna().query("score_sd > 0").itertuples()
+    return {(r.labels, r.seed): (r.score_mean, r.score_sd) for r in rows}
+
+
+def with_scaled_proxy(table: pd.DataFrame, reward: pd.DataFrame, meta: dict) -> pd.DataFrame:
+    """A table of prompts or curves with `proxy` in SDs above SFT samples; NaN without a scale."""
+    if "proxy" not in table or not len(table):
+        return table
+    scale = proxy_scale(reward)
+    labels = table.arm.map({arm["name"]: arm["labels"] for arm in meta["arms"]})
+    unknown = (np.nan, np.nan)
+    found = [scale.get(key, unknown) for key in zip(labels, table.seed, strict=True)]
+    mean, sd = np.array(found, float).T
+    return table.assign(proxy=(pd.to_numeric(table.proxy, errors="coerce") - mean) / sd)
 
 
 def run_costs(cost: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -209,7 +234,8 @@ def finished(runs: pd.DataFrame, arm: str) -> list[int]:
 
 def summary(tables: dict, meta: dict) -> pd.DataFrame:
     """One row an arm and measure: mean, low, high, se, df, seeds, prompts, over, failed runs."""
-    tables = tables | {"prompts": with_wins(tables["prompts"])}
+    prompts = with_scaled_proxy(with_wins(tables["prompts"]), tables["reward"], meta)
+    tables = tables | {"prompts": prompts}
     rows = []
     for arm in [SFT, *arms_of(meta)]:
         for measure in MEASURES:
@@ -239,47 +265,9 @@ def comparisons(prompts: pd.DataFrame, pairs, families, margin: float = 0.0) -> 
 
 
 def margin(prompts: pd.DataFrame, families) -> float:
-    """A tenth of the SFT's spread over prompts: a difference below it is of no practical interest."""
+    """A tenth of the SFT's spread over prompts: a smaller difference is of no interest."""
     base = scores(prompts, SFT, "gold", families)
     return 0.1 * float(np.std(base.to_numpy(), ddof=1)) if base.size > 1 else 0.0
-
-
-def stability(tables: dict, meta: dict) -> pd.DataFrame:
-    """By arm: runs, failed, seed spread and worst seed of gold, drawdown, gradient spikes."""
-    rows = []
-    for arm in arms_of(meta):
-        runs = tables["runs"]
-        mine = runs[runs.arm == arm] if len(runs) else runs
-        by_seed = scores(tables["prompts"], arm, "gold", meta["tuned_families"])
-        means = by_seed.mean(axis=1) if by_seed.size else pd.Series(dtype=float)
-        rows.append(
-            {
-                "arm": arm,
-                "runs": len(mine),
-                "failed": int((mine.status != "ok").sum()) if len(mine) else 0,
-                "spread": means.std(ddof=1) if len(means) > 1 else np.nan,
-                "worst": means.min() if len(means) else np.nan,
-                "drawdown": drawdown(tables["curve"], arm),
-                "spikes": spikes(tables["log"], arm),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def drawdown(curve: pd.DataFrame, arm: str) -> float:
-    """Mean over seeds of the curve's highest gold minus its last."""
-    rows = curve[(curve.arm == arm) & (curve.family == "all")] if "family" in curve else curve[:0]
-    if not len(rows):
-        return float("nan")
-    by_seed = rows.sort_values("fraction").groupby("seed").gold
-    return float((by_seed.max() - by_seed.last()).mean())
-
-
-def spikes(log: pd.DataFrame, arm: str) -> float:
-    """Mean over seeds of the largest gradient norm over the median one."""
-    rows = log[log.arm == arm] if "grad_norm" in log else log[:0]
-    by_seed = rows.groupby("seed").grad_norm if len(rows) else None
-    return float((by_seed.max() / by_seed.median()).mean()) if by_seed is not None else float("nan")
 
 
 def tax(tasks: pd.DataFrame, meta: dict) -> pd.DataFrame:

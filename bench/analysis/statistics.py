@@ -7,8 +7,8 @@ With the mean squares of the two-way layout without replication (Cornfield & Tuk
     V  = max(MS_s + MS_p - MS_e, MS_s, MS_p) / (S P)
     df = (S P V)^2 / (MS_s^2/(S-1) + MS_p^2/(P-1) + MS_e^2/((S-1)(P-1))), clipped to [S-1, P-1]
 
-(Satterthwaite 1946). Simulated coverage of the 95 % interval: 94-96 % from five seeds on; with three
-seeds 92-96 %, lowest where the luck of seeds is a little larger than that of prompts
+(Satterthwaite 1946). Simulated coverage of the 95 % interval: 94-96 % from five seeds on; with
+three seeds 92-96 %, lowest where the luck of seeds is a little larger than that of prompts
 (`tests/test_statistics.py`). Nothing here reads a file.
 """
 

@@ -21,14 +21,15 @@ class Plate:
 def counts(study) -> str:
     """'5 seeds x 160 test prompts', for captions."""
     seeds = f"{study.seeds} seed{'s' * (study.seeds != 1)}"
-    lost = f"; {len(study.failures)} runs did not end and are not in the means" * bool(
-        len(study.failures)
-    )
-    return f"{seeds} × {study.prompts} test prompts{lost}"
+    lost = len(study.failures)
+    note = f"; {lost} run{'s' * (lost != 1)} failed and {'is' if lost == 1 else 'are'} in no mean"
+    return f"{seeds} × {study.prompts} test prompts{note * bool(lost)}"
 
 
 def band_note(study) -> str:
     """What the bands are, or why there are none."""
+    if study.many:
+        return "Means over seeds; no bands, since so many would hide each other."
     if study.seeds >= 3:
         return "Bands: 95 % t intervals across seeds."
     number = {1: "one seed", 2: "two seeds"}[study.seeds]
@@ -46,20 +47,17 @@ def listing(study, measure: str, digits: int = 2) -> str:
     """'PPO 0.90, DPO 0.71' for alt texts."""
     found = [(arm, study.interval(arm, measure)) for arm in study.arms]
     words = [f"{style.label(a)} {i.mean:.{digits}f}" for a, i in found if i is not None]
-    return ", ".join(words) or "no run ended"
+    return ", ".join(words) or "every run failed"
 
 
 def _failed_note(study) -> str:
-    return (
-        " A cross marks where a run that did not end was last seen." if len(study.failures) else ""
-    )
+    return " A cross marks where a failed run was last seen." if len(study.failures) else ""
 
 
 def _frontier_caption(study) -> str:
     swept = len(set(study.method.values())) < len(study.arms)
     join = " Solid lines join the ends of one method's arms." if swept else ""
-    many = len(study.arms) > quality.MANY
-    paths = "" if many else " Thin lines: the mean path of training, on validation prompts."
+    paths = "" if study.many else " Thin lines: the mean path of training, on validation prompts."
     return (
         "Up and left is better: more gold for less change. Small marks: the end of each run; large "
         f"ones: the mean.{join}{paths} {interval_note(study)}{_failed_note(study)} "
@@ -82,13 +80,13 @@ PLATES = (
         "curves", "Training curves", training.curves,
         lambda s: f"On the same validation prompts, not charged to any method. {band_note(s)}"
         f"{_failed_note(s)} n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
-        lambda s: "Gold above SFT, KL, length, entropy and distinct bigrams along training; ends in "
+        lambda s: "Gold above SFT, KL, length, entropy, distinct bigrams along training; ends in "
         f"gold above SFT: {listing(s, 'gold_delta')}.",
     ),
     Plate(
         "overoptimisation", "Gold against proxy", quality.overoptimisation,
-        lambda s: "To the right without going up is over-optimisation: the reward model is pleased, "
-        "the truth is not. Thin line: the mean path of the arm that trains against it. "
+        lambda s: "To the right without going up is over-optimisation: the reward model gains, "
+        "the truth does not. Thin line: the mean path of the arm that trains against it. "
         f"n = {counts(s)}.",
         lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
     ),
@@ -112,6 +110,6 @@ def draw_all(study, folder: Path) -> dict[str, str]:
             stem = f"{plate.name}-{name}"
             with style.drawing(theme, stem):
                 figure = plate.draw(study, style.Pen(theme, study.looks))
-                svg, _ = style.save(figure, folder, stem)
+                style.save(figure, folder, stem)
         light[plate.name] = (folder / f"{plate.name}-light.svg").read_text(encoding="utf-8")
     return light

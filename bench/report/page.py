@@ -1,9 +1,9 @@
 """The page and the README: templates filled with sentences, tables, figures and samples."""
 
-import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench.analysis.statistics import EQUIVALENCE_SEEDS
 from bench.report import samples, style, tables, verdict
 from bench.report.figures import PLATES
 
@@ -42,7 +42,7 @@ SHOWN = (tables.summary, tables.pairs, tables.stability, tables.tasks, tables.ru
 def title(study) -> str:
     """'PPO, DPO, IPO and ORPO on micro', or of a study by its name."""
     meta = study.meta
-    if meta["study"] != "compare" or len(study.arms) > 6:
+    if meta["study"] != "compare" or study.many:
         return f"Study {meta['study']} on {meta['testbed']}"
     return f"{verdict.joined(style.label(a) for a in study.arms)} on {meta['testbed']}"
 
@@ -66,17 +66,16 @@ def limitations(study) -> list[str]:
         + (f" of {size:,} parameters" if size else "")
         + ": whether the order holds for larger models or other data is not shown here.",
         "Every run starts from one SFT base: its luck is in no interval.",
-        "Each method is shown at one setting, found by a small search; a better search may move it.",
-        "The last checkpoint is taken for all, declared beforehand: stopping earlier may help some.",
+        "Each method is shown at one setting, found by a small search; a better one may move it.",
+        "The last checkpoint is taken for all, declared beforehand: an earlier one may be better.",
         "beta means another thing in each method: arms are never compared at equal beta.",
         f"{study.second_name.capitalize()} depend on how well each method is implemented.",
         "The proxy and the gold reward are scores of texts, not of what people would say of them.",
     ]
-    if study.seeds < 10:
-        out.append(f"{study.seeds} seeds are few: small differences stay inconclusive.")
-    return (
-        out[:-1] + [f"{out[-1]}"] if study.seeds != 1 else [*out[:-1], "One seed decides nothing."]
-    )
+    if study.seeds == 1:
+        return [*out, "One seed decides nothing between methods."]
+    few = f"{study.seeds} seeds are few: small differences stay inconclusive."
+    return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
 
 
 def own_version() -> str:
@@ -98,7 +97,7 @@ def environment(autoescape: bool):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters |= {"label": style.label, "md": markdown, "tojson_plain": json.dumps}
+    jinja.filters |= {"label": style.label, "md": markdown}
     return jinja
 
 
@@ -120,7 +119,7 @@ def html(study, figures: dict[str, str], shared: dict) -> str:
         plate.name: Markup(style.inline(figures[plate.name], plate.name, plate.alt(study)))
         for plate in PLATES
     }
-    palettes = {name: style.variables(theme) for name, theme in style.THEMES.items()}
+    palettes = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK)}
     template = environment(True).get_template("index.html")
     return clean(template.render(**shared, figures=drawn, palettes=palettes))
 

@@ -4,11 +4,10 @@ import math
 from collections import defaultdict
 
 import numpy as np
+import pandas as pd
 
 from bench.analysis import statistics as st
 from bench.report.style import SFT, label
-
-MANY = 6  # more arms than this: no training paths, shorter marks
 
 
 def gain(study, pen):
@@ -32,7 +31,7 @@ def _gain_row(ax, study, pen, arm: str, y: int) -> None:
     """One arm of `gain`; words where it has no finished run."""
     found = study.interval(arm, "gold_delta")
     if found is None:
-        ax.text(0, y, "  no run ended", va="center", color=pen("muted"))
+        ax.text(0, y, "  every run failed", va="center", color=pen("muted"))
         return
     seeds = study.by_seed(arm) - study.base_gold
     ax.plot(seeds, [y + 0.24] * len(seeds), "|", color=pen.of(arm), ms=6, mew=1.2)
@@ -44,14 +43,14 @@ def _gain_row(ax, study, pen, arm: str, y: int) -> None:
 
 
 def frontier(study, pen):
-    """Gold gained against KL spent: each seed's end, the arm's mean with its interval, the paths."""
+    """Gold gained against KL spent: each seed's end, the arm's mean with intervals, the paths."""
     figure = pen.figure(7.4, 5.0)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
     ax.plot(0, 0, "o", color=pen("muted"), ms=7)
     ends = {}
     for arm in study.arms:
-        if len(study.arms) <= MANY:
+        if not study.many:
             _paths(ax, study, pen, arm)
         _crosses(ax, study, pen, arm)
         if (end := _end(ax, study, pen, arm)) is not None:
@@ -87,8 +86,9 @@ def _paths(ax, study, pen, arm: str) -> None:
 
 def _crosses(ax, study, pen, arm: str) -> None:
     """A cross where a failed run was last seen; at the start if it left no curve."""
-    for seed in study.failures.query("arm == @arm").seed if len(study.failures) else ():
-        rows = study.curve(arm).query("seed == @seed")
+    lost, curve = study.failures, study.curve(arm)
+    for seed in lost[lost.arm == arm].seed if len(lost) else ():
+        rows = curve[curve.seed == seed]
         at = (max(rows.kl.iloc[-1], 0), rows.gain.iloc[-1]) if len(rows) else (0, 0)
         if np.isfinite(at).all():
             ax.plot(*at, "x", color=pen.of(arm), ms=10, mew=2.2, zorder=5, clip_on=False)
@@ -142,7 +142,7 @@ def place_labels(figure, ax, pen, points: dict, gap: float = 13, reach: float = 
 
 
 def overoptimisation(study, pen):
-    """Gold gained against the proxy reward gained, in SDs of SFT samples; thin: PPO's way there."""
+    """Gold gained against the proxy reward, in SDs of SFT samples; thin: the way there."""
     figure = pen.figure(7.4, 4.4)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
@@ -164,25 +164,19 @@ def overoptimisation(study, pen):
 
 
 def proxy_ends(study, arm: str):
-    """(proxy in SDs, gold above SFT), a value a seed."""
-    proxy = study.by_seed(arm, "proxy")
-    proxy = proxy.to_dict().items()
-    values = {seed: study.proxy_gain(arm, seed, score) for seed, score in proxy}
-    values = {seed: v for seed, v in values.items() if math.isfinite(v)}
-    gold = study.by_seed(arm) - study.base_gold
-    seeds = [seed for seed in values if seed in gold.index]
-    return np.array([values[s] for s in seeds]), gold[seeds].to_numpy(float)
+    """(proxy in SDs, gold above SFT), a value a seed that has both."""
+    both = {"proxy": study.by_seed(arm, "proxy"), "gold": study.by_seed(arm) - study.base_gold}
+    table = pd.DataFrame(both).dropna()
+    return table.proxy, table.gold
 
 
 def _proxy_path(ax, study, pen, arm: str) -> None:
     """The mean path of an arm that trains against the proxy, and so has it in its curve."""
     rows = study.curve(arm)
-    if "proxy" not in rows or not len(rows.dropna(subset=["proxy"])):
-        return
-    scaled = [study.proxy_gain(arm, r.seed, r.proxy) for r in rows.itertuples()]
-    mean = rows.assign(proxy=scaled).groupby("fraction")[["proxy", "gain"]].mean()
-    ax.plot(mean.proxy, mean.gain, color=pen.of(arm), lw=1.1, alpha=0.75,
-            ls=study.looks[arm].line)  # fmt: skip
+    if "proxy" in rows and len(rows.dropna(subset=["proxy"])):
+        mean = rows.groupby("fraction")[["proxy", "gain"]].mean()
+        ax.plot(mean.proxy, mean.gain, color=pen.of(arm), lw=1.1, alpha=0.75,
+                ls=study.looks[arm].line)  # fmt: skip
 
 
 def seed_band(rows, column: str):

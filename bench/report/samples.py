@@ -7,16 +7,16 @@ from bench.report.style import SFT, label
 PER_FAMILY = 3
 LONGEST = 1200  # characters of an answer that are shown
 RULE = (
-    "Chosen by a rule, not by hand: the first {n} test prompts of each family by id; of each arm the "
-    "run with the lowest seed that ended."
+    "Chosen by a rule, not by hand: the first {n} test prompts of each family by id; of each arm "
+    "the run with the lowest seed that ended."
 )
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
     """The text with what cannot be seen made visible, and cut with a note if it is very long.
 
-    Control characters become their pictures (U+2400 ...), marks that turn the direction of text and
-    lone surrogates become their code points; line breaks stay. It is escaped by the template.
+    Control characters, marks that turn the direction of text and lone surrogates become their code
+    points; line breaks stay. It is escaped by the template.
     """
     shown = "".join(_shown(c) for c in str(text)[:longest])
     rest = len(str(text)) - longest
@@ -27,8 +27,6 @@ def _shown(c: str) -> str:
     """One character of `visible`."""
     if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return c
-    if ord(c) < 32:
-        return chr(0x2400 + ord(c))
     return f"⟨U+{ord(c):04X}⟩"
 
 

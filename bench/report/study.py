@@ -9,6 +9,8 @@ from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.report import style
 
+MANY = 6
+
 
 @dataclass
 class Study:
@@ -43,9 +45,14 @@ class Study:
             return None
         return st.Interval(**rows.iloc[0][list(st.Interval.__dataclass_fields__)].to_dict())
 
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """The table of prompts with `proxy` in SDs above SFT samples."""
+        return ms.with_scaled_proxy(self.tables["prompts"], self.tables["reward"], self.meta)
+
     def scores(self, arm: str, column: str = "gold") -> pd.DataFrame:
         """Seeds x prompts of the tuned families."""
-        return ms.scores(self.tables["prompts"], arm, column, self.meta["tuned_families"])
+        return ms.scores(self.answers, arm, column, self.meta["tuned_families"])
 
     def by_seed(self, arm: str, column: str = "gold") -> pd.Series:
         """The mean of a column over prompts, a value a seed."""
@@ -59,23 +66,30 @@ class Study:
         return float(values.mean()) if len(values) else float("nan")
 
     def curve(self, arm: str, family: str = "all") -> pd.DataFrame:
-        """The training curve of an arm, with `gain`: gold less the gold at its own start."""
+        """The training curve of an arm; `gain`: gold less its start's; `proxy` in SDs."""
         rows = self.tables["curve"]
         if "family" not in rows or "gold" not in rows:
             return rows[:0]
         rows = rows[(rows.arm == arm) & (rows.family == family)].sort_values(["seed", "fraction"])
         start = rows.groupby("seed").gold.transform("first")
-        return rows.assign(gain=rows.gold - start)
+        rows = rows.assign(gain=rows.gold - start)
+        return ms.with_scaled_proxy(rows, self.tables["reward"], self.meta)
 
     @property
     def failures(self) -> pd.DataFrame:
-        """The runs that did not end well."""
+        """The runs that failed: diverged or out of memory."""
         runs = self.tables["runs"]
         return runs[runs.status != "ok"] if len(runs) else runs
 
     @property
     def seeds(self) -> int:
+        """How many seeds the study has."""
         return len(self.meta["seeds"])
+
+    @property
+    def many(self) -> bool:
+        """More arms than sentences can list and lines can show."""
+        return len(self.arms) > MANY
 
     @cached_property
     def prompts(self) -> int:
@@ -123,21 +137,3 @@ class Study:
     @property
     def second_name(self) -> str:
         return ms.unit_of(ms.BY_KEY["cost"], self.meta)
-
-    @cached_property
-    def proxy_scale(self) -> dict[tuple[str, int], tuple[float, float]]:
-        """{(labels, seed): mean and SD of the reward model's scores of unseen SFT samples}.
-
-        Each seed's reward model has a zero and a unit of its own; in these units they compare.
-        """
-        rows = self.tables["reward"]
-        if not {"score_mean", "score_sd"} <= set(rows.columns):
-            return {}
-        table = rows[["labels", "seed", "score_mean", "score_sd"]].dropna()
-        return {(r.labels, r.seed): (r.score_mean, r.score_sd) for r in table.itertuples()}
-
-    def proxy_gain(self, arm: str, seed: int, score):
-        """A reward model's score in SDs above the mean of SFT samples; NaN if that is unknown."""
-        labels = next(a["labels"] for a in self.meta["arms"] if a["name"] == arm)
-        mean, sd = self.proxy_scale.get((labels, seed), (float("nan"), float("nan")))
-        return (score - mean) / sd if sd else score * float("nan")

@@ -9,13 +9,14 @@ import pandas as pd
 
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
+from bench.analysis.stability import stability as runs_by_arm
 from bench.report import verdict
 from bench.report.style import SFT, label
 
 
 @dataclass
 class Cell:
-    """A cell: its text, a quieter text beside it, and the CSS class of its row's or its own mark."""
+    """A cell: its text, a quieter text beside it, and the class or colour it is marked with."""
 
     text: str
     quiet: str = ""
@@ -38,7 +39,7 @@ def number(interval: st.Interval | None, digits: int, sign: bool = False) -> Cel
         return Cell("–")
     mark = "+" if sign else ","
     quiet = f"± {interval.half:,.{digits}f}" if math.isfinite(interval.half) else ""
-    return Cell(f"{interval.mean:{mark}.{digits}f}", quiet)
+    return Cell(verdict.fixed(interval.mean, f"{mark}.{digits}f"), quiet)
 
 
 def summary(study) -> Table:
@@ -51,8 +52,8 @@ def summary(study) -> Table:
     rows = [_summary_row(study, arm, shown) for arm in (SFT, *study.arms)]
     covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
     notes = [
-        f"Mean ± half of the 95 % interval over {covers}; cost, memory and preference accuracy over "
-        "seeds only. A dash: not measured. Runs that did not end are counted under Failed and are "
+        f"Mean ± half of the 95 % interval over {covers}; cost, memory and preferences over "
+        "seeds only. A dash: not measured. Failed runs are counted under Failed and are "
         "in no mean."
     ]
     return Table("Summary", [*header, ("Failed", "runs")], rows, notes)
@@ -67,15 +68,15 @@ def _summary_row(study, arm: str, shown) -> list[Cell]:
     cells = [number(study.interval(arm, m.key), m.digits, m.key in signed) for m in shown]
     if arm == SFT:
         return [Cell(label(arm)), *cells, Cell("–")]
+    return [Cell(label(arm), mark=study.looks[arm].colour), *cells, failed(study, arm)]
+
+
+def failed(study, arm: str) -> Cell:
+    """'1 of 5', in the colour of a warning if any run failed."""
     runs = study.tables["runs"]
     mine = runs[runs.arm == arm] if len(runs) else runs
     lost = int((mine.status != "ok").sum()) if len(mine) else 0
-    mark = "bad" if lost else ""
-    return [
-        Cell(label(arm), mark=study.looks[arm].colour),
-        *cells,
-        Cell(f"{lost} of {len(mine)}", mark=mark),
-    ]
+    return Cell(f"{lost} of {len(mine)}", mark="bad" if lost else "")
 
 
 def pairs(study) -> Table:
@@ -85,29 +86,40 @@ def pairs(study) -> Table:
     rows = []
     for r in [*study.versus_sft.itertuples(), *study.versus.itertuples()]:
         i = r.interval
-        span = f"{i.low:+.2f} to {i.high:+.2f}" if math.isfinite(i.half) else "–"
-        ps = [Cell(verdict.p_words(p)) if math.isfinite(p) else Cell("–") for p in (r.p, r.p_holm)]
-        words = Cell(verdict.better_words(r.verdict))
-        rows.append(
-            [Cell(f"{label(r.a)} − {label(r.b)}"), Cell(f"{i.mean:+.2f}"), Cell(span), *ps, words]
-        )
+        low, mean, high = (verdict.fixed(v, "+.2f") for v in (i.low, i.mean, i.high))
+        span = f"{low} to {high}" if math.isfinite(i.half) else "–"
+        ps = [
+            verdict.p_words(p).removeprefix("= ") if math.isfinite(p) else "–"
+            for p in (r.p, r.p_holm)
+        ]
+        texts = [f"{label(r.a)} − {label(r.b)}", mean, span, *ps, verdict.in_words(r)]
+        rows.append([Cell(text) for text in texts])
     note = (
-        "Two families, each corrected on its own: every arm against SFT, and every pair of methods as "
-        "tuned. Without a correction some of many comparisons would look decided by luck."
+        "Two families, each corrected on its own: every arm against SFT, and every pair of methods "
+        "as tuned. Without a correction some of many comparisons would look decided by luck."
     )
     return Table("Comparisons of gold reward", header, rows, [note])
 
 
 def stability(study) -> Table:
     """What went wrong, and how far seeds spread."""
-    header = [("", ""), ("Failed", "runs ↓"), ("Seed spread", "SD of gold ↓"), ("Worst seed", "gold ↑"),
-              ("Drawdown", "gold below its peak ↓"), ("Gradient spike", "largest / median norm ↓")]  # fmt: skip
+    header = [
+        ("", ""),
+        ("Failed", "runs ↓"),
+        ("Seed spread", "SD of gold ↓"),
+        ("Worst seed", "gold ↑"),
+        ("Drawdown", "gold below its peak ↓"),
+        ("Gradient spike", "largest / median norm ↓"),
+    ]
     rows = []
-    for r in ms.stability(study.tables, study.meta).itertuples():
+    for r in runs_by_arm(study.tables, study.meta).itertuples():
         numbers = [(r.spread, 3), (r.worst, 2), (r.drawdown, 2), (r.spikes, 1)]
-        cells = [Cell(f"{v:.{d}f}") if math.isfinite(v) else Cell("–") for v, d in numbers]
-        failed = Cell(f"{r.failed} of {r.runs}", mark="bad" if r.failed else "")
-        rows.append([Cell(label(r.arm), mark=study.looks[r.arm].colour), failed, *cells])
+        cells = [
+            Cell(verdict.fixed(v, f".{d}f")) if math.isfinite(v) else Cell("–") for v, d in numbers
+        ]
+        rows.append(
+            [Cell(label(r.arm), mark=study.looks[r.arm].colour), failed(study, r.arm), *cells]
+        )
     return Table(
         "Stability", header, rows, ["At the tuned setting; no grid of settings was run here."]
     )
@@ -128,8 +140,8 @@ def tasks(study) -> Table:
         first = Cell(task, f"{metric} {up}, n = {int(group.n.iloc[0])}")
         rows.append([first, *(_task_cell(found.get(arm)) for arm in arms)])
     note = (
-        "Arrows: which direction is better. ± is half of the 95 % t interval over seeds; it leaves out "
-        "the luck of the items, which all arms share."
+        "Arrows: which direction is better. ± is half of the 95 % t interval over seeds; it leaves "
+        "out the luck of the items, which all arms share."
     )
     return Table("lm-eval", header, rows, [note])
 
@@ -141,7 +153,7 @@ def _task_cell(row) -> Cell:
     if row.arm == SFT:
         return Cell(f"{row.mean:.3f}")
     half = f" ± {row.half:.3f}" if math.isfinite(row.half) else ""
-    return Cell(f"{row.mean:.3f}", f"{row.change:+.3f}{half}")
+    return Cell(f"{row.mean:.3f}", verdict.fixed(row.change, "+.3f") + half)
 
 
 MATCHED = (

@@ -2,7 +2,7 @@
 
 import math
 
-from bench.report.quality import MANY, seed_band
+from bench.report.quality import seed_band
 from bench.report.style import PHASE_COLOURS, label
 
 PANELS = (
@@ -49,16 +49,18 @@ def _curve(ax, study, pen, arm: str, column: str) -> None:
     rows = study.curve(arm)
     if column not in rows or not len(rows.dropna(subset=[column])):
         return
-    failed = set(study.failures.query("arm == @arm").seed) if len(study.failures) else set()
+    failed = set(lost[lost.arm == arm].seed) if len(lost := study.failures) else set()
     lost = rows[rows.seed.isin(failed)].groupby("seed").last()
     ax.plot(lost.fraction, lost[column], "x", color=pen.of(arm), ms=8, mew=2)
     rows = rows[~rows.seed.isin(failed)]
     if not len(rows.dropna(subset=[column])):
         return
     x, mean, low, high = seed_band(rows, column)
-    ax.fill_between(x, low, high, color=pen.of(arm), alpha=0.15, lw=0)
-    every = None if len(study.arms) > MANY else max(1, len(x) // 4)
-    mark = pen.marker(arm) | ({"marker": ""} if every is None else {"markevery": every})
+    mark = pen.marker(arm)
+    if study.many:
+        mark |= {"marker": "", "lw": 1.3}
+    else:
+        ax.fill_between(x, low, high, color=pen.of(arm), alpha=0.15, lw=0)
     ax.plot(x, mean, ls=study.looks[arm].line, ms=5, **mark)
 
 
@@ -68,7 +70,7 @@ def _legend(ax, study, pen) -> None:
     for arm in study.arms:
         ax.plot([], [], ls=study.looks[arm].line, ms=6, label=label(arm), **pen.marker(arm))
     columns = 1 if len(study.arms) <= 8 else 2
-    size = 11 if len(study.arms) <= MANY else 8.5
+    size = 8.5 if study.many else 11
     ax.legend(loc="center", ncols=columns, fontsize=size, handlelength=3.2)
 
 
@@ -85,8 +87,9 @@ def cost(study, pen):
         _segment(left, pen, table[phase], start, arms, place, phase)
     _shared(left, study, pen, len(arms))
     for y, arm in enumerate(arms):
-        left.annotate(f"{start[arm]:,.0f}", (start[arm], y), (4, 0), textcoords="offset points",
-                      va="center", fontsize=9)  # fmt: skip
+        words = f"{start[arm]:,.0f}" if start[arm] else "every run failed"
+        left.annotate(words, (start[arm], y), (4, 0), textcoords="offset points", va="center",
+                      fontsize=9)  # fmt: skip
     _axes_of_cost(figure, left, study, arms)
     _memory(right, study, pen, arms)
     return figure

@@ -8,17 +8,23 @@ import numpy as np
 
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
+from bench.analysis.stability import stability as runs_by_arm
 from bench.report.style import SFT, label
 
+STATUS = {"diverged": "diverged", "oom": "out of memory"}
 
-def said(interval: st.Interval, digits: int = 2, sign: bool = True) -> str:
-    """'+0.71 (95 % interval +0.55 to +0.87)'."""
-    mark = "+" if sign else ","
-    mean = f"{interval.mean:{mark}.{digits}f}"
-    if not math.isfinite(interval.half):
-        return f"{mean} (no interval)"
-    low, high = (f"{v:{mark}.{digits}f}" for v in (interval.low, interval.high))
-    return f"{mean} (95 % interval {low} to {high})"
+
+def fixed(value: float, spec: str) -> str:
+    """A number in words of the page: format() with a true minus sign."""
+    return format(value, spec).replace("-", "−")
+
+
+def said(interval: st.Interval, digits: int = 2) -> str:
+    """'+0.71 (+0.55 to +0.87)'; the sentence around it says that this is the 95 % interval."""
+    mean, low, high = (
+        fixed(v, f"+.{digits}f") for v in (interval.mean, interval.low, interval.high)
+    )
+    return f"{mean} ({low} to {high})" if math.isfinite(interval.half) else f"{mean} (no interval)"
 
 
 def joined(words) -> str:
@@ -27,10 +33,12 @@ def joined(words) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def better_words(verdict: str) -> str:
-    """A verdict with arms as readers call them: 'dpo better' -> 'DPO better'."""
-    arm, space, rest = verdict.partition(" ")
-    return f"{label(arm)}{space}{rest}" if rest == "better" else verdict
+def in_words(row) -> str:
+    """The verdict of a comparison with arms as readers call them: 'DPO better'."""
+    if row.interval.seeds < 2:
+        return "one seed: undecided"
+    arm, space, rest = row.verdict.partition(" ")
+    return f"{label(arm)}{space}{rest}" if rest == "better" else row.verdict
 
 
 def headline(study) -> str:
@@ -65,7 +73,7 @@ def _headline_without_pairs(study) -> str:
     found = {arm: study.interval(arm, "gold_delta") for arm in study.arms}
     found = {arm: i for arm, i in found.items() if i is not None}
     if not found:
-        return "No run ended: there is nothing to compare."
+        return "Every run failed: there is nothing to compare."
     best = max(found, key=lambda arm: found[arm].mean)
     return (
         f"The highest mean gold above SFT is {label(best)}'s, {said(found[best])}; variants are "
@@ -76,45 +84,72 @@ def _headline_without_pairs(study) -> str:
 def quality(study) -> list[str]:
     """Who is above SFT, and who is better than whom."""
     rows = study.versus_sft
+    if study.seeds == 1:
+        return _one_seed(study, rows)
     above = rows[rows.verdict == [f"{a} better" for a in rows.a]] if len(rows) else rows
     below = rows[rows.verdict == f"{SFT} better"] if len(rows) else rows
     rest = rows[rows.verdict == "inconclusive"] if len(rows) else rows
     parts = [
-        _against_sft(above, "end above the SFT base", "ends above the SFT base"),
-        _against_sft(below, "end below the SFT base", "ends below the SFT base"),
-        _against_sft(rest, "cannot be told from the SFT base", "cannot be told from the SFT base"),
+        _against_sft(study, above, "end above the SFT base", "ends above the SFT base"),
+        _against_sft(study, below, "end below the SFT base", "ends below the SFT base"),
+        _against_sft(
+            study, rest, "cannot be told from the SFT base", "cannot be told from the SFT base"
+        ),
     ]
     lost = [label(a) for a in study.arms if a not in set(rows.a)]
-    parts.append(f"{joined(lost)}: no run ended." if lost else "")
+    parts.append(f"{joined(lost)}: every run failed." if lost else "")
     return [p for p in [*parts, *_pairs(study)] if p]
 
 
-def _against_sft(rows, many: str, one: str) -> str:
+def _one_seed(study, rows) -> list[str]:
+    """One seed: what was measured, and that it decides nothing."""
+    gains = ", ".join(f"{label(r.a)} {said(r.interval)}" for r in rows.itertuples())
+    out = (
+        [f"Gold above the SFT base, with 95 % intervals over prompts only: {gains}."]
+        if gains
+        else []
+    )
+    lost = [label(a) for a in study.arms if a not in set(rows.a)]
+    out += [f"{joined(lost)}: every run failed."] if lost else []
+    return [*out, "With one seed no method is called better than another."]
+
+
+def _against_sft(study, rows, many: str, one: str) -> str:
     """A sentence about all arms with the same verdict against SFT."""
     if not len(rows):
         return ""
-    items = [f"{label(r.a)} by {said(r.interval)}" for r in rows.itertuples()]
+    items = [f"{label(r.a)} {said(r.interval)}" for r in rows.itertuples()]
     verb = one if len(items) == 1 else many
-    return f"{joined(label(a) for a in rows.a)} {verb} in gold: {'; '.join(items)}."
+    names = joined(label(a) for a in rows.a)
+    numbers = "" if study.many else f", with 95 % intervals: {', '.join(items)}"
+    return f"{names} {verb} in gold{numbers}."
 
 
 def _pairs(study) -> list[str]:
-    """The declared pairs: those decided one by one, the others in one sentence."""
+    """The declared pairs: those decided, those equivalent, and the rest."""
     rows = study.versus
-    out = []
-    for r in rows[rows.verdict.str.endswith(" better")].itertuples() if len(rows) else ():
-        better, other = (r.a, r.b) if r.interval.mean > 0 else (r.b, r.a)
-        size, low, high = sorted_size(r.interval)
-        out.append(f"{label(better)} is better than {label(other)} by {size:.2f} "
-                   f"({low:.2f} to {high:.2f}; Holm p = {p_words(r.p_holm)}).")  # fmt: skip
-    same = rows[rows.verdict.str.startswith("equivalent")] if len(rows) else ()
-    out += [
-        f"{label(r.a)} and {label(r.b)} are {r.verdict}."
-        for r in getattr(same, "itertuples", list)()
+    if not len(rows):
+        return []
+    decided = rows[rows.verdict.str.endswith(" better")]
+    same = rows[rows.verdict.str.startswith("equivalent")]
+    unsure = rows[rows.verdict == "inconclusive"]
+    return [
+        *map(_decided, decided.itertuples()),
+        *(f"{label(r.a)} and {label(r.b)} are {r.verdict}." for r in same.itertuples()),
+        *_inconclusive([f"{label(r.a)} against {label(r.b)}" for r in unsure.itertuples()]),
     ]
-    unsure = rows[rows.verdict == "inconclusive"] if len(rows) else rows
-    names = [f"{label(r.a)} / {label(r.b)}" for r in unsure.itertuples()]
-    return out + ([f"Inconclusive: {joined(names)}."] if names else [])
+
+
+def _decided(row) -> str:
+    """'PPO is better than IPO by 0.48 (0.30 to 0.66; Holm p = 0.014).'"""
+    better, other = (row.a, row.b) if row.interval.mean > 0 else (row.b, row.a)
+    size, low, high = sorted_size(row.interval)
+    gap = f"{size:.2f} ({fixed(low, '.2f')} to {high:.2f}; Holm p {p_words(row.p_holm)})"
+    return f"{label(better)} is better than {label(other)} by {gap}."
+
+
+def _inconclusive(names: list[str]) -> list[str]:
+    return [f"Inconclusive: {joined(names)}."] if names else []
 
 
 def sorted_size(interval: st.Interval) -> tuple[float, float, float]:
@@ -125,7 +160,8 @@ def sorted_size(interval: st.Interval) -> tuple[float, float, float]:
 
 
 def p_words(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """'< 0.001' or '= 0.014'."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def ratio(study, a: str, b: str) -> tuple[float, float, float] | None:
@@ -142,33 +178,58 @@ def ratio(study, a: str, b: str) -> tuple[float, float, float] | None:
 
 
 def cost(study) -> list[str]:
-    """Every arm's seconds, and its ratio to the cheapest."""
+    """The cheapest arm's seconds, the others' ratios to it, and what was charged."""
     known = {arm: study.interval(arm, "cost") for arm in study.arms}
-    known = {arm: i for arm, i in known.items() if i is not None and i.mean > 0}
+    known = {arm: i.mean for arm, i in known.items() if i is not None and i.mean > 0}
     if not known:
-        return ["No run ended: no cost to compare."]
-    cheap = min(known, key=lambda arm: known[arm].mean)
+        return ["Every run failed: no cost to compare."]
+    cheap, *others = sorted(known, key=known.get)
     unit = study.second_name
-    out = [f"{label(cheap)} is the cheapest: {known[cheap].mean:,.1f} {unit} a run."]
-    for arm in sorted((a for a in known if a != cheap), key=lambda a: known[a].mean):
-        if found := ratio(study, arm, cheap):
-            span = f" (95 % {found[1]:.2f} to {found[2]:.2f})" if math.isfinite(found[1]) else ""
-            out.append(f"{label(arm)} costs {found[0]:.2f} times as much{span}: "
-                       f"{known[arm].mean:,.1f} {unit}.")  # fmt: skip
-    charge = "PPO is charged its seed's reward model, DPO and IPO the reference log-probabilities."
-    return [" ".join(out), charge]
+    out = [f"{label(cheap)} is the cheapest: {known[cheap]:,.1f} {unit} a run."]
+    if others and study.many:
+        low, high = (known[arm] / known[cheap] for arm in (others[0], others[-1]))
+        out.append(
+            f"The others cost {span((low, high))} times as much, {label(others[-1])} the most."
+        )
+    elif others:
+        covers = "with 95 % intervals over seeds" if study.seeds > 1 else "one seed, so no interval"
+        ratios = [f"{label(arm)} {_ratio_words(study, arm, cheap)}" for arm in others]
+        out.append(f"Times its cost, {covers}: {', '.join(ratios)}.")
+    return [*out, _charged(study)]
+
+
+def _ratio_words(study, arm: str, cheap: str) -> str:
+    """'2.74 (2.72 to 2.76)'."""
+    found = ratio(study, arm, cheap)
+    if found is None:
+        return "unknown"
+    span = f" ({found[1]:.2f} to {found[2]:.2f})" if math.isfinite(found[1]) else ""
+    return f"{found[0]:.2f}{span}"
+
+
+def _charged(study) -> str:
+    """Who was charged for a reward model or for reference log-probabilities, as recorded."""
+    rows = study.costs
+    words = {"reward model": "its seed's reward model", "reference": "reference log-probabilities"}
+    parts = []
+    for group, what in words.items():
+        payers = [m for m in dict.fromkeys(rows[rows.group == group].method)]
+        if payers:
+            verb = "is" if len(payers) == 1 else "are"
+            parts.append(f"{joined(map(label, payers))} {verb} charged {what}")
+    start = "; ".join(parts) + ". " if parts else ""
+    return f"{start}Base, SFT and the pool of pairs are shared by all and charged to none."
 
 
 def stability(study) -> list[str]:
     """Failures run by run, then the spread of seeds."""
     total, lost = len(study.tables["runs"]), study.failures
-    out = [
-        f"All {total} runs ended." if not len(lost) else f"{len(lost)} of {total} runs did not end."
-    ]
-    for row in lost.itertuples():
-        reason = "" if str(row.reason) in ("nan", "") else f" ({row.reason})"
-        out.append(f"{label(row.arm)} seed {row.seed}: {row.status}{reason}.")
-    table = ms.stability(study.tables, study.meta).dropna(subset=["spread"])
+    out = [f"All {total} runs ended." if not len(lost) else f"{len(lost)} of {total} runs failed."]
+    for (arm, status), rows in lost.groupby(["arm", "status"], sort=False) if len(lost) else ():
+        reason = next((f" ({r})" for r in rows.reason.dropna().astype(str) if r), "")
+        seeds = f"seed{'s' * (len(rows) > 1)} {joined(map(str, rows.seed))}"
+        out.append(f"{label(arm)} {seeds}: {STATUS.get(status, status)}{reason}.")
+    table = runs_by_arm(study.tables, study.meta).dropna(subset=["spread"])
     if study.seeds >= 3 and len(table):
         items = [f"{label(r.arm)} {r.spread:.3f}" for r in table.sort_values("spread").itertuples()]
         out.append(f"Spread between seeds (SD of a seed's mean gold): {', '.join(items)}.")
@@ -201,8 +262,8 @@ def _detectable(study) -> str:
     plain = [st.detectable(i) for i in intervals]
     first = [st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals]
     return (
-        f"A study of this size finds a true difference between two methods four times in five if it is "
-        f"{span(plain)} gold (alone) or {span(first)} (as the first of {m} comparisons, Holm)."
+        f"A study of this size finds a true difference between two methods 4 times in 5 if it "
+        f"is {span(plain)} gold (alone) or {span(first)} (as the first of {m} comparisons, Holm)."
     )
 
 

@@ -1,0 +1,295 @@
+"""The report: what it says, that it is harmless, deterministic, published only when it may be."""
+
+import json
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import fake_runs
+import pytest
+
+from bench import collect
+from bench.report import __main__ as report
+from bench.report import figures, page, samples, style, tables, verdict
+from bench.report.study import Study
+
+FILES = {"index.html", "README.md", "results.csv"}
+
+
+def study_of(folder, **more) -> Study:
+    return Study(*fake_runs.collected(folder, **more))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Five seeds of four methods, one run diverged, hostile samples."""
+    folder = tmp_path_factory.mktemp("study")
+    return study_of(folder, fail={("ipo", 2): "diverged"}, text=fake_runs.HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def built(study, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    report.build(study, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def one_seed(tmp_path_factory):
+    return study_of(tmp_path_factory.mktemp("one"), seeds=(1,))
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Many arms of two methods, one of them unknown to the list, one without any finished run."""
+    betas = {f"dpo-beta{b}": "dpo" for b in (0.01, 0.03, 0.3, 1)}
+    arms = {"dpo": "dpo", "ppo": "ppo", "ipo": "ipo", "ipo-sum": "ipo"} | betas
+    fail = {("dpo-beta0.01", s): "oom" for s in (1, 2, 3)}
+    study = study_of(tmp_path_factory.mktemp("sweep"), arms=arms, seeds=(1, 2, 3), fail=fail)
+    study.meta["study"], study.meta["methods"] = "beta", ["ppo", "ipo"]
+    return study
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Draw in light only: half the time."""
+    monkeypatch.setattr(style, "THEMES", {"light": style.LIGHT})
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and whether tags are closed in order."""
+
+    VOID = ("meta", "br", "img", "link", "source")
+
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+
+def test_the_page_asks_nothing_of_the_network_and_runs_no_script(built):
+    tags = Tags((built / "index.html").read_text(encoding="utf-8"))
+    names = {tag for tag, _ in tags.seen}
+    assert not names & {"script", "iframe", "img", "link", "object", "embed"} and not tags.open
+    assert not [a for _, attrs in tags.seen for a in attrs if a.startswith("on")]
+    links = [v for _, attrs in tags.seen for k, v in attrs.items() if k in ("href", "src")]
+    assert links and not [v for v in links if ":" in v]
+    policy = [a["content"] for t, a in tags.seen if "http-equiv" in a]
+    assert policy and policy[0].startswith("default-src 'none'")
+
+
+def test_ids_are_unique_and_links_within_the_page_lead_somewhere(built):
+    tags = Tags((built / "index.html").read_text(encoding="utf-8"))
+    ids = [attrs["id"] for _, attrs in tags.seen if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    inner = [a["href"] for t, a in tags.seen if t == "a" and a["href"].startswith("#")]
+    assert {i[1:] for i in inner} <= set(ids)
+    files = [a["href"] for t, a in tags.seen if t == "a" and not a["href"].startswith("#")]
+    assert all((built / f).is_file() for f in files)
+
+
+def test_hostile_text_is_shown_as_text(built):
+    html = (built / "index.html").read_text(encoding="utf-8")
+    assert "&lt;/script&gt;&lt;script&gt;alert(" in html
+    readme = (built / "README.md").read_text(encoding="utf-8")
+    for text in (html, readme):
+        assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+        assert "{{ 7" in text.replace("\\*", "*") and "⟨U+202E⟩" in text
+    assert "<script" not in readme and "[a](javascript" not in readme
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x00", "\u2028", "\x7f\x9b", "a" * 10_000])
+def test_what_cannot_be_seen_is_made_visible(text):
+    shown = samples.visible(text)
+    shown.encode("utf-8")
+    assert shown.isprintable() and len(shown) < 1300
+
+
+def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
+    figures.draw_all(study, tmp_path)
+    first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
+    assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
+    names = {
+        f"{p.name}-{t}.{k}" for p in figures.PLATES for t in style.THEMES for k in ("svg", "png")
+    }
+    assert set(first) == names
+
+
+def test_figures_use_no_colour_that_the_page_cannot_swap(built):
+    known = {light for light, _ in style.PALETTE.values()}
+    for path in (built / "figures").glob("*-light.svg"):
+        assert set(re.findall(r"#[0-9a-f]{6}\b", path.read_text())) <= known, path.name
+    assert not re.search(r"#[0-9a-f]{6}", "".join(_svgs(built)))
+
+
+def _svgs(built) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", (built / "index.html").read_text(encoding="utf-8"), re.S)
+
+
+def test_figures_carry_alt_text_and_captions_carry_n(study, built):
+    assert all('role="img" aria-label="' in svg for svg in _svgs(built))
+    for plate in figures.PLATES:
+        assert "seed" in plate.caption(study) and "PPO" in plate.alt(study)
+
+
+def test_the_verdict_agrees_with_the_statistics(study):
+    words = " ".join(verdict.quality(study))
+    for row in study.versus.itertuples():
+        a, b = style.label(row.a), style.label(row.b)
+        if row.verdict == "inconclusive":
+            assert f"{a} against {b}" in words.split("Inconclusive:")[1]
+        else:
+            assert f"{a} is better than {b}" in words or f"{b} is better than {a}" in words
+    assert "equivalent" not in words
+
+
+def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path):
+    study = study_of(tmp_path, seeds=tuple(range(1, 11)), prompts=30)
+    assert "'Equivalent' means within" in " ".join(verdict.certainty(study))
+    study.meta["seeds"] = [1, 2, 3, 4, 5]
+    assert "no two methods are called equivalent" in " ".join(verdict.certainty(study))
+
+
+def test_costs_are_ratios_of_the_means_over_seeds(study):
+    spent = (
+        study.costs[study.costs.arm.isin(["ppo", "orpo"])].groupby(["arm", "seed"]).seconds.sum()
+    )
+    expected = (spent["ppo"] / spent["orpo"]).mean()
+    assert verdict.ratio(study, "ppo", "orpo")[0] == pytest.approx(expected, rel=1e-3)
+    words = " ".join(verdict.cost(study))
+    assert "ORPO is the cheapest" in words and "PPO is charged its seed's reward model" in words
+
+
+def test_a_failed_run_is_in_the_words_the_table_and_the_figure(study, built):
+    assert "IPO seed 2: diverged (loss is NaN at step 12)." in verdict.stability(study)
+    row = next(r for r in tables.summary(study).rows if r[0].text == "IPO")
+    assert (row[-1].text, row[-1].mark) == ("1 of 5", "bad")
+    assert "1 run failed and is in no mean" in figures.counts(study)
+
+
+def test_the_summary_holds_the_crossed_interval(study):
+    found = study.interval("dpo", "gold_delta")
+    row = next(r for r in tables.summary(study).rows if r[0].text == "DPO")
+    assert (row[2].text, row[2].quiet) == (f"+{found.mean:.2f}", f"± {found.half:.2f}")
+    assert (found.seeds, found.prompts, found.over) == (5, 80, "seeds and prompts")
+
+
+def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path, quick):
+    assert verdict.headline(one_seed).startswith("One seed")
+    assert "prompts only" in " ".join(verdict.quality(one_seed) + verdict.certainty(one_seed))
+    assert {row[-1].text for row in tables.pairs(one_seed).rows} == {"one seed: undecided"}
+    assert "No bands" in figures.band_note(one_seed)
+    report.build(one_seed, tmp_path)
+
+
+def test_many_arms_and_unknown_ones_make_a_page(sweep, tmp_path, quick):
+    report.build(sweep, tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Study beta on micro" in html and "DPO β=0.01 seeds 1, 2 and 3: out of memory" in html
+    assert {frozenset(pair) for pair in sweep.pairs} == {
+        frozenset(p) for p in (("dpo", "ppo"), ("dpo", "ipo"), ("ppo", "ipo"))
+    }
+
+
+def test_arms_of_a_method_share_its_colour_and_differ_otherwise(sweep):
+    looks = [sweep.looks[a] for a in sweep.arms if sweep.method[a] == "dpo"]
+    assert len({look.colour for look in looks}) == 1
+    assert len({(look.marker, look.filled) for look in looks}) == len(looks)
+
+
+def test_a_study_in_which_all_failed_still_reports(tmp_path, quick):
+    fail = {(arm, 1): "diverged" for arm in fake_runs.ARMS}
+    study = study_of(tmp_path, seeds=(1,), fail=fail)
+    report.build(study, tmp_path / "report")
+    assert "4 of 4 runs failed." in verdict.stability(study)
+
+
+def test_a_breach_is_stamped_on_the_page(study, tmp_path):
+    values = {"ppo seed 1": 1500, "dpo seed 1": "<b>1400</b>"}
+    breach = {"field": "pairs", "expect": "match", "why": "the same labels", "values": values}
+    marked = Study(study.tables, study.samples, study.meta | {"breaches": [breach]})
+    shared = page.context(marked)
+    drawn = {plate.name: "<svg></svg>" for plate in figures.PLATES}
+    for text in (page.html(marked, drawn, shared), page.readme(marked, shared)):
+        assert "1 breach of the fairness contract" in text and "&lt;b&gt;1400" in text
+        assert "ppo seed 1: 1,500" in text
+
+
+def step(folder, overrides=(), **more):
+    """Collect and report in a working folder, as the command does."""
+    root = folder / "runs/micro"
+    arms, seeds = fake_runs.ARMS, (1, 2)
+    fake_runs.make(root, seeds, prompts=30)
+    if more.get("lost"):
+        (root / "align/dpo/seed2/run.json").unlink()
+    run_tables, texts, facts = collect.gather(root, arms, seeds, fake_runs.NEEDS)
+    plain = {"default_settings": not overrides, "overrides": list(overrides)}
+    meta = fake_runs.meta(facts, arms, seeds, **plain, study=more.get("study", "compare"))
+    place = root if meta["study"] == "compare" else root / f"study-{meta['study']}"
+    collect.write(place / "results", run_tables, texts, meta)
+    report.run(SimpleNamespace(study_dir=place), None)
+    return place
+
+
+@pytest.mark.parametrize(
+    "case",
+    [{}, {"overrides": ("dpo.lr=1",)}, {"lost": True}, {"study": "beta"}],
+    ids=["complete", "overridden", "incomplete", "study"],
+)
+def test_only_a_complete_default_study_is_published(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(figures, "PLATES", figures.PLATES[:1])
+    monkeypatch.setattr(report.page, "PLATES", figures.PLATES)
+    place = step(tmp_path, **case)
+    written = json.loads((place / "report.json").read_text())
+    assert set(written) >= FILES and "figures/gain-light.svg" in written
+    target = tmp_path / "reports/micro" / case.get("study", "")
+    if set(case) & {"overrides", "lost"}:
+        assert not (tmp_path / "reports").exists()
+    else:
+        assert report.record(target) == written
+
+
+def test_publishing_replaces_its_own_files_only(tmp_path):
+    source, target = tmp_path / "new", tmp_path / "reports/micro"
+    for name in ("new/figures/b.svg", "reports/micro/figures/a.svg", "reports/micro/beta/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    report.publish(source, target)
+    assert (target / "beta/x").exists() and (target / "figures/b.svg").exists()
+    assert not (target / "figures/a.svg").exists()
+
+
+def test_a_report_too_large_is_not_published(tmp_path):
+    (tmp_path / "index.html").write_bytes(b"x" * (report.LARGEST + 1))
+    assert "bytes" in report.unfit({"complete": True, "default_settings": True}, tmp_path)
+
+
+def test_results_csv_says_unit_direction_and_n(built):
+    import pandas as pd
+
+    table = pd.read_csv(built / "results.csv")
+    wanted = {
+        "arm",
+        "method",
+        "measure",
+        "unit",
+        "better",
+        "mean",
+        "low",
+        "high",
+        "seeds",
+        "prompts",
+    }
+    assert wanted <= set(table.columns) and not table.unit.isna().any()
