@@ -35,6 +35,7 @@ RULES = (
     Rule("curve_prompts_sha256", MATCH, "the same held-out prompts"),
     Rule("overrides", MATCH, "the same settings from the command line", ("arm",)),
     Rule("versions", MATCH, "the same library versions"),
+    Rule("machine", MATCH, "the same machine, or seconds do not compare"),
     Rule("hashes.pairs", DIFFER, "another seed draws other pairs", ("arm",)),
     Rule("model_sha256", DIFFER, "another seed gives another model", ("arm",)),
 )

@@ -69,7 +69,7 @@ def limitations(study) -> list[str]:
         "Each method is shown at one setting, found by a small search; a better one may move it.",
         "The last checkpoint is taken for all, declared beforehand: an earlier one may be better.",
         "beta means another thing in each method: arms are never compared at equal beta.",
-        f"{study.second_name.capitalize()} depend on how well each method is implemented.",
+        f"{study.second_name[0].upper()}{study.second_name[1:]} depend on how well each method is implemented.",
         "The proxy and the gold reward are scores of texts, not of what people would say of them.",
     ]
     if study.seeds == 1:

@@ -66,13 +66,21 @@ def frontier(study, pen):
 def root_axis(ax) -> None:
     """An axis of KL whose length is the square root of KL."""
     ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
-    right = max(ax.dataLim.x1, 0.05) * 1.18
-    ticks = [t for t in (0, 0.1, 0.25, 0.5, 1, 2, 4, 6, 9, 12, 16, 25, 36, 64) if t <= right]
-    ticks = [t for t in ticks if t == 0 or math.sqrt(t / right) > 0.07][-9:]
-    ax.set_xticks([0, *[t for t in ticks if t]], ["0", *[f"{t:g}" for t in ticks if t]])
+    right = max(ax.dataLim.x1, 1e-3) * 1.18
+    ticks = spaced([a * 10.0**n for n in range(-4, 4) for a in (1, 2, 4, 6)], right)
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.set_xlim(0, right)
     ax.set_xlabel("KL from the SFT base, nats a sample (square-root scale)")
+
+
+def spaced(candidates, right: float, gap: float = 0.065) -> list[float]:
+    """0 and those candidates up to `right` whose square roots lie apart by a share of the axis."""
+    kept = [0.0]
+    for tick in candidates:
+        if tick <= right and math.sqrt(tick / right) - math.sqrt(kept[-1] / right) > gap:
+            kept.append(tick)
+    return kept
 
 
 def _paths(ax, study, pen, arm: str) -> None:

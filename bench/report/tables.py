@@ -37,6 +37,7 @@ def number(interval: st.Interval | None, digits: int, sign: bool = False) -> Cel
     """'0.71' with '± 0.16' beside it; a dash where nothing was measured."""
     if interval is None or not math.isfinite(interval.mean):
         return Cell("–")
+    digits += digits == 0 and abs(interval.mean) < 10
     mark = "+" if sign else ","
     quiet = f"± {interval.half:,.{digits}f}" if math.isfinite(interval.half) else ""
     return Cell(verdict.fixed(interval.mean, f"{mark}.{digits}f"), quiet)

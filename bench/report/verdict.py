@@ -15,8 +15,10 @@ STATUS = {"diverged": "diverged", "oom": "out of memory"}
 
 
 def fixed(value: float, spec: str) -> str:
-    """A number in words of the page: format() with a true minus sign."""
-    return format(value, spec).replace("-", "−")
+    """format() with a true minus sign, and none before a zero."""
+    text = format(value, spec)
+    nothing = text.startswith("-") and not text.strip("-0.,")
+    return (format(0.0, spec) if nothing else text).replace("-", "−")
 
 
 def said(interval: st.Interval, digits: int = 2) -> str:
