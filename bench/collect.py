@@ -170,7 +170,9 @@ def gather(root: Path, arms: dict[str, str], seeds, needs: dict) -> tuple[dict, 
         "tasks": stack(root, "evaluate", "tasks.csv", keys),
         "reward": reward_table(root),
     }
-    return tables, read_samples(root, keys), _facts(runs, evals, present, arms, seeds)
+    pool = read_json(root / "pairs" / "step.json").get("metrics", {})
+    facts = _facts(runs, evals, present, arms, seeds) | {"pool": pool}
+    return tables, read_samples(root, keys), facts
 
 
 def _facts(runs: list[dict], evals: list[dict], present: set, arms: dict, seeds) -> dict:

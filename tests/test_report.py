@@ -171,6 +171,11 @@ def test_costs_are_ratios_of_the_means_over_seeds(study):
     assert "ORPO is the cheapest" in words and "PPO is charged its seed's reward model" in words
 
 
+def test_the_reward_models_accuracy_stands_beside_its_ceiling(study):
+    first, second = verdict.reward(study)
+    assert "in 83 % of pairs, 95 % interval 81 to 85" in first and "over 76 %" in second
+
+
 def test_a_failed_run_is_in_the_words_the_table_and_the_figure(study, built):
     assert "IPO seed 2: diverged (loss is NaN at step 12)." in verdict.stability(study)
     row = next(r for r in tables.summary(study).rows if r[0].text == "IPO")

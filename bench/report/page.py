@@ -17,6 +17,7 @@ def context(study) -> dict:
         "cost": verdict.cost(study),
         "stability": verdict.stability(study),
         "certainty": verdict.certainty(study),
+        "reward": verdict.reward(study),
     }
     return {
         "title": title(study),
@@ -69,7 +70,7 @@ def limitations(study) -> list[str]:
         "Each method is shown at one setting, found by a small search; a better one may move it.",
         "The last checkpoint is taken for all, declared beforehand: an earlier one may be better.",
         "beta means another thing in each method: arms are never compared at equal beta.",
-        f"{study.second_name[0].upper()}{study.second_name[1:]} depend on how well each method is implemented.",
+        f"Seconds ({study.second_name}) depend on how well each method is implemented.",
         "The proxy and the gold reward are scores of texts, not of what people would say of them.",
     ]
     if study.seeds == 1:

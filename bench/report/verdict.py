@@ -238,6 +238,28 @@ def stability(study) -> list[str]:
     return out
 
 
+def reward(study) -> list[str]:
+    """How good the reward models are, and the ceiling that noisy labels set."""
+    out, rows = [], study.tables["reward"]
+    used = {arm["labels"] for arm in study.meta["arms"]}
+    rows = rows[rows.seed.isin(study.meta["seeds"]) & rows.labels.isin(used)]
+    if "gold_order_accuracy" in rows:
+        for labels, group in rows.groupby("labels"):
+            found = st.over_seeds(100 * group.gold_order_accuracy)
+            span_words = f", 95 % interval {found.low:.0f} to {found.high:.0f}"
+            out.append(
+                f"Reward model ({labels} labels): orders SFT samples it never saw as gold does in "
+                f"{found.mean:.0f} % of pairs{span_words if math.isfinite(found.half) else ''}."
+            )
+    pool = study.meta.get("pool") or {}
+    for labels in sorted(used):
+        if ceiling := pool.get(f"bayes_accuracy_{labels}"):
+            out.append(
+                f"Nothing can predict a {labels} label itself in over {100 * ceiling:.0f} %."
+            )
+    return out
+
+
 def certainty(study) -> list[str]:
     """Seeds, prompts, the smallest effect that would have been found, what is never said."""
     seeds = f"{study.seeds} seed{'s' * (study.seeds != 1)}"
