@@ -249,7 +249,7 @@ def reward(study) -> list[str]:
             span_words = f", 95 % interval {found.low:.0f} to {found.high:.0f}"
             out.append(
                 f"Reward model ({labels} labels): orders SFT samples it never saw as gold does in "
-                f"{found.mean:.0f} % of pairs{span_words if math.isfinite(found.half) else ''}."
+                f"{found.mean:.0f} % of pairs{span_words if found.seeds >= 3 else ''}."
             )
     pool = study.meta.get("pool") or {}
     for labels in sorted(used):
