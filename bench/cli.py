@@ -23,7 +23,7 @@ from typing import Any
 from bench.schema import UserError
 
 QUIET_S = 10.0  # seconds between two progress lines of a process
-NEED_MB = 200  # free disk space without which no step starts
+NEED_MB = 500  # free disk space without which no step starts
 
 
 def main(

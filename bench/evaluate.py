@@ -8,7 +8,10 @@ No method is charged for it.
 
 import argparse
 import csv
+import io
 import json
+import sys
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import yaml
@@ -153,17 +156,30 @@ def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
         add_bos_token=tokenizer.chat_template is None,
         max_length=policy.config.max_position_embeddings,
     )
-    found = simple_evaluate(
-        model=model,
-        tasks=[task_config(cfg, name) for name in task_names(cfg)],
-        task_manager=TaskManager(include_defaults=False),
-        apply_chat_template=tokenizer.chat_template is not None,
-        bootstrap_iters=100,
-        log_samples=False,
-        random_seed=TEST_SEED,
-        verbosity="ERROR",
-    )
+    with quiet_stderr():
+        found = simple_evaluate(
+            model=model,
+            tasks=[task_config(cfg, name) for name in task_names(cfg)],
+            task_manager=TaskManager(include_defaults=False),
+            apply_chat_template=tokenizer.chat_template is not None,
+            bootstrap_iters=100,
+            log_samples=False,
+            random_seed=TEST_SEED,
+            verbosity="ERROR",
+        )
     return [row for name in found["results"] for row in task_rows(found, name)]
+
+
+@contextmanager
+def quiet_stderr():
+    """Holds back lm-eval's bars, which ignore every switch; shown where it raises."""
+    text = io.StringIO()
+    try:
+        with redirect_stderr(text):
+            yield
+    except BaseException:
+        print(text.getvalue(), file=sys.stderr)
+        raise
 
 
 def task_names(cfg) -> list[str]:

@@ -1,6 +1,6 @@
 """Checks that the files a report was made of are those that were written.
 
-    python -m bench.verify --testbed micro
+python -m bench.verify --testbed micro
 """
 
 import argparse
@@ -17,8 +17,9 @@ def run(cfg, args: argparse.Namespace) -> None:
     stamp = Path(cfg.study_dir, "report.json")
     if not stamp.exists():
         raise UserError(f"{stamp} is missing: the report has not been made yet")
-    files = json.loads(stamp.read_text())["files"]
-    wrong = [name for name, known in files.items() if differs(Path(cfg.study_dir, name), known)]
+    files = json.loads(stamp.read_text())
+    report = Path(cfg.study_dir, "report")
+    wrong = [name for name, known in files.items() if differs(report / name, known)]
     if wrong:
         raise UserError(f"missing or changed since the report: {', '.join(wrong)}")
     cli.say("verify", f"{len(files)} files are as the report wrote them")
