@@ -9,7 +9,7 @@ that status and exits 0.
 import argparse
 import csv
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,6 @@ class Run:
     micro_batch: int | None = None
     episodes: int = 0
     resident_models: int = 1
-    notes: dict = field(default_factory=dict)
 
     def reference_logps(self, pair: dict) -> tuple[float, float]:
         """(chosen, rejected) summed log-probs under the SFT base."""

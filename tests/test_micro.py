@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from bench.data import micro, micro_gold, micro_grammar, micro_sums
+from bench.schema import UserError
 
 TASK_FOLDER = Path(micro.__file__).parent / "tasks" / "micro"
 SMALL = micro.Settings(
@@ -246,5 +247,5 @@ def test_every_task_has_a_template_whose_fields_its_rows_have(world):
 
 def test_too_many_prompts_is_one_clear_line():
     many = micro.Settings(train={"review": 9999, "request": 3, "sum": 2})
-    with pytest.raises(ValueError, match="fewer than 10224 prompts of family review"):
+    with pytest.raises(UserError, match="ask for 10320 prompts of family review"):
         micro.deal(many)

@@ -18,7 +18,7 @@ from pydantic import Field
 from bench.data import micro_grammar as g
 from bench.data import micro_sums as sums
 from bench.data.micro_gold import Gold
-from bench.schema import Section
+from bench.schema import Section, UserError
 
 __all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "vocabulary", "write"]
 
@@ -35,7 +35,7 @@ TIERS = ("easy", "hard")
 SPECIALS = ["<pad>", "<bos>", "<eos>"]
 SPLITS = ("test", "task", "validation", "train")  # the order in which prompts are dealt
 WORKED = 0.3  # share of sums with worked steps
-EASY = 0.75  # share of easy ones among the sums to learn from
+EASY = 0.65  # share of easy ones among the sums to learn from
 TITLED = 0.5  # share of raw reviews and answers under a heading
 
 
@@ -55,10 +55,10 @@ class Settings(Section):
     corpus_sums: float = Field(0.2, ge=0, le=1)  # share of sums among them
     demonstrations: int = Field(30_000, ge=1)
     demonstration_sums: float = Field(0.08, ge=0, le=1)
-    train: Counts = Counts(review=1500, request=1440, sum=600)
-    validation: Counts = Counts(review=64, request=66, sum=32)
-    test: Counts = Counts(review=160, request=162, sum=64)
-    task: Counts = Counts(review=1, request=192, sum=200)  # the lm-eval sets
+    train: Counts = Counts(review=1500, request=1344, sum=600)
+    validation: Counts = Counts(review=128, request=132, sum=64)
+    test: Counts = Counts(review=192, request=192, sum=64)
+    task: Counts = Counts(review=1, request=192, sum=400)  # the lm-eval sets
     grammar_pairs: int = Field(200, ge=1)
     label_scale: float = Field(2.0, gt=0)  # of the Bradley-Terry labels, per unit of gold
     length_bonus: float = 0.1  # gold a word, in the declared biased labels
@@ -162,7 +162,10 @@ def deal(settings: Settings) -> list[dict]:
             rows += [_row(rng, family, stratum, split, meta) for meta in dealt]
             if len(dealt) < count:
                 total = sum(getattr(getattr(settings, s), family) for s in SPLITS)
-                raise ValueError(f"data: there are fewer than {total} prompts of family {family}")
+                raise UserError(
+                    f"the data settings ask for {total} prompts of family {family}, more than there"
+                    " are: lower data.train, validation, test or task"
+                )
     return [{"id": f"p{i:05d}", **row} for i, row in enumerate(rows)]
 
 
