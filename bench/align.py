@@ -197,19 +197,10 @@ def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str])
         part.mkdir(parents=True)
         if status == "ok":
             save(todo.policy, todo.tokenizer, part)
-    write_csv(out / "log.csv", todo.monitor.log, ["step"])
-    write_csv(out / "curve.csv", todo.monitor.curve, ["fraction", "step", "family"])
+    cli.write_table(out / "log.csv", todo.monitor.log, ["step"])
+    cli.write_table(out / "curve.csv", todo.monitor.curve, ["fraction", "step", "family"])
     cli.write_lines(out / "samples.jsonl", todo.monitor.samples)
     cli.write_json(out / "run.json", run_record(cfg, arm, todo, status, reason, inputs, out))
-
-
-def write_csv(path: Path, rows: list[dict], head: list[str]) -> None:
-    """A table; a header alone where there are no rows."""
-    import pandas as pd
-
-    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=head)
-    with cli.atomic(path) as part:
-        table.to_csv(part, index=False)
 
 
 def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:

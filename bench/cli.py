@@ -9,6 +9,7 @@ where `cfg` is the slice of the settings that the step may read (bench/config.py
 """
 
 import argparse
+import csv
 import errno
 import json
 import os
@@ -133,6 +134,15 @@ def write_lines(path: str | Path, rows: Iterable[dict]) -> None:
     """Write JSON lines to a temporary name, then rename."""
     with atomic(path) as part, open(part, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def write_table(path: str | Path, rows: list[dict], head: list[str]) -> None:
+    """A CSV with every column that any row has; a header alone where there are no rows."""
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or head
+    with atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class Progress:

@@ -7,7 +7,6 @@ No method is charged for it.
 """
 
 import argparse
-import csv
 import io
 import json
 import sys
@@ -52,7 +51,7 @@ def write_failed(cfg, args, out: Path, status: str) -> None:
         "tasks.csv": ["task", "metric", "value"],
     }
     for name, head in heads.items():
-        write_table(out / name, [], head)
+        cli.write_table(out / name, [], head)
     cli.write_lines(out / "samples.jsonl", [])
     record = {"arm": args.arm, "seed": args.seed, "status": status, "cost": [], "peak_mb": None}
     cli.write_json(out / "eval.json", record | {"model_sha256": None})
@@ -76,7 +75,7 @@ def evaluate(cfg, args, out: Path) -> None:
     write_samples(out, table, parts)
     with ledger.phase("lm-eval", charged=False):
         rows = lm_eval_rows(cfg, policy, tokenizer)
-    write_table(out / "tasks.csv", rows, [])
+    cli.write_table(out / "tasks.csv", rows, [])
     record = {
         "arm": args.arm,
         "seed": args.seed,
@@ -127,20 +126,11 @@ def write_samples(out: Path, table, parts: list[dict]) -> None:
     """prompts.csv: numbers only; samples.jsonl: the texts too."""
     numbers = table.drop(columns=["prompt", "completion"]).to_dict("records")
     rows = [row | part for row, part in zip(numbers, parts, strict=True)]
-    write_table(out / "prompts.csv", rows, [])
+    cli.write_table(out / "prompts.csv", rows, [])
     keep = ["prompt_id", "family", "prompt", "completion", "gold", "kl"]
     texts = table[keep].to_dict("records")
     lines = [row | {"parts": part} for row, part in zip(texts, parts, strict=True)]
     cli.write_lines(out / "samples.jsonl", lines)
-
-
-def write_table(path: Path, rows: list[dict], head: list[str]) -> None:
-    """A CSV with every column that any row has; a header alone where there are no rows."""
-    columns = list(dict.fromkeys(key for row in rows for key in row)) or head
-    with cli.atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
