@@ -45,6 +45,7 @@ def main(
         if cfg.overrides:
             say(label(step, args), "with " + " ".join(cfg.overrides))
         run(cfg, args)
+        book(cfg.runs, step, label(step, args), arm)
     except UserError as error:
         fail(str(error))
     except ModuleNotFoundError as error:
@@ -55,6 +56,15 @@ def main(
         if error.errno != errno.ENOSPC:
             raise
         fail("the disk is full: free some space and run the same command again; what is done stays")
+
+
+def book(runs: Path, step: str, head: str, arm: str | None) -> None:
+    """Record what this process took in all, imports included: ``ledger/<its label>.json``."""
+    import psutil
+
+    row = {"step": step, "arm": arm or "", "process": head}
+    row |= {"wall_s": time.time() - psutil.Process().create_time(), "cpu_s": time.process_time()}
+    write_json(Path(runs, "ledger", head.replace(" ", "-") + ".json"), row)
 
 
 def arguments(

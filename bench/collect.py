@@ -143,6 +143,19 @@ def reward_table(root: Path):
     return pd.DataFrame(rows, columns=None if rows else ["labels", "seed", "peak_mb"])
 
 
+def ledger_table(root: Path, arms):
+    """One row a step: its processes, and their seconds in all, imports and evaluation included."""
+    import pandas as pd
+
+    rows = [read_json(path) for path in sorted((root / "ledger").glob("*.json"))]
+    table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
+    table = table[~table.step.isin(["collect", "report"]) & table.arm.isin(["", SFT, *arms])]
+    sums = table.groupby("step", sort=False).agg(
+        processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")
+    )
+    return sums.sort_values("cpu_s", ascending=False).reset_index()
+
+
 def read_samples(root: Path, keys: list[tuple[str, str, int]]) -> list[dict]:
     """The evaluated answers of every run, with arm and seed."""
     rows = []
@@ -169,6 +182,7 @@ def gather(root: Path, arms: dict[str, str], seeds, needs: dict) -> tuple[dict, 
         "prompts": stack(root, "evaluate", "prompts.csv", keys),
         "tasks": stack(root, "evaluate", "tasks.csv", keys),
         "reward": reward_table(root),
+        "ledger": ledger_table(root, arms),
     }
     pool = read_json(root / "pairs" / "step.json").get("metrics", {})
     facts = _facts(runs, evals, present, arms, seeds) | {"pool": pool}

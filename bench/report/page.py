@@ -37,7 +37,7 @@ def context(study) -> dict:
     }
 
 
-SHOWN = (tables.summary, tables.pairs, tables.stability, tables.tasks, tables.runs)
+SHOWN = (tables.summary, tables.pairs, tables.stability, tables.tasks, tables.runs, tables.ledger)
 
 
 def title(study) -> str:

@@ -102,6 +102,23 @@ def pairs(study) -> Table:
     return Table("Comparisons of gold reward", header, rows, [note])
 
 
+def ledger(study) -> Table:
+    """Where the core-seconds of the whole study went."""
+    rows = study.tables.get("ledger", pd.DataFrame())
+    header = [("Step", ""), ("Processes", ""), ("CPU", "core-seconds"), ("Wall", "seconds, summed")]
+    body = [
+        [Cell(r.step), Cell(f"{r.processes}"), Cell(f"{r.cpu_s:,.0f}"), Cell(f"{r.wall_s:,.0f}")]
+        for r in rows.itertuples()
+    ]
+    total = [rows[k].sum() if len(rows) else 0 for k in ("processes", "cpu_s", "wall_s")]
+    body.append([Cell("all"), *(Cell(f"{value:,.0f}") for value in total)])
+    note = (
+        "Whole processes, imports, curves and evaluation included, as the last run of each step "
+        "took; no interval. Steps run side by side, so the wall of the whole is shorter."
+    )
+    return Table("Where the time of this study went", header, body, [note])
+
+
 def stability(study) -> Table:
     """What went wrong, and how far seeds spread."""
     header = [
