@@ -53,6 +53,8 @@ def main(
             raise
         fail(f"package '{error.name}' is missing: run `pip install -e .` in the repository")
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and str(error.filename).startswith("runs"):
+            fail(f"{error.filename} is missing: run snakemake, which makes it")
         if error.errno != errno.ENOSPC:
             raise
         fail("the disk is full: free some space and run the same command again; what is done stays")

@@ -7,6 +7,8 @@ safetensors only and no remote code is run.
 import hashlib
 from pathlib import Path
 
+from bench.schema import UserError
+
 LLAMA_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -19,10 +21,21 @@ def pick_device(wanted: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def present(folder: Path) -> Path:
+    """``folder``; raises UserError where it holds no model."""
+    if not (Path(folder) / "config.json").exists() and not is_adapter(folder):
+        raise UserError(f"{folder} holds no model: run snakemake, which makes it")
+    return folder
+
+
+def is_adapter(folder: Path) -> bool:
+    return (Path(folder) / "adapter_config.json").exists()
+
+
 def load_tokenizer(folder: Path):
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(present(folder))
 
 
 def load_policy(folder: Path, settings):
@@ -43,7 +56,7 @@ def _load(auto_class, folder: Path, settings, **kwargs):
     import torch
 
     kwargs |= {"dtype": getattr(torch, settings.dtype), "use_safetensors": True}
-    if not (Path(folder) / "adapter_config.json").exists():
+    if not is_adapter(present(folder)):
         model = auto_class.from_pretrained(folder, **kwargs)
     else:
         from peft import PeftConfig, PeftModel
