@@ -293,21 +293,24 @@ def parse(item: str, known: dict | None = None) -> dict:
     key, equals, text = item.partition("=")
     if not equals or not key.strip():
         raise UserError(f"'{item}' is no override: write key=value, for example dpo.lr=2e-5")
-    path = split_key(key.strip(), known or {})
     value = unquoted(text)
+    path = split_key(key.strip(), known or {}, isinstance(value, dict))
     for part in reversed(path):
         value = {part: value}
     return value
 
 
-def split_key(key: str, known: dict) -> list[str]:
-    """Split at dots, but leave a dot inside the name of an arm or study alone."""
+def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
+    """Split at dots, but leave a dot inside the name of an arm or study alone.
+
+    known: what has been declared so far; whole: the value is the mapping of a whole arm.
+    """
     head, _, rest = key.partition(".")
     if head in ("arms", "studies") and rest:
         names = [n for n in known.get(head, {}) if rest == n or rest.startswith(f"{n}.")]
         name = max(names, key=len) if names else None
-        if name is None:  # a new arm: its last part is the key
-            name = rest if head == "studies" or "." not in rest else rest.rpartition(".")[0]
+        if name is None:  # a new one; of a new arm the last part is the key
+            name = rest if whole or head == "studies" else rest.rpartition(".")[0] or rest
         tail = rest[len(name) + 1 :]
         return [head, name] + (tail.split(".") if tail else [])
     return key.split(".")
