@@ -1,5 +1,5 @@
 # From nothing to a report: snakemake --cores all
-# Another testbed or setting: snakemake --cores all --config testbed=reviews dpo.lr=2e-5
+# Another testbed or setting: snakemake --cores all --config testbed=reviews 'dpo={lr: 2e-5}'
 #
 # data -> base -> sft -> pairs -> reward | reference -> align -> evaluate -> collect -> report
 #

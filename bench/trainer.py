@@ -130,7 +130,7 @@ class Watch(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         if "loss" in logs:
-            metrics = {clean(k): float(v) for k, v in logs.items() if is_number(v)}
+            metrics = {clean(k): float(v) for k, v in logs.items() if is_metric(k, v)}
             due = self.monitor.step(state.global_step, metrics, model)
             control.should_save = control.should_save or due
 
@@ -138,8 +138,9 @@ class Watch(TrainerCallback):
         self.monitor.save(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
-def is_number(value) -> bool:
-    return isinstance(value, int | float)
+def is_metric(key: str, value) -> bool:
+    """Numbers of a step; TRL's running token count starts again where a run is resumed."""
+    return isinstance(value, int | float) and key not in ("num_tokens", "epoch")
 
 
 def clean(key: str) -> str:

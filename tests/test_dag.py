@@ -21,13 +21,13 @@ REPO = Path(__file__).parent.parent
 SEEDS = (1, 2)
 
 
-def snakemake(where, *words, snakefile=REPO / "Snakefile", check=True):
+def snakemake(where, *words, config=(), snakefile=REPO / "Snakefile", check=True):
     """Runs snakemake on the testbed tiny with ``where`` as the working directory."""
-    config = ["--config", "testbed=tiny", "seeds=[1,2]", "threads={base: 1, sft: 1}"]
-    command = [sys.executable, "-m", "snakemake", "-s", snakefile, "--directory", where]
+    config = ["--config", "testbed=tiny", "seeds=[1,2]", *config]
+    command = [sys.executable, "-m", "snakemake", "-s", snakefile, "--cores", "2", *words, *config]
     env = os.environ | {"PYTHONPATH": str(Path(snakefile).parent)}
-    command = [str(word) for word in (*command, "--cores", "2", *config, *words)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    command = [str(word) for word in command]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, env=env, check=False)
     if check:
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done
@@ -110,9 +110,10 @@ def align(where, arm, *words, check=True):
 
 
 def test_an_override_reaches_the_training_step(finished):
-    done = snakemake(finished, "-n", "-p", "dpo.lr=1e-9")
+    done = snakemake(finished, "-n", "-p", config=["dpo={lr: 1e-9}"])
     assert planned(done)["align"] == len(SEEDS)
-    assert "dpo.lr=1" in done.stdout + done.stderr
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "bench.align" in line]
+    assert lines and all("--set dpo.lr=1" in line for line in lines)
 
 
 def test_a_run_that_diverges_is_a_result(finished, tmp_path):
@@ -130,7 +131,7 @@ def test_a_run_that_diverges_is_a_result(finished, tmp_path):
 def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path, arm):
     """kill -9 after its first checkpoint, then the same command: the uninterrupted result."""
     shutil.copytree(finished / "runs", tmp_path / "runs")
-    options = ["--set", f"{arm}.batch=8", "--set", f"{arm}.epochs=4"]
+    options = ["--set", f"{arm}.epochs=6"]
     folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
     align(tmp_path, arm, *options)
     whole = {name: (folder / name).read_text() for name in ("log.csv", "curve.csv")}
@@ -194,10 +195,10 @@ def test_a_fresh_clone_plans_every_run(tmp_path):
 
 @pytest.mark.parametrize(
     "word,hint",
-    [("testbed=tinny", "did you mean 'tiny'"), ("dpo.lrr=3", "did you mean 'dpo.lr'")],
+    [("testbed=tinny", "did you mean 'tiny'"), ("dpo={lrr: 3}", "did you mean 'dpo.lr'")],
 )
 def test_a_mistake_on_the_command_line_is_one_line(tmp_path, word, hint):
-    done = snakemake(tmp_path, "-n", word, check=False)
+    done = snakemake(tmp_path, "-n", config=[word], check=False)
     lines = [line for line in done.stderr.splitlines() if "error" in line]
     assert done.returncode != 0
     assert any(hint in line for line in lines) and "Traceback" not in done.stderr
