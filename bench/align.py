@@ -181,10 +181,13 @@ def attempt(method, todo: Run) -> tuple[str, str]:
         return "diverged", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return "oom", str(error).splitlines()[0]
-    except RuntimeError as error:  # the CPU's allocator has no error class of its own
-        if "can't allocate memory" not in str(error):
-            raise
-        return "oom", str(error).splitlines()[0]
+    except RuntimeError as error:  # torch has no error classes of its own for these two
+        reason = str(error).splitlines()[0]
+        if "can't allocate memory" in reason:
+            return "oom", reason
+        if "probability tensor contains" in reason:
+            return "diverged", f"the policy's probabilities are no numbers: {reason}"
+        raise
     return "ok", ""
 
 
