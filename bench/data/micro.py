@@ -35,7 +35,7 @@ TIERS = ("easy", "hard")
 SPECIALS = ["<pad>", "<bos>", "<eos>"]
 SPLITS = ("test", "task", "validation", "train")  # the order in which prompts are dealt
 WORKED = 0.3  # share of sums with worked steps
-EASY = 0.73  # share of easy ones among the sums to learn from
+EASY = 0.75  # share of easy ones among the sums to learn from
 TITLED = 0.5  # share of raw reviews and answers under a heading
 
 
