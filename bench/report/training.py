@@ -85,7 +85,7 @@ def cost(study, pen):
     start = {arm: 0.0 for arm in arms}
     for place, phase in enumerate(n for n in names if n in table):
         _segment(left, pen, table[phase], start, arms, place, phase)
-    _shared(left, study, pen, len(arms))
+    _shared(left, study, pen, len(arms), 1.25 * max(start.values(), default=0.0))
     for y, arm in enumerate(arms):
         words = f"{start[arm]:,.0f}" if start[arm] else "every run failed"
         left.annotate(words, (start[arm], y), (4, 0), textcoords="offset points", va="center",
@@ -105,14 +105,16 @@ def _segment(ax, pen, seconds, start: dict, arms, place: int, phase: str) -> Non
         start[arm] += width
 
 
-def _shared(ax, study, pen, y: int) -> None:
-    """What all runs share, paid once: hatched, apart from the rest."""
+def _shared(ax, study, pen, y: int, longest: float) -> None:
+    """What all runs share, paid once: hatched, apart from the rest; cut where it is far longer."""
     rows = study.tables["cost"]
     rows = rows[rows.arm == "shared"] if len(rows) else rows
     total = float(rows[study.second].sum()) if len(rows) else 0.0
-    ax.barh(y + 0.3, total, color=pen("paper"), edgecolor=pen("muted"), hatch="///", height=0.5,
+    width = min(total, longest) or total
+    cut = " (bar cut short)" if width < total else ""
+    ax.barh(y + 0.3, width, color=pen("paper"), edgecolor=pen("muted"), hatch="///", height=0.5,
             lw=0.8, label="shared: base, SFT, pool of pairs (paid once)")  # fmt: skip
-    ax.annotate(f"{total:,.0f}", (total, y + 0.3), (4, 0), textcoords="offset points",
+    ax.annotate(f"{total:,.0f}{cut}", (width, y + 0.3), (4, 0), textcoords="offset points",
                 va="center", fontsize=9)  # fmt: skip
 
 
