@@ -11,6 +11,7 @@ import math
 import subprocess
 from pathlib import Path
 
+from bench import cli
 from bench.analysis import contract
 
 SFT = "sft"  # the start of every method, evaluated once as seed 0
@@ -245,9 +246,8 @@ def write(out: Path, tables: dict, samples: list[dict], meta: dict) -> None:
 
 def put(path: Path, text: str) -> None:
     """Write a file under another name, then rename: a reader never sees half of it."""
-    half = path.with_name(f".{path.name}.part")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)
+    with cli.atomic(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def read(out: Path) -> tuple[dict, list[dict], dict]:
@@ -259,7 +259,6 @@ def read(out: Path) -> tuple[dict, list[dict], dict]:
 
 def run(cfg, args) -> None:
     """Collect the configured study into its results folder."""
-    from bench import cli
     from bench.data import world
     from bench.methods import METHODS
 
@@ -284,6 +283,4 @@ def run(cfg, args) -> None:
 
 
 if __name__ == "__main__":
-    from bench import cli
-
     cli.main("collect", run)

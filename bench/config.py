@@ -63,13 +63,9 @@ class Base(Section):
     seed: int = 0
 
 
-class Sft(Section):
+class Sft(Base):
     steps: int = Field(300, ge=1)
-    batch: int = Field(128, ge=1)
     lr: float = Field(1e-3, gt=0)
-    warmup: int = Field(20, ge=0)
-    decay: float = Field(0.0, ge=0, le=1)  # last share of the steps, over which lr falls to 0
-    seed: int = 0
 
 
 class Pairs(Section):

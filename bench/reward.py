@@ -20,7 +20,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``reward/<labels>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
     from bench import job, trainer
     from bench.fingerprint import code_hash
-    from bench.models import adapt, load_scorer, load_tokenizer, save
+    from bench.models import adapt, load_scorer, load_tokenizer, save, weights_sha256
     from bench.record import Ledger
 
     trainer.quieten()
@@ -35,7 +35,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         cfg,
         head.replace(" ", "-"),
         code_hash("reward", None, cfg.data.kind),
-        {"p": job.sha256(data)},
+        {"pairs": job.sha256(data), "sft": weights_sha256(sft)},
     )
     with job.held(root):
         total = trainer.total_steps(cfg.reward, len(rows))

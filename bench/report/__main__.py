@@ -8,7 +8,6 @@ report.json with the sha256 of each file. A copy goes to reports/<testbed>/ (a s
 """
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def run(cfg, args) -> None:
     files, reason = record(out), unfit(study.meta, out)
     if not reason:
         publish(out, published(study.meta))
-    (cfg.study_dir / "report.json").write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")
+    cli.write_json(cfg.study_dir / "report.json", files)
     where = f"not published: {reason}" if reason else f"published in {published(study.meta)}"
     cli.say("report", f"{out / 'index.html'}; {where}")
 
