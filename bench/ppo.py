@@ -3,56 +3,31 @@
 The loop: sample completions; score each with the reward model; spread that score and a per-token
 KL penalty over the tokens (Ziegler et al. 2019, 1909.08593, eq. 2); estimate advantages with GAE
 (Schulman et al. 2016, 1506.02438, eq. 16); take clipped steps on policy and critic (Schulman et al.
-2017, 1707.06347, eqs. 7 and 9). Details follow Huang et al. 2024 (2403.17031), "N+" below.
+2017, 1707.06347, eqs. 7 and 9). Details follow Huang et al. 2024 (2403.17031), "N+" below; each is
+a setting in ``bench/methods/ppo.py``. The models are in ``bench/roles.py``.
 
-The policy starts from the SFT base, which stays as the reference; the critic is a model of its own
-and starts from the reward model (N+, detail 14), so no gradient of the value loss reaches the
-policy. Nothing here sees the gold reward.
+Policy and critic each have their own loss, gradient norm and weights. Nothing here sees the gold
+reward.
 
 Shapes: B episodes, T completion columns. Masks are 1 on real completion tokens, EOS included.
 """
 
+import ast
+import math
 import random
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from bench import checkpoints
-from bench.models import adapt, load_policy, load_scorer
-from bench.sampling import (
-    Samples,
-    completion_logits,
-    completion_logps,
-    sample,
-    sequence_scores,
-    token_logps,
-    token_scores,
-)
+from bench.roles import assemble
+from bench.sampling import Samples, sample, token_logps
 from bench.text import prompt_ids
 
-ADAM_EPS = 1e-5  # N+, detail 19: the default 1e-8 lets early steps run wild
-MAX_GRAD_NORM = 1.0
+ADAM_EPS = 1e-5  # N+, section 7: with the usual 1e-8 the first steps are too large
 
 
-@dataclass
-class Rollout:
-    """Episodes with all that the update needs; each tensor is (B, T) unless said.
-
-    logps, ref_logps: of the drawn tokens under the policy then and the reference; values: critic's,
-    before each token; scores (B,): the reward model's; advantages and returns: from ``estimate``.
-    """
-
-    samples: Samples
-    logps: torch.Tensor
-    ref_logps: torch.Tensor
-    values: torch.Tensor
-    scores: torch.Tensor
-    advantages: torch.Tensor | None = None
-    returns: torch.Tensor | None = None
-
-    def __getitem__(self, rows) -> "Rollout":
-        return Rollout(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+# --- the formulas -------------------------------------------------------------------------------
 
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -60,17 +35,17 @@ def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (x * mask).sum() / mask.sum()
 
 
-def whiten(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Zero mean and unit (population) variance over the real tokens; 0 on padding."""
+def whiten(x: torch.Tensor, mask: torch.Tensor, shift: bool = True) -> torch.Tensor:
+    """Unit (population) variance over the real tokens, and zero mean if ``shift``; padding is 0."""
     mean = masked_mean(x, mask)
-    variance = masked_mean((x - mean) ** 2, mask)
-    return (x - mean) * torch.rsqrt(variance + 1e-8) * mask
+    white = (x - mean) * torch.rsqrt(masked_mean((x - mean) ** 2, mask) + 1e-8)
+    return (white if shift else white + mean) * mask
 
 
 def token_rewards(scores, logps, ref_logps, mask, beta: float) -> torch.Tensor:
     """(B, T) -beta log(pi / pi_ref) at each token, plus the score (B,) at the last one.
 
-    Ziegler et al. 2019, eq. 2, spread over tokens.
+    Ziegler et al. 2019, eq. 2, spread over tokens; the KL is the plain log-ratio ("k1").
     """
     rewards = -beta * (logps - ref_logps) * mask
     last = mask.sum(1, keepdim=True) - 1
@@ -93,51 +68,102 @@ def gae(rewards, values, mask, gamma: float, lam: float) -> tuple[torch.Tensor, 
     return advantages, (advantages + values) * mask
 
 
-def policy_loss(logps, old_logps, advantages, mask, clip: float) -> tuple[torch.Tensor, ...]:
-    """(clipped surrogate loss, share of tokens clipped): Schulman et al. 2017, eq. 7."""
+def policy_loss(logps, old_logps, advantages, mask, clip: float | None, tokens=None):
+    """(clipped surrogate loss, share of tokens clipped): Schulman et al. 2017, eq. 7.
+
+    Means over ``tokens``: those of ``mask``, or of the minibatch of which this is a part, so that
+    the losses of its parts, and their gradients, add up to its own.
+    """
+    tokens = mask.sum() if tokens is None else tokens
     ratio = (logps - old_logps).exp()
-    plain = -advantages * ratio
-    clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
-    share = masked_mean((clipped > plain).float(), mask)
-    return masked_mean(torch.maximum(plain, clipped), mask), share
+    near = ratio if clip is None else ratio.clamp(1 - clip, 1 + clip)
+    plain, clipped = -advantages * ratio, -advantages * near
+    share = ((clipped > plain) * mask).sum() / tokens
+    return (torch.maximum(plain, clipped) * mask).sum() / tokens, share
 
 
-def value_loss(values, old_values, returns, mask, clip: float) -> torch.Tensor:
-    """Half the squared error, with the step from the old value clipped (N+, detail 20)."""
-    near = old_values + (values - old_values).clamp(-clip, clip)
+def value_loss(values, old_values, returns, mask, clip: float | None, tokens=None):
+    """Half the squared error, the step from the old value clipped (N+; Schulman et al., eq. 9)."""
+    tokens = mask.sum() if tokens is None else tokens
+    step = values - old_values
+    near = old_values + (step if clip is None else step.clamp(-clip, clip))
     worst = torch.maximum((values - returns) ** 2, (near - returns) ** 2)
-    return 0.5 * masked_mean(worst, mask)
+    return 0.5 * (worst * mask).sum() / tokens
+
+
+def adapted(beta: float, kl: float, target: float, gain: float) -> float:
+    """beta moved towards the target KL: Ziegler et al. 2019, section 2.2."""
+    error = min(max(kl / target - 1, -0.2), 0.2)
+    return beta * (1 + gain * error)
+
+
+# --- the trainer --------------------------------------------------------------------------------
+
+
+@dataclass
+class Rollout:
+    """Episodes with all that the update needs; each tensor is (B, T) unless said.
+
+    logps, ref_logps: of the drawn tokens under the policy then and the reference; values: the
+    critic's, before each token; scores (B,): the reward model's, centred, less any penalty;
+    advantages, returns: of GAE.
+    """
+
+    samples: Samples
+    logps: torch.Tensor
+    ref_logps: torch.Tensor
+    values: torch.Tensor
+    scores: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+
+    def __getitem__(self, rows) -> "Rollout":
+        return Rollout(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def parts(self, size: int | None) -> list["Rollout"]:
+        """At most ``size`` rows each, of like lengths, without the padding that they share."""
+        n = len(self.scores)
+        order = self.samples.attention.sum(1).argsort() if size and size < n else torch.arange(n)
+        return [self[rows].trimmed() for rows in order.split(size or n)]
+
+    def trimmed(self) -> "Rollout":
+        samples = self.samples.trimmed()
+        width = samples.mask.shape[1]
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        cut = {k: v[:, :width] for k, v in values.items() if k not in ("samples", "scores")}
+        return Rollout(samples=samples, scores=self.scores, **cut)
 
 
 class PPO:
-    """Policy, reference, critic and reward model of a run, with optimiser and generators."""
+    """The loop's state: models, optimiser, generators, KL coefficient.
 
-    def __init__(self, run):
-        self.run, self.settings, self.policy = run, run.settings, run.policy
-        self.reference = load_policy(run.sft, run.model).eval().requires_grad_(False)
-        self.scorer = run.scorer
-        self.critic = adapt(load_scorer(run.reward, run.model), run.model, "SEQ_CLS")
-        self.actor_weights = [p for p in self.policy.parameters() if p.requires_grad]
-        self.critic_weights = [p for p in self.critic.parameters() if p.requires_grad]
+    run: see ``bench.align.Run`` (settings, seed, pairs, tokenizer, decode, ledger); roles: of
+    ``bench.roles``.
+    """
+
+    def __init__(self, run, roles):
+        self.run, self.settings, self.roles = run, run.settings, roles
         groups = [
-            {"params": self.actor_weights, "lr": self.settings.lr},
-            {"params": self.critic_weights, "lr": self.settings.critic_lr},
+            {"params": roles.actor_weights, "lr": self.settings.lr},
+            {"params": roles.critic_weights, "lr": self.settings.critic_lr},
         ]
         self.optimizer = torch.optim.AdamW(groups, eps=ADAM_EPS, weight_decay=0.0)
         self.full_lr = [group["lr"] for group in groups]
-        self.generator = torch.Generator(self.policy.device).manual_seed(run.seed)
+        self.device = roles.policy.device
+        self.generator = torch.Generator(self.device).manual_seed(run.seed)
         self.order = random.Random(f"ppo {run.seed}")
         self.prompts = [prompt_ids(run.tokenizer, pair["prompt"]) for pair in run.pairs]
         self.queue: list[int] = []
+        self.beta, self.offset = self.settings.beta, None
 
     def updates(self) -> int:
-        """Rollouts in the budget: each prompt is used ``epochs`` times."""
-        return max(1, len(self.prompts) * self.settings.epochs // self.settings.batch)
+        """Rollouts in the budget: each prompt is used at least ``epochs`` times."""
+        return math.ceil(len(self.prompts) * self.settings.epochs / self.settings.batch)
 
     def update(self, number: int) -> dict[str, float]:
-        """One rollout and the steps on it; returns their means."""
-        ledger = self.run.ledger
-        self.warm_up(number)
+        """One rollout and the steps on it; returns their means. ``number`` counts from 1."""
+        s, ledger = self.settings, self.run.ledger
+        self.schedule(number)
         with ledger.phase("rollout"):
             samples = self.collect()
             ledger.tokens(samples.mask.sum())
@@ -146,14 +172,21 @@ class PPO:
             ledger.tokens(3 * samples.attention.sum())
         with ledger.phase("update"):
             steps = self.learn(rollout)
-            ledger.tokens(2 * self.settings.inner_epochs * samples.attention.sum())
-        return summary(rollout) | steps
+            ledger.tokens(2 * s.inner_epochs * samples.attention.sum())
+        metrics = summary(rollout) | {"beta": self.beta} | steps
+        if s.target_kl:
+            self.beta = adapted(self.beta, metrics["kl"], s.target_kl, s.kl_gain)
+        if s.reference_ema:
+            self.roles.follow(s.reference_ema)
+        return metrics
 
-    def warm_up(self, number: int) -> None:
-        """Learning rates rise linearly over the first ``warmup`` rollouts and stay."""
-        share = min(1.0, number / max(1, self.settings.warmup))
+    def schedule(self, number: int) -> None:
+        """Learning rates: up over the first ``warmup`` rollouts, down over the last ``decay``."""
+        up = number / max(1, self.settings.warmup)
+        left = self.updates() - number + 1
+        down = left / (self.settings.decay * self.updates()) if self.settings.decay else 1.0
         for group, full in zip(self.optimizer.param_groups, self.full_lr, strict=True):
-            group["lr"] = full * share
+            group["lr"] = full * min(1.0, up, down)
 
     def next_prompts(self) -> list[list[int]]:
         """The next batch of prompts; all are used before any is used again."""
@@ -165,84 +198,110 @@ class PPO:
         return [self.prompts[i] for i in taken]
 
     def collect(self) -> Samples:
+        """Completions of the next prompts, with their log-probs, at temperature 1."""
         length = self.run.decode.max_new_tokens
-        return sample(
-            self.policy, self.run.tokenizer, self.next_prompts(), length, 1.0, self.generator
-        )
+        policy, tokenizer = self.roles.policy, self.run.tokenizer
+        return sample(policy, tokenizer, self.next_prompts(), length, 1.0, self.generator)
 
     @torch.no_grad()
     def score(self, samples: Samples) -> Rollout:
         """Rewards, values, advantages and returns of freshly drawn samples."""
-        s = self.settings
-        scores = sequence_scores(self.scorer, samples)
-        # N+, detail 6: an answer that does not end must not be worth writing
-        scores = scores - s.missing_eos_penalty * (~samples.ended).float()
-        ref_logps = completion_logps(self.reference, samples)
-        values = token_scores(self.critic, samples)[:, :-1] * samples.mask
-        rollout = Rollout(samples, samples.logps, ref_logps, values, scores)
-        rewards = token_rewards(scores, samples.logps, ref_logps, samples.mask, s.beta)
-        advantages, rollout.returns = gae(rewards, values, samples.mask, s.gamma, s.lam)
-        rollout.advantages = whiten(advantages, samples.mask)
-        return rollout
+        s, mask = self.settings, samples.mask
+        scores = self.roles.scores(samples)
+        if self.offset is None:  # the first rollout is the SFT base's
+            self.offset = scores.mean().item() if s.center else 0.0
+        # N+, the "EOS trick": an answer that does not end must not be worth writing
+        scores = scores - self.offset - s.missing_eos_penalty * (~samples.ended).float()
+        ref_logps = self.roles.reference_logps(samples)
+        values = self.values(samples)
+        rewards = token_rewards(scores, samples.logps, ref_logps, mask, self.beta)
+        if s.whiten_rewards:
+            rewards = whiten(rewards, mask, shift=False)
+        advantages, returns = gae(rewards, values, mask, s.gamma, s.lam)
+        if s.whiten_advantages:
+            advantages = whiten(advantages, mask)
+        return Rollout(samples, samples.logps, ref_logps, values, scores, advantages, returns)
+
+    def values(self, samples: Samples) -> torch.Tensor:
+        """(B, T) the critic's; one that starts as the reward model is centred as that is."""
+        start = self.offset if self.settings.critic_init == "reward" else 0.0
+        return (self.roles.values(samples) - start) * samples.mask
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
-        """``inner_epochs`` passes of clipped steps over a rollout; returns the steps' means."""
-        self.policy.train()
-        self.critic.train()
-        steps, n = [], len(rollout.scores)
-        for _ in range(self.settings.inner_epochs):
-            order = torch.randperm(n, generator=self.generator, device=self.generator.device)
-            for rows in order.split(self.settings.minibatch):
-                steps.append(self.step(rollout[rows]))
-        return {key: sum(step[key] for step in steps) / len(steps) for key in steps[0]}
+        """``inner_epochs`` passes of clipped steps over a rollout; returns the steps' means.
 
-    def step(self, batch: Rollout) -> dict[str, float]:
-        """One optimiser step on a minibatch, policy and critic each by its own loss."""
-        s, mask = self.settings, batch.samples.mask
-        logits = completion_logits(self.policy, batch.samples)
-        logps = token_logps(logits, batch.samples.completions) * mask
-        surrogate, clipped = policy_loss(logps, batch.logps, batch.advantages, mask, s.clip)
-        values = token_scores(self.critic, batch.samples)[:, :-1] * mask
-        error = value_loss(values, batch.values, batch.returns, mask, s.value_clip)
+        Ends early before a step for which the policy has left the rollout's by ``kl_stop``.
+        """
+        self.roles.train()
+        steps, stop = [], self.settings.kl_stop or math.inf
+        for rows in self.minibatches(len(rollout.scores)):
+            step = self.gradients(rollout[rows])
+            if steps and step["approx_kl"] > stop:
+                break
+            steps.append(step | self.apply())
+        means = {key: sum(step[key] for step in steps) / len(steps) for key in steps[0]}
+        return means | {"inner_steps": len(steps)}
+
+    def minibatches(self, n: int):
+        for _ in range(self.settings.inner_epochs):
+            order = torch.randperm(n, generator=self.generator, device=self.device)
+            yield from order.split(self.settings.minibatch)
+
+    def gradients(self, batch: Rollout) -> dict[str, float]:
+        """Gradients of a minibatch, summed over its micro-batches; returns its losses."""
         self.optimizer.zero_grad()
-        (surrogate + error).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.actor_weights, MAX_GRAD_NORM)
-        torch.nn.utils.clip_grad_norm_(self.critic_weights, MAX_GRAD_NORM)
+        tokens = batch.samples.mask.sum()
+        parts = [self.part(p, tokens) for p in batch.parts(self.settings.micro_batch)]
+        sums = torch.stack(parts).sum(0).tolist()
+        names = ("policy_loss", "value_loss", "clip_share", "approx_kl")
+        metrics = dict(zip(names, sums, strict=True))
+        return {"loss": metrics["policy_loss"] + metrics["value_loss"]} | metrics
+
+    def part(self, part: Rollout, tokens: torch.Tensor) -> torch.Tensor:
+        """Adds a micro-batch's gradients, as its share of ``tokens``; (4,) its losses."""
+        s, samples, mask = self.settings, part.samples, part.samples.mask
+        logps = token_logps(self.roles.logits(samples), samples.completions) * mask
+        actor, clipped = policy_loss(logps, part.logps, part.advantages, mask, s.clip, tokens)
+        actor.backward()
+        args = (part.values, part.returns, mask, s.value_clip, tokens)
+        critic = value_loss(self.values(samples), *args)
+        critic.backward()
+        moved = 0.5 * ((logps - part.logps) ** 2 * mask).sum() / tokens  # "k2" of the step's KL
+        return torch.stack([actor, critic, clipped, moved]).detach()
+
+    def apply(self) -> dict[str, float]:
+        """The optimiser's step, each model's gradient norm clipped by itself."""
+        clip, most = torch.nn.utils.clip_grad_norm_, self.settings.max_grad_norm
+        actor = clip(self.roles.actor_weights, most)
+        critic = clip(self.roles.critic_weights, most)
         self.optimizer.step()
-        return {
-            "loss": (surrogate + error).item(),
-            "policy_loss": surrogate.item(),
-            "value_loss": error.item(),
-            "clip_share": clipped.item(),
-            "approx_kl": masked_mean(batch.logps - logps.detach(), mask).item(),
-            "grad_norm": norm.item(),
-        }
+        return {"grad_norm": actor.item(), "critic_grad_norm": critic.item()}
 
     def state(self) -> dict:
-        """All that a resumed run needs beside the weights."""
+        """All that a resumed run needs to go on bit for bit."""
         return {
+            "roles": self.roles.state(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "order": repr(self.order.getstate()),
             "queue": self.queue,
-            "policy": {k: v for k, v in self.policy.state_dict().items()},
-            "critic": {k: v for k, v in self.critic.state_dict().items()},
+            "beta": self.beta,
+            "offset": self.offset,
         }
 
     def restore(self, state: dict) -> None:
-        import ast
-
+        self.roles.restore(state["roles"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
         self.order.setstate(ast.literal_eval(state["order"]))
-        self.queue = state["queue"]
-        self.policy.load_state_dict(state["policy"])
-        self.critic.load_state_dict(state["critic"])
+        self.queue, self.beta, self.offset = state["queue"], state["beta"], state["offset"]
 
 
 def summary(rollout: Rollout) -> dict[str, float]:
     """Means over the episodes of a rollout, before its update."""
     mask = rollout.samples.mask
+    spread = masked_mean((rollout.returns - masked_mean(rollout.returns, mask)) ** 2, mask)
+    missed = masked_mean((rollout.returns - rollout.values) ** 2, mask)
     return {
         "score": rollout.scores.mean().item(),
         "kl": ((rollout.logps - rollout.ref_logps) * mask).sum(1).mean().item(),
@@ -250,7 +309,11 @@ def summary(rollout: Rollout) -> dict[str, float]:
         "ended": rollout.samples.ended.float().mean().item(),
         "value": masked_mean(rollout.values, mask).item(),
         "return": masked_mean(rollout.returns, mask).item(),
+        "explained_variance": (1 - missed / spread).item(),
     }
+
+
+# --- a run --------------------------------------------------------------------------------------
 
 
 def train_ppo(run) -> None:
@@ -259,15 +322,17 @@ def train_ppo(run) -> None:
     Raises Diverged where a loss is no number or the policy has run away from the reference.
     """
     with run.ledger.phase("load"):
-        ppo = PPO(run)
-    run.resident_models = 4
+        ppo = PPO(run, assemble(run))
+    run.resident_models = ppo.roles.resident
     run.episodes = ppo.updates() * run.settings.batch
-    done = resume(ppo)
-    run.monitor.begin(ppo.updates(), run.policy)
-    for number in range(done + 1, ppo.updates() + 1):
-        metrics = ppo.update(number)
-        if run.monitor.step(number, metrics, run.policy):
-            checkpoint(ppo, number)
+    try:
+        done = resume(ppo)
+        run.monitor.begin(ppo.updates(), run.policy)
+        for number in range(done + 1, ppo.updates() + 1):
+            if run.monitor.step(number, ppo.update(number), run.policy):
+                checkpoint(ppo, number)
+    finally:
+        ppo.roles.release()
 
 
 def checkpoint(ppo: PPO, number: int) -> None:
@@ -279,7 +344,7 @@ def checkpoint(ppo: PPO, number: int) -> None:
 
 def resume(ppo: PPO) -> int:
     """Restores the newest whole checkpoint; returns how many updates it has behind it."""
-    found: Path | None = checkpoints.newest(ppo.run.root)
+    found = checkpoints.newest(ppo.run.root)
     if found is None:
         return 0
     ppo.restore(torch.load(found / "state.pt", weights_only=True))

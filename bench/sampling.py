@@ -39,6 +39,19 @@ class Samples:
     def __getitem__(self, rows) -> "Samples":
         return Samples(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
+    def trimmed(self) -> "Samples":
+        """Without the columns that are padding in every row."""
+        p, t = int(self.prompt_mask.sum(1).max()), int(self.mask.sum(1).max())
+        left, right = slice(self.prompts.shape[1] - p, None), slice(0, t)
+        return Samples(
+            self.prompts[:, left],
+            self.prompt_mask[:, left],
+            self.completions[:, right],
+            self.mask[:, right],
+            self.logps[:, right],
+            self.ended,
+        )
+
     def rows(self) -> list[list[int]]:
         """The completion token ids of each sample, padding left out."""
         return [c[m.bool()].tolist() for c, m in zip(self.completions, self.mask, strict=True)]
@@ -63,14 +76,17 @@ def sample(
 ):
     """Draw one completion of at most ``length`` tokens for each prompt; returns ``Samples``.
 
-    A temperature of 0 is greedy. Stops early when every sample has ended.
+    A temperature of 0 is greedy. A sample that has ended leaves the batch, so that no work is done
+    on what follows its EOS.
     """
     model.eval()
-    ids, mask = pad_left(prompts, tokenizer.pad_token_id, model.device)
-    step, attention, cache = ids, mask, None
-    alive = torch.ones(len(prompts), dtype=torch.bool, device=ids.device)
-    tokens, logps, alives = [], [], []
-    for _ in range(length):
+    ids, prompt_mask = pad_left(prompts, tokenizer.pad_token_id, model.device)
+    shape, live = (len(prompts), length), torch.arange(len(prompts), device=ids.device)
+    tokens = torch.full(shape, tokenizer.pad_token_id, device=ids.device)
+    mask, logps = torch.zeros_like(tokens), torch.zeros(shape, device=ids.device)
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=ids.device)
+    step, attention, cache = ids, prompt_mask, None
+    for t in range(length):
         where = positions(attention)[:, -step.shape[1] :]
         out = model(
             input_ids=step,
@@ -82,17 +98,18 @@ def sample(
         )
         cache = out.past_key_values
         token, logp = _draw(out.logits[:, -1].float(), temperature, generator)
-        token = torch.where(alive, token, tokenizer.pad_token_id)
-        tokens.append(token)
-        logps.append(torch.where(alive, logp, 0.0))
-        alives.append(alive)
-        attention = torch.cat([attention, alive[:, None].long()], 1)
-        alive = alive & (token != tokenizer.eos_token_id)
+        tokens[live, t], logps[live, t], mask[live, t] = token, logp, 1
+        over = token == tokenizer.eos_token_id
+        if over.any():
+            ended[live[over]] = True
+            live, token, attention = live[~over], token[~over], attention[~over]
+            if not len(live):
+                break
+            cache.batch_select_indices((~over).nonzero()[:, 0])
+        attention = torch.cat([attention, torch.ones_like(token)[:, None]], 1)
         step = token[:, None]
-        if not alive.any():
-            break
-    mask_out = torch.stack(alives, 1).long()
-    return Samples(ids, mask, torch.stack(tokens, 1), mask_out, torch.stack(logps, 1), ~alive)
+    used = slice(0, t + 1)
+    return Samples(ids, prompt_mask, tokens[:, used], mask[:, used], logps[:, used], ended)
 
 
 def _draw(logits, temperature, generator):
@@ -130,16 +147,25 @@ def completion_logps(model, samples: Samples) -> torch.Tensor:
     return logps * samples.mask
 
 
-def token_scores(scorer, samples: Samples) -> torch.Tensor:
-    """(B, T + 1) the scalar head at the last prompt token and at each completion token."""
-    inner = unwrap(scorer)
-    hidden = inner.model(
+def last_hidden(trunk, samples: Samples) -> torch.Tensor:
+    """(B, P + T, width) the last hidden states of a backbone without any head."""
+    return trunk(
         input_ids=samples.ids,
         attention_mask=samples.attention,
         position_ids=positions(samples.attention),
         use_cache=False,
     ).last_hidden_state
-    return inner.score(hidden[:, -samples.completions.shape[1] - 1 :])[..., 0].float()
+
+
+def head_scores(head, hidden: torch.Tensor, samples: Samples) -> torch.Tensor:
+    """(B, T + 1) a scalar head at the last prompt token and at each completion token."""
+    return head(hidden[:, -samples.completions.shape[1] - 1 :])[..., 0].float()
+
+
+def token_scores(scorer, samples: Samples) -> torch.Tensor:
+    """(B, T + 1) a scorer's head at the last prompt token and at each completion token."""
+    inner = unwrap(scorer)
+    return head_scores(inner.score, last_hidden(inner.model, samples), samples)
 
 
 @torch.no_grad()

@@ -1,0 +1,222 @@
+"""The four models of PPO-RLHF: policy, reference, critic and reward model.
+
+``Copies`` holds each as a model of its own. ``Shared`` holds one base that carries all four: the
+policy, the critic and the reward model are LoRA adapters on it (the last two with a head each), and
+the reference is the base with every adapter off. In both, the critic's weights are its own: no
+gradient of the value loss reaches the policy.
+
+Shapes as in ``bench.sampling``: B samples, T completion columns.
+"""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from bench.models import load_policy, load_scorer, unwrap
+from bench.sampling import (
+    Samples,
+    completion_logits,
+    completion_logps,
+    head_scores,
+    last_hidden,
+    sequence_scores,
+    token_scores,
+)
+
+
+class Copies:
+    """Four separate models.
+
+    policy, reference: causal language models; critic, reward: models with one scalar head.
+    """
+
+    resident = 4
+
+    def __init__(self, policy, reference, critic, reward):
+        self.policy, self.critic = policy, critic
+        self.reference = reference.eval().requires_grad_(False)
+        self.reward = reward.eval().requires_grad_(False)
+        self.actor_weights = list(policy.parameters())
+        self.critic_weights = list(critic.parameters())
+
+    def logits(self, samples: Samples) -> torch.Tensor:
+        """(B, T, V) of the policy, with gradient."""
+        return completion_logits(self.policy, samples)
+
+    def values(self, samples: Samples) -> torch.Tensor:
+        """(B, T) the critic before each completion token, with gradient."""
+        return token_scores(self.critic, samples)[:, :-1]
+
+    @torch.no_grad()
+    def reference_logps(self, samples: Samples) -> torch.Tensor:
+        """(B, T) log-probs of the drawn tokens."""
+        return completion_logps(self.reference, samples)
+
+    def scores(self, samples: Samples) -> torch.Tensor:
+        """(B,) the reward model's score of each completion, read at its last token."""
+        return sequence_scores(self.reward, samples)
+
+    def follow(self, rate: float) -> None:
+        """Moves the reference a share ``rate`` of the way to the policy (Xu et al. 2024)."""
+        with torch.no_grad():
+            pairs = zip(self.reference.parameters(), self.policy.parameters(), strict=True)
+            for slow, fast in pairs:
+                slow.lerp_(fast.to(slow.dtype), rate)
+
+    def train(self) -> None:
+        self.policy.train()
+        self.critic.train()
+
+    def state(self) -> dict:
+        """The weights that training changes."""
+        models = {"policy": self.policy, "critic": self.critic, "reference": self.reference}
+        return {name: model.state_dict() for name, model in models.items()}
+
+    def restore(self, state: dict) -> None:
+        for name, weights in state.items():
+            getattr(self, name).load_state_dict(weights)
+
+    def release(self) -> None:
+        """Leaves nothing but the policy in ``policy``."""
+
+
+class Shared:
+    """One base with adapters: ``default`` is the policy's, as PEFT names it.
+
+    policy: a PEFT model; reward: folder of the reward model's adapter; critic_init: "reward" or
+    "base"; moving: whether the reference will ``follow`` the policy, which takes an adapter more.
+    """
+
+    resident = 1
+
+    def __init__(self, policy, reward: Path, critic_init: str = "reward", moving: bool = False):
+        self.policy = policy
+        self.trunk = policy.get_base_model().model
+        self.adapters = ["reward", "critic", *(["reference"] if moving else [])]
+        for name in self.adapters:
+            policy.add_adapter(name, policy.peft_config["default"])
+        self.heads = {"reward": self._load_reward(reward)}
+        self.heads["critic"] = self._new_critic(critic_init)
+        if moving:
+            self._fill("reference", self._adapter("default"))
+        self.actor_weights = self._weights("default")
+        self.critic_weights = [*self._weights("critic"), *self.heads["critic"].parameters()]
+        self._trainable()
+
+    def _weights(self, adapter: str) -> list[torch.nn.Parameter]:
+        return [p for name, p in self.policy.named_parameters() if f".{adapter}." in name]
+
+    def _adapter(self, name: str) -> dict[str, torch.Tensor]:
+        from peft import get_peft_model_state_dict
+
+        return get_peft_model_state_dict(self.policy, adapter_name=name)
+
+    def _fill(self, name: str, weights: dict[str, torch.Tensor]) -> None:
+        from peft import set_peft_model_state_dict
+
+        missed = set_peft_model_state_dict(self.policy, weights, adapter_name=name)
+        if missed.unexpected_keys:
+            raise ValueError(f"adapter '{name}' has weights of another shape: {missed}")
+
+    def _load_reward(self, folder: Path) -> torch.nn.Linear:
+        """Fills the adapter from its folder; returns the frozen head."""
+        from safetensors.torch import load_file
+
+        weights = load_file(Path(folder, "adapter_model.safetensors"))
+        head = weights.pop("base_model.model.score.weight")
+        self._fill("reward", weights)
+        return self._head(head).requires_grad_(False)
+
+    def _new_critic(self, start: str) -> torch.nn.Linear:
+        """The critic's head; its adapter becomes the reward model's or stays a fresh one."""
+        width = self.heads["reward"].weight
+        if start == "base":
+            return self._head(torch.randn_like(width) * (width.shape[1] + 1) ** -0.5)
+        self._fill("critic", self._adapter("reward"))
+        return self._head(width.detach().clone())
+
+    def _head(self, weight: torch.Tensor) -> torch.nn.Linear:
+        head = torch.nn.Linear(weight.shape[1], 1, bias=False, device=self.policy.device)
+        head.weight.data.copy_(weight)
+        return head
+
+    def _trainable(self) -> None:
+        """PEFT freezes every adapter but the active one; here two are trained."""
+        for weight in [*self.actor_weights, *self.critic_weights]:
+            weight.requires_grad_(True)
+
+    @contextmanager
+    def _wearing(self, adapter: str):
+        """The base under another adapter than the policy's."""
+        self.policy.set_adapter(adapter)
+        self._trainable()
+        try:
+            yield
+        finally:
+            self.policy.set_adapter("default")
+            self._trainable()
+
+    def _headed(self, role: str, samples: Samples) -> torch.Tensor:
+        """(B, T + 1) a role's head at the last prompt token and at each completion token."""
+        with self._wearing(role):
+            return head_scores(self.heads[role], last_hidden(self.trunk, samples), samples)
+
+    def logits(self, samples: Samples) -> torch.Tensor:
+        return completion_logits(self.policy, samples)
+
+    def values(self, samples: Samples) -> torch.Tensor:
+        return self._headed("critic", samples)[:, :-1]
+
+    @torch.no_grad()
+    def reference_logps(self, samples: Samples) -> torch.Tensor:
+        moving = "reference" in self.adapters
+        with self._wearing("reference") if moving else self._bare():
+            return completion_logps(self.policy, samples)
+
+    @contextmanager
+    def _bare(self):
+        with self.policy.disable_adapter():
+            yield
+        self._trainable()
+
+    @torch.no_grad()
+    def scores(self, samples: Samples) -> torch.Tensor:
+        last = samples.mask.sum(1, keepdim=True)
+        return self._headed("reward", samples).gather(1, last)[:, 0]
+
+    def follow(self, rate: float) -> None:
+        with torch.no_grad():
+            pairs = zip(self._weights("reference"), self.actor_weights, strict=True)
+            for slow, fast in pairs:
+                slow.lerp_(fast, rate)
+
+    def train(self) -> None:
+        self.policy.train()
+
+    def state(self) -> dict:
+        names = ["default", *self.adapters]
+        adapters = {name: self._adapter(name) for name in names}
+        return adapters | {"head": self.heads["critic"].state_dict()}
+
+    def restore(self, state: dict) -> None:
+        self.heads["critic"].load_state_dict(state["head"])
+        for name in ["default", *self.adapters]:
+            self._fill(name, state[name])
+
+    def release(self) -> None:
+        for name in self.adapters:
+            self.policy.delete_adapter(name)
+
+
+def assemble(run) -> Copies | Shared:
+    """The four models of a run (see ``bench.align.Run``): one base where it has LoRA."""
+    settings = run.settings
+    if unwrap(run.policy) is not run.policy:
+        return Shared(run.policy, run.reward, settings.critic_init, settings.reference_ema > 0)
+    start = run.reward if settings.critic_init == "reward" else run.sft
+    critic = load_scorer(start, run.model)
+    if settings.critic_init == "base":
+        width = critic.score.weight.shape[1]
+        torch.nn.init.normal_(critic.score.weight, std=(width + 1) ** -0.5)
+    return Copies(run.policy, load_policy(run.sft, run.model), critic, run.scorer)
