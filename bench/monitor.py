@@ -48,6 +48,7 @@ class Monitor:
         bad = [k for k, v in metrics.items() if k in ("loss", "grad_norm") and not math.isfinite(v)]
         if bad:
             raise Diverged(f"{bad[0]} is {metrics[bad[0]]} at step {step} of {self.total}")
+        self.near(metrics.get("kl", 0.0), step)
         self.progress.update(step - self.progress.done, loss=metrics.get("loss", math.nan))
         if step not in self.due:
             return False
@@ -64,7 +65,10 @@ class Monitor:
         fraction = self.due[step]
         self.curve += [{"fraction": fraction, "step": step} | r for r in rows.to_dict("records")]
         self.samples += self._sampled(table, fraction)
-        kl = float(rows.set_index("family").kl["all"])
+        self.near(float(rows.set_index("family").kl["all"]), step)
+
+    def near(self, kl: float, step: int) -> None:
+        """Raises Diverged where a KL, in nats a sequence, is beyond MAX_KL or no number."""
         if not kl <= MAX_KL:
             raise Diverged(f"KL from the SFT base is {kl:.1f} nats at step {step}, above {MAX_KL}")
 

@@ -147,7 +147,7 @@ class PPO:
             {"params": roles.actor_weights, "lr": self.settings.lr},
             {"params": roles.critic_weights, "lr": self.settings.critic_lr},
         ]
-        self.optimizer = torch.optim.AdamW(groups, eps=ADAM_EPS, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(groups, eps=ADAM_EPS, weight_decay=0.0, fused=True)
         self.full_lr = [group["lr"] for group in groups]
         self.device = roles.policy.device
         self.generator = torch.Generator(self.device).manual_seed(run.seed)
