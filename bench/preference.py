@@ -30,7 +30,16 @@ class PreferenceTrainer(TrainerMixin, DPOTrainer):
         return dataset
 
 
-def train_preference(run, loss_type: str) -> None:
+class SummedTrainer(PreferenceTrainer):
+    """TRL's IPO with log-ratios summed over tokens, where TRL divides them by the mask's sum."""
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        mask = inputs["completion_mask"]
+        inputs["completion_mask"] = mask / mask.sum(1, keepdim=True)  # each row's sum is 1
+        return super()._compute_loss(model, inputs, return_outputs)
+
+
+def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> None:
     """Trains ``run.policy`` with DPO's (``sigmoid``) or IPO's (``ipo``) loss."""
     rows = tokenised(run)
     for row, pair in zip(rows, run.pairs, strict=True):
@@ -43,7 +52,7 @@ def train_preference(run, loss_type: str) -> None:
         precompute_ref_log_probs=True,
         max_length=None,
     )
-    trainer = PreferenceTrainer(
+    trainer = trainer_class(
         model=run.policy,
         args=config,
         train_dataset=dataset(rows),

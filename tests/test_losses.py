@@ -88,6 +88,12 @@ def test_ipo_is_equation_17_with_mean_log_ratios(policy, tokenizer, tmp_path):
     assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
 
 
+def test_ipo_can_sum_its_log_ratios(policy, tokenizer, tmp_path):
+    loss, rows = first_loss(ipo, policy, tokenizer, tmp_path, beta=0.2, log_ratios="sum")
+    expected = [(c - r - 1 / (2 * 0.2)) ** 2 for (c, _), (r, _) in ratios(policy, rows)]
+    assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
 def log_odds(mean_logp):
     """log(p / (1 - p)) for p = exp(mean log-prob a token)."""
     return mean_logp - math.log1p(-math.exp(mean_logp))

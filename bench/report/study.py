@@ -101,10 +101,17 @@ class Study:
         """The declared comparisons: all pairs of arms that are a method as it is tuned.
 
         Variants of a method (`dpo-beta0.3`) take no part, so that a sweep does not dilute Holm's
-        correction and nobody picks the best of many.
+        correction and nobody picks the best of many: see `variants`.
         """
         plain = [arm for arm in self.arms if arm == self.method[arm]]
         return [(a, b) for i, a in enumerate(plain) for b in plain[i + 1 :]]
+
+    @cached_property
+    def variants(self) -> list[tuple[str, str]]:
+        """Each variant with its method as it is tuned, where the study has both."""
+        return [
+            (arm, own) for arm in self.arms if (own := self.method[arm]) != arm and own in self.arms
+        ]
 
     @cached_property
     def margin(self) -> float:
@@ -119,6 +126,11 @@ class Study:
     def versus_sft(self) -> pd.DataFrame:
         """Each arm against the SFT base: a family of its own."""
         return self._compare([(arm, style.SFT) for arm in self.arms])
+
+    @cached_property
+    def versus_tuned(self) -> pd.DataFrame:
+        """Each variant against its method as tuned: a family of its own."""
+        return self._compare(self.variants)
 
     def _compare(self, pairs) -> pd.DataFrame:
         families = self.meta["tuned_families"]

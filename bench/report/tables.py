@@ -85,7 +85,8 @@ def pairs(study) -> Table:
     header = [("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", ""),
               ("p", "alone"), ("p", "Holm"), ("Verdict", "")]  # fmt: skip
     rows = []
-    for r in [*study.versus_sft.itertuples(), *study.versus.itertuples()]:
+    families = (study.versus_sft, study.versus, study.versus_tuned)
+    for r in (row for family in families for row in family.itertuples()):
         i = r.interval
         low, mean, high = (verdict.fixed(v, "+.2f") for v in (i.low, i.mean, i.high))
         span = f"{low} to {high}" if math.isfinite(i.half) else "–"
@@ -95,9 +96,10 @@ def pairs(study) -> Table:
         ]
         texts = [f"{label(r.a)} − {label(r.b)}", mean, span, *ps, verdict.in_words(r)]
         rows.append([Cell(text) for text in texts])
+    own = ", every variant against its method as tuned" if study.variants else ""
     note = (
-        "Two families, each corrected on its own: every arm against SFT, and every pair of methods "
-        "as tuned. Without a correction some of many comparisons would look decided by luck."
+        "Families, each corrected on its own: every arm against SFT, every pair of methods as "
+        f"tuned{own}. Without a correction some of many comparisons would look decided by luck."
     )
     return Table("Comparisons of gold reward", header, rows, [note])
 

@@ -79,7 +79,7 @@ def _headline_without_pairs(study) -> str:
     best = max(found, key=lambda arm: found[arm].mean)
     return (
         f"The highest mean gold above SFT is {label(best)}'s, {said(found[best])}; variants are "
-        "shown side by side and not tested against each other."
+        "tested against their method as tuned, not against each other."
     )
 
 
@@ -100,7 +100,24 @@ def quality(study) -> list[str]:
     ]
     lost = [label(a) for a in study.arms if a not in set(rows.a)]
     parts.append(f"{joined(lost)}: every run failed." if lost else "")
-    return [p for p in [*parts, *_pairs(study)] if p]
+    return [p for p in [*parts, *_pairs(study), *_variants(study)] if p]
+
+
+def _variants(study) -> list[str]:
+    """What each variant of a method costs or gains against the method as tuned."""
+    rows = study.versus_tuned
+    if not len(rows):
+        return []
+    worse = rows[rows.verdict == [f"{tuned} better" for tuned in rows.b]]
+    better = rows[rows.verdict == [f"{variant} better" for variant in rows.a]]
+    rest = rows[~rows.index.isin([*worse.index, *better.index])]
+    groups = (("Worse", worse), ("Better", better), ("Not told apart", rest))
+    listed = [
+        f"{word}: {', '.join(f'{label(r.a)} {said(r.interval)}' for r in group.itertuples())}."
+        for word, group in groups
+        if len(group)
+    ]
+    return ["Against the method as tuned, in gold, with 95 % intervals (Holm).", *listed]
 
 
 def _one_seed(study, rows) -> list[str]:

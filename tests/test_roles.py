@@ -1,0 +1,248 @@
+"""The PPO loop's state: four models or one base, resuming, accumulation, schedules."""
+
+import copy
+import io
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from bench.config import Lora, load
+from bench.methods.ppo import Settings
+from bench.models import adapt, load_policy, load_scorer, save
+from bench.monitor import Diverged, Monitor
+from bench.ppo import PPO, adapted, whiten
+from bench.record import Ledger
+from bench.roles import Copies, Shared
+from bench.sampling import sample
+from bench.text import prompt_ids
+
+LORA = load("tiny").model.model_copy(update={"lora": Lora(r=4, alpha=8, layers=1)})
+PROMPTS = ("the a", "review the a but", "do", "take then do this", "a but the")
+
+
+@pytest.fixture(scope="module")
+def folders(tokenizer, tmp_path_factory):
+    """Folders of an SFT base and of a reward adapter on it, both with random weights."""
+    from bench.base import small_llama
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("roles")
+    base = small_llama(load("tiny").model, tokenizer)
+    save(randomised(base, 0.2), tokenizer, root / "sft")
+    reward = adapt(load_scorer(root / "sft", LORA), LORA, "SEQ_CLS")
+    save(randomised(reward, 0.1), tokenizer, root / "reward")
+    return root
+
+
+def randomised(model, std):
+    for weight in model.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=std)
+    return model
+
+
+def copies(root):
+    policy, reference = (load_policy(root / "sft", LORA) for _ in range(2))
+    critic, reward = (load_scorer(root / "reward", LORA) for _ in range(2))
+    return Copies(policy.requires_grad_(True), reference, critic.requires_grad_(True), reward)
+
+
+def shared(root, **kwargs):
+    return Shared(adapt(load_policy(root / "sft", LORA), LORA), root / "reward", **kwargs)
+
+
+def moving(root):
+    return shared(root, moving=True)
+
+
+def trainer(roles, tokenizer, **settings):
+    """A PPO loop over few prompts."""
+    plain = {"batch": 4, "minibatch": 4, "epochs": 4, "warmup": 1, "lr": 1e-2}
+    run = SimpleNamespace(
+        settings=Settings(**plain | settings),
+        seed=3,
+        tokenizer=tokenizer,
+        pairs=[{"prompt": prompt} for prompt in PROMPTS],
+        decode=SimpleNamespace(max_new_tokens=8),
+        ledger=Ledger(),
+    )
+    return PPO(run, roles)
+
+
+def drawn(roles, tokenizer):
+    ids = [prompt_ids(tokenizer, prompt) for prompt in PROMPTS]
+    return sample(roles.policy, tokenizer, ids, 8, 1.0, torch.Generator().manual_seed(0))
+
+
+def test_one_base_says_what_four_models_say(folders, tokenizer):
+    one, four = shared(folders), copies(folders)
+    samples = drawn(four, tokenizer)
+    for what in ("logits", "values", "reference_logps", "scores"):
+        torch.testing.assert_close(
+            getattr(one, what)(samples), getattr(four, what)(samples), atol=1e-5, rtol=1e-4
+        )
+    assert (one.resident, four.resident) == (1, 4)
+
+
+def test_the_reference_stays_while_the_policy_of_one_base_moves(folders, tokenizer):
+    one = shared(folders)
+    samples = drawn(one, tokenizer)
+    before, start = one.reference_logps(samples), one.logits(samples).detach()
+    loop = trainer(one, tokenizer)
+    for number in (1, 2):
+        loop.update(number)
+    assert torch.equal(one.reference_logps(samples), before)
+    assert (one.logits(samples) - start).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("make", [copies, shared])
+def test_the_value_loss_reaches_no_weight_of_the_policy(make, folders, tokenizer):
+    roles = make(folders)
+    roles.values(drawn(roles, tokenizer)).pow(2).sum().backward()
+    assert all(p.grad is None for p in roles.actor_weights)
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in roles.critic_weights)
+    assert not {id(p) for p in roles.actor_weights} & {id(p) for p in roles.critic_weights}
+
+
+def test_released_one_base_is_the_policy_alone(folders, tokenizer, tmp_path):
+    one = shared(folders)
+    one.release()
+    save(one.policy, tokenizer, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert list(one.policy.peft_config) == ["default"]
+
+
+@pytest.mark.parametrize("make", [copies, shared, moving])
+@pytest.mark.parametrize("stopped", [1, 2, 3])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(make, stopped, folders, tokenizer):
+    settings = {"target_kl": 0.5, "decay": 0.5}
+    settings["reference_ema"] = 0.0 if make is shared else 0.3
+    torch.manual_seed(0)
+    whole, first, again = (trainer(make(folders), tokenizer, **settings) for _ in range(3))
+    started = whole.state()  # adapters start with random factors: give all the same
+    for loop in (first, again):
+        loop.roles.restore(copy.deepcopy(started["roles"]))
+    for number in range(1, 5):
+        whole.update(number)
+    for number in range(1, stopped + 1):
+        first.update(number)
+    file = io.BytesIO()
+    torch.save(first.state(), file)
+    file.seek(0)
+    again.restore(torch.load(file, weights_only=True))
+    for number in range(stopped + 1, 5):
+        again.update(number)
+    assert same(whole.state(), again.state())
+    assert whole.beta != whole.settings.beta
+
+
+def same(a, b) -> bool:
+    """Whether two nested states are equal to the last bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.mark.parametrize("make", [copies, shared])
+def test_micro_batches_add_up_to_the_minibatch(make, folders, tokenizer):
+    loop = trainer(make(folders), tokenizer)
+    rollout = loop.score(drawn(loop.roles, tokenizer))
+    rollout.logps = rollout.logps + 0.3 * torch.randn_like(
+        rollout.logps
+    )  # so that some are clipped
+    found = []
+    for size in (None, 2):
+        loop.settings = loop.settings.model_copy(update={"micro_batch": size})
+        metrics = loop.gradients(rollout)
+        weights = [*loop.roles.actor_weights, *loop.roles.critic_weights]
+        found.append((metrics, [p.grad.clone() for p in weights if p.grad is not None]))
+    (one, whole), (many, parts) = found
+    assert one == pytest.approx(many, rel=1e-4, abs=1e-6) and one["clip_share"] > 0
+    torch.testing.assert_close(whole, parts, atol=1e-6, rtol=1e-3)
+
+
+def test_padding_that_a_micro_batch_shares_is_cut(folders, tokenizer):
+    loop = trainer(copies(folders), tokenizer)
+    rollout = loop.score(drawn(loop.roles, tokenizer))
+    parts = rollout.parts(1)
+    assert sum(len(part.scores) for part in parts) == len(PROMPTS)
+    assert all(part.samples.attention.all() for part in parts)
+    assert parts[0].returns.shape == parts[0].samples.mask.shape
+
+
+def test_scores_are_centred_on_the_sft_base(folders, tokenizer):
+    loop = trainer(copies(folders), tokenizer, missing_eos_penalty=0)
+    first = loop.score(drawn(loop.roles, tokenizer))
+    assert first.scores.mean().item() == pytest.approx(0, abs=1e-6) and loop.offset != 0
+    plain = trainer(copies(folders), tokenizer, missing_eos_penalty=0, center=False)
+    raw = plain.score(drawn(plain.roles, tokenizer))
+    torch.testing.assert_close(raw.scores - loop.offset, first.scores)
+    torch.testing.assert_close((raw.values - loop.offset) * first.samples.mask, first.values)
+
+
+def test_an_unfinished_completion_is_penalised(folders, tokenizer):
+    loop = trainer(copies(folders), tokenizer, missing_eos_penalty=5, center=False)
+    samples = drawn(loop.roles, tokenizer)
+    gap = loop.roles.scores(samples) - loop.score(samples).scores
+    torch.testing.assert_close(gap, 5 * (~samples.ended).float())
+
+
+def test_kl_stop_ends_the_passes_over_a_rollout(folders, tokenizer):
+    free = trainer(copies(folders), tokenizer, inner_epochs=6).update(1)
+    held = trainer(copies(folders), tokenizer, inner_epochs=6, kl_stop=1e-6).update(1)
+    assert free["inner_steps"] == 6 and held["inner_steps"] == 1
+
+
+def test_the_budget_covers_every_prompt(folders, tokenizer):
+    loop = trainer(copies(folders), tokenizer, epochs=1)
+    assert loop.updates() == 2  # 5 prompts in rollouts of 4
+    asked = [tuple(p) for _ in range(loop.updates()) for p in loop.next_prompts()]
+    assert set(asked) == {tuple(p) for p in loop.prompts}
+
+
+def test_learning_rates_rise_and_fall(folders, tokenizer):
+    loop = trainer(copies(folders), tokenizer, epochs=8, warmup=2, decay=0.5, lr=1.0)
+    rates = []
+    for number in range(1, loop.updates() + 1):
+        loop.schedule(number)
+        rates.append(loop.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2][-len(rates) :])
+
+
+def test_the_reference_follows_by_its_share(folders):
+    four = copies(folders)
+    with torch.no_grad():
+        for weight in four.actor_weights:
+            weight.add_(1.0)
+    before = [p.clone() for p in four.reference.parameters()]
+    four.follow(0.25)
+    for old, new in zip(before, four.reference.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.25)
+
+
+@pytest.mark.parametrize("kl,beta", [(4.0, 1.0), (4.4, 1.01), (99.0, 1.02), (0.0, 0.98)])
+def test_beta_moves_towards_the_target_by_at_most_a_fifth_of_the_gain(kl, beta):
+    assert adapted(1.0, kl, target=4.0, gain=0.1) == pytest.approx(beta)
+
+
+def test_whitening_without_shift_keeps_the_mean():
+    x, mask = torch.tensor([[1.0, 5.0], [9.0, 0.0]]), torch.tensor([[1, 1], [1, 0]])
+    white = whiten(x, mask, shift=False)
+    real = white[mask.bool()]
+    assert real.mean().item() == pytest.approx(5.0)
+    assert real.var(unbiased=False).item() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("metrics", [{"loss": float("nan")}, {"loss": 1.0, "kl": 31.0}])
+def test_a_run_that_has_run_away_ends(metrics, tmp_path):
+    progress = SimpleNamespace(total=0, done=0, update=lambda *a, **k: None)
+    monitor = Monitor(None, (1.0,), (), Ledger(), progress, tmp_path)
+    monitor.begin(10, None)
+    with pytest.raises(Diverged, match="at step 1"):
+        monitor.step(1, metrics, None)
+    assert monitor.log == [{"step": 1} | metrics]
