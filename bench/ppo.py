@@ -172,7 +172,8 @@ class PPO:
             ledger.tokens(3 * samples.attention.sum())
         with ledger.phase("update"):
             steps = self.learn(rollout)
-            ledger.tokens(2 * s.inner_epochs * samples.attention.sum())
+            passes = steps["inner_steps"] * s.minibatch / s.batch
+            ledger.tokens(2 * passes * samples.attention.sum())
         metrics = summary(rollout) | {"beta": self.beta} | steps
         if s.target_kl:
             self.beta = adapted(self.beta, metrics["kl"], s.target_kl, s.kl_gain)

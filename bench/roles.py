@@ -159,8 +159,10 @@ class Shared:
 
     def _headed(self, role: str, samples: Samples) -> torch.Tensor:
         """(B, T + 1) a role's head at the last prompt token and at each completion token."""
+        head = self.heads[role]
         with self._wearing(role):
-            return head_scores(self.heads[role], last_hidden(self.trunk, samples), samples)
+            hidden = last_hidden(self.trunk, samples).to(head.weight.dtype)
+        return head_scores(head, hidden, samples)
 
     def logits(self, samples: Samples) -> torch.Tensor:
         return completion_logits(self.policy, samples)
