@@ -91,6 +91,11 @@ def value_loss(values, old_values, returns, mask, clip: float | None, tokens=Non
     return 0.5 * (worst * mask).sum() / tokens
 
 
+def padded(x: torch.Tensor, width: int) -> torch.Tensor:
+    """``x`` (B, T) with zeros up to ``width`` columns; (B,) as it is."""
+    return x if x.dim() == 1 else torch.nn.functional.pad(x, (0, width - x.shape[1]))
+
+
 def adapted(beta: float, kl: float, target: float, gain: float) -> float:
     """beta moved towards the target KL: Ziegler et al. 2019, section 2.2."""
     error = min(max(kl / target - 1, -0.2), 0.2)
@@ -122,9 +127,7 @@ class Rollout:
 
     def parts(self, size: int | None) -> list["Rollout"]:
         """At most ``size`` rows each, of like lengths, without the padding that they share."""
-        n = len(self.scores)
-        order = self.samples.attention.sum(1).argsort() if size and size < n else torch.arange(n)
-        return [self[rows].trimmed() for rows in order.split(size or n)]
+        return [self[rows].trimmed() for rows in self.samples.batches(size)]
 
     def trimmed(self) -> "Rollout":
         samples = self.samples.trimmed()
@@ -208,13 +211,13 @@ class PPO:
     def score(self, samples: Samples) -> Rollout:
         """Rewards, values, advantages and returns of freshly drawn samples."""
         s, mask = self.settings, samples.mask
-        scores = self.roles.scores(samples)
+        samples = self.roles.digested(samples)
+        scores, ref_logps, values = self.judged(samples)
         if self.offset is None:  # the first rollout is the SFT base's
             self.offset = scores.mean().item() if s.center else 0.0
         # N+, the "EOS trick": an answer that does not end must not be worth writing
         scores = scores - self.offset - s.missing_eos_penalty * (~samples.ended).float()
-        ref_logps = self.roles.reference_logps(samples)
-        values = self.values(samples)
+        values = self.centred(values) * mask
         rewards = token_rewards(scores, samples.logps, ref_logps, mask, self.beta)
         if s.whiten_rewards:
             rewards = whiten(rewards, mask, shift=False)
@@ -223,10 +226,17 @@ class PPO:
             advantages = whiten(advantages, mask)
         return Rollout(samples, samples.logps, ref_logps, values, scores, advantages, returns)
 
-    def values(self, samples: Samples) -> torch.Tensor:
-        """(B, T) the critic's; one that starts as the reward model is centred as that is."""
-        start = self.offset if self.settings.critic_init == "reward" else 0.0
-        return (self.roles.values(samples) - start) * samples.mask
+    def judged(self, samples: Samples) -> tuple[torch.Tensor, ...]:
+        """Raw scores (B,), the reference's log-probs and the critic's values, both (B, T)."""
+        rows, width = samples.batches(self.settings.micro_batch), samples.mask.shape[1]
+        judges = (self.roles.scores, self.roles.reference_logps, self.roles.values)
+        parts = [samples[r].trimmed() for r in rows]
+        back = torch.cat(rows).argsort()
+        return tuple(torch.cat([padded(f(p), width) for p in parts])[back] for f in judges)
+
+    def centred(self, values: torch.Tensor) -> torch.Tensor:
+        """The critic's values; one that starts as the reward model is centred as that is."""
+        return values - (self.offset if self.settings.critic_init == "reward" else 0.0)
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
         """``inner_epochs`` passes of clipped steps over a rollout; returns the steps' means.
@@ -265,7 +275,7 @@ class PPO:
         actor, clipped = policy_loss(logps, part.logps, part.advantages, mask, s.clip, tokens)
         actor.backward()
         args = (part.values, part.returns, mask, s.value_clip, tokens)
-        critic = value_loss(self.values(samples), *args)
+        critic = value_loss(self.centred(self.roles.values(samples)) * mask, *args)
         critic.backward()
         moved = 0.5 * ((logps - part.logps) ** 2 * mask).sum() / tokens  # "k2" of the step's KL
         return torch.stack([actor, critic, clipped, moved]).detach()

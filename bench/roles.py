@@ -9,6 +9,7 @@ Shapes as in ``bench.sampling``: B samples, T completion columns.
 """
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,6 +40,10 @@ class Copies:
         self.reward = reward.eval().requires_grad_(False)
         self.actor_weights = list(policy.parameters())
         self.critic_weights = list(critic.parameters())
+
+    def digested(self, samples: Samples) -> Samples:
+        """With the work done that all four have in common: here none."""
+        return samples
 
     def logits(self, samples: Samples) -> torch.Tensor:
         """(B, T, V) of the policy, with gradient."""
@@ -160,12 +165,37 @@ class Shared:
     def _headed(self, role: str, samples: Samples) -> torch.Tensor:
         """(B, T + 1) a role's head at the last prompt token and at each completion token."""
         head = self.heads[role]
-        with self._wearing(role):
+        with self._wearing(role), self._above(samples):
             hidden = last_hidden(self.trunk, samples).to(head.weight.dtype)
         return head_scores(head, hidden, samples)
 
+    @torch.no_grad()
+    def digested(self, samples: Samples) -> Samples:
+        """With what leaves the layers below the first adapter: all four have them in common."""
+        below = frozen_layers(self.trunk)
+        if not below:
+            return samples
+        with self._only(slice(below), torch.nn.Identity()):
+            return replace(samples, hidden=last_hidden(self.trunk, samples))
+
+    @contextmanager
+    def _only(self, layers: slice, norm: torch.nn.Module):
+        """The base cut down to some of its layers."""
+        whole = self.trunk.layers, self.trunk.norm
+        self.trunk.layers, self.trunk.norm = self.trunk.layers[layers], norm
+        try:
+            yield
+        finally:
+            self.trunk.layers, self.trunk.norm = whole
+
+    def _above(self, samples: Samples):
+        """The layers that digested samples still have to pass: all, if they are not digested."""
+        below = 0 if samples.hidden is None else frozen_layers(self.trunk)
+        return self._only(slice(below, None), self.trunk.norm)
+
     def logits(self, samples: Samples) -> torch.Tensor:
-        return completion_logits(self.policy, samples)
+        with self._above(samples):
+            return completion_logits(self.policy, samples)
 
     def values(self, samples: Samples) -> torch.Tensor:
         return self._headed("critic", samples)[:, :-1]
@@ -173,7 +203,8 @@ class Shared:
     @torch.no_grad()
     def reference_logps(self, samples: Samples) -> torch.Tensor:
         moving = "reference" in self.adapters
-        with self._wearing("reference") if moving else self._bare():
+        worn = self._wearing("reference") if moving else self._bare()
+        with worn, self._above(samples):
             return completion_logps(self.policy, samples)
 
     @contextmanager
@@ -209,6 +240,18 @@ class Shared:
     def release(self) -> None:
         for name in self.adapters:
             self.policy.delete_adapter(name)
+
+
+def frozen_layers(trunk) -> int:
+    """How many layers lie below the first with an adapter.
+
+    0 for other architectures than Llama's, of which some scale what enters the first layer, or
+    choose a layer's mask by its number: they cannot be run in two parts.
+    """
+    if trunk.config.model_type != "llama":
+        return 0
+    trained = (any("lora_" in name for name, _ in x.named_parameters()) for x in trunk.layers)
+    return next(i for i, adapted in enumerate(trained) if adapted)
 
 
 def assemble(run) -> Copies | Shared:

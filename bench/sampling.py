@@ -7,6 +7,7 @@ start at the same column. Shapes: B samples, P prompt columns, T completion colu
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from bench.models import unwrap
 
@@ -16,7 +17,8 @@ class Samples:
     """A batch of sampled completions.
 
     prompts (B, P) and completions (B, T): token ids; prompt_mask (B, P), mask (B, T): 1 on real
-    tokens, EOS included; logps (B, T): log-prob of each token when it was drawn; ended (B,): bool.
+    tokens, EOS included; logps (B, T): log-prob of each token when it was drawn; ended (B,): bool;
+    hidden (B, P + T, width): where given, what enters the layers to be run, in place of the ids.
     """
 
     prompts: torch.Tensor
@@ -25,6 +27,7 @@ class Samples:
     mask: torch.Tensor
     logps: torch.Tensor
     ended: torch.Tensor
+    hidden: torch.Tensor | None = None
 
     @property
     def ids(self) -> torch.Tensor:
@@ -37,12 +40,19 @@ class Samples:
         return torch.cat([self.prompt_mask, self.mask], 1)
 
     def __getitem__(self, rows) -> "Samples":
-        return Samples(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        kept = {k: v[rows] for k, v in vars(self).items() if v is not None}
+        return Samples(**kept)
+
+    def batches(self, size: int | None) -> tuple[torch.Tensor, ...]:
+        """Indices of at most ``size`` rows each, of like lengths; of all rows where it is None."""
+        order = self.attention.sum(1).argsort(stable=True)
+        return order.split(size or len(order))
 
     def trimmed(self) -> "Samples":
         """Without the columns that are padding in every row."""
         p, t = int(self.prompt_mask.sum(1).max()), int(self.mask.sum(1).max())
-        left, right = slice(self.prompts.shape[1] - p, None), slice(0, t)
+        start = self.prompts.shape[1] - p
+        left, right, both = slice(start, None), slice(0, t), slice(start, start + p + t)
         return Samples(
             self.prompts[:, left],
             self.prompt_mask[:, left],
@@ -50,6 +60,7 @@ class Samples:
             self.mask[:, right],
             self.logps[:, right],
             self.ended,
+            None if self.hidden is None else self.hidden[:, both],
         )
 
     def rows(self) -> list[list[int]]:
@@ -117,28 +128,33 @@ def _draw(logits, temperature, generator):
     logps = logits.log_softmax(-1)
     if temperature == 0:
         token = logits.argmax(-1)
-    else:
-        probs = (logits / temperature).softmax(-1)
-        token = torch.multinomial(probs, 1, generator=generator)[:, 0]
+    else:  # the inverse of the distribution function; torch.multinomial takes ten times as long
+        cdf = (logits / temperature).softmax(-1).double().cumsum(-1)
+        uniform = torch.rand(len(cdf), 1, generator=generator, device=cdf.device, dtype=cdf.dtype)
+        token = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True)[:, 0]
     return token, logps.gather(1, token[:, None])[:, 0]
+
+
+def _inputs(samples: Samples) -> dict:
+    """What a forward pass over prompt and completion takes."""
+    hidden = samples.hidden
+    what = {"input_ids": samples.ids} if hidden is None else {"inputs_embeds": hidden}
+    where = positions(samples.attention)
+    rest = {"attention_mask": samples.attention, "position_ids": where, "use_cache": False}
+    return what | rest
 
 
 def completion_logits(model, samples: Samples) -> torch.Tensor:
     """(B, T, V) logits from which each completion token was drawn."""
-    width = samples.completions.shape[1]
-    out = model(
-        input_ids=samples.ids,
-        attention_mask=samples.attention,
-        position_ids=positions(samples.attention),
-        use_cache=False,
-        logits_to_keep=width + 1,
-    )
-    return out.logits[:, :-1].float()
+    start, width = samples.prompts.shape[1] - 1, samples.completions.shape[1]
+    columns = torch.arange(start, start + width, device=samples.prompts.device)
+    return model(**_inputs(samples), logits_to_keep=columns).logits.float()
 
 
 def token_logps(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """(B, T) log-probs of ``tokens`` (B, T) under ``logits`` (B, T, V)."""
-    return logits.gather(2, tokens[..., None])[..., 0] - logits.logsumexp(-1)
+    losses = cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
+    return -losses.view(tokens.shape)
 
 
 def completion_logps(model, samples: Samples) -> torch.Tensor:
@@ -149,12 +165,7 @@ def completion_logps(model, samples: Samples) -> torch.Tensor:
 
 def last_hidden(trunk, samples: Samples) -> torch.Tensor:
     """(B, P + T, width) the last hidden states of a backbone without any head."""
-    return trunk(
-        input_ids=samples.ids,
-        attention_mask=samples.attention,
-        position_ids=positions(samples.attention),
-        use_cache=False,
-    ).last_hidden_state
+    return trunk(**_inputs(samples)).last_hidden_state
 
 
 def head_scores(head, hidden: torch.Tensor, samples: Samples) -> torch.Tensor:

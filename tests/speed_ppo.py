@@ -1,17 +1,20 @@
 """Episodes a second, and memory, of our PPO update and of TRL 1.12's on the same work.
 
-    PREFBENCH_TRL112=DIR python tests/speed_ppo.py [--model small|smollm2] [--rounds N]
+    PREFBENCH_TRL112=DIR python tests/speed_ppo.py [--work small|ragged|smollm2] [--rounds N]
 
-An update is a rollout, its scoring and four passes of one minibatch over it, at a fixed length: no
-EOS can be drawn. Both sides run in one process in turn, after a round that is not counted. Memory
-is each side's peak in a process of its own, above what that held before its models.
+An update is a rollout, its scoring and four passes of one minibatch over it. Both sides run in one
+process in turn, after a round that is not counted. Memory is each side's peak in a process of its
+own, above what that held before its models.
 
-small: 1.05M parameters, four separate models on both sides. smollm2: SmolLM2-135M's architecture
-with random weights, so that nothing is downloaded; ours is one base with LoRA r=16 on its upper ten
-layers, TRL's four whole models. DIR: see ``tests/trl_ppo.py``.
+small: 1.05M parameters, four separate models on both sides, all completions of full length (no EOS
+can be drawn). ragged: the same, but each token is an EOS with a chance of about 1 in 24. smollm2:
+SmolLM2-135M's architecture with random weights, so that nothing is downloaded, full length; ours is
+one base with LoRA r=16 on its upper ten layers, TRL's four whole models. DIR: see
+``tests/trl_ppo.py``.
 """
 
 import argparse
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -51,12 +54,15 @@ SMOLLM2 = {
 
 @dataclass
 class Work:
-    """episodes in a rollout and minibatch; tokens of a completion; whether ours shares one base."""
+    """episodes in a rollout and minibatch; most tokens of a completion; whether ours shares one
+    base; what is added to the logit of EOS, if it can be drawn; rows of our forward passes."""
 
     model: dict
     episodes: int
     length: int
-    shared: bool
+    shared: bool = False
+    eos_bias: float | None = None
+    micro_batch: int | None = None
 
     def config(self) -> LlamaConfig:
         return LlamaConfig(**self.model, tie_word_embeddings=True, pad_token_id=0, num_labels=1)
@@ -66,22 +72,32 @@ class Work:
         return torch.randint(1, self.model["vocab_size"], (self.episodes, PROMPT)).tolist()
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """Its EOS lies beyond the model's vocabulary, so that it is never drawn."""
+        """Its EOS lies beyond the model's vocabulary where it is not to be drawn."""
         from tokenizers import Tokenizer, models
 
         words = {f"w{i}": i for i in range(1, self.model["vocab_size"])} | {"<pad>": 0}
         plain = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
-        return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>")
+        eos = "<eos>" if self.eos_bias is None else "w1"
+        return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token=eos)
+
+    def four(self) -> dict:
+        """Policy, reference, critic and reward model, each whole."""
+        kinds = {"policy": LlamaForCausalLM, "reference": LlamaForCausalLM}
+        kinds |= dict.fromkeys(("critic", "reward"), LlamaForSequenceClassification)
+        models = {name: kind(self.config()) for name, kind in kinds.items()}
+        if self.eos_bias is not None:
+            for name in ("policy", "reference"):
+                bias = torch.zeros(self.model["vocab_size"])
+                bias[1] = self.eos_bias
+                models[name].lm_head.bias = torch.nn.Parameter(bias)
+        return models
 
 
-WORK = {"small": Work(SMALL, 64, 32, False), "smollm2": Work(SMOLLM2, 8, 24, True)}
-
-
-def four(config) -> dict:
-    """Policy, reference, critic and reward model, each whole."""
-    kinds = {"policy": LlamaForCausalLM, "reference": LlamaForCausalLM}
-    kinds |= dict.fromkeys(("critic", "reward"), LlamaForSequenceClassification)
-    return {name: kind(config) for name, kind in kinds.items()}
+WORK = {
+    "small": Work(SMALL, 64, 32),
+    "ragged": Work(SMALL, 64, 32, eos_bias=4.5, micro_batch=16),
+    "smollm2": Work(SMOLLM2, 8, 24, shared=True),
+}
 
 
 def one_base(config):
@@ -107,14 +123,14 @@ def ours(work: Work):
 
     n = work.episodes
     run = SimpleNamespace(
-        settings=Settings(batch=n, minibatch=n, inner_epochs=4),
+        settings=Settings(batch=n, minibatch=n, inner_epochs=4, micro_batch=work.micro_batch),
         seed=0,
         tokenizer=work.tokenizer(),
         pairs=[],
         decode=SimpleNamespace(max_new_tokens=work.length),
         ledger=Ledger(),
     )
-    roles = one_base(work.config()) if work.shared else Copies(*four(work.config()).values())
+    roles = one_base(work.config()) if work.shared else Copies(*work.four().values())
     ppo = PPO(run, roles)
     ppo.prompts = work.prompts()
     return lambda: ppo.update(1)
@@ -122,15 +138,20 @@ def ours(work: Work):
 
 def trl(work: Work):
     """A function that does one of TRL's updates."""
-    return trl_ppo.build(
-        four(work.config()),
+    trainer = trl_ppo.build(
+        work.four(),
         work.tokenizer(),
         work.prompts(),
         per_device_train_batch_size=work.episodes,
         response_length=work.length,
         num_ppo_epochs=4,
-        logging_strategy="no",
-    ).train
+    )
+
+    def update():
+        with contextlib.redirect_stdout(None):  # it prints its log whatever it is told
+            trainer.train()
+
+    return update
 
 
 MAKERS = {"ours": ours, "trl": trl}
@@ -186,7 +207,7 @@ def weigh() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", choices=WORK, default="small")
+    parser.add_argument("--work", choices=WORK, default="small")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=MAKERS, help="print the peak memory of one side, in MiB")
@@ -194,7 +215,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     trl_ppo.module()
     torch.manual_seed(0)
-    work = WORK[args.model]
+    work = WORK[args.work]
     if args.only:
         print(peak_mb(work, args.only))
         return

@@ -78,11 +78,33 @@ def drawn(roles, tokenizer):
 def test_one_base_says_what_four_models_say(folders, tokenizer):
     one, four = shared(folders), copies(folders)
     samples = drawn(four, tokenizer)
+    digested = one.digested(samples)
+    assert digested.hidden is not None and four.digested(samples).hidden is None
     for what in ("logits", "values", "reference_logps", "scores"):
-        torch.testing.assert_close(
-            getattr(one, what)(samples), getattr(four, what)(samples), atol=1e-5, rtol=1e-4
-        )
+        whole = getattr(four, what)(samples)
+        for given in (samples, digested):
+            found = getattr(one, what)(given)
+            torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-4)
     assert (one.resident, four.resident) == (1, 4)
+
+
+def test_digested_samples_can_be_cut_down(folders, tokenizer):
+    one = shared(folders)
+    samples = drawn(one, tokenizer)
+    rows = samples.batches(1)[0]  # the shortest, so that there is padding to lose on both sides
+    cut = one.digested(samples)[rows].trimmed()
+    assert cut.hidden.shape[1] == cut.ids.shape[1] < samples.ids.shape[1]
+    alone = samples[rows].trimmed()
+    torch.testing.assert_close(one.logits(cut), one.logits(alone), atol=1e-5, rtol=1e-4)
+
+
+def test_no_layer_is_run_twice_on_digested_samples(folders, tokenizer):
+    one = shared(folders)
+    samples, passes = drawn(one, tokenizer), []
+    one.trunk.layers[0].register_forward_hook(lambda *_: passes.append(1))
+    digested = one.digested(samples)
+    one.logits(digested), one.values(digested), one.reference_logps(digested)
+    assert len(passes) == 1
 
 
 def test_the_reference_stays_while_the_policy_of_one_base_moves(folders, tokenizer):

@@ -6,6 +6,7 @@ import torch
 from bench.measure import distinct_2, kl_and_entropy
 from bench.rows import spread
 from bench.sampling import (
+    _draw,
     completion_logits,
     completion_logps,
     forced,
@@ -52,6 +53,19 @@ def test_seeds_decide_samples(policy, tokenizer):
     other = drawn(policy, tokenizer, 2)
     assert torch.equal(first.completions, again.completions)
     assert first.rows() != other.rows()
+
+
+def test_tokens_are_drawn_with_their_probabilities():
+    """60,000 draws, each frequency within five standard errors; what is impossible never comes."""
+    logits = torch.tensor([-torch.inf, 0.0, 1.0, 2.0, -1.0, -torch.inf])
+    for temperature in (1.0, 0.5):
+        drawn, logps = _draw(
+            logits.expand(60_000, -1), temperature, torch.Generator().manual_seed(0)
+        )
+        probs = (logits / temperature).softmax(-1)
+        found = torch.bincount(drawn, minlength=6) / len(drawn)
+        assert ((found - probs).abs() <= 5 * (probs * (1 - probs) / len(drawn)).sqrt()).all()
+        assert torch.equal(logps, logits.log_softmax(-1)[drawn])
 
 
 def test_a_sample_ends_at_eos_and_nothing_follows(policy, tokenizer):
