@@ -184,7 +184,7 @@ def trained(module, world: World, pairs, where, **settings):
     ]
     tmp_path, tokenizer, monkeypatch = where
     monkeypatch.setattr(preference, "tokenised", lambda run: rows)
-    shared = {"lr": 8e-3, "batch": 1000, "steps": 130, "warmup": 0, "epochs": 1, "decay": 0.7}
+    shared = {"lr": 8e-3, "batch": 600, "steps": 250, "warmup": 0, "epochs": 1, "decay": 0.7}
     run = SimpleNamespace(
         name="test",
         policy=policy,
@@ -205,7 +205,7 @@ def trained(module, world: World, pairs, where, **settings):
 def pairs_of(world: World, kind: str):
     """(pairs, the chance that each completion is preferred to another of the pairs' source)."""
     if kind == "all":
-        return weighted(world, 20), world.preferred.mean(1)
+        return weighted(world, 100), world.preferred.mean(1)
     return drawn(world, 100_000), world.preferred @ world.logref.exp()
 
 
