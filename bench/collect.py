@@ -257,6 +257,14 @@ def read(out: Path) -> tuple[dict, list[dict], dict]:
     return tables, [json.loads(x) for x in lines if x.strip()], read_json(out / "meta.json")
 
 
+def described(cfg, name: str) -> dict:
+    """An arm's name, method and labels, and which settings are not its method's tuned ones."""
+    arm = cfg.arm(name)
+    own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
+    varies = [key for key, value in own.items() if value != tuned[key]]
+    return {"name": name, "method": arm.method, "labels": arm.labels, "varies": varies}
+
+
 def run(cfg, args) -> None:
     """Collect the configured study into its results folder."""
     from bench.data import world
@@ -273,7 +281,7 @@ def run(cfg, args) -> None:
         "overrides": sorted({*changed, *facts["overrides"]}),
         "default_settings": not changed and not facts["overrides"],
         "seeds": list(cfg.seeds),
-        "arms": [{"name": a, "method": m, "labels": cfg.arm(a).labels} for a, m in arms.items()],
+        "arms": [described(cfg, arm) for arm in arms],
         "methods": list(METHODS),
         "tuned_families": list(world(cfg.data.kind).TUNED_FAMILIES),
     }

@@ -222,9 +222,16 @@ def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), tex
     return root
 
 
+def varies(arm: str) -> list[str]:
+    """The settings of an arm that are not the tuned ones, by its name."""
+    return ["beta"] if "beta" in arm else ["other"] if "-" in arm else []
+
+
 def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
     """meta.json as `bench.collect.run` completes it."""
-    listed = [{"name": a, "method": m, "labels": "gold"} for a, m in arms.items()]
+    listed = [
+        {"name": a, "method": m, "labels": "gold", "varies": varies(a)} for a, m in arms.items()
+    ]
     head = {"testbed": "micro", "study": "compare", "commit": "0" * 40, "default_settings": True}
     body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "overrides": []}
     return facts | head | body | {"tuned_families": list(TUNED)} | more

@@ -8,6 +8,7 @@ import pytest
 
 from bench import collect
 from bench.analysis import contract
+from bench.config import load
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,10 @@ def test_a_stale_evaluation_is_caught():
     runs = [fake_runs.run_json("dpo", "dpo", 1) | {"model_sha256": "new"}]
     evals = [{"arm": "dpo", "seed": 1, "status": "ok", "model_sha256": "old"}]
     assert contract.stale(runs, evals)[0]["field"] == "model_sha256"
+
+
+def test_an_arm_says_what_it_varies():
+    cfg = load("micro")
+    assert collect.described(cfg, "ppo")["varies"] == []
+    assert collect.described(cfg, "dpo-beta0.3")["varies"] == ["beta"]
+    assert collect.described(cfg, "ppo-small-batch")["varies"] == ["batch", "minibatch"]

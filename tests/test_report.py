@@ -10,7 +10,7 @@ import pytest
 
 from bench import collect
 from bench.report import __main__ as report
-from bench.report import figures, page, samples, style, tables, verdict
+from bench.report import figures, page, quality, samples, style, tables, verdict
 from bench.report.study import Study
 
 FILES = {"index.html", "README.md", "results.csv"}
@@ -211,6 +211,20 @@ def test_arms_of_a_method_share_its_colour_and_differ_otherwise(sweep):
     looks = [sweep.looks[a] for a in sweep.arms if sweep.method[a] == "dpo"]
     assert len({look.colour for look in looks}) == 1
     assert len({(look.marker, look.filled) for look in looks}) == len(looks)
+
+
+def test_only_a_sweep_of_strengths_is_joined(sweep):
+    assert sweep.sweeps == [["dpo", *(f"dpo-beta{b}" for b in (0.01, 0.03, 0.3, 1))]]
+
+
+def test_a_crowd_of_variants_is_thinned_and_no_tuned_method_unnamed(sweep):
+    pen = style.Pen(0, sweep.looks)
+    figure = pen.figure(6, 4)
+    ax = figure.subplots()
+    points = {arm: (0.5 + 0.001 * i, 0.5) for i, arm in enumerate(sweep.arms)}
+    quality.place_labels(figure, ax, pen, points)
+    named = [text.get_text() for text in ax.texts]
+    assert {"DPO", "PPO", "IPO"} <= set(named) and len(named) < len(points)
 
 
 def test_a_study_in_which_all_failed_still_reports(tmp_path, quick):

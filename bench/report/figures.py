@@ -54,14 +54,17 @@ def _failed_note(study) -> str:
     return " A cross marks where a failed run was last seen." if len(study.failures) else ""
 
 
+def _unnamed(study) -> str:
+    return " Variants that lie too close to others are not named." if study.many else ""
+
+
 def _frontier_caption(study) -> str:
-    swept = len(set(study.method.values())) < len(study.arms)
-    join = " Solid lines join the ends of one method's arms." if swept else ""
+    join = " Solid lines join the ends of one method's strengths." if study.sweeps else ""
     paths = "" if study.many else " Thin lines: the mean path of training, on validation prompts."
     return (
         "Up and left is better: more gold for less change. Small marks: the end of each run; large "
-        f"ones: the mean.{join}{paths} {interval_note(study)}{_failed_note(study)} "
-        f"n = {counts(study)}."
+        f"ones: the mean.{join}{paths}{_unnamed(study)} {interval_note(study)}"
+        f"{_failed_note(study)} n = {counts(study)}."
     )
 
 
@@ -86,7 +89,8 @@ PLATES = (
     Plate(
         "overoptimisation", "Gold against proxy", quality.overoptimisation,
         lambda s: "To the right without going up is over-optimisation: the reward model gains, "
-        "the truth does not. Thin line: the mean path of the arm that trains against it. "
+        "the truth does not. Thin line: the mean path of the arm that trains against it."
+        f"{_unnamed(s)} "
         f"n = {counts(s)}.",
         lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
     ),

@@ -1,7 +1,6 @@
 """Figures of quality: gain over SFT, gold against KL, gold against proxy. Pure functions."""
 
 import math
-from collections import defaultdict
 
 import numpy as np
 import pandas as pd
@@ -121,26 +120,29 @@ def _end(ax, study, pen, arm: str) -> tuple[float, float] | None:
 
 
 def _join(ax, study, pen, ends: dict) -> None:
-    """Join the ends of a method's arms, from the least KL to the most: its frontier."""
-    groups = defaultdict(list)
-    for arm, end in ends.items():
-        groups[study.method[arm]].append((end, arm))
-    for group in groups.values():
-        if len(group) > 1:
-            points, arms = zip(*sorted(group), strict=True)
+    """Join the ends of a sweep of strengths, from the least KL to the most: its frontier."""
+    for arms in study.sweeps:
+        points = sorted(ends[arm] for arm in arms if arm in ends)
+        if len(points) > 1:
             ax.plot(*zip(*points, strict=True), color=pen.of(arms[0]), lw=2, alpha=0.9, zorder=2)
 
 
 def place_labels(figure, ax, pen, points: dict, gap: float = 13, reach: float = 90) -> None:
-    """Names beside their points; those that would overlap are pushed apart (pixels)."""
+    """Names beside their points, pushed up where they would overlap (pixels).
+
+    A variant's is left out where that would take it further than two lines from its point.
+    """
     figure.draw_without_rendering()  # fixes the layout, so that pixels mean something
     taken = []
     pixel = {arm: ax.transData.transform(point) for arm, point in points.items()}
-    for arm in sorted(pixel, key=lambda a: pixel[a][1]):
+    plain = {arm for arm in points if arm not in pen.looks or pen.looks[arm].filled}
+    for arm in sorted(pixel, key=lambda a: (a not in plain, pixel[a][1])):
         x, y = pixel[arm]
         up = y + 6
         while any(abs(up - v) < gap and abs(x - u) < reach for u, v in taken):
             up += 2
+        if arm not in plain and up - y > 6 + 2 * gap:
+            continue
         taken.append((x, up))
         scale = 72 / figure.dpi
         right = x > ax.bbox.x1 - 60

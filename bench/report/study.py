@@ -30,6 +30,15 @@ class Study:
         """{arm: method}."""
         return {arm["name"]: arm["method"] for arm in self.meta["arms"]}
 
+    @property
+    def sweeps(self) -> list[list[str]]:
+        """Arms of one method that differ in nothing but its strength, where there are several."""
+        groups = {}
+        for arm in self.meta["arms"]:
+            if set(arm["varies"]) <= {"beta"}:
+                groups.setdefault((arm["method"], arm["labels"]), []).append(arm["name"])
+        return [arms for arms in groups.values() if len(arms) > 1]
+
     @cached_property
     def looks(self) -> dict[str, style.Look]:
         return style.looks(self.meta["arms"], self.meta.get("methods", []))
