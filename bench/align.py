@@ -174,19 +174,18 @@ def attempt(method, todo: Run) -> tuple[str, str]:
     import torch
 
     from bench.monitor import Diverged
+    from bench.sampling import NoDistribution
 
     try:
         method.train(todo)
-    except Diverged as error:
+    except (Diverged, NoDistribution) as error:
         return "diverged", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:
         return "oom", str(error).splitlines()[0]
-    except RuntimeError as error:  # torch has no error classes of its own for these two
+    except RuntimeError as error:  # torch has no error class of its own for this
         reason = str(error).splitlines()[0]
         if "can't allocate memory" in reason:
             return "oom", reason
-        if "probability tensor contains" in reason:
-            return "diverged", f"the policy's probabilities are no numbers: {reason}"
         raise
     return "ok", ""
 

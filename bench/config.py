@@ -39,7 +39,7 @@ class Threads(Section):
 class Lora(Section):
     r: int = Field(16, ge=1)
     alpha: float = 32.0
-    layers: int | None = None  # the upper n layers; null: all
+    layers: int | None = Field(None, ge=1)  # the upper n layers; null: all
 
 
 class Model(Section):
@@ -398,6 +398,8 @@ def explain(schema: type[Section], error: dict, where: str) -> str:
         return f"unknown key '{key}'" + nearest(path[-1], valid, prefix)
     if error["type"] == "missing":
         return f"missing key '{key}': set it in the testbed's file or with --config"
+    if error["type"] == "value_error":  # of settings that do not go together
+        return f"{key}: {error['ctx']['error']}"
     return f"{key}={error['input']!r} is not valid: {error['msg'].lower()}"
 
 

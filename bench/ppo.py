@@ -175,8 +175,6 @@ class PPO:
             ledger.tokens(3 * samples.attention.sum())
         with ledger.phase("update"):
             steps = self.learn(rollout)
-            passes = steps["inner_steps"] * s.minibatch / s.batch
-            ledger.tokens(2 * passes * samples.attention.sum())
         metrics = summary(rollout) | {"beta": self.beta} | steps
         if s.target_kl:
             self.beta = adapted(self.beta, metrics["kl"], s.target_kl, s.kl_gain)
@@ -215,7 +213,7 @@ class PPO:
         scores, ref_logps, values = self.judged(samples)
         if self.offset is None:  # the first rollout is the SFT base's
             self.offset = scores.mean().item() if s.center else 0.0
-        # N+, the "EOS trick": an answer that does not end must not be worth writing
+        # what N+'s "EOS trick" is for, done as in TRL: N+ itself sets such a score to -1
         scores = scores - self.offset - s.missing_eos_penalty * (~samples.ended).float()
         values = self.centred(values) * mask
         rewards = token_rewards(scores, samples.logps, ref_logps, mask, self.beta)
@@ -243,10 +241,11 @@ class PPO:
 
         Ends early before a step for which the policy has left the rollout's by ``kl_stop``.
         """
-        self.roles.train()
         steps, stop = [], self.settings.kl_stop or math.inf
         for rows in self.minibatches(len(rollout.scores)):
-            step = self.gradients(rollout[rows])
+            batch = rollout[rows]
+            step = self.gradients(batch)
+            self.run.ledger.tokens(2 * batch.samples.attention.sum())
             if steps and step["approx_kl"] > stop:
                 break
             steps.append(step | self.apply())
@@ -309,7 +308,7 @@ class PPO:
 
 
 def summary(rollout: Rollout) -> dict[str, float]:
-    """Means over the episodes of a rollout, before its update."""
+    """Means over the episodes of a rollout, before its update; kl: from the reference as it is."""
     mask = rollout.samples.mask
     spread = masked_mean((rollout.returns - masked_mean(rollout.returns, mask)) ** 2, mask)
     missed = masked_mean((rollout.returns - rollout.values) ** 2, mask)

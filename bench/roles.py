@@ -35,7 +35,7 @@ class Copies:
     resident = 4
 
     def __init__(self, policy, reference, critic, reward):
-        self.policy, self.critic = policy, critic
+        self.policy, self.critic = policy.eval(), critic.eval()  # no dropout: N+, section 7
         self.reference = reference.eval().requires_grad_(False)
         self.reward = reward.eval().requires_grad_(False)
         self.actor_weights = list(policy.parameters())
@@ -69,10 +69,6 @@ class Copies:
             for slow, fast in pairs:
                 slow.lerp_(fast.to(slow.dtype), rate)
 
-    def train(self) -> None:
-        self.policy.train()
-        self.critic.train()
-
     def state(self) -> dict:
         """The weights that training changes."""
         models = {"policy": self.policy, "critic": self.critic, "reference": self.reference}
@@ -96,8 +92,10 @@ class Shared:
     resident = 1
 
     def __init__(self, policy, reward: Path, critic_init: str = "reward", moving: bool = False):
-        self.policy = policy
+        self.policy = policy.eval()
         self.trunk = policy.get_base_model().model
+        if getattr(self.trunk, "is_activation_checkpointing", False):
+            raise ValueError("what is computed again in backward would wear another adapter")
         self.adapters = ["reward", "critic", *(["reference"] if moving else [])]
         for name in self.adapters:
             policy.add_adapter(name, policy.peft_config["default"])
@@ -108,6 +106,7 @@ class Shared:
         self.actor_weights = self._weights("default")
         self.critic_weights = [*self._weights("critic"), *self.heads["critic"].parameters()]
         self._trainable()
+        self.below = frozen_layers(self.trunk)
 
     def _weights(self, adapter: str) -> list[torch.nn.Parameter]:
         return [p for name, p in self.policy.named_parameters() if f".{adapter}." in name]
@@ -172,10 +171,9 @@ class Shared:
     @torch.no_grad()
     def digested(self, samples: Samples) -> Samples:
         """With what leaves the layers below the first adapter: all four have them in common."""
-        below = frozen_layers(self.trunk)
-        if not below:
+        if not self.below:
             return samples
-        with self._only(slice(below), torch.nn.Identity()):
+        with self._only(slice(self.below), torch.nn.Identity()):
             return replace(samples, hidden=last_hidden(self.trunk, samples))
 
     @contextmanager
@@ -190,7 +188,7 @@ class Shared:
 
     def _above(self, samples: Samples):
         """The layers that digested samples still have to pass: all, if they are not digested."""
-        below = 0 if samples.hidden is None else frozen_layers(self.trunk)
+        below = 0 if samples.hidden is None else self.below
         return self._only(slice(below, None), self.trunk.norm)
 
     def logits(self, samples: Samples) -> torch.Tensor:
@@ -209,9 +207,11 @@ class Shared:
 
     @contextmanager
     def _bare(self):
-        with self.policy.disable_adapter():
-            yield
-        self._trainable()
+        try:
+            with self.policy.disable_adapter():
+                yield
+        finally:
+            self._trainable()
 
     @torch.no_grad()
     def scores(self, samples: Samples) -> torch.Tensor:
@@ -219,13 +219,11 @@ class Shared:
         return self._headed("reward", samples).gather(1, last)[:, 0]
 
     def follow(self, rate: float) -> None:
+        """As ``Copies.follow``, factor by factor: of their product to first order in ``rate``."""
         with torch.no_grad():
             pairs = zip(self._weights("reference"), self.actor_weights, strict=True)
             for slow, fast in pairs:
                 slow.lerp_(fast, rate)
-
-    def train(self) -> None:
-        self.policy.train()
 
     def state(self) -> dict:
         names = ["default", *self.adapters]

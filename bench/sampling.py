@@ -81,6 +81,10 @@ def positions(attention: torch.Tensor) -> torch.Tensor:
     return (attention.cumsum(1) - 1).clamp(min=0)
 
 
+class NoDistribution(RuntimeError):
+    """A policy's logits are no numbers, so that nothing can be drawn from them."""
+
+
 @torch.no_grad()
 def sample(
     model, tokenizer, prompts: list[list[int]], length: int, temperature=1.0, generator=None
@@ -88,7 +92,7 @@ def sample(
     """Draw one completion of at most ``length`` tokens for each prompt; returns ``Samples``.
 
     A temperature of 0 is greedy. A sample that has ended leaves the batch, so that no work is done
-    on what follows its EOS.
+    on what follows its EOS. Raises NoDistribution.
     """
     model.eval()
     ids, prompt_mask = pad_left(prompts, tokenizer.pad_token_id, model.device)
@@ -119,6 +123,8 @@ def sample(
             cache.batch_select_indices((~over).nonzero()[:, 0])
         attention = torch.cat([attention, torch.ones_like(token)[:, None]], 1)
         step = token[:, None]
+    if not logps.isfinite().all():
+        raise NoDistribution("the policy's probabilities are no numbers")
     used = slice(0, t + 1)
     return Samples(ids, prompt_mask, tokens[:, used], mask[:, used], logps[:, used], ended)
 
@@ -132,6 +138,7 @@ def _draw(logits, temperature, generator):
         cdf = (logits / temperature).softmax(-1).double().cumsum(-1)
         uniform = torch.rand(len(cdf), 1, generator=generator, device=cdf.device, dtype=cdf.dtype)
         token = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True)[:, 0]
+        token = token.clamp(max=cdf.shape[1] - 1)  # beyond the vocabulary where cdf is NaN
     return token, logps.gather(1, token[:, None])[:, 0]
 
 

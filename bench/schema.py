@@ -10,4 +10,6 @@ class UserError(Exception):
 class Section(BaseModel):
     """Frozen settings that refuse unknown keys and take '4' for 4 and '1e-5' for 1e-5."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False
+    )

@@ -32,6 +32,16 @@ def tokenizer():
     return word_tokenizer(load("tiny").slice("base"))
 
 
+def ending(policy, tokenizer, bias=4.0):
+    """The policy with EOS likely enough that some completions end early and some do not."""
+    import torch
+
+    weights = torch.zeros(policy.config.vocab_size)
+    weights[tokenizer.eos_token_id] = bias
+    policy.lm_head.bias = torch.nn.Parameter(weights, requires_grad=False)
+    return policy
+
+
 @pytest.fixture
 def policy(tokenizer):
     """A small Llama with fixed random weights, large enough for its probabilities to differ."""
@@ -44,4 +54,4 @@ def policy(tokenizer):
     model = small_llama(load("tiny").model, tokenizer)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.2)
-    return model.eval()
+    return ending(model.eval(), tokenizer)

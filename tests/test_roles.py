@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ending
 
+from bench.align import attempt
 from bench.config import Lora, load
 from bench.methods.ppo import Settings
-from bench.models import adapt, load_policy, load_scorer, save
+from bench.models import adapt, load_policy, load_scorer, load_tokenizer, save
 from bench.monitor import Diverged, Monitor
-from bench.ppo import PPO, adapted, whiten
+from bench.ppo import PPO, adapted, masked_mean, token_rewards, whiten
 from bench.record import Ledger
 from bench.roles import Copies, Shared
 from bench.sampling import sample
@@ -42,14 +44,18 @@ def randomised(model, std):
     return model
 
 
+def new_policy(root):
+    return ending(load_policy(root / "sft", LORA), load_tokenizer(root / "sft"))
+
+
 def copies(root):
-    policy, reference = (load_policy(root / "sft", LORA) for _ in range(2))
+    policy, reference = (new_policy(root) for _ in range(2))
     critic, reward = (load_scorer(root / "reward", LORA) for _ in range(2))
     return Copies(policy.requires_grad_(True), reference, critic.requires_grad_(True), reward)
 
 
 def shared(root, **kwargs):
-    return Shared(adapt(load_policy(root / "sft", LORA), LORA), root / "reward", **kwargs)
+    return Shared(adapt(new_policy(root), LORA), root / "reward", **kwargs)
 
 
 def moving(root):
@@ -72,7 +78,9 @@ def trainer(roles, tokenizer, **settings):
 
 def drawn(roles, tokenizer):
     ids = [prompt_ids(tokenizer, prompt) for prompt in PROMPTS]
-    return sample(roles.policy, tokenizer, ids, 8, 1.0, torch.Generator().manual_seed(0))
+    samples = sample(roles.policy, tokenizer, ids, 8, 1.0, torch.Generator().manual_seed(0))
+    assert 0 < samples.ended.sum() < len(samples.ended)  # or masks go untested
+    return samples
 
 
 def test_one_base_says_what_four_models_say(folders, tokenizer):
@@ -197,6 +205,67 @@ def test_padding_that_a_micro_batch_shares_is_cut(folders, tokenizer):
     assert parts[0].returns.shape == parts[0].samples.mask.shape
 
 
+def test_scoring_in_micro_batches_gives_what_one_batch_gives(folders, tokenizer):
+    whole = trainer(shared(folders), tokenizer)
+    parts = trainer(shared(folders), tokenizer, micro_batch=2)
+    samples = drawn(whole.roles, tokenizer)
+    assert not samples.attention.all() and len(samples.batches(2)) == 3
+    for one, many in zip(whole.judged(samples), parts.judged(samples), strict=True):
+        mask = 1 if one.dim() == 1 else samples.mask
+        torch.testing.assert_close(one * mask, many * mask, atol=1e-5, rtol=1e-4)
+
+
+def test_each_setting_of_a_rollout_s_scoring_does_what_it_says(folders, tokenizer):
+    """With gamma = lambda = 1 the first return is the sum of the rewards."""
+    plain = {"whiten_advantages": False, "gamma": 1.0, "lam": 1.0}
+    for whitened in (False, True):
+        loop = trainer(copies(folders), tokenizer, whiten_rewards=whitened, **plain)
+        loop.roles.policy.lm_head.bias.data[5] += 1.0  # away from the reference
+        loop.beta = 0.7  # as if adapted
+        got = loop.score(drawn(loop.roles, tokenizer))
+        mask = got.samples.mask
+        rewards = token_rewards(got.scores, got.logps, got.ref_logps, mask, 0.7)
+        rewards = whiten(rewards, mask, shift=False) if whitened else rewards
+        torch.testing.assert_close(got.returns[:, 0], rewards.sum(1))
+        raw = got.returns - got.values
+        torch.testing.assert_close(got.advantages, raw * mask)
+        loop.settings = loop.settings.model_copy(update={"whiten_advantages": True})
+        white = loop.score(got.samples).advantages
+        torch.testing.assert_close(white, whiten(raw, mask))
+        assert masked_mean(white, mask).abs() < 1e-5
+
+
+def test_both_gradients_are_clipped_and_each_has_its_rate(folders, tokenizer):
+    loop = trainer(copies(folders), tokenizer, max_grad_norm=1e-3, lr=1e-4, critic_lr=1e-2)
+    assert loop.full_lr == [1e-4, 1e-2]
+    loop.gradients(loop.score(drawn(loop.roles, tokenizer)))
+    norms = loop.apply()
+    for weights in (loop.roles.actor_weights, loop.roles.critic_weights):
+        grads = [p.grad for p in weights if p.grad is not None]
+        assert torch.stack([g.norm() for g in grads]).norm().item() == pytest.approx(1e-3, rel=1e-2)
+    assert min(norms.values()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "settings,passes", [({}, 2), ({"minibatch": 3}, 4), ({"kl_stop": 1e-6}, 2)]
+)
+def test_tokens_are_booked_for_the_passes_made(settings, passes, folders, tokenizer, monkeypatch):
+    loop = trainer(copies(folders), tokenizer, inner_epochs=2, **settings)
+    seen, gradients = [], loop.gradients
+    monkeypatch.setattr(
+        loop, "gradients", lambda b: (seen.append(b.samples.attention.sum()), gradients(b))[1]
+    )
+    loop.update(1)
+    booked = {row["phase"]: row["tokens"] for row in loop.run.ledger.table()}
+    assert len(seen) == passes and booked["update"] == 2 * sum(seen)
+
+
+def test_a_policy_whose_weights_blow_up_has_diverged(folders, tokenizer):
+    loop = trainer(copies(folders), tokenizer, lr=1e12, warmup=0)
+    status, reason = attempt(SimpleNamespace(train=lambda run: [loop.update(1), loop.update(2)]), 0)
+    assert (status, reason) == ("diverged", "the policy's probabilities are no numbers")
+
+
 def test_scores_are_centred_on_the_sft_base(folders, tokenizer):
     loop = trainer(copies(folders), tokenizer, missing_eos_penalty=0)
     first = loop.score(drawn(loop.roles, tokenizer))
@@ -233,7 +302,7 @@ def test_learning_rates_rise_and_fall(folders, tokenizer):
     for number in range(1, loop.updates() + 1):
         loop.schedule(number)
         rates.append(loop.optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2][-len(rates) :])
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
 
 
 def test_the_reference_follows_by_its_share(folders):
@@ -244,6 +313,17 @@ def test_the_reference_follows_by_its_share(folders):
     before = [p.clone() for p in four.reference.parameters()]
     four.follow(0.25)
     for old, new in zip(before, four.reference.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.25)
+
+
+def test_the_reference_of_one_base_follows_by_its_share(folders):
+    one = moving(folders)
+    with torch.no_grad():
+        for weight in one.actor_weights:
+            weight.add_(1.0)
+    before = [w.clone() for w in one._weights("reference")]
+    one.follow(0.25)
+    for old, new in zip(before, one._weights("reference"), strict=True):
         torch.testing.assert_close(new, old + 0.25)
 
 

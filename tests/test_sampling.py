@@ -1,15 +1,18 @@
 """Sampling and scoring: what is captured while generating equals a fresh forward pass."""
 
 import numpy as np
+import pytest
 import torch
 
 from bench.measure import distinct_2, kl_and_entropy
 from bench.rows import spread
 from bench.sampling import (
+    NoDistribution,
     _draw,
     completion_logits,
     completion_logps,
     forced,
+    positions,
     sample,
     sequence_scores,
     token_scores,
@@ -25,7 +28,9 @@ def prompts_of(tokenizer):
 
 def drawn(policy, tokenizer, seed=0, **kwargs):
     generator = torch.Generator().manual_seed(seed)
-    return sample(policy, tokenizer, prompts_of(tokenizer), 12, generator=generator, **kwargs)
+    samples = sample(policy, tokenizer, prompts_of(tokenizer), 12, generator=generator, **kwargs)
+    assert samples.ended.any() and not samples.mask.all()  # or masks and shrinking go untested
+    return samples
 
 
 def test_captured_logps_equal_a_fresh_forward_pass(policy, tokenizer):
@@ -66,6 +71,21 @@ def test_tokens_are_drawn_with_their_probabilities():
         found = torch.bincount(drawn, minlength=6) / len(drawn)
         assert ((found - probs).abs() <= 5 * (probs * (1 - probs) / len(drawn)).sqrt()).all()
         assert torch.equal(logps, logits.log_softmax(-1)[drawn])
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_refused(bad, temperature, policy, tokenizer):
+    with torch.no_grad():
+        policy.lm_head.bias[-1] = bad
+    with pytest.raises(NoDistribution, match="no numbers"):
+        sample(policy, tokenizer, prompts_of(tokenizer), 4, temperature)
+
+
+def test_positions_count_from_the_first_real_token():
+    attention = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 0]])
+    assert positions(attention)[0].tolist() == [0, 0, 0, 1, 2]
+    assert positions(attention)[1, :4].tolist() == [0, 1, 2, 3]
 
 
 def test_a_sample_ends_at_eos_and_nothing_follows(policy, tokenizer):
