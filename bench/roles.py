@@ -124,9 +124,19 @@ class Shared:
             raise ValueError(f"adapter '{name}' has weights of another shape: {missed}")
 
     def _load_reward(self, folder: Path) -> torch.nn.Linear:
-        """Fills the adapter from its folder; returns the frozen head."""
+        """Fills the adapter from its folder; returns the frozen head.
+
+        Raises ValueError where it was trained at another rank or scale than it would be worn at.
+        """
+        from peft import PeftConfig
         from safetensors.torch import load_file
 
+        own, worn = PeftConfig.from_pretrained(folder), self.policy.peft_config["default"]
+        if (own.r, own.lora_alpha) != (worn.r, worn.lora_alpha):
+            sizes = (
+                f"r={own.r}, alpha={own.lora_alpha}, not the policy's {worn.r}, {worn.lora_alpha}"
+            )
+            raise ValueError(f"the adapter in {folder} has {sizes}")
         weights = load_file(Path(folder, "adapter_model.safetensors"))
         head = weights.pop("base_model.model.score.weight")
         self._fill("reward", weights)

@@ -22,13 +22,17 @@ from bench.roles import Copies
 from bench.sampling import completion_logps, forced
 
 PROMPT = [0, 1]  # of one token alone, the model cannot tell how often it has been repeated
-TOKENIZER = SimpleNamespace(
-    pad_token_id=0,
-    bos_token_id=0,
-    eos_token_id=-1,  # never drawn: all completions have one length
-    chat_template=None,
-    encode=lambda *args, **kwargs: PROMPT[1:],
-)
+NEVER = -1  # an EOS that is never drawn: all completions have one length
+
+
+def tokenizer_of(eos: int):
+    return SimpleNamespace(
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=eos,
+        chat_template=None,
+        encode=lambda *args, **kwargs: PROMPT[1:],
+    )
 
 
 def llama(kind, vocabulary, seed):
@@ -47,26 +51,35 @@ def llama(kind, vocabulary, seed):
 
 
 class World:
-    """All completions of a length, their reward, and a reference policy."""
+    """All completions of up to a length, their reward, and a reference policy.
 
-    def __init__(self, length: int, beta: float, vocabulary: int = 8):
+    ends: whether token 2 is an EOS; else all have full length.
+    """
+
+    def __init__(self, length: int, beta: float, vocabulary: int = 8, ends: bool = False):
         self.length, self.beta, self.vocabulary = length, beta, vocabulary
+        self.tokenizer = tokenizer_of(2 if ends else NEVER)
         rows = itertools.product(range(vocabulary), repeat=length)
-        self.outcomes = [list(row) for row in rows]
+        self.outcomes = list(dict.fromkeys(map(self.until_eos, rows)))
         generator = torch.Generator().manual_seed(length)
         self.reward = torch.randn(len(self.outcomes), generator=generator)
         self.reference = llama("CausalLM", vocabulary, seed=5)
-        self.samples = forced(TOKENIZER, [PROMPT] * len(self.outcomes), self.outcomes, "cpu")
+        rows = [list(row) for row in self.outcomes]
+        self.samples = forced(self.tokenizer, [PROMPT] * len(rows), rows, "cpu")
         self.logref = self.logps(self.reference).detach()
+
+    def until_eos(self, row: tuple[int, ...]) -> tuple[int, ...]:
+        eos = self.tokenizer.eos_token_id
+        return row[: row.index(eos) + 1] if eos in row else row
 
     def logps(self, policy) -> torch.Tensor:
         """(N,) log-prob of each completion."""
         return completion_logps(policy, self.samples).sum(1)
 
-    def index(self, completions: torch.Tensor) -> torch.Tensor:
-        """(B,) where each completion (B, T) stands among the outcomes."""
-        places = self.vocabulary ** torch.arange(self.length - 1, -1, -1)
-        return (completions * places).sum(1)
+    def index(self, samples) -> torch.Tensor:
+        """(B,) where each completion stands among the outcomes."""
+        place = {row: i for i, row in enumerate(self.outcomes)}
+        return torch.tensor([place[tuple(row)] for row in samples.rows()])
 
     @property
     def optimum(self) -> torch.Tensor:
@@ -110,12 +123,15 @@ class Known(Copies):
         self.world = world
 
     def scores(self, samples):
-        return self.world.reward[self.world.index(samples.completions)]
+        return self.world.reward[self.world.index(samples)]
 
 
-@pytest.mark.parametrize("length,beta,updates", [(1, 0.4, 150), (2, 0.7, 250)])
-def test_ppo_reaches_the_optimum(length, beta, updates):
-    world = World(length, beta)
+CASES_OF_PPO = [(1, 0.4, 150, False), (2, 0.7, 250, False), (2, 0.5, 250, True)]
+
+
+@pytest.mark.parametrize("length,beta,updates,ends", CASES_OF_PPO)
+def test_ppo_reaches_the_optimum(length, beta, updates, ends):
+    world = World(length, beta, ends=ends)
     policy = copy.deepcopy(world.reference).requires_grad_(True)
     settings = ppo.Settings(
         lr=3e-3,
@@ -132,7 +148,7 @@ def test_ppo_reaches_the_optimum(length, beta, updates):
     run = SimpleNamespace(
         settings=settings,
         seed=1,
-        tokenizer=TOKENIZER,
+        tokenizer=world.tokenizer,
         pairs=[{"prompt": ""}] * settings.batch * updates,
         decode=SimpleNamespace(max_new_tokens=length),
         ledger=Ledger(),
@@ -140,7 +156,8 @@ def test_ppo_reaches_the_optimum(length, beta, updates):
     trainer = PPO(run, Known(world, policy))
     for number in range(1, updates + 1):
         trainer.update(number)
-    check(world, policy, world.optimum, f"PPO, {length} token(s)")
+    lengths = "up to " * ends + str(length)
+    check(world, policy, world.optimum, f"PPO, {lengths} token(s)")
 
 
 # --- DPO and IPO --------------------------------------------------------------------------------
@@ -178,8 +195,9 @@ def trained(module, world: World, pairs, where, **settings):
     from bench import preference
 
     policy = copy.deepcopy(world.reference)
+    outcomes = [list(row) for row in world.outcomes]
     rows = [
-        {"prompt_ids": PROMPT, "chosen_ids": world.outcomes[c], "rejected_ids": world.outcomes[r]}
+        {"prompt_ids": PROMPT, "chosen_ids": outcomes[c], "rejected_ids": outcomes[r]}
         for c, r in pairs
     ]
     tmp_path, tokenizer, monkeypatch = where

@@ -115,6 +115,14 @@ def test_no_layer_is_run_twice_on_digested_samples(folders, tokenizer):
     assert len(passes) == 1
 
 
+@pytest.mark.parametrize("other", [{"r": 2}, {"alpha": 4}])
+def test_a_reward_adapter_of_another_scale_is_refused(other, folders, tokenizer, tmp_path):
+    model = LORA.model_copy(update={"lora": LORA.lora.model_copy(update=other)})
+    save(adapt(load_scorer(folders / "sft", model), model, "SEQ_CLS"), tokenizer, tmp_path)
+    with pytest.raises(ValueError, match="not the policy's 4, 8"):
+        Shared(adapt(new_policy(folders), LORA), tmp_path)
+
+
 def test_the_reference_stays_while_the_policy_of_one_base_moves(folders, tokenizer):
     one = shared(folders)
     samples = drawn(one, tokenizer)
