@@ -58,7 +58,7 @@ def _curve(ax, study, pen, arm: str, column: str) -> None:
     x, mean, low, high = seed_band(rows, column)
     mark = pen.marker(arm)
     if study.many:
-        mark |= {"marker": "", "lw": 1.3}
+        mark |= {"lw": 1.3, "markevery": [-1]}
     else:
         ax.fill_between(x, low, high, color=pen.of(arm), alpha=0.15, lw=0)
     ax.plot(x, mean, ls=study.looks[arm].line, ms=5, **mark)
