@@ -1,7 +1,8 @@
 # From nothing to a report: snakemake --cores all
 # Another testbed or setting: snakemake --cores all --config testbed=reviews 'dpo={lr: 2e-5}'
 #
-# data -> base -> sft -> pairs -> reward | reference -> align -> evaluate -> collect -> report
+# data -> base -> sft -> pairs -> reward | reference -> align -> evaluate
+#      -> contract -> collect -> report (and tuned.yaml, by the study `tune`)
 #
 # Each rule is one command, `python -m bench.<step>`; `params.code` reruns it when its code, the
 # settings that it reads or the libraries change, and never for a comment.
@@ -23,7 +24,7 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 RUNS, STUDY = CFG.runs.as_posix(), CFG.study_dir.as_posix()
-ARMS, SEEDS = CFG.study_arms, CFG.seeds
+RUNS_OF_STUDY = [f"{arm}/seed{seed}" for arm, seed in CFG.study_runs]
 
 GPU = min(gpus(), 1)  # what a run asks for; a machine without one runs on its cores
 MEMORY = 6000 if CFG.model.kind == "gguf" else 1200  # MB a run
@@ -56,31 +57,43 @@ def code(step):
     return lambda wildcards: fingerprint(CFG, step, getattr(wildcards, "arm", None))
 
 
-def reward_of(wildcards):
-    """The reward model of a run's labels and seed."""
-    return f"{RUNS}/reward/{CFG.arm(wildcards.arm).labels}/seed{wildcards.seed}"
+def pool_of(wildcards):
+    """What a seed's pairs are drawn from: samples of the SFT base, or demonstrations."""
+    own = "demonstrations" if wildcards.labels.startswith("demonstrations") else "pool"
+    return f"{RUNS}/pairs/{own}.jsonl"
 
 
 def run_inputs(wildcards):
-    """What a run trains from, by what its method needs."""
-    arm = CFG.arm(wildcards.arm)
-    needed = {"reward": reward_of(wildcards), "reference": f"{RUNS}/reference/logps.csv"}
-    pairs = f"{RUNS}/pairs/{arm.labels}/seed{wildcards.seed}.jsonl"
-    return [f"{RUNS}/sft", pairs, *(needed[need] for need in METHODS[arm.method].NEEDS)]
+    """What a run trains from: its start, its pairs, and what its method needs."""
+    arm, seed = CFG.arm(wildcards.arm), wildcards.seed
+    reward = f"{RUNS}/reward/{arm.data}/seed{seed}"
+    needed = {"reward": reward, "reference": f"{RUNS}/reference/logps.csv"}
+    pairs = [f"{RUNS}/pairs/{arm.data}/{name}{seed}.jsonl" for name in ("seed", "heldout")]
+    folders = dict.fromkeys([f"{RUNS}/sft", f"{RUNS}/{arm.start}"])
+    return [*folders, *pairs, *(needed[need] for need in METHODS[arm.method].NEEDS)]
 
 
 def evaluated(wildcards):
     """A run and the reward model that scores it, or the SFT base."""
     if wildcards.arm == "sft":
         return [f"{RUNS}/sft"]
+    judge = f"{RUNS}/reward/{CFG.arm(wildcards.arm).judge}/seed{wildcards.seed}"
     folder = f"{RUNS}/align/{wildcards.arm}/seed{wildcards.seed}"
-    return [f"{folder}/run.json", f"{folder}/model", reward_of(wildcards)]
+    return [f"{folder}/run.json", f"{folder}/model", judge]
+
+
+def results_of_study():
+    """What the runs of the study leave; a study judged by curves alone is not evaluated."""
+    runs = expand(f"{RUNS}/align/{{run}}/run.json", run=RUNS_OF_STUDY)
+    evals = expand(f"{RUNS}/evaluate/{{run}}/eval.json", run=["sft/seed0", *RUNS_OF_STUDY])
+    return runs + evals if CFG.evaluated else runs
 
 
 rule all:
     default_target: True
     input:
         f"{STUDY}/report.json",
+        f"{RUNS}/tuned.yaml" if CFG.study == "tune" else [],
 
 
 rule data:
@@ -151,11 +164,31 @@ rule pool:
         "{params.run} 2>&1 | tee {log:q}"
 
 
+rule demonstrations:
+    input:
+        rules.data.output,
+        rules.base.output,
+    output:
+        f"{RUNS}/pairs/demonstrations.jsonl",
+        f"{RUNS}/pairs/demonstrations.json",
+    log:
+        f"{RUNS}/logs/demonstrations.log",
+    resources:
+        gpu=GPU,
+        mem_mb=MEMORY,
+    params:
+        code=code("pairs"),
+        run=Command("pairs demonstrations"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
 rule pairs:
     input:
-        f"{RUNS}/pairs/pool.jsonl",
+        pool_of,
     output:
         f"{RUNS}/pairs/{{labels}}/seed{{seed}}.jsonl",
+        f"{RUNS}/pairs/{{labels}}/heldout{{seed}}.jsonl",
     log:
         f"{RUNS}/logs/pairs-{{labels}}-seed{{seed}}.log",
     params:
@@ -251,10 +284,24 @@ rule evaluate:
         "{params.run} --arm {wildcards.arm:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
 
 
+rule contract:
+    input:
+        results_of_study(),
+    output:
+        f"{STUDY}/contract.json",
+    log:
+        f"{STUDY}/logs/contract.log",
+    params:
+        code=code("contract"),
+        run=Command("contract"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
 rule collect:
     input:
-        f"{RUNS}/evaluate/sft/seed0/eval.json",
-        expand(f"{RUNS}/evaluate/{{arm}}/seed{{seed}}/eval.json", arm=ARMS, seed=SEEDS),
+        rules.contract.output,
+        results_of_study(),
     output:
         f"{STUDY}/results/meta.json",
     log:
@@ -262,6 +309,20 @@ rule collect:
     params:
         code=code("collect"),
         run=Command("collect"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule tune:
+    input:
+        rules.collect.output,
+    output:
+        f"{RUNS}/tuned.yaml",
+    log:
+        f"{STUDY}/logs/tune.log",
+    params:
+        code=code("tune"),
+        run=Command("tune"),
     shell:
         "{params.run} 2>&1 | tee {log:q}"
 

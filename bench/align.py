@@ -29,9 +29,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 class Run:
     """What a method trains with; ``policy`` is trained in place.
 
-    pairs: rows with prompt, chosen, rejected; reward: folder of the seed's reward model or None;
-    reference: pool id -> log-probs of its two completions under the SFT base; model, decode: those
-    sections of the settings. episodes and resident_models are for the method to fill in.
+    pairs, held_out: rows with prompt, chosen, rejected; reward: folder of the seed's reward model
+    or None; reference: pool id -> log-probs of its two completions under the SFT base; model,
+    decode: those sections of the settings. episodes, resident_models and held_out_loss are for the
+    method to fill in.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Run:
     policy: Any
     tokenizer: Any
     pairs: list[dict]
+    held_out: list[dict]
     sft: Path
     reward: Path | None
     scorer: Any
@@ -52,6 +54,7 @@ class Run:
     micro_batch: int | None = None
     episodes: int = 0
     resident_models: int = 1
+    held_out_loss: float | None = None
 
     def reference_logps(self, pair: dict) -> tuple[float, float]:
         """(chosen, rejected) summed log-probs under the SFT base."""
@@ -84,8 +87,8 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
     from bench.models import weights_sha256
 
     found = {
-        "start": weights_sha256(Path(cfg.runs, "sft")),
-        "pairs": sha256(Path(cfg.runs, "pairs", arm.labels, f"seed{seed}.jsonl")),
+        "start": weights_sha256(Path(cfg.runs, arm.start)),
+        "pairs": sha256(Path(cfg.runs, "pairs", arm.data, f"seed{seed}.jsonl")),
     }
     needs = METHODS[arm.method].NEEDS
     if "reward" in needs:
@@ -96,7 +99,7 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
 
 
 def reward_folder(cfg, arm, seed: int) -> Path:
-    return Path(cfg.runs, "reward", arm.labels, f"seed{seed}")
+    return Path(cfg.runs, "reward", arm.data, f"seed{seed}")
 
 
 def prepare(cfg, arm, seed: int, root: Path) -> Run:
@@ -109,16 +112,17 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
     reward = reward_folder(cfg, arm, seed) if "reward" in needs else None
     with ledger.phase("load"):
         tokenizer = load_tokenizer(sft)
-        policy = adapt(load_policy(sft, cfg.model), cfg.model)
+        policy = adapt(load_policy(Path(cfg.runs, arm.start), cfg.model), cfg.model)
         scorer = load_scorer(reward, cfg.model).eval().requires_grad_(False) if reward else None
-    name = f"{arm.name} seed {seed}"
+    name, pairs = f"{arm.name} seed {seed}", Path(cfg.runs, "pairs", arm.data)
     return Run(
         name=name,
         settings=arm.settings,
         seed=seed,
         policy=policy,
         tokenizer=tokenizer,
-        pairs=read_rows(Path(cfg.runs, "pairs", arm.labels, f"seed{seed}.jsonl")),
+        pairs=read_rows(pairs / f"seed{seed}.jsonl"),
+        held_out=held_out_rows(pairs / f"heldout{seed}.jsonl"),
         sft=sft,
         reward=reward,
         scorer=scorer,
@@ -126,9 +130,14 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         model=cfg.model,
         decode=cfg.decode,
         root=root,
-        monitor=new_monitor(cfg, name, tokenizer, scorer, ledger, root),
+        monitor=new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root),
         ledger=ledger,
     )
+
+
+def held_out_rows(path: Path) -> list[dict]:
+    """Pairs that the seed did not draw; none where it drew the whole pool."""
+    return read_rows(path) if path.exists() and path.stat().st_size else []
 
 
 def reference_table(cfg) -> dict[int, dict[str, float]]:
@@ -144,7 +153,7 @@ def curve_prompts(cfg) -> list[dict]:
     return spread([row for row in rows if row["split"] == "validation"], cfg.curve.prompts)
 
 
-def new_monitor(cfg, name, tokenizer, scorer, ledger, root):
+def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
     """The monitor of a run: curve on held-out prompts, which is not charged."""
     from bench.data import world
     from bench.measure import Measure
@@ -166,7 +175,7 @@ def new_monitor(cfg, name, tokenizer, scorer, ledger, root):
         cfg.curve.batch,
     )
     progress = cli.Progress(name, None)
-    return Monitor(measure, cfg.curve.fractions, here.TUNED_FAMILIES, ledger, progress, root)
+    return Monitor(measure, arm.curve or cfg.curve.fractions, here.TUNED_FAMILIES, ledger, progress, root)
 
 
 def attempt(method, todo: Run) -> tuple[str, str]:
@@ -221,6 +230,8 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:
         "method": arm.method,
         "seed": todo.seed,
         "labels": arm.labels,
+        "data": arm.data,
+        "origin": arm.start,
         "status": status,
         "reason": reason,
         "settings": arm.settings.model_dump(),
@@ -230,11 +241,12 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:
         "decode": cfg.decode.model_dump(),
         "trainable_parameters": trainable,
         "parameters": total,
-        "tuning_trials": cfg.tuning_trials,
         "pairs": len(todo.pairs),
         "episodes": todo.episodes,
         "steps": log[-1]["step"] if log else 0,
         "planned_steps": todo.monitor.total,
+        "trajectory_sha256": hashlib.sha256(json.dumps(log).encode()).hexdigest(),
+        "held_out_loss": todo.held_out_loss,
         "resident_models": todo.resident_models,
         "cost": todo.ledger.table(),
         "peak_mb": todo.ledger.memory.peak_mb,

@@ -10,19 +10,21 @@ A step sees its own slice only (READS), so that the hash in the Snakefile covers
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, create_model
+from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, create_model
 
+from bench import studies
 from bench.data import WORLDS, world
 from bench.methods import METHODS
 from bench.schema import Section, UserError
 
 TESTBEDS = Path(__file__).parent / "testbeds"
 NAME = re.compile(r"[A-Za-z0-9._-]+")
+TUNED = ".tuned"
 
 
 def _listed(value: Any) -> Any:
@@ -101,13 +103,59 @@ class Eval(Section):
     batch: int = Field(128, ge=1)
 
 
+class Grid(Section):
+    """The study `stability`: factors on each method's tuned settings."""
+
+    lr: tuple[float, ...] = (1 / 3, 1, 3, 10)
+    beta: tuple[float, ...] = (1 / 3, 1, 3)
+    centre_seeds: int = Field(3, ge=1)  # of the cells at the tuned strength; the others have one
+
+
+class Tune(Section):
+    """The study `tune`: as many trials for each method, drawn from its own space."""
+
+    trials: int = Field(16, ge=1)
+    seed: int = 100  # of pairs, training and reward model: none that a report shows
+    spaces: dict[str, dict[str, tuple[PositiveFloat, PositiveFloat]]] = Field(default_factory=dict)
+
+
+class Views(Section):
+    """The study `views`: fewer labels, other strengths."""
+
+    labels: tuple[float, ...] = (0.125, 0.25, 0.5)  # shares of pairs.n
+    beta: tuple[float, ...] = (0.1, 1 / 3, 3, 10)  # factors on the tuned strength
+
+
+class Price(Section):
+    hour: float | None = Field(None, ge=0)  # of a GPU, or of a core where there is none
+    currency: str = "USD"
+
+
 class Arm(Section):
-    """A method with named overrides; `settings` is an instance of the method's Settings."""
+    """A method with named overrides; `settings` is an instance of the method's Settings.
+
+    labels: whose preferences; n: how many (None: pairs.n); start: the weights it starts from;
+    curve: its points (None: curve.fractions); tasks: whether lm-eval runs on it.
+    """
 
     name: str
     method: str
     labels: str = "gold"
+    n: int | None = Field(None, ge=1)
+    start: Literal["sft", "base"] = "sft"
+    curve: tuple[float, ...] | None = None
+    tasks: bool = True
     settings: Any
+
+    @property
+    def data(self) -> str:
+        """The name of its pairs, and of the reward model that learns from them."""
+        return f"{self.labels}-n{self.n}" if self.n else self.labels
+
+    @property
+    def judge(self) -> str:
+        """The name of the reward model that scores its samples."""
+        return self.data if self.start == "sft" else "gold"
 
 
 class Core(Section):
@@ -127,7 +175,12 @@ class Core(Section):
     decode: Decode = Decode()
     curve: Curve = Curve()
     eval: Eval = Eval()
-    tuning_trials: int = Field(1, ge=1)  # settings tried for each method before the ones in use
+    grid: Grid = Grid()
+    tune: Tune = Tune()
+    views: Views = Views()
+    tuning: dict[str, Any] | None = None  # where the settings come from: written by `study=tune`
+    price: Price = Price()
+    strict: bool = False  # a breach of the fairness contract is an error
     overrides: tuple[str, ...] = Field((), exclude=True)  # what differs from the testbed's file
 
     @property
@@ -143,20 +196,46 @@ class Core(Section):
     @property
     def study_arms(self) -> tuple[str, ...]:
         """The names of the chosen study's arms."""
-        return self.studies[self.study]
+        return self.known_studies[self.study]
+
+    @property
+    def study_runs(self) -> tuple[tuple[str, int], ...]:
+        """(arm, seed) of each run of the chosen study."""
+        return tuple(
+            (arm, seed)
+            for arm in self.study_arms
+            for seed in studies.seeds_of(self, self.study, arm)
+        )
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the chosen study's runs answer the test prompts."""
+        return self.study not in studies.UNEVALUATED
+
+    @cached_property
+    def known_studies(self) -> dict[str, tuple[str, ...]]:
+        """The declared studies and the computed ones."""
+        return studies.studies(self) | self.studies
+
+    @cached_property
+    def known_arms(self) -> dict[str, dict[str, Any]]:
+        """{name: spec} of the methods, the computed arms and the declared ones."""
+        plain = {method: {"method": method} for method in METHODS}
+        return plain | studies.generated(self) | self.arms
 
     def arm(self, name: str) -> Arm:
         """An arm by name; raises UserError with the nearest name, method or key."""
-        spec = dict(self.arms.get(name, {"method": name}))
-        if name not in self.arms and name not in METHODS:
-            raise UserError(f"unknown arm '{name}'" + nearest(name, [*self.arms, *METHODS]))
-        method, labels = str(spec.pop("method", name)), str(spec.pop("labels", "gold"))
-        if method not in METHODS:
-            known = nearest(method, METHODS)
-            raise UserError(f"unknown method '{method}' of arm '{name}'" + known)
-        own = getattr(self, method).model_dump()
-        settings = checked(METHODS[method].Settings, merge(own, spec), f"arms.{name}")
-        return Arm(name=name, method=method, labels=labels, settings=settings)
+        if name not in self.known_arms:
+            raise UserError(f"unknown arm '{name}'" + nearest(name, self.known_arms))
+        spec = {"method": name} | self.known_arms[name]
+        own = {key: spec.pop(key) for key in Arm.model_fields if key in spec}
+        if own["method"] not in METHODS:
+            known = nearest(str(own["method"]), METHODS)
+            raise UserError(f"unknown method '{own['method']}' of arm '{name}'" + known)
+        tuned = getattr(self, own["method"]).model_dump()
+        schema = METHODS[own["method"]].Settings
+        settings = checked(schema, merge(tuned, spec), f"arms.{name}")
+        return checked(Arm, own | {"name": name, "settings": settings}, f"arms.{name}")
 
     def slice(self, step: str, arm: str | None = None) -> "Slice":
         """The part of the settings that a step may read (see READS)."""
@@ -171,9 +250,11 @@ READS = {
     "pairs": ("data", "model", "pairs", "decode"),
     "reward": ("data", "model", "reward"),
     "reference": ("data", "model"),
-    "align": ("data", "model", "decode", "curve", "tuning_trials", "arm"),
+    "align": ("data", "model", "decode", "curve", "arm"),
     "evaluate": ("data", "model", "decode", "eval", "arm"),
+    "contract": ("*",),
     "collect": ("*",),
+    "tune": ("*",),
     "report": ("*",),
 }
 FREE = ("testbed", "threads", "runs", "overrides")  # change no result: read by all, hashed by none
@@ -207,8 +288,7 @@ class Slice:
         everything = self._cfg.model_dump(mode="json", exclude={"testbed", "threads"})
         keys = everything if "*" in READS[self._step] else READS[self._step]
         own = {key: everything[key] for key in keys if key != "arm"}
-        known = self._arm in self._cfg.arms or self._arm in METHODS
-        if "arm" in keys and known:
+        if "arm" in keys and self._arm in self._cfg.known_arms:
             own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json")
         return own
 
@@ -221,7 +301,7 @@ class Slice:
         reads = READS[self._step]
         if "*" in reads or head == "threads" or head in reads:
             return True
-        if "arm" not in reads or (self._arm not in self._cfg.arms and self._arm not in METHODS):
+        if "arm" not in reads or self._arm not in self._cfg.known_arms:
             return False
         # an arm's own name may hold dots: arms.dpo-beta0.3.beta
         of_arm = head == "arms" and ".".join(rest).startswith(f"{self._arm}.")
@@ -230,6 +310,8 @@ class Slice:
 
 def load(testbed: str, overrides: Iterable[str] = ()) -> Core:
     """Settings of a testbed with overrides 'a.b=value'; raises UserError in one clear line."""
+    if testbed not in testbeds():
+        raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
     plain = layers(testbed)
     own = plain
     for item in overrides:
@@ -313,16 +395,22 @@ def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
 
 
 def layers(testbed: str) -> dict:
-    """base.yaml <- what the testbed extends <- the testbed."""
+    """base.yaml <- what the testbed extends <- the testbed <- its tuned settings."""
     own = read(testbed)
     parent = own.pop("extends", None)
-    return merge(layers(parent) if parent else read("base"), own)
+    whole = merge(layers(parent) if parent else read("base"), own)
+    return merge(whole, read(f"{testbed}{TUNED}")) if tuned_file(testbed).exists() else whole
+
+
+def tuned_file(testbed: str) -> Path:
+    """Where a testbed's tuned settings are committed."""
+    return TESTBEDS / f"{testbed}{TUNED}.yaml"
 
 
 def read(testbed: str) -> dict:
     """One YAML file of bench/testbeds; raises UserError with the nearest name."""
     path = TESTBEDS / f"{testbed}.yaml"
-    if not NAME.fullmatch(str(testbed)) or not path.is_file():
+    if not path.is_file():
         raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -333,7 +421,8 @@ def read(testbed: str) -> dict:
 
 def testbeds() -> list[str]:
     """The names of all testbeds."""
-    return sorted(path.stem for path in TESTBEDS.glob("*.yaml") if path.stem != "base")
+    names = [path.stem for path in TESTBEDS.glob("*.yaml")]
+    return sorted(name for name in names if name != "base" and not name.endswith(TUNED))
 
 
 def merge(low: dict, high: dict) -> dict:
@@ -367,8 +456,19 @@ def _config_class(kind: str) -> type[Core]:
 
 def check_names(cfg: Core) -> None:
     """Refuse a study, arm or method that does not exist, or a name that is no folder's name."""
-    if cfg.study not in cfg.studies:
-        raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.studies))
+    for method, space in cfg.tune.spaces.items():
+        if method not in METHODS:
+            raise UserError(f"unknown method '{method}' in tune.spaces" + nearest(method, METHODS))
+        unknown = [key for key in space if key not in METHODS[method].Settings.model_fields]
+        if unknown:
+            known = nearest(unknown[0], METHODS[method].Settings.model_fields)
+            raise UserError(f"unknown key 'tune.spaces.{method}.{unknown[0]}'" + known)
+    if cfg.study not in cfg.known_studies:
+        raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
+    if cfg.study == "tune" and set(cfg.tune.spaces) != set(METHODS):
+        raise UserError(
+            f"testbed '{cfg.testbed}' declares no tune.spaces for every method: add them to its file"
+        )
     for name in [*cfg.arms, *cfg.studies]:
         if not NAME.fullmatch(name) or name in ("sft", ".", ".."):
             raise UserError(

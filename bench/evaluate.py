@@ -74,8 +74,9 @@ def evaluate(cfg, args, out: Path) -> None:
         table, parts = sampled(cfg, args, policy, tokenizer)
     write_samples(out, table, parts)
     with ledger.phase("lm-eval", charged=False):
-        rows = lm_eval_rows(cfg, policy, tokenizer)
-    cli.write_table(out / "tasks.csv", rows, [])
+        asked = args.arm == SFT or cfg.arm(args.arm).tasks
+        rows = lm_eval_rows(cfg, policy, tokenizer) if asked else []
+    cli.write_table(out / "tasks.csv", rows, ["task", "metric", "value"])
     record = {
         "arm": args.arm,
         "seed": args.seed,
@@ -113,12 +114,12 @@ def sampled(cfg, args, policy, tokenizer):
 
 
 def load_reward(cfg, args):
-    """The reward model of the run's seed and labels, for the proxy; none for the SFT base."""
+    """The reward model of the run's seed and pairs, for the proxy; none for the SFT base."""
     from bench.models import load_scorer
 
     if args.arm == SFT:
         return None
-    folder = Path(cfg.runs, "reward", cfg.arm(args.arm).labels, f"seed{args.seed}")
+    folder = Path(cfg.runs, "reward", cfg.arm(args.arm).judge, f"seed{args.seed}")
     return load_scorer(folder, cfg.model).eval().requires_grad_(False)
 
 

@@ -8,8 +8,7 @@ import pandas as pd
 
 from bench import checkpoints
 from bench.measure import summarise
-
-MAX_KL = 30.0  # nats: beyond it samples share little with the SFT base and the run has diverged
+from bench.thresholds import MAX_KL
 
 
 class Diverged(RuntimeError):

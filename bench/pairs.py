@@ -1,7 +1,10 @@
 """Preference pairs: a pool shared by all seeds, and each seed's draw of pairs and labels from it.
 
 python -m bench.pairs pool --testbed micro
+python -m bench.pairs demonstrations --testbed micro
 python -m bench.pairs draw --testbed micro --labels gold --seed 1
+
+Labels may name how many: `gold-n750` are the first 750 of the seed's pairs.
 """
 
 import argparse
@@ -14,18 +17,22 @@ from bench.rows import read_rows
 from bench.schema import UserError
 
 PASSES = 4  # over the prompts, at most, to fill the pool
+HELD_OUT = 256  # pairs a seed that no training sees, for the loss on them
+DEMONSTRATIONS = "demonstrations"  # labels of the pairs that a run from the base learns from
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("pool", "draw"))
+    parser.add_argument("what", choices=("pool", DEMONSTRATIONS, "draw"))
     parser.add_argument("--labels", default="gold", help="whose preference (%(default)s)")
     parser.add_argument("--seed", type=int, default=None)
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``pairs/pool.jsonl``, or a seed's ``pairs/<labels>/seed<k>.jsonl``."""
+    """Writes a pool, or a seed's pairs: ``pairs/<labels>/seed<k>.jsonl`` and ``heldout<k>.jsonl``."""
     if args.what == "pool":
         make_pool(cfg)
+    elif args.what == DEMONSTRATIONS:
+        make_demonstrations(cfg)
     else:
         draw(cfg, args.labels, args.seed)
 
@@ -113,8 +120,8 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
     return labelled(cfg, here, found[:want])
 
 
-def texts(cfg, model, tokenizer, rows, generator, ledger) -> list[str | None]:
-    """One sample a prompt; None where it did not end."""
+def texts(cfg, model, tokenizer, rows, generator, ledger, ended=True) -> list[str | None]:
+    """One sample a prompt; None where it did not end, if that matters."""
     from bench.sampling import sample
     from bench.text import decode, prompt_ids
 
@@ -124,7 +131,7 @@ def texts(cfg, model, tokenizer, rows, generator, ledger) -> list[str | None]:
     )
     ledger.tokens(drawn.mask.sum())
     kept = zip(drawn.rows(), drawn.ended.tolist(), strict=True)
-    return [decode(tokenizer, tokens) if ended else None for tokens, ended in kept]
+    return [decode(tokenizer, tokens) if over or not ended else None for tokens, over in kept]
 
 
 def differing(rows, first, second) -> list[tuple[dict, str, str]]:
@@ -155,16 +162,73 @@ def labelled(cfg, here, found: list[tuple[dict, str, str]]) -> list[dict]:
     ]
 
 
-def draw(cfg, labels: str, seed: int) -> None:
-    """A seed's pairs: ``n`` of the pool without replacement, each with one Bernoulli label."""
-    pool = read_rows(Path(cfg.runs, "pairs", "pool.jsonl"))
+def make_demonstrations(cfg) -> None:
+    """``pairs/demonstrations.jsonl``: each demonstration, preferred to the base's own answer.
+
+    What ORPO learns from where it folds SFT in (Hong et al. 2024): no judge is asked.
+    """
+    import torch
+
+    from bench import job, trainer
+    from bench.models import load_policy, load_tokenizer
+    from bench.record import Ledger
+
+    trainer.quieten()
+    ledger, base = Ledger(), Path(cfg.runs, "base")
+    rows = read_rows(Path(cfg.runs, "data", "sft.jsonl"))
+    found, progress = [], cli.Progress("pairs demonstrations", len(rows), "pair")
+    with ledger.phase("pool"):
+        model, tokenizer = load_policy(base, cfg.model), load_tokenizer(base)
+        generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
+        for start in range(0, len(rows), cfg.pairs.batch):
+            batch = rows[start : start + cfg.pairs.batch]
+            drawn = texts(cfg, model, tokenizer, batch, generator, ledger, ended=False)
+            found += zip(batch, drawn, strict=True)
+            progress.update(len(batch))
+    out = Path(cfg.runs, "pairs")
+    pairs = [demonstrated(i, row, text) for i, (row, text) in enumerate(found) if text]
+    cli.write_lines(out / f"{DEMONSTRATIONS}.jsonl", pairs)
+    record = job.record("pairs", cfg, ledger, {"pairs": len(pairs)})
+    cli.write_json(out / f"{DEMONSTRATIONS}.json", record)
+
+
+def demonstrated(i: int, row: dict, text: str) -> dict:
+    """A row of a pool in which the demonstration is always preferred."""
+    pair = {"id": i, "prompt_id": f"demonstration-{i}", "a": row["completion"], "b": text}
+    kept = {key: row[key] for key in ("prompt", "family")}
+    return pair | kept | {"p": {DEMONSTRATIONS: 1.0}}
+
+
+def draw(cfg, data: str, seed: int) -> None:
+    """A seed's pairs: ``n`` of the pool without replacement, each with one Bernoulli label.
+
+    Fewer are the first of them, so that all numbers of labels share the held-out pairs.
+    """
+    labels, n = parsed(data)
+    own = "pool" if labels != DEMONSTRATIONS else DEMONSTRATIONS
+    pool = read_rows(Path(cfg.runs, "pairs", f"{own}.jsonl"))
     if labels not in pool[0]["p"]:
         raise UserError(
             f"labels '{labels}' are not in the pool: choose from {sorted(pool[0]['p'])}"
         )
     stream = random.Random(f"pairs {cfg.pairs.seed} {seed}")
-    rows = [chosen(row, labels, stream.random()) for row in stream.sample(pool, cfg.pairs.n)]
-    cli.write_lines(Path(cfg.runs, "pairs", labels, f"seed{seed}.jsonl"), rows)
+    whole = cfg.pairs.n if own == "pool" else len(pool) // 2
+    taken = stream.sample(pool, whole)
+    rows = [chosen(row, labels, stream.random()) for row in taken]
+    if n and n > len(rows):
+        raise UserError(f"labels '{data}' ask for more than pairs.n, which is {len(rows)}")
+    used = {row["id"] for row in taken}
+    rest = [row for row in pool if row["id"] not in used]
+    held_out = [chosen(row, labels, stream.random()) for row in rest[:HELD_OUT]]
+    folder = Path(cfg.runs, "pairs", data)
+    cli.write_lines(folder / f"heldout{seed}.jsonl", held_out)
+    cli.write_lines(folder / f"seed{seed}.jsonl", rows[:n])
+
+
+def parsed(data: str) -> tuple[str, int | None]:
+    """'gold-n750' -> ('gold', 750); 'gold' -> ('gold', None)."""
+    labels, _, number = data.rpartition("-n")
+    return (labels, int(number)) if labels and number.isdigit() else (data, None)
 
 
 def chosen(row: dict, labels: str, luck: float) -> dict:

@@ -7,8 +7,8 @@ from bench.text import completion_ids, prompt_ids
 from bench.trainer import TrainerMixin, arguments, dataset, fit
 
 
-def tokenised(run) -> list[dict]:
-    """A row of token ids for each pair of the run."""
+def tokenised(run, pairs: list[dict]) -> list[dict]:
+    """A row of token ids for each pair."""
     tokenizer = run.tokenizer
     return [
         {
@@ -16,8 +16,16 @@ def tokenised(run) -> list[dict]:
             "chosen_ids": completion_ids(tokenizer, pair["chosen"]),
             "rejected_ids": completion_ids(tokenizer, pair["rejected"]),
         }
-        for pair in run.pairs
+        for pair in pairs
     ]
+
+
+def with_reference(run, pairs: list[dict]) -> list[dict]:
+    """``tokenised`` with the log-probs under the SFT base, as TRL's DPO trainer calls them."""
+    rows = tokenised(run, pairs)
+    for row, pair in zip(rows, pairs, strict=True):
+        row["ref_chosen_logps"], row["ref_rejected_logps"] = run.reference_logps(pair)
+    return rows
 
 
 class PreferenceTrainer(TrainerMixin, DPOTrainer):
@@ -41,9 +49,6 @@ class SummedTrainer(PreferenceTrainer):
 
 def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> None:
     """Trains ``run.policy`` with DPO's (``sigmoid``) or IPO's (``ipo``) loss."""
-    rows = tokenised(run)
-    for row, pair in zip(rows, run.pairs, strict=True):
-        row["ref_chosen_logps"], row["ref_rejected_logps"] = run.reference_logps(pair)
     config = arguments(
         DPOConfig,
         run,
@@ -55,10 +60,11 @@ def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> No
     trainer = trainer_class(
         model=run.policy,
         args=config,
-        train_dataset=dataset(rows),
+        train_dataset=dataset(with_reference(run, run.pairs)),
         processing_class=run.tokenizer,
     )
     fit(trainer, run)
+    look_back(trainer, run, with_reference(run, run.held_out))
 
 
 class OddsTrainer(TrainerMixin, ORPOTrainer):
@@ -87,7 +93,16 @@ def train_orpo(run) -> None:
     trainer = OddsTrainer(
         model=run.policy,
         args=config,
-        train_dataset=dataset([orpo_row(row) for row in tokenised(run)]),
+        train_dataset=dataset([orpo_row(row) for row in tokenised(run, run.pairs)]),
         processing_class=run.tokenizer,
     )
     fit(trainer, run)
+    look_back(trainer, run, [orpo_row(row) for row in tokenised(run, run.held_out)])
+
+
+def look_back(trainer, run, rows: list[dict]) -> None:
+    """The loss on held-out pairs, which is what one would select by without a gold reward."""
+    if not rows:
+        return
+    with run.ledger.phase("heldout", charged=False):
+        run.held_out_loss = trainer.evaluate(dataset(rows))["eval_loss"]

@@ -46,13 +46,16 @@ def first_loss(module, policy, tokenizer, tmp_path, **settings):
         ledger=Ledger(),
         micro_batch=None,
         pairs=PAIRS,
+        held_out=PAIRS,
         reference_logps=lambda pair: (
             REFERENCE[pair["id"]][pair["side"]],
             REFERENCE[pair["id"]]["b" if pair["side"] == "a" else "a"],
         ),
     )
     module.train(run)
-    return run.monitor.rows[0]["loss"], tokenised(run)
+    # a learning rate of nearly 0 leaves the policy as it was
+    assert run.held_out_loss == pytest.approx(run.monitor.rows[0]["loss"], abs=1e-5)
+    return run.monitor.rows[0]["loss"], tokenised(run, PAIRS)
 
 
 def logps(policy, prompt, completion):

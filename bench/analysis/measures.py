@@ -192,6 +192,24 @@ def run_costs(cost: pd.DataFrame, column: str) -> pd.DataFrame:
     return table.groupby(keys, as_index=False, sort=False).seconds.sum()
 
 
+def ends(curve: pd.DataFrame) -> pd.DataFrame:
+    """By run, where its curve on validation prompts ended: gold, kl, proxy, entropy; and gain, the
+    gold less that of the curve's start, the SFT base."""
+    if "family" not in curve:
+        return pd.DataFrame(columns=["arm", "seed", "gold", "kl", "proxy", "entropy", "gain"])
+    rows = curve[curve.family == "all"].sort_values("fraction")
+    groups = rows.groupby(["arm", "seed"], sort=False)
+    last, first = groups.last(), groups.first()
+    kept = last[["gold", "kl", "proxy", "entropy"]].assign(gain=last.gold - first.gold)
+    return kept.reset_index()
+
+
+def spent(cost: pd.DataFrame, columns) -> pd.DataFrame:
+    """By run, what it was charged in all, in each of the columns."""
+    own = cost[cost.charged.astype(bool) & (cost.arm != "shared") & (cost.arm != SFT)]
+    return own.groupby(["arm", "seed"], as_index=False)[list(columns)].sum()
+
+
 def preference(tasks: pd.DataFrame, arm: str) -> pd.Series:
     """Held-out preference accuracy in %, by seed."""
     named = tasks.task.astype(str).str.contains("pref") if len(tasks) else pd.Series(dtype=bool)

@@ -18,7 +18,7 @@ class Settings(Section):
     beta: PositiveFloat = 0.1  # tau: the margin aimed at is 1 / (2 tau) nats, per token if averaged
     log_ratios: Literal["mean", "sum"] = "mean"  # over a completion's tokens
     batch: PositiveInt = 32  # pairs per optimiser step
-    epochs: PositiveInt = 1
+    epochs: PositiveFloat = 1.0
     warmup: NonNegativeInt = 5  # optimiser steps
 
 

@@ -11,7 +11,7 @@ class Settings(Section):
     lr: PositiveFloat = 3.0e-4
     beta: PositiveFloat = 0.5  # lambda: weight of the odds ratio beside the likelihood of chosen
     batch: PositiveInt = 32  # pairs per optimiser step
-    epochs: PositiveInt = 1
+    epochs: PositiveFloat = 1.0
     warmup: NonNegativeInt = 5  # optimiser steps
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from bench.analysis import grid, tuning
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.report import style
@@ -144,6 +145,21 @@ class Study:
     def _compare(self, pairs) -> pd.DataFrame:
         families = self.meta["tuned_families"]
         return ms.comparisons(self.tables["prompts"], pairs, families, self.margin)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The runs of a grid (`bench.analysis.grid.cells`)."""
+        return grid.cells(self.tables, self.meta)
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """How often each method failed on its grid (`bench.analysis.grid.rates`)."""
+        return grid.rates(self.cells, grid.margin(self.tables["curve"]))
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """The trials of a search (`bench.analysis.tuning.trials`)."""
+        return tuning.trials(self.tables, self.meta)
 
     @cached_property
     def costs(self) -> pd.DataFrame:

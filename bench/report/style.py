@@ -7,6 +7,7 @@ tell methods apart in grey.
 """
 
 import io
+import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ PALETTE = {
 }
 METHOD_COLOURS = [name for name in PALETTE if re.fullmatch(r"m\d", name)]
 PHASE_COLOURS = [name for name in PALETTE if re.fullmatch(r"p\d", name)]
+SHADES = ("p4", "p3", "p2", "p1")  # from little to much
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 SFT = "sft"
@@ -65,11 +67,40 @@ def looks(arms: list[dict], methods: list[str]) -> dict[str, Look]:
     return found
 
 
+WORDS = (
+    (r"\bbetax", "β ×"), (r"\blrx", "lr ×"), (r"\bbeta(?=[\d.])", "β="),
+    (r"\bn(?=\d)", "n="), (r"\btrial(?=\d)", "trial "), (r"×0\.33\b", "×⅓"),
+)  # fmt: skip
+
+
 def label(arm: str) -> str:
     """The name in words of readers: dpo-beta0.3 -> DPO β=0.3, orpo-from-base -> ORPO from base."""
     head, dash, rest = arm.partition("-")
-    rest = re.sub(r"^beta(?=[\d.])", "β=", rest).replace("-", " ")
-    return f"{head.upper()} {rest}" if dash else head.upper()
+    for pattern, words in WORDS:
+        rest = re.sub(pattern, words, rest)
+    return f"{head.upper()} {rest.replace('-', ' ')}" if dash else head.upper()
+
+
+def shade(share: float) -> str:
+    """The colour of a positive value by its share of the largest."""
+    return SHADES[min(int(max(share, 0.0) * len(SHADES)), len(SHADES) - 1)]
+
+
+def readable(face: str, theme: int) -> str:
+    """Which of ink and paper is the easier to read on a colour (WCAG's contrast)."""
+    light = luminance(PALETTE[face][theme])
+    contrast = {
+        name: abs(math.log((light + 0.05) / (luminance(PALETTE[name][theme]) + 0.05)))
+        for name in ("ink", "paper")
+    }
+    return max(contrast, key=contrast.get)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of '#rrggbb' (WCAG 2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def settings(theme: int) -> dict:

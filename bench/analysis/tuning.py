@@ -1,0 +1,50 @@
+"""The study `tune`: a row a trial, the best of each method, and what k trials are worth."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import measures as ms
+from bench.analysis import statistics as st
+
+RULE = "highest gold on validation prompts at the end of training"
+
+
+def trials(tables: dict, meta: dict) -> pd.DataFrame:
+    """By trial: arm, method, number, status, its drawn settings, gold at the end, gain, KL, cost.
+
+    gain: gold less that of the SFT base on the same prompts; cost: charged FLOPs and seconds of the
+    whole pipeline, reward model included, as if the trial stood alone.
+    """
+    ends = ms.ends(tables["curve"])
+    spent = ms.spent(tables["cost"], ("flops", "cpu_s", "wall_s"))
+    rows = tables["runs"][["arm", "method", "seed", "status", "reason", "settings"]].copy()
+    rows["number"] = rows.arm.str.extract(r"(\d+)$").astype(int)
+    drawn = {a["name"]: a["varies"] for a in meta["arms"]}
+    rows["drawn"] = [
+        {key: json.loads(text)[key] for key in drawn[arm]}
+        for arm, text in zip(rows.arm, rows.settings, strict=True)
+    ]
+    rows = rows.drop(columns="settings").merge(ends, how="left", on=["arm", "seed"])
+    rows = rows.merge(spent, how="left", on=["arm", "seed"])
+    failed = rows.status != "ok"
+    return rows.assign(gain=rows.gain.mask(failed), gold=rows.gold.mask(failed))
+
+
+def picked(table: pd.DataFrame) -> pd.DataFrame:
+    """The best trial of each method by RULE; a method whose every trial failed has none."""
+    ended = table.dropna(subset=["gold"])
+    return ended.loc[ended.groupby("method", sort=False).gold.idxmax()].set_index("method")
+
+
+def best_of(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Expected best gain of k trials for k = 1..n, and the FLOPs and seconds that k trials take.
+
+    A failed trial counts as no gain: one then keeps the SFT base.
+    """
+    rows = table[table.method == method]
+    best = st.best_of(rows.gain.fillna(0.0).clip(lower=0.0), worst=0.0)
+    k = np.arange(1, len(rows) + 1)
+    costs = {c: k * rows[c].mean() for c in ("flops", "cpu_s", "wall_s") if c in rows}
+    return pd.DataFrame({"k": k, "gain": best} | costs)

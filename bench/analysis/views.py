@@ -1,0 +1,154 @@
+"""Three views of one question, who wins: at equal data, at equal compute, at equal KL.
+
+Each gives comparisons of all pairs of methods in one form (a, b, interval, p, p_holm, verdict), so
+that the matrix at the end can say whether the winner changes with the view.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import measures as ms
+from bench.analysis import statistics as st
+
+POINTS = 21  # of the range of KL that both methods reached, evenly spaced in its square root
+
+
+def versus(tables: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> pd.DataFrame:
+    """Comparisons from {(a, b): (scores of a, scores of b)}, each [S, P]; Holm over them."""
+    rows = []
+    for (a, b), scores in tables.items():
+        if scores is not None and scores[0].size:
+            interval = st.paired_difference(*scores)
+            rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval)})
+    return decided(rows)
+
+
+def decided(rows: list[dict]) -> pd.DataFrame:
+    """The rows with Holm's p and a verdict."""
+    for row, p in zip(rows, st.holm([r["p"] for r in rows]), strict=True):
+        row["p_holm"] = p
+        row["verdict"] = st.verdict(row["a"], row["b"], row["interval"], p)
+    return pd.DataFrame(rows, columns=["a", "b", "interval", "p", "p_holm", "verdict"])
+
+
+def label_arms(meta: dict) -> dict[int, dict[str, str]]:
+    """{number of labels: {method: arm}}, the full number under the methods as tuned."""
+    found: dict[int, dict[str, str]] = {}
+    for arm in meta["arms"]:
+        if arm["name"] == arm["method"] or (arm["n"] and not arm["varies"]):
+            found.setdefault(arm["n"] or meta["pairs"], {})[arm["method"]] = arm["name"]
+    return dict(sorted(found.items()))
+
+
+def equal_data(prompts: pd.DataFrame, meta: dict, n: int) -> pd.DataFrame:
+    """Methods that learned from n labels, each in its own way, on test prompts."""
+    arms, families = label_arms(meta)[n], meta["tuned_families"]
+    scores = {method: ms.scores(prompts, arm, "gold", families) for method, arm in arms.items()}
+    return versus({(a, b): paired(scores[a], scores[b]) for a, b in combinations(arms, 2)})
+
+
+def paired(a: pd.DataFrame, b: pd.DataFrame):
+    """Both tables cut to common seeds and prompts; None where there is nothing in common."""
+    return ms.paired(a, b) if a.size and b.size else None
+
+
+def paths(tables: dict, meta: dict, column: str) -> dict[str, dict[int, pd.DataFrame]]:
+    """{method: {seed: curve}}: gain on validation prompts against what had been spent by then.
+
+    spent: in the column's unit, from the run's first step on and with what it needed before
+    (reward model, reference log-probabilities).
+    """
+    curve, cost = tables["curve"], tables["cost"]
+    if column not in curve:
+        return {}
+    rows = curve[curve.family == "all"].sort_values("fraction")
+    before = cost[cost.charged.astype(bool) & cost.step.isin(["reward", "reference"])]
+    upfront = before.groupby(["arm", "seed"])[column].sum()
+    found: dict[str, dict[int, pd.DataFrame]] = {}
+    for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
+        if arm in meta["methods"]:
+            spent = run[column] + upfront.get((arm, seed), 0.0)
+            path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
+            found.setdefault(arm, {})[seed] = path.reset_index(drop=True)
+    return found
+
+
+def budget(paths: dict) -> float:
+    """The most that every run spent: beyond it some method has no curve."""
+    return min(float(path.spent.iloc[-1]) for runs in paths.values() for path in runs.values())
+
+
+def gain_at(path: pd.DataFrame, spent: float) -> float:
+    """Gain at a budget, linear between points; 0, the SFT base, before training has begun."""
+    return float(np.interp(spent, path.spent, path.gain, left=0.0))
+
+
+def equal_compute(tables: dict, meta: dict, column: str) -> pd.DataFrame:
+    """Methods at the largest budget that all reached; intervals over seeds alone, since curves
+    hold means over prompts."""
+    runs = paths(tables, meta, column)
+    if len(runs) < 2:
+        return decided([])
+    at, rows = budget(runs), []
+    for a, b in combinations(runs, 2):
+        seeds = sorted(runs[a].keys() & runs[b].keys())
+        differences = [gain_at(runs[a][s], at) - gain_at(runs[b][s], at) for s in seeds]
+        interval = st.over_seeds(differences)
+        rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval)})
+    return decided(rows)
+
+
+def sweep(tables: dict, meta: dict, method: str) -> pd.DataFrame:
+    """The ends of a method's sweep of strengths: arm, and validation means of KL and gold."""
+    arms = [
+        arm["name"]
+        for arm in meta["arms"]
+        if arm["method"] == method and set(arm["varies"]) <= {"beta"} and not arm["n"]
+    ]
+    ends = ms.ends(tables["curve"])
+    finished = tables["runs"].query("status == 'ok'")[["arm", "seed"]]
+    rows = ends.merge(finished)
+    rows = rows[rows.arm.isin(arms)]
+    return rows.groupby("arm", as_index=False)[["kl", "gold"]].mean().sort_values("kl")
+
+
+def chosen(ends: pd.DataFrame, kl: float) -> str | None:
+    """Of the settings that stay within ``kl`` on validation prompts, the one with the most gold."""
+    within = ends[ends.kl <= kl * (1 + 1e-9)]
+    return within.loc[within.gold.idxmax(), "arm"] if len(within) else None
+
+
+def common_range(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float] | None:
+    """The KL that both sweeps reached; None where they do not overlap."""
+    low, high = max(a.kl.min(), b.kl.min()), min(a.kl.max(), b.kl.max())
+    return (float(low), float(high)) if low < high else None
+
+
+def frontier_scores(tables: dict, meta: dict, ends: pd.DataFrame, kls) -> pd.DataFrame:
+    """Seeds x prompts: test gold of the settings chosen at each KL, averaged over the KLs."""
+    arms = [chosen(ends, kl) for kl in kls]
+    families = meta["tuned_families"]
+    found = {arm: ms.scores(tables["prompts"], arm, "gold", families) for arm in set(arms)}
+    return sum(found[arm] for arm in arms) / len(arms)
+
+
+def equal_kl(tables: dict, meta: dict) -> pd.DataFrame:
+    """Methods along the range of KL that both reached: settings chosen on validation prompts at
+    each of POINTS values of KL, scored on test prompts, averaged. ``low``, ``high``: the range."""
+    ends = {m: sweep(tables, meta, m) for m in meta["methods"]}
+    ends = {m: e for m, e in ends.items() if len(e) > 1}
+    rows = []
+    for a, b in combinations(ends, 2):
+        found = common_range(ends[a], ends[b])
+        if found is None:
+            continue
+        kls = np.linspace(*np.sqrt(found), POINTS) ** 2
+        scores = [frontier_scores(tables, meta, ends[m], kls) for m in (a, b)]
+        both = ms.paired(*(s.dropna() for s in scores))
+        interval = st.paired_difference(*both)
+        row = {"a": a, "b": b, "interval": interval, "p": st.p_value(interval)}
+        rows.append(row | {"low": found[0], "high": found[1]})
+    table = decided(rows)
+    return table.assign(low=[r["low"] for r in rows], high=[r["high"] for r in rows])
