@@ -8,14 +8,13 @@ that status and exits 0.
 
 import argparse
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import cli
 from bench.methods import METHODS
-from bench.rows import read_rows, spread
+from bench.rows import ids_sha256, read_rows, spread
 
 CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
 
@@ -216,14 +215,11 @@ def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str])
 
 def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:
     """The content of ``run.json``: what the fairness contract compares, and the cost."""
-    import hashlib
-
     from bench.models import parameters, weights_sha256
     from bench.record import machine, versions
     from bench.text import policy_of
 
     trainable, total = parameters(todo.policy)
-    ids = json.dumps([row["id"] for row in todo.monitor.measure.prompts])
     log = todo.monitor.log
     return {
         "arm": arm.name,
@@ -253,7 +249,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:
         "versions": versions(),
         "machine": machine(),
         "model_sha256": weights_sha256(out / "model") if status == "ok" else None,
-        "curve_prompts_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+        "curve_prompts_sha256": ids_sha256(todo.monitor.measure.prompts),
     }
 
 

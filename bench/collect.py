@@ -12,26 +12,9 @@ import subprocess
 from pathlib import Path
 
 from bench import cli
-from bench.analysis import contract
+from bench.runs import SFT, read_json, read_runs
 
-SFT = "sft"  # the start of every method, evaluated once as seed 0
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
-
-
-def read_json(path: Path) -> dict:
-    """A JSON object, or an empty one where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def read_runs(root: Path, arms, seeds) -> tuple[list[dict], list[dict]]:
-    """All run.json and eval.json of arms x seeds that exist, the SFT's eval.json first."""
-    keys = [(arm, seed) for arm in arms for seed in seeds]
-    runs = [read_json(root / "align" / arm / f"seed{seed}" / "run.json") for arm, seed in keys]
-    evals = [
-        read_json(root / "evaluate" / arm / f"seed{seed}" / "eval.json")
-        for arm, seed in [(SFT, 0), *keys]
-    ]
-    return [r for r in runs if r], [e for e in evals if e]
 
 
 def runs_table(runs: list[dict], evals: list[dict]):
@@ -150,7 +133,9 @@ def ledger_table(root: Path, arms):
 
     rows = [read_json(path) for path in sorted((root / "ledger").glob("*.json"))]
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
-    table = table[~table.step.isin(["collect", "report"]) & table.arm.isin(["", SFT, *arms])]
+    table = table[
+        ~table.step.isin(["contract", "collect", "report"]) & table.arm.isin(["", SFT, *arms])
+    ]
     sums = table.groupby("step", sort=False).agg(
         processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")
     )
@@ -170,11 +155,13 @@ def read_samples(root: Path, keys: list[tuple[str, str, int]]) -> list[dict]:
     return rows
 
 
-def gather(root: Path, arms: dict[str, str], seeds, needs: dict) -> tuple[dict, list, dict]:
-    """Tables by name, samples, and what `meta.json` says of the runs, for {arm: method} x seeds."""
-    runs, evals = read_runs(root, arms, seeds)
-    present = {(r["arm"], r["seed"]) for r in runs}
-    keys = [(SFT, SFT, 0)] + [(a, m, s) for a, m in arms.items() for s in seeds]
+def gather(root: Path, arms: dict[str, str], study, needs: dict, breaches=()):
+    """Tables by name, samples, and what `meta.json` says of the runs.
+
+    arms: {arm: method}; study: its runs, as (arm, seed); breaches: of the fairness contract.
+    """
+    runs, evals = read_runs(root, study)
+    keys = [(SFT, SFT, 0)] + [(arm, arms[arm], seed) for arm, seed in study]
     tables = {
         "runs": runs_table(runs, evals),
         "cost": cost_table(root, runs, evals, needs),
@@ -186,26 +173,20 @@ def gather(root: Path, arms: dict[str, str], seeds, needs: dict) -> tuple[dict, 
         "ledger": ledger_table(root, arms),
     }
     pool = read_json(root / "pairs" / "step.json").get("metrics", {})
-    facts = _facts(runs, evals, present, arms, seeds) | {"pool": pool}
+    facts = _facts(runs, evals, study) | {"pool": pool, "breaches": list(breaches)}
     return tables, read_samples(root, keys), facts
 
 
-def _facts(runs: list[dict], evals: list[dict], present: set, arms: dict, seeds) -> dict:
+def _facts(runs: list[dict], evals: list[dict], study) -> dict:
     """The part of meta.json that the runs themselves declare."""
-    models = {(e["arm"], e["seed"]): e.get("model_sha256") for e in evals}
-    known = [{"model_sha256": models.get((r["arm"], r["seed"]))} | r for r in runs]
     first = runs[0] if runs else {}
-    evaluated = {(e["arm"], e["seed"]) for e in evals}
+    present, evaluated = ({(r["arm"], r["seed"]) for r in rows} for rows in (runs, evals))
     return {
         "machine": first.get("machine", {}),
         "versions": first.get("versions", {}),
         "decode": first.get("decode", {}),
         "overrides": sorted({o for r in runs for o in r.get("overrides", [])}),
-        "complete": all((a, s) in present & evaluated for a in arms for s in seeds)
-        and (SFT, 0) in evaluated,
-        "breaches": contract.missing(present, arms, seeds)
-        + contract.breaches(known)
-        + contract.stale(runs, evals),
+        "complete": present & evaluated >= set(study) and (SFT, 0) in evaluated,
     }
 
 
@@ -272,8 +253,9 @@ def run(cfg, args) -> None:
 
     arms = {name: cfg.arm(name).method for name in cfg.study_arms}
     needs = {name: method.NEEDS for name, method in METHODS.items()}
-    tables, samples, facts = gather(cfg.runs, arms, cfg.seeds, needs)
-    changed = [o for o in cfg.overrides if not o.startswith("study=")]
+    found = json.loads((cfg.study_dir / "contract.json").read_text(encoding="utf-8"))["breaches"]
+    tables, samples, facts = gather(cfg.runs, arms, cfg.study_runs, needs, found)
+    changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
     meta = facts | {
         "testbed": cfg.testbed,
         "study": cfg.study,
@@ -287,7 +269,7 @@ def run(cfg, args) -> None:
     }
     out = cfg.study_dir / "results"
     write(out, tables, samples, meta)
-    cli.say("collect", f"{len(tables['runs'])} runs, {len(facts['breaches'])} breaches -> {out}")
+    cli.say("collect", f"{len(tables['runs'])} runs -> {out}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import yaml
 
 from bench import cli
 from bench.data import world
-from bench.rows import read_rows, spread
+from bench.rows import ids_sha256, read_rows, spread
 
 TEST_SEED = 2000  # of the sampling on test prompts, the same for every run
 SFT = "sft"
@@ -53,8 +53,22 @@ def write_failed(cfg, args, out: Path, status: str) -> None:
     for name, head in heads.items():
         cli.write_table(out / name, [], head)
     cli.write_lines(out / "samples.jsonl", [])
-    record = {"arm": args.arm, "seed": args.seed, "status": status, "cost": [], "peak_mb": None}
-    cli.write_json(out / "eval.json", record | {"model_sha256": None})
+    record = conditions(cfg, args, status) | {"cost": [], "peak_mb": None, "model_sha256": None}
+    cli.write_json(out / "eval.json", record)
+
+
+def conditions(cfg, args, status: str) -> dict:
+    """What the fairness contract compares of an evaluation, beside the weights."""
+    from bench.record import versions
+
+    return {
+        "arm": args.arm,
+        "seed": args.seed,
+        "status": status,
+        "prompts_sha256": ids_sha256(test_prompts(cfg)),
+        "decode": cfg.decode.model_dump(),
+        "versions": versions(),
+    }
 
 
 def evaluate(cfg, args, out: Path) -> None:
@@ -77,10 +91,7 @@ def evaluate(cfg, args, out: Path) -> None:
         asked = args.arm == SFT or cfg.arm(args.arm).tasks
         rows = lm_eval_rows(cfg, policy, tokenizer) if asked else []
     cli.write_table(out / "tasks.csv", rows, ["task", "metric", "value"])
-    record = {
-        "arm": args.arm,
-        "seed": args.seed,
-        "status": "ok",
+    record = conditions(cfg, args, "ok") | {
         "cost": ledger.table(),
         "peak_mb": ledger.memory.peak_mb,
         "model_sha256": weights_sha256(folder),
@@ -95,14 +106,19 @@ def model_folder(cfg, args) -> Path:
     return Path(cfg.runs, "align", args.arm, f"seed{args.seed}", "model")
 
 
+def test_prompts(cfg) -> list[dict]:
+    """The prompts of the evaluation: test, families in turn."""
+    rows = read_rows(Path(cfg.runs, "data", "prompts.jsonl"))
+    return spread([row for row in rows if row["split"] == "test"], cfg.eval.prompts)
+
+
 def sampled(cfg, args, policy, tokenizer):
     """(table of samples on the test prompts, named parts of the gold of each)."""
     from bench.measure import Measure
     from bench.models import load_policy
 
     data = Path(cfg.runs, "data")
-    rows = [row for row in read_rows(data / "prompts.jsonl") if row["split"] == "test"]
-    prompts = spread(rows, cfg.eval.prompts)
+    prompts = test_prompts(cfg)
     gold = world(cfg.data.kind).Gold(data)
     reference = load_policy(Path(cfg.runs, "sft"), cfg.model).eval().requires_grad_(False)
     scorer = load_reward(cfg, args)

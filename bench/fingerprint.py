@@ -45,7 +45,7 @@ def code_hash(step: str, method: str | None = None, kind: str | None = None) -> 
 def closure(start: str, method: str | None, kind: str | None) -> set[str]:
     """Names of the modules of ``bench`` that ``start`` imports, at any depth."""
     todo = [start, *([f"{METHODS}.{method}"] if method else [])]
-    if kind and start != "bench.collect":
+    if kind and start not in ("bench.contract", "bench.collect"):
         from bench.data import WORLDS
 
         todo.append(WORLDS[kind])

@@ -1,5 +1,6 @@
 """Rows of JSON-lines files, and fixed choices among them (no heavy import)."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def read_rows(path: Path) -> list[dict]:
     if not rows:
         raise UserError(f"{path} is empty; {remedy}")
     return rows
+
+
+def ids_sha256(rows: list[dict]) -> str:
+    """sha256 of the JSON list of the rows' ids: which prompts, in which order."""
+    return hashlib.sha256(json.dumps([row["id"] for row in rows]).encode()).hexdigest()
 
 
 def spread(rows: list[dict], n: int) -> list[dict]:

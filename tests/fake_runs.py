@@ -19,6 +19,7 @@ GAIN = {"ppo": 0.9, "dpo": 0.7, "ipo": 0.5, "orpo": 0.1}
 REACH = {"ppo": 6.0, "dpo": 9.0, "ipo": 5.0, "orpo": 1.0}
 MACHINE = {"platform": "Linux", "cpu": "Imaginary CPU", "cores": 2, "memory_gb": 8, "gpu": None}
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "trl": "1.16.0"}
+DECODE = {"max_new_tokens": 32, "temperature": 1.0}
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -127,8 +128,21 @@ def evaluation(
     put_csv(folder / "tasks.csv", task_rows(rng, gain))
     lines = [json.dumps(row) for row in sample_rows(rows, arm, text)]
     (folder / "samples.jsonl").write_text("\n".join(lines) + "\n")
-    record = {"arm": arm, "seed": seed, "status": "ok", "cost": [cost("evaluate", 4.0)]}
-    put_json(folder / "eval.json", record | {"peak_mb": 500.0, "model_sha256": f"{arm}-{seed}"})
+    put_json(folder / "eval.json", eval_json(arm, seed))
+
+
+def eval_json(arm: str, seed: int, status: str = "ok") -> dict:
+    return {
+        "arm": arm,
+        "seed": seed,
+        "status": status,
+        "prompts_sha256": "t0",
+        "decode": DECODE,
+        "versions": VERSIONS,
+        "cost": [cost("evaluate", 4.0)] if status == "ok" else [],
+        "peak_mb": 500.0 if status == "ok" else None,
+        "model_sha256": f"{arm}-{seed}" if status == "ok" else None,
+    }
 
 
 def align(root: Path, arm: str, method: str, seed: int, prompts: int, text: str) -> None:
@@ -164,11 +178,11 @@ def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
         "reason": "" if status == "ok" else "loss is NaN at step 12",
         "settings": {"lr": 1e-4},
         "overrides": [],
-        "hashes": {"start": "s0", "pairs": f"pairs{seed}"}
+        "hashes": {"start": "sft-0", "pairs": f"pairs{seed}"}
         | ({"reward": f"rm{seed}"} if method == "ppo" else {}),
         "template": "plain",
         "eos": "taught",
-        "decode": {"max_new_tokens": 32, "temperature": 1.0},
+        "decode": DECODE,
         "trainable_parameters": 412_000,
         "parameters": 412_000,
         "pairs": 1500,
@@ -181,6 +195,8 @@ def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
         "versions": VERSIONS,
         "machine": MACHINE,
         "curve_prompts_sha256": "c0",
+        "trajectory_sha256": f"log of {arm}-{seed}",
+        "model_sha256": f"{arm}-{seed}" if status == "ok" else None,
     }
 
 
@@ -193,8 +209,7 @@ def failed(root: Path, arm: str, method: str, seed: int, status: str) -> None:
     put_csv(at / "prompts.csv", [], ["prompt_id", "family", "gold"])
     put_csv(at / "tasks.csv", [], ["task", "metric", "value"])
     (at / "samples.jsonl").write_text("")
-    record = {"arm": arm, "seed": seed, "status": status, "cost": [], "peak_mb": 0}
-    put_json(at / "eval.json", record | {"model_sha256": None})
+    put_json(at / "eval.json", eval_json(arm, seed, status))
 
 
 def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), text="") -> Path:
@@ -239,8 +254,14 @@ def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
 
 def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more):
     """tables, samples, meta of an invented study."""
-    from bench import collect
-
     root = make(tmp / "runs/micro", seeds, arms, **more)
-    tables, samples, facts = collect.gather(root, arms, seeds, NEEDS)
+    tables, samples, facts = gathered(root, arms, seeds)
     return tables, samples, meta(facts, arms, seeds)
+
+
+def gathered(root: Path, arms, seeds):
+    """tables, samples, facts of the folder, as the steps contract and collect make them."""
+    from bench import collect, contract
+
+    study = [(arm, seed) for arm in arms for seed in seeds]
+    return collect.gather(root, arms, study, NEEDS, contract.check(root, study)["breaches"])

@@ -252,7 +252,7 @@ def step(folder, overrides=(), **more):
     fake_runs.make(root, seeds, prompts=30)
     if more.get("lost"):
         (root / "align/dpo/seed2/run.json").unlink()
-    run_tables, texts, facts = collect.gather(root, arms, seeds, fake_runs.NEEDS)
+    run_tables, texts, facts = fake_runs.gathered(root, arms, seeds)
     plain = {"default_settings": not overrides, "overrides": list(overrides)}
     meta = fake_runs.meta(facts, arms, seeds, **plain, study=more.get("study", "compare"))
     place = root if meta["study"] == "compare" else root / f"study-{meta['study']}"

@@ -1,112 +1,280 @@
-"""The fairness contract: which fields of `run.json` must match, and which must differ.
+"""The fairness contract: which fields of `run.json` must match, may differ, or must differ.
 
-A first check, declared as data so that it can grow: a rule names a field, the runs that it compares
-(`within`) and what is expected of their values. A breach carries the field and every value.
+Declared as data: each field once, with its kind, the runs that are compared (`within`) and why.
+The ledger is a list of dicts, one a run of the study: the content of its run.json (none of it where
+the run is missing) with `folder_arm` and `folder_seed` (where it lay) and `evaluation` (its
+eval.json, or None). A breach carries the field and every value.
 """
 
+import hashlib
+import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import product
 
-MATCH, DIFFER = "match", "differ"
+MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
+BESIDE = ("folder_arm", "folder_seed", "evaluation")  # of the ledger, not of run.json
+NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
+SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Runs that agree on `within` must `match` or `differ` in `field` (dots reach into it)."""
+    """Runs that agree on `within` must `match` or `differ` in `field` (dots reach into it).
+
+    apart: runs that agree on these must differ all the same (seeds of an arm, in their pairs);
+    to: the field must match another one of the same run instead;
+    optional: a run without the field (no reward model, no weights) takes no part.
+    """
 
     field: str
-    expect: str
+    kind: str
     why: str
     within: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    to: str = ""
+    optional: bool = False
 
+
+ARM, DATA = ("arm",), ("data", "origin")
+OWN = "a run lies in the folder of its own arm and seed"
+OF_RUN = "an evaluation is of the run beside it"
+COST, COUNT = "a cost, which is measured", "work done, which is measured"
 
 RULES = (
-    Rule("hashes.start", MATCH, "all methods start from the same SFT weights", ("origin",)),
-    Rule("hashes.pairs", MATCH, "one seed means one draw of pairs", ("labels", "seed", "origin")),
-    Rule("pairs", MATCH, "the same number of labels", ("labels", "origin")),
-    Rule("hashes.reward", MATCH, "a seed has one reward model", ("labels", "seed")),
-    Rule("hashes.reference", MATCH, "one set of reference log-probabilities"),
+    # What a run is
+    Rule("arm", MATCH, OWN, to="folder_arm"),
+    Rule("seed", MATCH, OWN, to="folder_seed"),
+    Rule("method", MATCH, "an arm is one method", ARM),
+    Rule("labels", MATCH, "an arm has one kind of labels", ARM),
+    Rule("data", MATCH, "an arm has one set of labels", ARM, optional=True),
+    Rule("origin", MATCH, "an arm starts from one model", ARM, optional=True),
+    Rule("settings", MATCH, "the seeds of an arm share its settings", ARM),
+    Rule("overrides", MATCH, "the same settings from the command line", ARM),
+    # What is held equal
+    Rule("hashes.start", MATCH, "all methods start from the same weights", ("origin",)),
+    Rule(
+        "hashes.pairs", MATCH, "each seed is one draw of pairs", (*DATA, "seed"), ARM, optional=True
+    ),
+    Rule("pairs", MATCH, "the same number of labels", DATA),
+    Rule(
+        "hashes.reward",
+        MATCH,
+        "each seed has one reward model",
+        ("data", "seed"),
+        ARM,
+        optional=True,
+    ),
+    Rule("hashes.reference", MATCH, "one set of reference log-probabilities", optional=True),
     Rule("template", MATCH, "the same prompt template"),
     Rule("eos", MATCH, "the same end-of-text policy"),
     Rule("decode", MATCH, "the same sampling settings"),
     Rule("trainable_parameters", MATCH, "the same trainable parameters"),
-    Rule("tuning_trials", MATCH, "the same number of tuning trials"),
+    Rule("parameters", MATCH, "the same model"),
+    Rule("tuning_trials", MATCH, "the same number of tuning trials", optional=True),
     Rule("curve_prompts_sha256", MATCH, "the same held-out prompts"),
-    Rule("overrides", MATCH, "the same settings from the command line", ("arm",)),
     Rule("versions", MATCH, "the same library versions"),
     Rule("machine", MATCH, "the same machine, or seconds do not compare"),
-    Rule("hashes.pairs", DIFFER, "another seed draws other pairs", ("arm",)),
-    Rule("model_sha256", DIFFER, "another seed gives another model", ("arm",)),
+    # What seeds must change
+    Rule("trajectory_sha256", DIFFER, "another seed trains another way", ARM, optional=True),
+    Rule("model_sha256", DIFFER, "another seed gives another model", ARM, optional=True),
+    # What is measured
+    Rule("status", MAY_DIFFER, "a run that failed is a result"),
+    Rule("reason", MAY_DIFFER, "a run that failed says why"),
+    Rule("episodes", MAY_DIFFER, COUNT),
+    Rule("steps", MAY_DIFFER, COUNT),
+    Rule("planned_steps", MAY_DIFFER, "an epoch of a method is as long as it needs"),
+    Rule("generated_tokens", MAY_DIFFER, COUNT),
+    Rule("held_out_loss", MAY_DIFFER, "each method has a loss of its own"),
+    Rule("resident_models", MAY_DIFFER, COST),
+    Rule("cost", MAY_DIFFER, COST),
+    Rule("peak_mb", MAY_DIFFER, COST),
+    Rule("peak_reserved_mb", MAY_DIFFER, COST),
+    # Evaluations, the SFT base's among them
+    Rule("evaluation.arm", MATCH, OWN, to="folder_arm"),
+    Rule("evaluation.seed", MATCH, OWN, to="folder_seed"),
+    Rule("evaluation.status", MATCH, OF_RUN, to="status"),
+    Rule("evaluation.model_sha256", MATCH, OF_RUN, to="model_sha256"),
+    Rule("evaluation.prompts_sha256", MATCH, "the same test prompts"),
+    Rule("evaluation.decode", MATCH, "the same sampling settings"),
+    Rule("evaluation.versions", MATCH, "the same library versions"),
 )
+
+
+def breaches(
+    ledger: list[dict], sft: dict | None = None, evaluations_expected: bool = True
+) -> list[dict]:
+    """Every breach of the contract: field, what is expected, why, and the values by run.
+
+    sft: the eval.json of the SFT base, which must agree with those of the runs.
+    """
+    runs = [_completed(run) for run in ledger if "arm" in run]
+    base = [_base(sft)] if sft else []
+    found = _missing_runs(ledger) + _undeclared(runs)
+    if evaluations_expected:
+        found += _missing_evaluations(runs, sft)
+    for rule in RULES:
+        found += _unlike_itself(rule, runs) if rule.to else _unlike_others(rule, [*runs, *base])
+    return found
+
+
+def name(run: dict) -> str:
+    """How messages and report call a run: by where it lies, which is unique."""
+    return f"{run['folder_arm']} seed {run['folder_seed']}"
 
 
 def value(run: dict, field: str):
     """The value of a dotted field; None where the run does not have it."""
     for key in field.split("."):
         run = run.get(key) if isinstance(run, dict) else None
-    return run or None if isinstance(run, (str, dict)) else run
+    return run
 
 
-def name(run: dict) -> str:
-    """How the report calls a run."""
-    return f"{run['arm']} seed {run['seed']}"
+def fields(run: dict) -> list[str]:
+    """The fields of a run.json, the parts of `hashes` apart."""
+    plain = [key for key in run if key not in (*BESIDE, NESTED)]
+    return plain + [f"{NESTED}.{key}" for key in run.get(NESTED) or {}]
 
 
-def _scope(run: dict, rule: Rule) -> tuple:
-    """Runs with the same scope are compared; arms that start elsewhere say so in their name."""
-    origin = "elsewhere" if "-from-" in run["arm"] else "sft"
-    return tuple(origin if key == "origin" else run.get(key) for key in rule.within)
+def _completed(run: dict) -> dict:
+    """The run with what an absent field stands for."""
+    run = {"origin": "sft", "data": run.get("labels")} | run
+    if not run.get("steps"):  # no step was logged: two such logs are equal by right
+        run |= {"trajectory_sha256": None}
+    return run
 
 
-def _broken(rule: Rule, values: list) -> bool:
-    """Does a scope's list of values break the rule?"""
-    distinct = len({repr(v) for v in values})
-    return distinct > 1 if rule.expect == MATCH else distinct < len(values)
+def _base(sft: dict) -> dict:
+    """The SFT base as an entry: its evaluation, of the weights that the runs start from."""
+    start = {"origin": "sft", NESTED: {"start": sft.get("model_sha256")}}
+    return {"folder_arm": "sft", "folder_seed": 0, "evaluation": sft} | start
 
 
-def breaches(runs: list[dict], rules=RULES) -> list[dict]:
-    """Every breach among `runs` (run.json with `model_sha256` added): field, why, values by run.
-
-    A run without the field (no reward model, a model that diverged) takes no part in its rule.
-    """
-    found = []
-    for rule in rules:
-        scopes = defaultdict(dict)
-        for run in runs:
-            if (v := value(run, rule.field)) is not None:
-                scopes[_scope(run, rule)][name(run)] = v
-        for values in scopes.values():
-            if _broken(rule, list(values.values())):
-                found.append(_breach(rule, values))
-    return found
-
-
-def _breach(rule: Rule, values: dict) -> dict:
-    """A breach as the report shows it."""
-    return {"field": rule.field, "expect": rule.expect, "why": rule.why, "values": values}
-
-
-def missing(present: set[tuple[str, int]], arms, seeds) -> list[dict]:
-    """A breach for each run of the study that left no `run.json`."""
-    gone = [
-        f"{arm} seed {seed}" for arm, seed in product(arms, seeds) if (arm, seed) not in present
-    ]
-    values = {run: "missing" for run in gone}
+def _missing_runs(ledger: list[dict]) -> list[dict]:
+    """A breach that lists the runs without a run.json."""
+    gone = {name(run): "missing" for run in ledger if "arm" not in run}
     why = "every run of the study is counted, failed ones too"
-    return [{"field": "run", "expect": "present", "why": why, "values": values}] if gone else []
+    return [_breach("run", "present", why, gone)] if gone else []
 
 
-def stale(runs: list[dict], evals: list[dict]) -> list[dict]:
-    """A breach for each evaluation of other weights, or of another status, than the run's own."""
-    by_run = {(e["arm"], e["seed"]): e for e in evals}
+def _missing_evaluations(runs: list[dict], sft: dict | None) -> list[dict]:
+    """A breach that lists the runs, and the SFT base, without an eval.json."""
+    gone = {} if sft else {name(_base({})): "missing"}
+    gone |= {name(run): "missing" for run in runs if not run.get("evaluation")}
+    why = "every run is evaluated, and so is the SFT base"
+    return [_breach("evaluation", "present", why, gone)] if gone else []
+
+
+def _undeclared(runs: list[dict]) -> list[dict]:
+    """A breach that lists the fields of no rule, by run."""
+    known = {rule.field for rule in RULES}
+    strange = {name(run): ", ".join(sorted({*fields(run)} - known)) for run in runs}
+    strange = {run: names for run, names in strange.items() if names}
+    why = "the contract says of every field whether it must match"
+    return [_breach("undeclared field", "declared", why, strange)] if strange else []
+
+
+def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:
+    """A breach for each run in which two fields that must match do not."""
     found = []
     for run in runs:
-        seen = by_run.get((run["arm"], run["seed"]), {"status": "missing"})
-        for field in ("status", "model_sha256"):
-            mine, theirs = run.get(field), seen.get(field)
-            if mine and theirs and mine != theirs:
-                values = {name(run): mine, "its evaluation": theirs}
-                why = "an evaluation belongs to the run beside it"
-                found.append({"field": field, "expect": MATCH, "why": why, "values": values})
+        mine, other = value(run, rule.field), value(run, rule.to)
+        if mine != other and (run.get("evaluation") or not _of_evaluation(rule.field)):
+            values = {_place(run, rule.field): mine, _place(run, rule.to): other}
+            found.append(_breach(rule.field, MATCH, rule.why, values))
     return found
+
+
+def _place(run: dict, field: str) -> str:
+    """Whose value it is: the run's, its evaluation's or its folder's."""
+    part = re.match("evaluation|folder", field)
+    return f"{part[0]} of {name(run)}" if part else name(run)
+
+
+def _of_evaluation(field: str) -> bool:
+    return field.startswith("evaluation.")
+
+
+def _unlike_others(rule: Rule, entries: list[dict]) -> list[dict]:
+    """A breach for each scope in which the values do not match, or do not differ."""
+    found = []
+    checks = [(rule.kind, rule.within)] + ([(DIFFER, rule.apart)] if rule.apart else [])
+    for expect, within in checks:
+        scopes = defaultdict(dict)
+        for entry in filter(lambda e: _takes_part(e, rule), entries):
+            scope = tuple(_key(value(entry, key)) for key in within)
+            scopes[scope][name(entry)] = value(entry, rule.field)
+        broken = filter(None, (_broken(expect, values) for values in scopes.values()))
+        found += [_breach(rule.field, expect, rule.why, values) for values in broken]
+    return found
+
+
+def _takes_part(entry: dict, rule: Rule) -> bool:
+    """Whether a rule looks at an entry: a field that every run has must not be missing."""
+    if value(entry, rule.field) is not None:
+        return True
+    whole = entry.get("evaluation" if _of_evaluation(rule.field) else "arm")
+    return bool(whole) and not rule.optional
+
+
+def _broken(expect: str, values: dict) -> dict:
+    """The part of a scope's values that breaks what is expected of them; empty if none does."""
+    same = defaultdict(list)
+    for run, v in values.items():
+        same[_key(v)].append(run)
+    if expect == MATCH:
+        return _contrast(values) if len(same) > 1 else {}
+    repeated = {run for runs in same.values() if len(runs) > 1 for run in runs}
+    return {run: v for run, v in values.items() if expect == DIFFER and run in repeated}
+
+
+def _contrast(values: dict) -> dict:
+    """Values that are mappings, cut down to the keys in which they differ."""
+    if not all(isinstance(v, dict) for v in values.values()):
+        return values
+    keys = dict.fromkeys(key for v in values.values() for key in v)
+    odd = [key for key in keys if len({_key(v.get(key)) for v in values.values()}) > 1]
+    return {run: {key: v.get(key) for key in odd} for run, v in values.items()}
+
+
+def _key(v) -> str:
+    """A value as text that is the same for equal values."""
+    return json.dumps(v, sort_keys=True, default=str)
+
+
+def _breach(field: str, expect: str, why: str, values: dict) -> dict:
+    """A breach as the report shows it."""
+    values = {run: "missing" if v is None else v for run, v in values.items()}
+    return {"field": field, "expect": expect, "why": why, "values": values}
+
+
+def sentence(breach: dict) -> str:
+    """A breach in one line: the field, what is expected of it and why, and the values."""
+    expect = breach["expect"]
+    must = expect if expect in (MATCH, DIFFER) else f"be {expect}"
+    shown = _examples(breach)[:SHOWN]
+    more = len(breach["values"]) - len(shown)
+    listed = "; ".join(f"{run}: {_short(breach['values'][run])}" for run in shown)
+    rest = f"; and {more} more" if more else ""
+    return f"fairness contract: {breach['field']} must {must} ({breach['why']}): {listed}{rest}"
+
+
+def _examples(breach: dict) -> list[str]:
+    """The runs to show: where values should match, one of each value, the rarest value first."""
+    if breach["expect"] != MATCH:
+        return list(breach["values"])
+    groups = defaultdict(list)
+    for run, v in breach["values"].items():
+        groups[_key(v)].append(run)
+    return [runs[0] for runs in sorted(groups.values(), key=len)]
+
+
+def _short(v) -> str:
+    """A value on one line: 12 digits of a hash, a long text by its start and its hash."""
+    text = str(v)
+    if re.fullmatch(r"[0-9a-f]{32,}", text):
+        return text[:12]
+    line = " ".join(text.split())
+    if len(text) <= LONG:
+        return line
+    return f"{line[: LONG // 2]}... (sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]})"
