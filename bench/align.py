@@ -114,6 +114,8 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         policy = adapt(load_policy(Path(cfg.runs, arm.start), cfg.model), cfg.model)
         scorer = load_scorer(reward, cfg.model).eval().requires_grad_(False) if reward else None
     name, pairs = f"{arm.name} seed {seed}", Path(cfg.runs, "pairs", arm.data)
+    monitor = new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root)
+    ledger.memory.watched_bytes = watched_bytes(policy, monitor.measure)
     return Run(
         name=name,
         settings=arm.settings,
@@ -129,7 +131,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         model=cfg.model,
         decode=cfg.decode,
         root=root,
-        monitor=new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root),
+        monitor=monitor,
         ledger=ledger,
     )
 
@@ -174,7 +176,18 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
         cfg.curve.batch,
     )
     progress = cli.Progress(name, None)
-    return Monitor(measure, arm.curve or cfg.curve.fractions, here.TUNED_FAMILIES, ledger, progress, root)
+    fractions = arm.curve or cfg.curve.fractions
+    return Monitor(measure, fractions, here.TUNED_FAMILIES, ledger, progress, root)
+
+
+def watched_bytes(policy, measure) -> int:
+    """Bytes of the models that only the curve uses: its reference, and its copy of the reward
+    model where the policy's own base carries that (``bench.roles.assemble``)."""
+    from bench.models import unwrap
+
+    shared = unwrap(policy) is not policy
+    models = [measure.reference, *([measure.scorer] if shared and measure.scorer else [])]
+    return sum(p.nbytes for model in models for p in model.parameters())
 
 
 def attempt(method, todo: Run) -> tuple[str, str]:
@@ -245,7 +258,8 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:
         "held_out_loss": todo.held_out_loss,
         "resident_models": todo.resident_models,
         "cost": todo.ledger.table(),
-        "peak_mb": todo.ledger.memory.peak_mb,
+        "generated_tokens": todo.ledger.totals("generated")["generated"],
+        **todo.ledger.memory.peaks,
         "versions": versions(),
         "machine": machine(),
         "model_sha256": weights_sha256(out / "model") if status == "ok" else None,

@@ -50,7 +50,11 @@ def pretrain(cfg, out: Path) -> None:
         monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
         todo = trainer.Job("base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger)
         config = trainer.arguments(TrainingArguments, todo)
-        trainer.fit(Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)), todo)
+        trainer.fit(
+            Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)),
+            todo,
+            head="full",
+        )
         metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
         with cli.atomic(out) as part:
             save(model, tokenizer, part)

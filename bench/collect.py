@@ -14,6 +14,7 @@ from pathlib import Path
 from bench import cli
 from bench.runs import SFT, read_json, read_runs
 
+COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
 
 
@@ -80,6 +81,8 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
         rows += _phases(key, "align", run)
         for need in needs.get(run["method"], ()):
             rows += _phases(key, need, *_needed(root, need, run))
+        if run.get("origin") == "base":  # its pairs are its own, where SFT's stand for the others
+            rows += _phases(key, "demonstrations", read_json(root / "pairs/demonstrations.json"))
     methods = {r["arm"]: r["method"] for r in runs}
     for e in evals:
         key = {"arm": e["arm"], "method": methods.get(e["arm"], SFT), "seed": e["seed"]}
@@ -93,7 +96,7 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
 def _needed(root: Path, need: str, run: dict) -> tuple[dict, float]:
     """The step.json a run depends on, and the share of its cost that the run would pay alone."""
     if need != "reference":
-        folder = root / need / run.get("labels", "gold") / f"seed{run['seed']}"
+        folder = root / need / run["data"] / f"seed{run['seed']}"
         return read_json(folder / "step.json"), 1.0
     logps = root / "reference" / "logps.csv"
     pool = sum(1 for _ in logps.open()) - 1 if logps.exists() else 0
@@ -108,7 +111,8 @@ def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: boo
         head
         | {"step": step, "phase": c.get("phase", step)}
         | {"charged": charged and c.get("charged", True), "share": share}
-        | {k: share * (c.get(k) or 0) for k in ("wall_s", "cpu_s", "tokens")}
+        | {k: share * (c.get(k) or 0) for k in COUNTED}
+        | {"joules": share * c["joules"] if c.get("joules") is not None else None}
         for c in record.get("cost", [])
     ]
 
@@ -155,38 +159,42 @@ def read_samples(root: Path, keys: list[tuple[str, str, int]]) -> list[dict]:
     return rows
 
 
-def gather(root: Path, arms: dict[str, str], study, needs: dict, breaches=()):
+def gather(root: Path, arms: dict[str, str], study, needs: dict, breaches=(), evaluated=True):
     """Tables by name, samples, and what `meta.json` says of the runs.
 
-    arms: {arm: method}; study: its runs, as (arm, seed); breaches: of the fairness contract.
+    arms: {arm: method}; study: its runs, as (arm, seed); breaches: of the fairness contract;
+    evaluated: whether the study asks for evaluations (another one may have left some).
     """
     runs, evals = read_runs(root, study)
+    evals = evals if evaluated else []
     keys = [(SFT, SFT, 0)] + [(arm, arms[arm], seed) for arm, seed in study]
+    asked = keys if evaluated else []
     tables = {
         "runs": runs_table(runs, evals),
         "cost": cost_table(root, runs, evals, needs),
         "curve": stack(root, "align", "curve.csv", keys),
         "log": stack(root, "align", "log.csv", keys),
-        "prompts": stack(root, "evaluate", "prompts.csv", keys),
-        "tasks": stack(root, "evaluate", "tasks.csv", keys),
+        "prompts": stack(root, "evaluate", "prompts.csv", asked),
+        "tasks": stack(root, "evaluate", "tasks.csv", asked),
         "reward": reward_table(root),
         "ledger": ledger_table(root, arms),
     }
     pool = read_json(root / "pairs" / "step.json").get("metrics", {})
-    facts = _facts(runs, evals, study) | {"pool": pool, "breaches": list(breaches)}
-    return tables, read_samples(root, keys), facts
+    facts = _facts(runs) | {"pool": pool, "breaches": list(breaches)}
+    present = {(r["arm"], r["seed"]) for r in runs}
+    done = {(e["arm"], e["seed"]) for e in evals} if evaluated else present
+    facts["complete"] = present & done >= set(study)
+    return tables, read_samples(root, asked), facts
 
 
-def _facts(runs: list[dict], evals: list[dict], study) -> dict:
+def _facts(runs: list[dict]) -> dict:
     """The part of meta.json that the runs themselves declare."""
     first = runs[0] if runs else {}
-    present, evaluated = ({(r["arm"], r["seed"]) for r in rows} for rows in (runs, evals))
     return {
         "machine": first.get("machine", {}),
         "versions": first.get("versions", {}),
         "decode": first.get("decode", {}),
         "overrides": sorted({o for r in runs for o in r.get("overrides", [])}),
-        "complete": present & evaluated >= set(study) and (SFT, 0) in evaluated,
     }
 
 
@@ -239,11 +247,15 @@ def read(out: Path) -> tuple[dict, list[dict], dict]:
 
 
 def described(cfg, name: str) -> dict:
-    """An arm's name, method and labels, and which settings are not its method's tuned ones."""
+    """An arm's name, method, labels and start; which settings are not its method's tuned ones, and
+    by which factors its learning rate and strength differ from them."""
     arm = cfg.arm(name)
     own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
     varies = [key for key, value in own.items() if value != tuned[key]]
-    return {"name": name, "method": arm.method, "labels": arm.labels, "varies": varies}
+    known = [key for key in ("lr", "beta") if key in varies and tuned[key]]
+    factors = {key: float(f"{own[key] / tuned[key]:.2g}") for key in known}
+    head = {"name": name, "method": arm.method, "labels": arm.data, "n": arm.n, "start": arm.start}
+    return head | {"varies": varies, "factors": factors}
 
 
 def run(cfg, args) -> None:
@@ -254,7 +266,8 @@ def run(cfg, args) -> None:
     arms = {name: cfg.arm(name).method for name in cfg.study_arms}
     needs = {name: method.NEEDS for name, method in METHODS.items()}
     found = json.loads((cfg.study_dir / "contract.json").read_text(encoding="utf-8"))["breaches"]
-    tables, samples, facts = gather(cfg.runs, arms, cfg.study_runs, needs, found)
+    study = cfg.study_runs
+    tables, samples, facts = gather(cfg.runs, arms, study, needs, found, cfg.evaluated)
     changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
     meta = facts | {
         "testbed": cfg.testbed,
@@ -262,7 +275,11 @@ def run(cfg, args) -> None:
         "commit": commit(),
         "overrides": sorted({*changed, *facts["overrides"]}),
         "default_settings": not changed and not facts["overrides"],
-        "seeds": list(cfg.seeds),
+        "seeds": sorted({seed for _, seed in study}),
+        "pairs": cfg.pairs.n,
+        "tuning": cfg.tuning,
+        "tune": cfg.tune.model_dump(mode="json"),
+        "price": cfg.price.model_dump(),
         "arms": [described(cfg, arm) for arm in arms],
         "methods": list(METHODS),
         "tuned_families": list(world(cfg.data.kind).TUNED_FAMILIES),

@@ -30,17 +30,18 @@ def _entry(root: Path, arm: str, seed: int, tuning: dict | None) -> dict:
     return run | {"folder_arm": arm, "folder_seed": seed, "evaluation": evaluation}
 
 
-def check(root: Path, keys, tuning: dict | None = None) -> dict:
+def check(root: Path, keys, tuning: dict | None = None, evaluated: bool = True) -> dict:
     """The content of contract.json: number of runs, the rules, and every breach."""
     entries = ledger(root, keys, tuning)
-    found = contract.breaches(entries, read_evaluation(root, SFT, 0) or None)
+    base = read_evaluation(root, SFT, 0) if evaluated else None
+    found = contract.breaches(entries, base or None, evaluated)
     rules = [asdict(rule) for rule in contract.RULES]
     return {"runs": sum("arm" in run for run in entries), "rules": rules, "breaches": found}
 
 
 def run(cfg, args) -> None:
     """Writes contract.json; raises UserError for a breach where the study is strict."""
-    result = check(cfg.runs, cfg.study_runs, cfg.tuning)
+    result = check(cfg.runs, cfg.study_runs, cfg.tuning, cfg.evaluated)
     if not result["runs"]:
         raise UserError(f"{cfg.runs / 'align'} holds no run of this study: run snakemake")
     cli.write_json(cfg.study_dir / "contract.json", result)

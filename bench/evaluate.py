@@ -53,8 +53,8 @@ def write_failed(cfg, args, out: Path, status: str) -> None:
     for name, head in heads.items():
         cli.write_table(out / name, [], head)
     cli.write_lines(out / "samples.jsonl", [])
-    record = conditions(cfg, args, status) | {"cost": [], "peak_mb": None, "model_sha256": None}
-    cli.write_json(out / "eval.json", record)
+    record = conditions(cfg, args, status) | {"cost": [], "model_sha256": None}
+    cli.write_json(out / "eval.json", record | {"peak_mb": None, "peak_reserved_mb": None})
 
 
 def conditions(cfg, args, status: str) -> dict:
@@ -93,7 +93,7 @@ def evaluate(cfg, args, out: Path) -> None:
     cli.write_table(out / "tasks.csv", rows, ["task", "metric", "value"])
     record = conditions(cfg, args, "ok") | {
         "cost": ledger.table(),
-        "peak_mb": ledger.memory.peak_mb,
+        **ledger.memory.peaks,
         "model_sha256": weights_sha256(folder),
     }
     cli.write_json(out / "eval.json", record)

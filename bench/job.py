@@ -56,7 +56,7 @@ def record(step: str, cfg, ledger: Ledger, metrics: dict) -> dict:
         "step": step,
         "status": "ok",
         "cost": ledger.table(),
-        "peak_mb": ledger.memory.peak_mb,
+        **ledger.memory.peaks,
         "metrics": metrics,
         "settings": cfg.values(),
         "versions": versions(),

@@ -55,14 +55,19 @@ class Monitor:
         return step < self.total
 
     def point(self, step: int, policy) -> None:
-        """Measures the policy; raises Diverged where it has left the SFT base behind."""
+        """Measures the policy, beside what was spent so far on charged phases.
+
+        Raises Diverged where it has left the SFT base behind.
+        """
         if self.measure is None:
             return
+        spent = self.ledger.totals()
         with self.ledger.phase("curve", charged=False):
             table = self.measure(policy)
         rows = summarise(table, self.tuned)
         fraction = self.due[step]
-        self.curve += [{"fraction": fraction, "step": step} | r for r in rows.to_dict("records")]
+        here = {"fraction": fraction, "step": step}
+        self.curve += [here | row | spent for row in rows.to_dict("records")]
         self.samples += self._sampled(table, fraction)
         self.near(float(rows.set_index("family").kl["all"]), step)
 

@@ -122,6 +122,7 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
 
 def texts(cfg, model, tokenizer, rows, generator, ledger, ended=True) -> list[str | None]:
     """One sample a prompt; None where it did not end, if that matters."""
+    from bench.flops import Shape, sampling
     from bench.sampling import sample
     from bench.text import decode, prompt_ids
 
@@ -129,7 +130,8 @@ def texts(cfg, model, tokenizer, rows, generator, ledger, ended=True) -> list[st
     drawn = sample(
         model, tokenizer, ids, cfg.decode.max_new_tokens, cfg.pairs.temperature, generator
     )
-    ledger.tokens(drawn.mask.sum())
+    shape, made = Shape.of(model), drawn.mask.sum(1).tolist()
+    ledger.add(**sampling(shape, [len(row) for row in ids], made))
     kept = zip(drawn.rows(), drawn.ended.tolist(), strict=True)
     return [decode(tokenizer, tokens) if over or not ended else None for tokens, over in kept]
 

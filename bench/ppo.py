@@ -169,10 +169,10 @@ class PPO:
         self.schedule(number)
         with ledger.phase("rollout"):
             samples = self.collect()
-            ledger.tokens(samples.mask.sum())
+            ledger.add(**self.roles.cost("rollout", samples))
         with ledger.phase("score"):
             rollout = self.score(samples)
-            ledger.tokens(3 * samples.attention.sum())
+            ledger.add(**self.roles.cost("score", samples))
         with ledger.phase("update"):
             steps = self.learn(rollout)
         metrics = summary(rollout) | {"beta": self.beta} | steps
@@ -227,10 +227,17 @@ class PPO:
     def judged(self, samples: Samples) -> tuple[torch.Tensor, ...]:
         """Raw scores (B,), the reference's log-probs and the critic's values, both (B, T)."""
         rows, width = samples.batches(self.settings.micro_batch), samples.mask.shape[1]
-        judges = (self.roles.scores, self.roles.reference_logps, self.roles.values)
         parts = [samples[r].trimmed() for r in rows]
         back = torch.cat(rows).argsort()
-        return tuple(torch.cat([padded(f(p), width) for p in parts])[back] for f in judges)
+
+        def of(judge) -> torch.Tensor:
+            return torch.cat([padded(judge(part), width) for part in parts])[back]
+
+        scores = of(self.roles.scores)
+        with self.run.ledger.phase("reference") as ledger:
+            ref_logps = of(self.roles.reference_logps)
+            ledger.add(**self.roles.cost("reference", samples))
+        return scores, ref_logps, of(self.roles.values)
 
     def centred(self, values: torch.Tensor) -> torch.Tensor:
         """The critic's values; one that starts as the reward model is centred as that is."""
@@ -245,7 +252,7 @@ class PPO:
         for rows in self.minibatches(len(rollout.scores)):
             batch = rollout[rows]
             step = self.gradients(batch)
-            self.run.ledger.tokens(2 * batch.samples.attention.sum())
+            self.run.ledger.add(**self.roles.cost("update", batch.samples))
             if steps and step["approx_kl"] > stop:
                 break
             steps.append(step | self.apply())

@@ -96,7 +96,7 @@ def train_orpo(run) -> None:
         train_dataset=dataset([orpo_row(row) for row in tokenised(run, run.pairs)]),
         processing_class=run.tokenizer,
     )
-    fit(trainer, run)
+    fit(trainer, run, head="full")
     look_back(trainer, run, [orpo_row(row) for row in tokenised(run, run.held_out)])
 
 

@@ -7,99 +7,154 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.energy import counter
+
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "numpy", "pandas")
 MIB = 2**20
 
 
 class Ledger:
-    """Seconds by phase. Phases nest: entering one stops the clock of the one around it.
+    """What this process spent, by phase. Phases nest: entering one stops the one around it.
 
-    Wall seconds depend on the neighbours; CPU-seconds of this process do not (much).
+    A row: wall_s, cpu_s (wall seconds depend on the neighbours, CPU-seconds of this process do not
+    much); tokens passed through models; generated: tokens sampled; flops (``bench.flops``); joules
+    (``bench.energy``), None where they cannot be read. What is not charged to a method is also
+    here, so that the rows add up to the process: ``start``, before this was made, and ``other``,
+    outside any phase.
     """
+
+    COLUMNS = ("wall_s", "cpu_s", "tokens", "generated", "flops", "joules")
 
     def __init__(self):
         self.rows: dict[str, dict] = {}
         self._stack: list[str] = []
-        self._mark = self._now()
+        self.energy = counter()
         self.memory = MemoryMeter()
+        self._row("start", charged=False).update(since_start(), joules=None)
+        self._mark = self._now()
 
-    @staticmethod
-    def _now() -> tuple[float, float]:
+    def _row(self, name: str, charged: bool) -> dict:
+        spent = dict.fromkeys(self.COLUMNS, 0) | {"wall_s": 0.0, "cpu_s": 0.0, "flops": 0.0}
+        spent["joules"] = 0.0 if self.energy else None
+        return self.rows.setdefault(name, {"phase": name, "charged": charged} | spent)
+
+    def _now(self) -> dict[str, float | None]:
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        return time.perf_counter(), time.process_time()
+        joules = self.energy.joules() if self.energy else None
+        return {"wall_s": time.perf_counter(), "cpu_s": time.process_time(), "joules": joules}
 
     def _flush(self) -> None:
-        """Books the time since the last mark to the innermost phase."""
+        """Books what was spent since the last mark to the innermost phase."""
         now = self._now()
-        if self._stack:
-            row = self.rows[self._stack[-1]]
-            row["wall_s"] += now[0] - self._mark[0]
-            row["cpu_s"] += now[1] - self._mark[1]
+        row = self.rows[self._stack[-1]] if self._stack else self._row("other", charged=False)
+        for key, value in now.items():
+            row[key] = plus(row[key], None if value is None else value - self._mark[key])
         self._mark = now
 
     @contextmanager
     def phase(self, name: str, charged: bool = True):
         self._flush()
-        self.rows.setdefault(
-            name, {"phase": name, "charged": charged, "wall_s": 0.0, "cpu_s": 0.0, "tokens": 0}
-        )
+        self._row(name, charged)
         self._stack.append(name)
-        self.memory.watching = charged
+        self.memory.watch(charged)
         try:
             yield self
         finally:
             self._flush()
             self._stack.pop()
-            self.memory.watching = bool(self._stack) and self.rows[self._stack[-1]]["charged"]
+            self.memory.watch(bool(self._stack) and self.rows[self._stack[-1]]["charged"])
 
-    def tokens(self, n: int) -> None:
-        """Adds ``n`` tokens to the innermost phase."""
-        self.rows[self._stack[-1]]["tokens"] += int(n)
+    def add(self, tokens: float = 0, generated: float = 0, flops: float = 0.0) -> None:
+        """Adds work done to the innermost phase."""
+        row = self.rows[self._stack[-1]]
+        row["tokens"] += int(tokens)
+        row["generated"] += int(generated)
+        row["flops"] += float(flops)
+        if self.energy:
+            self.energy.joules()  # of a counter that starts again from 0, a look in time
 
     def table(self) -> list[dict]:
         self._flush()
         return [dict(row) for row in self.rows.values()]
 
+    def totals(self, *keys: str) -> dict[str, float]:
+        """Sums over the charged phases up to now."""
+        rows = [row for row in self.table() if row["charged"]]
+        return {key: sum(row[key] for row in rows) for key in keys or ("wall_s", "cpu_s", "flops")}
+
     def restore(self, rows: list[dict]) -> None:
         """Adds the cost of an earlier, interrupted attempt, as its checkpoint recorded it."""
         for row in rows:
-            mine = self.rows.setdefault(
-                row["phase"], row | {"wall_s": 0.0, "cpu_s": 0.0, "tokens": 0}
-            )
-            for key in ("wall_s", "cpu_s", "tokens"):
-                mine[key] += row[key]
+            mine = self._row(row["phase"], row["charged"])
+            mine.update({key: plus(mine[key], row[key]) for key in self.COLUMNS})
+
+
+def plus(a: float | None, b: float | None) -> float | None:
+    """The sum, which is unknown where either is."""
+    return None if a is None or b is None else a + b
+
+
+def since_start() -> dict[str, float]:
+    """Seconds since this process was started."""
+    import psutil
+
+    wall = time.time() - psutil.Process().create_time()
+    return {"wall_s": max(0.0, wall), "cpu_s": time.process_time()}
 
 
 class MemoryMeter(threading.Thread):
-    """Peak memory of the charged phases, in MiB: of the GPU's allocator where there is one, else
-    the process's resident memory above what it had when the meter started."""
+    """Peaks of the charged phases, in MiB: allocated and reserved by CUDA's allocator where there
+    is one, else the process's resident memory above what it had when the meter started.
+
+    watched_bytes: held by models that only watch the training, which are no cost of it.
+    """
 
     def __init__(self, interval: float = 0.1):
         import torch
 
         super().__init__(daemon=True)
         self.cuda = torch.cuda.is_available()
-        self.interval, self.watching, self.peak = interval, False, 0
+        self.interval, self.watching, self.watched_bytes = interval, False, 0
+        self.peak = self.reserved = 0
         self.idle = 0 if self.cuda else resident_bytes()
-        self.start()
+        if not self.cuda:
+            self.start()
 
     def run(self) -> None:
         while True:
             if self.watching:
-                self.peak = max(self.peak, self._used() - self.idle)
+                self._fold()
             time.sleep(self.interval)
 
-    def _used(self) -> int:
+    def watch(self, charged: bool) -> None:
+        """A phase is entered; CUDA keeps its peaks itself, from one reset to the next."""
         import torch
 
-        return torch.cuda.max_memory_allocated() if self.cuda else resident_bytes()
+        if self.watching:
+            self._fold()
+        elif charged and self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        self.watching = charged
+
+    def _fold(self) -> None:
+        import torch
+
+        others = self.idle + self.watched_bytes
+        used = torch.cuda.max_memory_allocated() if self.cuda else resident_bytes()
+        self.peak = max(self.peak, used - others)
+        if self.cuda:
+            self.reserved = max(self.reserved, torch.cuda.max_memory_reserved() - others)
 
     @property
-    def peak_mb(self) -> float:
-        return self.peak / MIB
+    def peaks(self) -> dict[str, float | None]:
+        """MiB: ``peak_mb``, and ``peak_reserved_mb``, which is None without CUDA."""
+        if self.watching:
+            self._fold()
+        reserved = self.reserved / MIB if self.cuda else None
+        return {"peak_mb": self.peak / MIB, "peak_reserved_mb": reserved}
 
 
 def resident_bytes() -> int:

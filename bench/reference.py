@@ -46,13 +46,16 @@ def summed(model, tokenizer, rows: list[dict], side: str, ledger) -> list[float]
     """Summed log-prob of one completion of each pair."""
     import torch
 
+    from bench.flops import Shape, forward
     from bench.sampling import completion_logps, forced
     from bench.text import completion_ids, prompt_ids
 
     prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
     completions = [completion_ids(tokenizer, row[side]) for row in rows]
     given = forced(tokenizer, prompts, completions, model.device)
-    ledger.tokens(given.attention.sum())
+    shape, lengths = Shape.of(model), given.attention.sum(1).tolist()
+    outputs = shape.vocabulary * given.mask.sum().item()
+    ledger.add(tokens=sum(lengths), flops=forward(shape, lengths, outputs))
     with torch.no_grad():
         return completion_logps(model.eval(), given).sum(1).tolist()
 

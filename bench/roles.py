@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from bench.flops import Shape, forward, sampling, train
 from bench.models import load_policy, load_scorer, unwrap
 from bench.sampling import (
     Samples,
@@ -26,7 +27,36 @@ from bench.sampling import (
 )
 
 
-class Copies:
+class Roles:
+    """What both forms have in common: what their passes cost.
+
+    shape: of the policy and so of all; below: layers that ``digested`` runs once for all four;
+    moving: whether the reference is one of the adapters, where there are any.
+    """
+
+    shape: Shape
+    below = 0
+    moving = False
+
+    def cost(self, phase: str, samples: Samples) -> dict[str, float]:
+        """What a ledger books of ``samples`` in a phase: rollout, score, reference or update."""
+        made, lengths = samples.mask.sum(1).tolist(), samples.attention.sum(1).tolist()
+        if phase == "rollout":
+            return sampling(self.shape, samples.prompt_mask.sum(1).tolist(), made)
+        upper, tokens = self.shape.above(self.below), sum(lengths)
+        logits, values = self.shape.vocabulary * sum(made), sum(made) + len(made)
+        if phase == "reference":
+            worn = upper if self.moving else upper.bare()
+            return {"tokens": tokens, "flops": forward(worn, lengths, logits)}
+        if phase == "update":
+            work = train(upper, lengths, logits) + train(upper, lengths, values)
+        else:  # the reward model and the critic
+            shared = forward(self.shape.lowest(self.below), lengths)
+            work = shared + 2 * forward(upper, lengths, values)
+        return {"tokens": 2 * tokens, "flops": work}
+
+
+class Copies(Roles):
     """Four separate models.
 
     policy, reference: causal language models; critic, reward: models with one scalar head.
@@ -36,6 +66,7 @@ class Copies:
 
     def __init__(self, policy, reference, critic, reward):
         self.policy, self.critic = policy.eval(), critic.eval()  # no dropout: N+, section 7
+        self.shape = Shape.of(policy)
         self.reference = reference.eval().requires_grad_(False)
         self.reward = reward.eval().requires_grad_(False)
         self.actor_weights = list(policy.parameters())
@@ -82,7 +113,7 @@ class Copies:
         """Leaves nothing but the policy in ``policy``."""
 
 
-class Shared:
+class Shared(Roles):
     """One base with adapters: ``default`` is the policy's, as PEFT names it.
 
     policy: a PEFT model; reward: folder of the reward model's adapter; critic_init: "reward" or
@@ -107,6 +138,7 @@ class Shared:
         self.critic_weights = [*self._weights("critic"), *self.heads["critic"].parameters()]
         self._trainable()
         self.below = frozen_layers(self.trunk)
+        self.shape, self.moving = Shape.of(policy), moving
 
     def _weights(self, adapter: str) -> list[torch.nn.Parameter]:
         return [p for name, p in self.policy.named_parameters() if f".{adapter}." in name]

@@ -16,6 +16,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from bench import checkpoints
+from bench.flops import Shape, train
 from bench.monitor import Monitor
 from bench.record import Ledger
 
@@ -123,13 +124,19 @@ class TrainerMixin:
 
 
 class Watch(TrainerCallback):
-    """Hands each optimiser step to the monitor, and seals checkpoints once they are written."""
+    """Books each optimiser step, hands it to the monitor, seals checkpoints once written.
 
-    def __init__(self, monitor: Monitor):
-        self.monitor = monitor
+    cost: of the mean row of ``n``, as ``Ledger.add`` takes it.
+    """
+
+    def __init__(self, job: Job, cost: dict[str, float], n: int):
+        self.monitor, self.ledger = job.monitor, job.ledger
+        self.batch, self.cost, self.n = job.settings.batch, cost, n
 
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         if "loss" in logs:
+            rows = rows_in(state.global_step, self.n, self.batch)
+            self.ledger.add(**{key: rows * mean for key, mean in self.cost.items()})
             metrics = {clean(k): float(v) for k, v in logs.items() if is_metric(k, v)}
             due = self.monitor.step(state.global_step, metrics, model)
             control.should_save = control.should_save or due
@@ -148,8 +155,8 @@ def clean(key: str) -> str:
     return key.replace("/", "_")
 
 
-def fit(trainer, job: Job) -> None:
-    """Trains, from the newest whole checkpoint where there is one.
+def fit(trainer, job: Job, head: str = "fused") -> None:
+    """Trains, from the newest whole checkpoint where there is one; head: see ``row_cost``.
 
     Raises Diverged where the loss is no number or the policy has run away.
     """
@@ -157,34 +164,47 @@ def fit(trainer, job: Job) -> None:
 
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    trainer.add_callback(Watch(job.monitor))
+    rows = trainer.train_dataset
+    trainer.add_callback(Watch(job, row_cost(trainer.model, rows, head), len(rows)))
     found = checkpoints.newest(job.root)
     if found:
         job.monitor.load(found)
         print(f"[{job.name}] resuming from {found}", flush=True)
-    steps = total_steps(job.settings, len(trainer.train_dataset))
+    steps = total_steps(job.settings, len(rows))
     with job.ledger.phase("train"):
         job.monitor.begin(steps, trainer.model)
         trainer.train(resume_from_checkpoint=str(found) if found else None)
-        job.ledger.tokens(
-            trained_tokens(trainer.train_dataset) * passes_over(job.settings, trainer)
-        )
 
 
-def trained_tokens(rows) -> int:
-    """Tokens in one pass over ``rows``: prompt and completion, each time they are fed."""
-    return sum(_row_tokens(row) for row in rows)
+def rows_in(step: int, n: int, batch: int) -> int:
+    """Rows of an optimiser step, counted from 1: an epoch's last has what the others left."""
+    return batch if step % math.ceil(n / batch) else n - batch * (math.ceil(n / batch) - 1)
 
 
-def _row_tokens(row: dict) -> int:
+def row_cost(model, rows, head: str) -> dict[str, float]:
+    """Tokens and FLOPs of training on one row, the mean of ``rows``.
+
+    head: what the sequences end in: ``full`` vocabulary at every position (transformers' loss,
+    TRL's ORPO), a ``scalar`` there (TRL's reward trainer), or ``fused``: TRL's kernel (SFT, DPO,
+    IPO), which computes its logits again in backward, of the labelled positions alone on a GPU and
+    of all but the last elsewhere (``trl.trainer.utils.add_fused_lm_head``).
+    """
+    shape, triton = Shape.of(model), model.device.type in ("cuda", "xpu")
+    tokens, work = 0, 0.0
+    for length, labelled in (pass_ for row in rows for pass_ in sequences(row)):
+        positions = {"full": length, "scalar": length, "fused": labelled if triton else length - 1}
+        outputs = positions[head] * (1 if head == "scalar" else shape.vocabulary)
+        tokens += length
+        work += train(shape, [length], outputs, outputs if head == "fused" else 0)
+    return {"tokens": tokens / len(rows), "flops": work / len(rows)}
+
+
+def sequences(row: dict) -> list[tuple[int, int]]:
+    """(tokens, those with a label) of each sequence that a row is trained on."""
     if "prompt_ids" in row:
-        return 2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"])
-    keys = [k for k in ("input_ids", "chosen_ids", "rejected_ids") if k in row]
-    keys = keys or ["chosen_input_ids", "rejected_input_ids"]
-    return sum(len(row[key]) for key in keys)
-
-
-def passes_over(settings, trainer) -> float:
-    """How often the training set is passed over."""
-    steps = total_steps(settings, len(trainer.train_dataset))
-    return steps * settings.batch / len(trainer.train_dataset)
+        sides = (len(row["chosen_ids"]), len(row["rejected_ids"]))
+        return [(len(row["prompt_ids"]) + n, n) for n in sides]
+    if "input_ids" in row:
+        return [(len(row["input_ids"]), sum(label != -100 for label in row["labels"]))]
+    keys = [key for key in row if key.endswith(("chosen_input_ids", "rejected_input_ids"))]
+    return [(len(row[k]), len(row[k])) for k in keys or ("chosen_ids", "rejected_ids")]

@@ -37,7 +37,8 @@ def put_csv(path: Path, rows: list[dict], header=()) -> None:
 
 
 def cost(phase: str, seconds: float, **more) -> dict:
-    return {"phase": phase, "wall_s": seconds, "cpu_s": seconds * 0.97, "tokens": 1000} | more
+    spent = {"wall_s": seconds, "cpu_s": seconds * 0.97, "flops": seconds * 1e9, "joules": None}
+    return {"phase": phase, "tokens": 1000, "generated": 0} | spent | more
 
 
 def step(path: Path, phase: str, seconds: float, **metrics) -> None:
@@ -82,6 +83,9 @@ def curve_rows(rng, method: str, luck: float) -> list[dict]:
                     "kl": REACH[method] * fraction**1.3 + 0.01,
                     "kl_se": 0.1,
                     "length": 18 + 2 * GAIN[method] * fraction,
+                    "flops": 3e9 * fraction,
+                    "wall_s": 30 * fraction,
+                    "cpu_s": 29 * fraction,
                     "distinct2": 0.6 - 0.1 * GAIN[method] * fraction,
                     "entropy": 1.5 - 0.05 * REACH[method] * fraction,
                     "ended": 1.0,
@@ -174,6 +178,8 @@ def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
         "method": method,
         "seed": seed,
         "labels": "gold",
+        "data": "gold",
+        "origin": "sft",
         "status": status,
         "reason": "" if status == "ok" else "loss is NaN at step 12",
         "settings": {"lr": 1e-4},
@@ -244,11 +250,11 @@ def varies(arm: str) -> list[str]:
 
 def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
     """meta.json as `bench.collect.run` completes it."""
-    listed = [
-        {"name": a, "method": m, "labels": "gold", "varies": varies(a)} for a, m in arms.items()
-    ]
+    plain = {"labels": "gold", "n": None, "start": "sft", "factors": {}}
+    listed = [plain | {"name": a, "method": m, "varies": varies(a)} for a, m in arms.items()]
     head = {"testbed": "micro", "study": "compare", "commit": "0" * 40, "default_settings": True}
     body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "overrides": []}
+    body |= {"pairs": 1500, "tuning": None, "price": {"hour": None, "currency": "USD"}}
     return facts | head | body | {"tuned_families": list(TUNED)} | more
 
 

@@ -96,10 +96,31 @@ def test_the_same_seed_gives_the_same_trajectory(finished, tmp_path, arm):
     """The step's own command, typed again in a copy, writes the same log and curve."""
     shutil.copytree(finished / "runs", tmp_path / "runs")
     folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
-    before = {name: (folder / name).read_text() for name in ("log.csv", "curve.csv")}
+    before = trajectory(folder)
     shutil.rmtree(folder)
     align(tmp_path, arm)
-    assert {name: (folder / name).read_text() for name in before} == before
+    assert trajectory(folder) == before
+
+
+def trajectory(folder) -> dict[str, str]:
+    """log.csv and curve.csv, but for the seconds."""
+    tables = {name: pd.read_csv(folder / name, dtype=str) for name in ("log.csv", "curve.csv")}
+    tables["curve.csv"] = tables["curve.csv"].drop(columns=["wall_s", "cpu_s"])
+    return {name: table.to_csv() for name, table in tables.items()}
+
+
+@pytest.mark.parametrize("arm", list(METHODS))
+def test_a_run_books_its_work_by_phase(finished, arm):
+    run = run_json(finished, arm, 1)
+    charged = [row for row in run["cost"] if row["charged"]]
+    working = {row["phase"] for row in charged if row["flops"]}
+    ppo = {"rollout", "score", "reference", "update"}
+    assert working == (ppo if arm == "ppo" else {"train"})
+    assert (run["generated_tokens"] > 0) == (arm == "ppo")
+    assert run["peak_mb"] > 0 and "peak_reserved_mb" in run
+    curve = pd.read_csv(finished / f"runs/tiny/align/{arm}/seed1/curve.csv")
+    assert curve.flops.is_monotonic_increasing and curve.flops.iloc[0] == 0
+    assert curve.flops.iloc[-1] == pytest.approx(sum(row["flops"] for row in charged))
 
 
 def align(where, arm, *words, check=True):
@@ -134,12 +155,12 @@ def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path, arm):
     options = ["--set", f"{arm}.epochs=6"]
     folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
     align(tmp_path, arm, *options)
-    whole = {name: (folder / name).read_text() for name in ("log.csv", "curve.csv")}
+    whole = trajectory(folder)
     shutil.rmtree(folder)
     kill_after_a_checkpoint(tmp_path, arm, *options)
     assert not folder.exists()
     assert "resuming from" in align(tmp_path, arm, *options).stdout
-    assert {name: (folder / name).read_text() for name in whole} == whole
+    assert trajectory(folder) == whole
     assert not list((tmp_path / "runs/tiny/checkpoints").rglob("checkpoint-*"))
 
 
