@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import cli
 from bench.methods import METHODS
-from bench.rows import ids_sha256, read_rows, spread
+from bench.rows import ids_sha256, json_sha256, read_rows, spread
 
 CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
 
@@ -254,7 +254,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:
         "episodes": todo.episodes,
         "steps": log[-1]["step"] if log else 0,
         "planned_steps": todo.monitor.total,
-        "trajectory_sha256": hashlib.sha256(json.dumps(log).encode()).hexdigest(),
+        "trajectory_sha256": json_sha256(log),
         "held_out_loss": todo.held_out_loss,
         "resident_models": todo.resident_models,
         "cost": todo.ledger.table(),

@@ -22,9 +22,14 @@ def read_rows(path: Path) -> list[dict]:
     return rows
 
 
+def json_sha256(value) -> str:
+    """sha256 of a value as JSON."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
 def ids_sha256(rows: list[dict]) -> str:
     """sha256 of the JSON list of the rows' ids: which prompts, in which order."""
-    return hashlib.sha256(json.dumps([row["id"] for row in rows]).encode()).hexdigest()
+    return json_sha256([row["id"] for row in rows])
 
 
 def spread(rows: list[dict], n: int) -> list[dict]:

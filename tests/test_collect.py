@@ -47,7 +47,8 @@ def test_results_survive_the_disk(study, tmp_path):
     collect.write(tmp_path, tables, samples, meta)
     again, lines, read = collect.read(tmp_path)
     assert lines == samples and read == json.loads(json.dumps(meta))
-    pd.testing.assert_frame_equal(again["cost"], tables["cost"], check_dtype=False)
+    numbers = tables["cost"].astype({"joules": float})
+    pd.testing.assert_frame_equal(again["cost"], numbers, check_dtype=False)
 
 
 def test_a_complete_study_has_no_breach(study):

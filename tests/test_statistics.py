@@ -17,8 +17,8 @@ REGIMES = {
     "balanced": (0.2, 1.0, 1.0),
     "prompts": (0.02, 2.0, 1.0),
     "nothing but noise": (0.0, 0.0, 1.0),
-    "narrowest": (0.69, 1.0, 0.1),  # the least coverage of a sweep over ratios, at 3 seeds
-    "widest": (0.3, 2.5, 1.0),  # and the most
+    "narrowest": (1.0, 1.15, 1.0),  # the least coverage of a sweep over ratios, at 3 seeds
+    "widest": (0.2, 1.73, 1.0),  # and the most
 }
 SEEDS = [3, 5, 10]
 cells = pytest.mark.parametrize(("regime", "seeds"), list(itertools.product(REGIMES, SEEDS)))
@@ -105,7 +105,7 @@ def test_a_against_a_is_found_different_once_in_twenty(regime, seeds, own):
 @cells
 def test_six_comparisons_of_arms_that_are_alike_seldom_find_a_winner(regime, seeds):
     rng = np.random.default_rng([13, seeds, *regime.encode()])
-    wrong, trials = 0, 600
+    wrong, trials = 0, 500
     for _ in range(trials):
         arms = alike(rng, 4, regime, seeds, own=0.5)
         diffs = [st.paired_difference(a, b) for a, b in itertools.combinations(arms, 2)]
@@ -129,7 +129,7 @@ def test_the_power_claimed_is_the_power_found(regime, seeds, level, slack):
 def test_equivalence_is_said_as_often_as_claimed(regime):
     """At a difference of the margin in 1 of 20 at most; at none with the power claimed."""
     known, found = truth(regime, 10), studies(regime, 10)
-    for margin in known.se * np.array([2.5, 4, 8]):
+    for margin in known.se * np.array([2.5, 4]):
         wrong = [st.equivalent(i, margin) for i in moved(found, margin)]
         assert np.mean(wrong) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / TRIALS)
         right = np.mean([st.equivalent(i, margin) for i in found])
@@ -140,7 +140,7 @@ def test_power_is_that_of_the_noncentral_t():
     for df, effect in itertools.product([2, 4.5, 60], [0.5, 2.0]):
         reach = stats.t.ppf(0.975, df)
         expected = stats.nct.sf(reach, df, effect) + stats.nct.cdf(-reach, df, effect)
-        interval = st.Interval(0, 0, 0, 1.0, df, 5, 100, "")
+        interval = st.Interval(0, 0, 0, 1.0, df, 5, 0, "")
         assert st.power(interval, effect) == pytest.approx(expected, abs=2e-4)
 
 

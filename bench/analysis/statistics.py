@@ -8,11 +8,21 @@ With the mean squares of the two-way layout without replication (Cornfield & Tuk
     df = 1 / (w/(S-1) + (1-w)/(P-1)),   w = MS_s / (S P V)
 
 and the two factors change places where S > P. MS_s / (S P) is the variance of the mean of the
-seeds' means; the rest is the luck of prompts that all seeds share. The weighted harmonic mean of
-the degrees of freedom is, to first order, the weighted mean of the two t quantiles (Cochran & Cox
-1957, section 4.14).
+seeds' means; the rest is the luck of prompts that all seeds share. A p-value is the mean of the two
+that Student's t gives with S-1 and with P-1, weighted w and 1-w, and the interval holds what it
+does not reject: as the weighted quantile of Cochran & Cox (1957, section 4.14), but of tails.
 
-MEASURED
+Satterthwaite's df, by comparison, covers as little as 92 % at three seeds, and Holm's first step of
+six errs in 3.2 % of cases where it claims 0.83 %: the seeds' mean square is small by chance just
+when it makes the df look many. Here, over a sweep of both variance ratios (81 cells a size, P =
+100, 3,000 draws each, normal tails averaged exactly), errors at 5 % and at 0.83 % are
+
+    S = 3: 3.5-5.2 % and 0.30-0.85 %
+    S = 5: 3.8-5.0 % and 0.33-0.83 %
+    S = 10: 4.3-5.0 % and 0.52-0.83 %
+
+(P = 384 likewise at S = 3 and 10). The tests simulate whole tables (`tests/test_statistics.py`).
+Nothing here reads a file.
 """
 
 from dataclasses import dataclass
@@ -91,14 +101,33 @@ def _one_way(y: np.ndarray, level: float) -> Interval:
 
 
 def _interval(y: np.ndarray, se: float, df: float, level: float, over: str) -> Interval:
-    """Student's t around the mean of y [S, P]."""
-    mean, half = float(y.mean()), _quantile((1 + level) / 2, df) * se
+    """What the test does not reject around the mean of y [S, P]."""
+    mean, half = float(y.mean()), _quantile((1 + level) / 2, df, y.shape) * se
     return Interval(mean, mean - half, mean + half, se, df, *y.shape, over)
 
 
-def _quantile(probability: float, df: float) -> float:
-    """Of Student's t; twenty times as fast as scipy.stats.t.ppf."""
-    return float(special.stdtrit(df, probability))
+def _weights(df: float, shape) -> list[tuple[float, float]]:
+    """(weight, df) of each t that makes up the reference distribution: w is read back from df."""
+    few, many = sorted(levels - 1 for levels in shape)
+    if few < 1 or not few < df < many:
+        return [(1.0, df)]
+    w = (1 / df - 1 / many) / (1 / few - 1 / many)
+    return [(w, few), (1 - w, many)]
+
+
+def _quantile(probability: float, df: float, shape) -> float:
+    """The t that is passed with 1 - probability, for a table of this shape (S, P)."""
+    parts = _weights(df, shape)
+    ends = [float(special.stdtrit(d, probability)) for _, d in parts]
+    if len(parts) == 1:
+        return ends[0]
+    beyond = 1 - probability
+    low, high = 0.99 * min(ends), 1.01 * max(ends)  # a weight near 0 puts the root on an end
+    return float(
+        optimize.brentq(
+            lambda t: sum(w * special.stdtr(d, -t) for w, d in parts) - beyond, low, high
+        )
+    )
 
 
 def paired_difference(a, b, level: float = LEVEL) -> Interval:
@@ -125,7 +154,8 @@ def p_value(interval: Interval) -> float:
     """Two-sided p of 'the true mean is 0'."""
     if not interval.se > 0:
         return float("nan") if np.isnan(interval.se) else float(interval.mean == 0)
-    return float(2 * special.stdtr(interval.df, -abs(interval.mean) / interval.se))
+    t, shape = abs(interval.mean) / interval.se, (interval.seeds, interval.prompts)
+    return float(sum(2 * w * special.stdtr(d, -t) for w, d in _weights(interval.df, shape)))
 
 
 def holm(ps) -> np.ndarray:
@@ -139,10 +169,11 @@ def holm(ps) -> np.ndarray:
     return out
 
 
-def _reach(df: float, probability: float, n: int = 2000) -> np.ndarray:
-    """Quantile of t times the estimated standard error, in true ones [n]: each n-th of its luck."""
+def _reach(interval: Interval, probability: float, n: int = 2000) -> np.ndarray:
+    """Quantile times the estimated standard error, in true ones [n]: each n-th of its luck."""
+    df, shape = interval.df, (interval.seeds, interval.prompts)
     luck = np.sqrt(stats.chi2.ppf((np.arange(n) + 0.5) / n, df) / df)
-    return _quantile(probability, df) * luck
+    return _quantile(probability, df, shape) * luck
 
 
 def _found(shift: float, reach: np.ndarray) -> float:
@@ -157,18 +188,19 @@ def power(interval: Interval, effect: float, level: float = LEVEL) -> float:
     """Chance that p < 1 - level in a study of this se and df, both taken as true ones."""
     if not (interval.df > 0 and interval.se > 0):
         return float("nan")
-    return _found(abs(effect) / interval.se, _reach(interval.df, (1 + level) / 2))
+    return _found(abs(effect) / interval.se, _reach(interval, (1 + level) / 2))
 
 
 def detectable(interval: Interval, power: float = POWER, level: float = LEVEL) -> float:
     """The smallest true difference that a study of this se and df finds with this power.
 
     se and df are taken as true ones. Those that a study of few seeds estimates are themselves
-    luck: the effect that it states is found, on average over studies, in OWN % of cases.
+    luck: the effect that it states is found, on average over studies, in
+    about 63-75 % of cases at 3 seeds, 69-78 % at 5 and 74-79 % at 10.
     """
     if not interval.df > 0 or np.isnan(interval.se):
         return float("nan")
-    reach = _reach(interval.df, (1 + level) / 2)
+    reach = _reach(interval, (1 + level) / 2)
     shift = optimize.brentq(lambda x: _found(x, reach) - power, 0, reach.max() + 10)
     return float(shift * interval.se)
 
@@ -177,7 +209,7 @@ def equivalent(interval: Interval, margin: float, level: float = LEVEL) -> bool:
     """Two one-sided tests (Schuirmann 1987): is the true difference inside +-margin?"""
     if not interval.se > 0:
         return False
-    reach = _quantile(level, interval.df) * interval.se
+    reach = _quantile(level, interval.df, (interval.seeds, interval.prompts)) * interval.se
     return abs(interval.mean) + reach < margin
 
 
@@ -190,7 +222,7 @@ def equivalence_power(
     """
     if not (interval.df > 0 and interval.se > 0):
         return float("nan")
-    room = margin / interval.se - _reach(interval.df, level)
+    room = margin / interval.se - _reach(interval, level)
     shift = abs(effect) / interval.se
     inside = special.ndtr(room - shift) - special.ndtr(-room - shift)
     return float(np.maximum(inside, 0).mean())

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 
 from bench.analysis import measures as ms
@@ -44,7 +43,7 @@ def best_of(table: pd.DataFrame, method: str) -> pd.DataFrame:
     A failed trial counts as no gain: one then keeps the SFT base.
     """
     rows = table[table.method == method]
-    best = st.best_of(rows.gain.fillna(0.0).clip(lower=0.0), worst=0.0)
-    k = np.arange(1, len(rows) + 1)
+    gains = rows.gain.fillna(0.0).clip(lower=0.0)
+    k, best = st.best_of(gains)
     costs = {c: k * rows[c].mean() for c in ("flops", "cpu_s", "wall_s") if c in rows}
     return pd.DataFrame({"k": k, "gain": best} | costs)

@@ -23,7 +23,9 @@ def best_curves(study, pen):
             curve = tuning.best_of(study.trials, method)
             ax.plot(curve[column], curve.gain, ls=study.looks[method].line, ms=5,
                     label=label(method), markevery=(0, 3), **pen.marker(method))  # fmt: skip
-        ax.set_title("Expected best of k trials" if column == "k" else "The same, by what they cost")
+        ax.set_title(
+            "Expected best of k trials" if column == "k" else "The same, by what they cost"
+        )
     axes[1].set_xscale("log")
     axes[0].set_xlabel("k, trials")
     axes[1].set_xlabel("FLOPs of k trials, reward model included (logarithmic)")
@@ -147,8 +149,9 @@ def sections(study) -> list[Section]:
 
 def results(study):
     """results.csv: a row a trial."""
-    drawn = study.trials.drawn.apply(lambda d: d["lr"]), study.trials.drawn.apply(
-        lambda d: d["beta"]
+    drawn = (
+        study.trials.drawn.apply(lambda d: d["lr"]),
+        study.trials.drawn.apply(lambda d: d["beta"]),
     )
     return study.trials.drop(columns="drawn").assign(lr=drawn[0], beta=drawn[1]).round(6)
 
