@@ -61,10 +61,11 @@ def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> No
         model=run.policy,
         args=config,
         train_dataset=dataset(with_reference(run, run.pairs)),
+        eval_dataset=held_out(with_reference(run, run.held_out)),
         processing_class=run.tokenizer,
     )
     fit(trainer, run)
-    look_back(trainer, run, with_reference(run, run.held_out))
+    look_back(trainer, run)
 
 
 class OddsTrainer(TrainerMixin, ORPOTrainer):
@@ -94,15 +95,20 @@ def train_orpo(run) -> None:
         model=run.policy,
         args=config,
         train_dataset=dataset([orpo_row(row) for row in tokenised(run, run.pairs)]),
+        eval_dataset=held_out([orpo_row(row) for row in tokenised(run, run.held_out)]),
         processing_class=run.tokenizer,
     )
     fit(trainer, run, head="full")
-    look_back(trainer, run, [orpo_row(row) for row in tokenised(run, run.held_out)])
+    look_back(trainer, run)
 
 
-def look_back(trainer, run, rows: list[dict]) -> None:
+def held_out(rows: list[dict]):
+    """The rows as a data set; None where there are none."""
+    return dataset(rows) if rows else None
+
+
+def look_back(trainer, run) -> None:
     """The loss on held-out pairs, which is what one would select by without a gold reward."""
-    if not rows:
-        return
-    with run.ledger.phase("heldout", charged=False):
-        run.held_out_loss = trainer.evaluate(dataset(rows))["eval_loss"]
+    if run.held_out:
+        with run.ledger.phase("heldout", charged=False):
+            run.held_out_loss = trainer.evaluate()["eval_loss"]
