@@ -15,6 +15,18 @@ from bench.analysis import statistics as st
 POINTS = 21  # of the range of KL that both methods reached, evenly spaced in its square root
 
 
+def every(tables: dict, meta: dict, columns: dict[str, str]) -> dict[str, pd.DataFrame]:
+    """{view: comparisons of all pairs of methods}; views that the study does not hold are left out.
+
+    columns: {column of cost: its unit in words}. One number of labels alone is the end of training.
+    """
+    prompts, numbers = tables["prompts"], label_arms(meta)
+    out = {f"{n:,} labels": equal_data(prompts, meta, n) for n in numbers}
+    out |= {f"Equal {unit}": equal_compute(tables, meta, key) for key, unit in columns.items()}
+    out["Equal KL"] = equal_kl(tables, meta)
+    return {name: table for name, table in out.items() if len(table)}
+
+
 def versus(tables: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> pd.DataFrame:
     """Comparisons from {(a, b): (scores of a, scores of b)}, each [S, P]; Holm over them."""
     rows = []

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from bench import cli
-from bench.report import figures, page, tables
+from bench.report import figures, page
 from bench.report.study import Study
 
 LARGEST = 1_500_000  # bytes of a published report
@@ -20,11 +20,11 @@ LARGEST = 1_500_000  # bytes of a published report
 
 def build(study: Study, out: Path) -> None:
     """Write the report's files into a folder."""
-    light = figures.draw_all(study, out / "figures")
+    light = figures.draw_all(study, out / "figures", page.plates_of(study))
     shared = page.context(study)
     (out / "index.html").write_text(page.html(study, light, shared), encoding="utf-8")
     (out / "README.md").write_text(page.readme(study, shared), encoding="utf-8")
-    tables.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
+    page.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
 
 
 def record(out: Path) -> dict[str, str]:

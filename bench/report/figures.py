@@ -9,13 +9,14 @@ from bench.report import quality, style, training
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure of the report; caption and alt are functions of the study."""
+    """A figure of the report; caption and alt are functions of the study; wide: has many panels."""
 
     name: str
     title: str
     draw: Callable
     caption: Callable
     alt: Callable
+    wide: bool = False
 
 
 def counts(study) -> str:
@@ -105,11 +106,11 @@ PLATES = (
 )  # fmt: skip
 
 
-def draw_all(study, folder: Path) -> dict[str, str]:
-    """Every figure in light and dark as SVG and PNG; returns {name: light SVG}."""
+def draw_all(study, folder: Path, plates) -> dict[str, str]:
+    """Every plate in light and dark as SVG and PNG; returns {name: light SVG}."""
     folder.mkdir(parents=True, exist_ok=True)
     light = {}
-    for plate in PLATES:
+    for plate in plates:
         for name, theme in style.THEMES.items():
             stem = f"{plate.name}-{name}"
             with style.drawing(theme, stem):

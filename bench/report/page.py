@@ -4,40 +4,87 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.analysis.statistics import EQUIVALENCE_SEEDS
-from bench.report import samples, style, tables, verdict
-from bench.report.figures import PLATES
+from bench.report import costs, figures, grid, samples, style, tables, tuning, verdict, views
+from bench.report.sections import Kind
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+def kind_of(study) -> Kind | None:
+    """How a study's page is made; None: as a comparison of arms."""
+    return KINDS.get(study.meta["study"])
+
+
+def plates_of(study) -> tuple:
+    """The figures of a study's page."""
+    kind = kind_of(study)
+    return kind.plates if kind else PLATES
+
+
+def results(study):
+    """The table that becomes results.csv."""
+    kind = kind_of(study)
+    return (kind.results if kind else tables.results)(study)
+
+
 def context(study) -> dict:
     """All that the templates show; nothing in it is HTML."""
-    verdicts = {
-        "quality": verdict.quality(study),
-        "cost": verdict.cost(study),
-        "stability": verdict.stability(study),
-        "certainty": verdict.certainty(study),
-        "reward": verdict.reward(study),
-    }
-    return {
+    kind = kind_of(study)
+    own = of_kind(study, kind) if kind else of_comparison(study)
+    return own | {
         "title": title(study),
         "meta": study.meta,
         "study": study,
-        "headline": verdict.headline(study),
-        "verdict": verdicts,
-        "tables": {f.__name__: f(study) for f in SHOWN},
         "breaches": tables.breaches(study),
-        "matched": tables.matched(study),
-        "plates": PLATES,
-        "samples": samples.chosen(study),
-        "rule": samples.RULE.format(n=samples.PER_FAMILY),
+        "plates": plates_of(study),
         "limitations": limitations(study),
         "command": command(study.meta),
         "version": own_version(),
     }
 
 
-SHOWN = (tables.summary, tables.pairs, tables.stability, tables.tasks, tables.runs, tables.ledger)
+def of_kind(study, kind: Kind) -> dict:
+    """What a page of sections shows."""
+    return {
+        "headline": kind.headline(study),
+        "sections": kind.sections(study),
+        "tables": {"runs": tables.runs(study)},
+    }
+
+
+def of_comparison(study) -> dict:
+    """What the page of a comparison of arms shows."""
+    verdicts = {
+        "quality": verdict.quality(study),
+        "cost": verdict.cost(study),
+        "stability": verdict.stability(study),
+        "certainty": verdict.certainty(study),
+        "reward": verdict.reward(study),
+        "views": views.matrix_lines(study),
+    }
+    return {
+        "headline": verdict.headline(study),
+        "verdict": verdicts,
+        "tables": {f.__name__: f(study) for f in SHOWN},
+        "matched": tables.matched(study),
+        "samples": samples.chosen(study),
+        "rule": samples.RULE.format(n=samples.PER_FAMILY),
+    }
+
+
+KINDS = {"stability": grid.KIND, "tune": tuning.KIND, "views": views.KIND}
+PLATES = (*figures.PLATES, costs.WATERFALL, views.COMPUTE)
+SHOWN = (
+    tables.summary,
+    tables.pairs,
+    tables.stability,
+    tables.tasks,
+    tables.runs,
+    tables.ledger,
+    tables.glossary,
+    costs.ledger_of_costs,
+    views.matrix,
+)
 
 
 def title(study) -> str:
@@ -112,22 +159,27 @@ def markdown(text) -> str:
     return out
 
 
-def html(study, figures: dict[str, str], shared: dict) -> str:
-    """The page; `figures` are light SVGs by name."""
+def html(study, light: dict[str, str], shared: dict) -> str:
+    """The page; `light` are light SVGs by name."""
     from markupsafe import Markup
 
     drawn = {
-        plate.name: Markup(style.inline(figures[plate.name], plate.name, plate.alt(study)))
-        for plate in PLATES
+        plate.name: Markup(style.inline(light[plate.name], plate.name, plate.alt(study)))
+        for plate in shared["plates"]
     }
     palettes = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK)}
-    template = environment(True).get_template("index.html")
+    template = environment(True).get_template(f"{template_of(study)}.html")
     return clean(template.render(**shared, figures=drawn, palettes=palettes))
 
 
 def readme(study, shared: dict) -> str:
     """The same story for a code host."""
-    return clean(environment(False).get_template("README.md").render(**shared))
+    return clean(environment(False).get_template(f"{template_of(study)}.md").render(**shared))
+
+
+def template_of(study) -> str:
+    """Which template: a comparison of arms, or a list of sections."""
+    return "study" if kind_of(study) else "compare"
 
 
 def clean(text: str) -> str:

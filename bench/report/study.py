@@ -1,11 +1,12 @@
 """What figures, tables and sentences share: a study's tables with its summary, computed once."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
-from bench.analysis import grid, tuning
+from bench.analysis import grid, tuning, views
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.report import style
@@ -36,7 +37,7 @@ class Study:
         """Arms of one method that differ in nothing but its strength, where there are several."""
         groups = {}
         for arm in self.meta["arms"]:
-            if set(arm["varies"]) <= {"beta"}:
+            if set(arm["varies"]) <= {"beta"} and not arm["n"] and arm["start"] == "sft":
                 groups.setdefault((arm["method"], arm["labels"]), []).append(arm["name"])
         return [arms for arms in groups.values() if len(arms) > 1]
 
@@ -146,6 +147,11 @@ class Study:
         families = self.meta["tuned_families"]
         return ms.comparisons(self.tables["prompts"], pairs, families, self.margin)
 
+    def setting(self, arm: str, key: str):
+        """The value of a setting of an arm, as its runs recorded it."""
+        runs = self.tables["runs"]
+        return json.loads(runs[runs.arm == arm].settings.iloc[0])[key]
+
     @cached_property
     def cells(self) -> pd.DataFrame:
         """The runs of a grid (`bench.analysis.grid.cells`)."""
@@ -160,6 +166,16 @@ class Study:
     def trials(self) -> pd.DataFrame:
         """The trials of a search (`bench.analysis.tuning.trials`)."""
         return tuning.trials(self.tables, self.meta)
+
+    @property
+    def spending(self) -> dict[str, str]:
+        """{column of cost: its unit in words} of the two ways to count compute."""
+        return {"flops": "FLOPs", self.second: self.second_name}
+
+    @cached_property
+    def views(self) -> dict[str, pd.DataFrame]:
+        """Comparisons of all pairs of methods in each view (`bench.analysis.views.every`)."""
+        return views.every(self.tables, self.meta, self.spending)
 
     @cached_property
     def costs(self) -> pd.DataFrame:

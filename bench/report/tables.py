@@ -43,6 +43,17 @@ def number(interval: st.Interval | None, digits: int, sign: bool = False) -> Cel
     return Cell(verdict.fixed(interval.mean, f"{mark}.{digits}f"), quiet)
 
 
+SCALES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
+
+
+def scaled(value: float, digits: int = 3) -> str:
+    """'1.23 T' for 1.23e12; three digits."""
+    for size, prefix in SCALES:
+        if abs(value) >= size:
+            return f"{value / size:.{digits}g} {prefix}"
+    return f"{value:.{digits}g}"
+
+
 def summary(study) -> Table:
     """Methods x measures, SFT first."""
     shown = [m for m in ms.MEASURES if m.key != "entropy"]
