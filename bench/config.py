@@ -467,7 +467,7 @@ def check_names(cfg: Core) -> None:
         raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
     if cfg.study == "tune" and set(cfg.tune.spaces) != set(METHODS):
         raise UserError(
-            f"testbed '{cfg.testbed}' declares no tune.spaces for every method: add them to its file"
+            f"testbed '{cfg.testbed}' has no tune.spaces for every method: add them to its file"
         )
     for name in [*cfg.arms, *cfg.studies]:
         if not NAME.fullmatch(name) or name in ("sft", ".", ".."):

@@ -28,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes a pool, or a seed's pairs: ``pairs/<labels>/seed<k>.jsonl`` and ``heldout<k>.jsonl``."""
+    """Writes a pool, or a seed's two files in ``pairs/<labels>``."""
     if args.what == "pool":
         make_pool(cfg)
     elif args.what == DEMONSTRATIONS:

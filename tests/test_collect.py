@@ -66,5 +66,8 @@ def test_a_missing_run_is_named(tmp_path):
 def test_an_arm_says_what_it_varies():
     cfg = load("micro")
     assert collect.described(cfg, "ppo")["varies"] == []
-    assert collect.described(cfg, "dpo-beta0.3")["varies"] == ["beta"]
+    assert collect.described(cfg, "dpo-betax3")["varies"] == ["beta"]
     assert collect.described(cfg, "ppo-small-batch")["varies"] == ["batch", "minibatch"]
+    factors = collect.described(cfg, "dpo-lrx3-betax0.33")["factors"]
+    assert factors == {"lr": 3.0, "beta": 0.33}
+    assert collect.described(cfg, "dpo-n750")["n"] == 750

@@ -117,11 +117,11 @@ def test_what_cannot_be_seen_is_made_visible(text):
 
 
 def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
-    figures.draw_all(study, tmp_path)
+    figures.draw_all(study, tmp_path, page.plates_of(study))
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
     names = {
-        f"{p.name}-{t}.{k}" for p in figures.PLATES for t in style.THEMES for k in ("svg", "png")
+        f"{p.name}-{t}.{k}" for p in page.PLATES for t in style.THEMES for k in ("svg", "png")
     }
     assert set(first) == names
 
@@ -139,7 +139,7 @@ def _svgs(built) -> list[str]:
 
 def test_figures_carry_alt_text_and_captions_carry_n(study, built):
     assert all('role="img" aria-label="' in svg for svg in _svgs(built))
-    for plate in figures.PLATES:
+    for plate in page.PLATES:
         assert "seed" in plate.caption(study) and "PPO" in plate.alt(study)
 
 
@@ -239,9 +239,9 @@ def test_a_breach_is_stamped_on_the_page(study, tmp_path):
     breach = {"field": "pairs", "expect": "match", "why": "the same labels", "values": values}
     marked = Study(study.tables, study.samples, study.meta | {"breaches": [breach]})
     shared = page.context(marked)
-    drawn = {plate.name: "<svg></svg>" for plate in figures.PLATES}
+    drawn = {plate.name: "<svg></svg>" for plate in page.PLATES}
     for text in (page.html(marked, drawn, shared), page.readme(marked, shared)):
-        assert "1 breach of the fairness contract" in text and "&lt;b&gt;1400" in text
+        assert "Breach of the fairness contract: pairs" in text and "&lt;b&gt;1400" in text
         assert "ppo seed 1: 1,500" in text
 
 
@@ -268,8 +268,7 @@ def step(folder, overrides=(), **more):
 )
 def test_only_a_complete_default_study_is_published(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(figures, "PLATES", figures.PLATES[:1])
-    monkeypatch.setattr(report.page, "PLATES", figures.PLATES)
+    monkeypatch.setattr(page, "PLATES", page.PLATES[:1])
     place = step(tmp_path, **case)
     written = json.loads((place / "report.json").read_text())
     assert set(written) >= FILES and "figures/gain-light.svg" in written

@@ -1,118 +1,25 @@
-"""What is measured, as data: name, formula, unit, direction and source of each number.
+"""The measures of `bench.analysis.catalogue`, computed from the collected tables.
 
-`summary` turns the collected tables into one long table (arm, measure, mean, interval, n); the
-report's tables, its glossary and results.csv are all drawn from it.
+`summary` turns these into one long table (arm, measure, mean, interval, n), from which the report's
+tables and results.csv are drawn.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis import statistics as st
+from bench.analysis.catalogue import SUMMARY, Measure
+from bench.thresholds import MARGIN
 
 SFT = "sft"
-UP, DOWN, NEITHER = "higher is better", "lower is better", "neither"
-ORDER = ("load", "train", "rollout", "score", "update", "save")  # phases as they happen
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measure; `column` of which table, compared with SFT or not."""
-
-    key: str
-    label: str
-    unit: str
-    better: str
-    formula: str
-    digits: int = 2
-    table: str = "prompts"
-    column: str = ""
-    against_sft: bool = False
-
-
-MEASURES = (
-    Measure(
-        "gold",
-        "Gold reward",
-        "gold",
-        UP,
-        "mean of the testbed's ground truth over test prompts of the families that were tuned",
-        column="gold",
-    ),
-    Measure(
-        "gold_delta",
-        "Gold above SFT",
-        "gold",
-        UP,
-        "mean over prompts of gold minus the SFT's gold on the same prompt",
-        column="gold",
-        against_sft=True,
-    ),
-    Measure(
-        "win",
-        "Win rate against SFT",
-        "%",
-        UP,
-        "share of prompts where gold is above the SFT's on the same prompt, a tie counts half",
-        digits=1,
-        column="win",
-    ),
-    Measure(
-        "kl",
-        "KL from SFT",
-        "nats",
-        NEITHER,
-        "full-vocabulary KL per token, summed along the sample, mean over samples",
-        column="kl",
-    ),
-    Measure("length", "Length", "tokens", NEITHER, "mean tokens of an answer", 1, column="length"),
-    Measure(
-        "proxy",
-        "Proxy reward",
-        "SDs",
-        NEITHER,
-        "score of the seed's reward model in SDs above its mean over unseen SFT samples; only "
-        "PPO trains against it",
-        column="proxy",
-    ),
-    Measure(
-        "entropy",
-        "Entropy",
-        "nats/token",
-        NEITHER,
-        "mean entropy of the next token along the sample",
-        column="entropy",
-    ),
-    Measure(
-        "preference",
-        "Preference accuracy",
-        "%",
-        UP,
-        "share of held-out pairs where the preferred answer is the likelier (lm-eval)",
-        1,
-        "tasks",
-        "preference",
-    ),
-    Measure(
-        "cost",
-        "Cost of a run",
-        "core-seconds",
-        DOWN,
-        "training, with the reward model (PPO) and the reference (DPO, IPO) that the run needs; "
-        "without what all share (base, SFT, pairs) and without evaluation",
-        0,
-        "cost",
-    ),
-    Measure(
-        "memory", "Peak memory", "MB", DOWN, "peak of the training process", 0, "runs", "peak_mb"
-    ),
-)
-BY_KEY = {m.key: m for m in MEASURES}
 
 
 def unit_of(measure: Measure, meta: dict) -> str:
     """The unit; cost counts device-seconds on a GPU and process CPU-seconds elsewhere."""
+    if measure.key == "money":
+        return meta["price"]["currency"]
     on_gpu = measure.key == "cost" and seconds(meta) == "wall_s"
     return "GPU-seconds" if on_gpu else measure.unit
 
@@ -182,32 +89,50 @@ def with_scaled_proxy(table: pd.DataFrame, reward: pd.DataFrame, meta: dict) -> 
     return table.assign(proxy=(pd.to_numeric(table.proxy, errors="coerce") - mean) / sd)
 
 
+def charged(cost: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a run pays for; not what all share, nor evaluation and curves."""
+    return cost[cost.charged.astype(bool) & (cost.arm != "shared") & (cost.arm != SFT)]
+
+
 def run_costs(cost: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Charged seconds of each run by phase: rows arm, method, seed, group, seconds."""
-    own = cost[cost.charged.astype(bool) & (cost.arm != "shared") & (cost.arm != SFT)]
-    names = {"reward": "reward model", "reference": "reference"}
-    group = own.step.map(names).fillna(own.phase)
+    """What each run was charged by phase: rows arm, method, seed, group, and the column's sum.
+
+    group: the step for what the run needed beforehand, else the phase of training.
+    """
+    own = charged(cost)
+    group = own.phase.where(own.step == "align", own.step.replace("reward", "reward model"))
     keys = ["arm", "method", "seed", "group"]
-    table = own.assign(group=group, seconds=own[column])
-    return table.groupby(keys, as_index=False, sort=False).seconds.sum()
+    table = own.assign(group=group)
+    return table.groupby(keys, as_index=False, sort=False)[column].sum(min_count=1)
+
+
+def cost_of(key: str, arm: str, tables: dict, meta: dict) -> pd.Series:
+    """Of an arm's runs that ended, by seed: FLOPs, seconds, joules or money; empty if unknown."""
+    column = {"cost": seconds(meta), "money": seconds(meta)}.get(key, key)
+    rows = run_costs(tables["cost"], column)
+    rows = rows[(rows.arm == arm) & rows.seed.isin(finished(tables["runs"], arm))]
+    values = rows.groupby("seed")[column].sum(min_count=1).dropna()
+    if key != "money":
+        return values
+    hour = meta["price"]["hour"]
+    return values * hour / 3600 if hour is not None else values[:0]
 
 
 def ends(curve: pd.DataFrame) -> pd.DataFrame:
     """By run, where its curve on validation prompts ended: gold, kl, proxy, entropy; and gain, the
     gold less that of the curve's start, the SFT base."""
-    if "family" not in curve:
-        return pd.DataFrame(columns=["arm", "seed", "gold", "kl", "proxy", "entropy", "gain"])
+    kept = ["gold", "kl", "proxy", "entropy"]
+    if not {"family", "gold"} <= set(curve):
+        return pd.DataFrame(columns=["arm", "seed", *kept, "gain"])
     rows = curve[curve.family == "all"].sort_values("fraction")
     groups = rows.groupby(["arm", "seed"], sort=False)
     last, first = groups.last(), groups.first()
-    kept = last[["gold", "kl", "proxy", "entropy"]].assign(gain=last.gold - first.gold)
-    return kept.reset_index()
+    return last.reindex(columns=kept).assign(gain=last.gold - first.gold).reset_index()
 
 
 def spent(cost: pd.DataFrame, columns) -> pd.DataFrame:
     """By run, what it was charged in all, in each of the columns."""
-    own = cost[cost.charged.astype(bool) & (cost.arm != "shared") & (cost.arm != SFT)]
-    return own.groupby(["arm", "seed"], as_index=False)[list(columns)].sum()
+    return charged(cost).groupby(["arm", "seed"], as_index=False)[list(columns)].sum()
 
 
 def preference(tasks: pd.DataFrame, arm: str) -> pd.Series:
@@ -224,13 +149,12 @@ def _interval(measure: Measure, arm: str, tables: dict, meta: dict) -> st.Interv
         return _of_prompts(measure, arm, tables["prompts"], meta["tuned_families"])
     if measure.key == "preference":
         values = preference(tables["tasks"], arm)
-    elif measure.key == "cost":
-        rows = run_costs(tables["cost"], seconds(meta))
-        values = rows[rows.arm == arm].groupby("seed").seconds.sum()
-        values = values[values.index.isin(finished(tables["runs"], arm))]
+    elif measure.table == "cost":
+        values = cost_of(measure.key, arm, tables, meta)
     else:
         rows = tables["runs"]
         values = rows[(rows.arm == arm) & (rows.status == "ok")].get(measure.column)
+        values = values.dropna() if values is not None else None
     return st.over_seeds(values) if values is not None and len(values) else None
 
 
@@ -256,7 +180,7 @@ def summary(tables: dict, meta: dict) -> pd.DataFrame:
     tables = tables | {"prompts": prompts}
     rows = []
     for arm in [SFT, *arms_of(meta)]:
-        for measure in MEASURES:
+        for measure in SUMMARY:
             interval = _interval(measure, arm, tables, meta)
             if interval is not None:
                 head = {"arm": arm, "measure": measure.key, "unit": unit_of(measure, meta)}
@@ -283,9 +207,9 @@ def comparisons(prompts: pd.DataFrame, pairs, families, margin: float = 0.0) -> 
 
 
 def margin(prompts: pd.DataFrame, families) -> float:
-    """A tenth of the SFT's spread over prompts: a smaller difference is of no interest."""
+    """MARGIN SDs of the SFT's gold over prompts: a smaller difference is of no interest."""
     base = scores(prompts, SFT, "gold", families)
-    return 0.1 * float(np.std(base.to_numpy(), ddof=1)) if base.size > 1 else 0.0
+    return MARGIN * float(np.std(base.to_numpy(), ddof=1)) if base.size > 1 else 0.0
 
 
 def tax(tasks: pd.DataFrame, meta: dict) -> pd.DataFrame:

@@ -6,10 +6,10 @@ import numpy as np
 
 from bench.analysis import grid
 from bench.analysis import statistics as st
-from bench.report.figures import Plate
+from bench.report.plate import Plate
 from bench.report.sections import Kind, Section
 from bench.report.style import label, readable, shade
-from bench.report.tables import Cell, Table
+from bench.report.tables import Cell, Table, heads, plain
 from bench.report.verdict import fixed, joined, p_words
 from bench.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL
 
@@ -139,36 +139,27 @@ def failures(study) -> Table:
 
 def rate_table(study) -> Table:
     """By method: failures, successes, worst cell, what training looked like."""
-    header = [("", ""), ("Failed", "cells ↓"), ("Beat SFT", "cells ↑"),
-              ("Worst · median · best", "gold above SFT ↑"), ("Drawdown", "median, gold ↓"),
-              ("Gradient spike", "median, largest / median norm ↓"),
-              ("Displacement", "median, nats of log-prob of chosen"),
-              ("Entropy collapse", "cells ↓"),
-              ("Told by what it sees", "rank correlation ↑")]  # fmt: skip
+    header = [("", ""), *heads("failed", "beat", failed="cells ↓"),
+              ("Worst · median · best", "gold above SFT ↑"),
+              *heads("drawdown", "spikes", "displacement", "collapsed", "told")]  # fmt: skip
     rows = [
         [
             Cell(label(r.method), mark=study.looks[r.method].colour),
             Cell(f"{r.failed} of {r.n}", mark="bad" if r.failed else ""),
             Cell(f"{r.beat} of {r.n}"),
             Cell(" · ".join(fixed(v, "+.2f") for v in (r.worst, r.median, r.best))),
-            *(_plain(v, d) for v, d in ((r.drawdown, 2), (r.spikes, 1), (r.displacement, 1))),
+            *(plain(key, getattr(r, key)) for key in ("drawdown", "spikes", "displacement")),
             Cell(f"{r.collapsed} of {r.n}"),
-            _plain(r.told, 2),
+            plain("told", r.told),
         ]
         for r in study.rates.itertuples()
     ]
     notes = [
-        "One run a cell, at the first seed; worst, median and best of the runs that ended. Medians "
-        "and correlations have no interval.",
-        "Told by what it sees: Spearman's rank correlation across cells of gold with what one would "
-        "select by without a gold reward: the loss on held-out pairs (negated), for PPO its reward "
-        "model's score.",
+        "One run a cell, at the first seed; worst, median and best of the runs that ended; "
+        "drawdown, spike and displacement are medians over cells. These and the correlation have "
+        "no interval.",
     ]
     return Table("The grid by method", header, rows, notes)
-
-
-def _plain(value: float, digits: int) -> Cell:
-    return Cell(fixed(value, f".{digits}f") if math.isfinite(value) else "–")
 
 
 def pair_table(study) -> Table:
@@ -189,7 +180,7 @@ def pair_table(study) -> Table:
 def spread_table(study) -> Table:
     """The centre column: the same setting with several seeds."""
     header = [("", ""), ("Learning rate", "× tuned"), ("Seeds", ""), ("Failed", "runs ↓"),
-              ("Mean", "gold above SFT ↑"), ("Seed spread", "SD of gold ↓")]  # fmt: skip
+              *heads("gold_delta", "spread")]  # fmt: skip
     rows = [
         [
             Cell(label(r.method), mark=study.looks[r.method].colour),
@@ -197,7 +188,7 @@ def spread_table(study) -> Table:
             Cell(f"{r.n}"),
             Cell(f"{r.failed}", mark="bad" if r.failed else ""),
             Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
-            _plain(r.sd, 3),
+            plain("spread", r.sd),
         ]
         for r in grid.spread(study.cells).itertuples()
     ]
@@ -209,8 +200,8 @@ def declared(study) -> list[str]:
     """The thresholds, as they were declared beforehand."""
     low = grid.margin(study.tables["curve"])
     return [
-        f"A cell fails if its run diverges (a loss that is no number, or a KL above {MAX_KL:g} nats "
-        f"a sample), runs out of memory, or ends {low:.2g} gold or more below the SFT base: "
+        f"A cell fails if its run diverges (a loss that is no number, or a KL above {MAX_KL:g} "
+        f"nats a sample), runs out of memory, or ends {low:.2g} gold or more below the SFT base: "
         f"{MARGIN:g} SDs of the SFT base's gold over prompts, less than a reader would notice.",
         f"It beats SFT if it ends as much above it. Entropy has collapsed if less than "
         f"{100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",
@@ -246,9 +237,10 @@ PLATES = (
     Plate(
         "grid", "Gold above SFT around the tuned settings", heat,
         lambda s: "Gold above SFT at the end of training, mean over the cell's runs that ended; "
-        "the darker (in dark mode: the lighter), the more. Framed: a run of the cell failed. Factors are of each method's "
-        f"tuned setting, ×1 ×1. n: runs of the cell; {len(s.cells)} runs in all; no intervals.",
+        "the stronger the colour, the more. Framed: a run of the cell failed. Factors are of each "
+        f"method's tuned setting, ×1 ×1. n: runs of the cell; {len(s.cells)} in all; no intervals.",
         lambda s: f"Grid of learning rates and strengths for each method: {_listed(s)}.",
+        wide=True,
     ),
     Plate(
         "rates", "How often training fails, and how often it helps", rates_figure,

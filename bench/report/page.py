@@ -48,7 +48,7 @@ def of_kind(study, kind: Kind) -> dict:
     return {
         "headline": kind.headline(study),
         "sections": kind.sections(study),
-        "tables": {"runs": tables.runs(study)},
+        "tables": {"runs": tables.runs(study), "glossary": tables.glossary(study)},
     }
 
 

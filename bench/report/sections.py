@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.report.figures import Plate
+from bench.report.plate import Plate
 from bench.report.tables import Table
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.analysis import grid, tuning, views
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
+from bench.analysis.catalogue import BY_KEY
 from bench.report import style
 
 MANY = 6
@@ -179,8 +180,10 @@ class Study:
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """Charged seconds of each run by phase (`bench.analysis.measures.run_costs`)."""
-        return ms.run_costs(self.tables["cost"], self.second)
+        """What each run was charged by phase, in `second` (`bench.analysis.measures.run_costs`)."""
+        return ms.run_costs(self.tables["cost"], self.second).rename(
+            columns={self.second: "seconds"}
+        )
 
     @property
     def second(self) -> str:
@@ -189,4 +192,4 @@ class Study:
 
     @property
     def second_name(self) -> str:
-        return ms.unit_of(ms.BY_KEY["cost"], self.meta)
+        return ms.unit_of(BY_KEY["cost"], self.meta)

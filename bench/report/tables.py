@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
+from bench.analysis.catalogue import ARROW, BY_KEY, MEASURES
 from bench.analysis.stability import stability as runs_by_arm
 from bench.report import verdict
 from bench.report.style import SFT, label
@@ -56,11 +57,8 @@ def scaled(value: float, digits: int = 3) -> str:
 
 def summary(study) -> Table:
     """Methods x measures, SFT first."""
-    shown = [m for m in ms.MEASURES if m.key != "entropy"]
-    header = [
-        ("", ""),
-        *((m.label, f"{ms.unit_of(m, study.meta)}{ARROW[m.better]}") for m in shown),
-    ]
+    shown = [BY_KEY[key] for key in IN_SUMMARY]
+    header = [("", ""), *((m.label, ms.unit_of(m, study.meta) + ARROW[m.better]) for m in shown)]
     rows = [_summary_row(study, arm, shown) for arm in (SFT, *study.arms)]
     covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
     notes = [
@@ -71,7 +69,7 @@ def summary(study) -> Table:
     return Table("Summary", [*header, ("Failed", "runs")], rows, notes)
 
 
-ARROW = {ms.UP: " ↑", ms.DOWN: " ↓", ms.NEITHER: ""}
+IN_SUMMARY = ("gold", "gold_delta", "win", "kl", "length", "proxy", "preference", "cost", "memory")
 
 
 def _summary_row(study, arm: str, shown) -> list[Cell]:
@@ -132,28 +130,40 @@ def ledger(study) -> Table:
     return Table("Where the time of this study went", header, body, [note])
 
 
+def heads(*keys: str, **notes: str) -> list[tuple[str, str]]:
+    """Header cells of measures, by key: label, and unit with direction (or a note of one's own)."""
+    return [(BY_KEY[k].label, notes.get(k, BY_KEY[k].note)) for k in keys]
+
+
+def plain(key: str, value: float) -> Cell:
+    """A measure's value with its own number of digits; a dash where there is none."""
+    known = value is not None and math.isfinite(value)
+    return Cell(verdict.fixed(value, f",.{BY_KEY[key].digits}f") if known else "–")
+
+
 def stability(study) -> Table:
     """What went wrong, and how far seeds spread."""
-    header = [
-        ("", ""),
-        ("Failed", "runs ↓"),
-        ("Seed spread", "SD of gold ↓"),
-        ("Worst seed", "gold ↑"),
-        ("Drawdown", "gold below its peak ↓"),
-        ("Gradient spike", "largest / median norm ↓"),
-    ]
-    rows = []
-    for r in runs_by_arm(study.tables, study.meta).itertuples():
-        numbers = [(r.spread, 3), (r.worst, 2), (r.drawdown, 2), (r.spikes, 1)]
-        cells = [
-            Cell(verdict.fixed(v, f".{d}f")) if math.isfinite(v) else Cell("–") for v, d in numbers
+    keys = ("spread", "worst", "drawdown", "spikes")
+    rows = [
+        [
+            Cell(label(row["arm"]), mark=study.looks[row["arm"]].colour),
+            failed(study, row["arm"]),
+            *(plain(key, row[key]) for key in keys),
         ]
-        rows.append(
-            [Cell(label(r.arm), mark=study.looks[r.arm].colour), failed(study, r.arm), *cells]
-        )
-    return Table(
-        "Stability", header, rows, ["At the tuned setting; no grid of settings was run here."]
-    )
+        for row in runs_by_arm(study.tables, study.meta).to_dict("records")
+    ]
+    note = "At the tuned setting; `study=stability` runs a grid around it."
+    return Table("Stability", [("", ""), *heads("failed", *keys)], rows, [note])
+
+
+def glossary(study) -> Table:
+    """Every measure: formula, unit, direction, source."""
+    header = [("Measure", ""), ("Unit", ""), ("Better", ""), ("Formula", ""), ("Source", "")]
+    rows = [
+        [Cell(v) for v in (m.label, ms.unit_of(m, study.meta), m.better, m.formula, m.source)]
+        for m in MEASURES
+    ]
+    return Table("What each measure means", header, rows)
 
 
 def tasks(study) -> Table:

@@ -2,39 +2,24 @@
 
 import math
 
+from bench.analysis.catalogue import BY_KEY
+from bench.report.costs import by_phase, shared
 from bench.report.quality import seed_band
 from bench.report.style import PHASE_COLOURS, label
 
-PANELS = (
-    ("gain", "Gold above SFT", "gold"),
-    ("kl", "KL from SFT", "nats a sample"),
-    ("length", "Length", "tokens"),
-    ("entropy", "Entropy", "nats a token"),
-    ("distinct2", "Distinct bigrams", "share"),
-)
-# phase of a run -> how the figure calls it, from first to last
-PHASES = {
-    "reward model": "reward model",
-    "reference": "reference log-probs",
-    "rollout": "sampling rollouts",
-    "score": "scoring rollouts",
-    "update": "gradient updates",
-    "train": "gradient updates",
-    "load": "load and save",
-    "save": "load and save",
-}
-OTHER = "other"
+PANELS = {"gain": "gold_delta", "kl": "kl", "length": "length", "entropy": "entropy",
+          "distinct2": "distinct2"}  # column of the curves -> measure  # fmt: skip
 
 
 def curves(study, pen):
     """Five measures along training, a line an arm, 95 % bands across seeds."""
     figure = pen.figure(9.2, 5.4)
     axes = figure.subplots(2, 3).ravel()
-    for ax, (column, title, unit) in zip(axes, PANELS, strict=False):
+    for ax, (column, key) in zip(axes, PANELS.items(), strict=False):
         for arm in study.arms:
             _curve(ax, study, pen, arm, column)
-        ax.set_title(title)
-        ax.set_ylabel(unit)
+        ax.set_title(BY_KEY[key].label)
+        ax.set_ylabel(BY_KEY[key].unit)
         ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
         ax.margins(x=0.03)
     axes[0].axhline(0, color=pen("muted"), lw=1)
@@ -76,14 +61,13 @@ def _legend(ax, study, pen) -> None:
 
 def cost(study, pen):
     """Left: seconds of a run by phase, and those of the steps all share. Right: peak memory."""
-    table = phase_table(study)
+    table = by_phase(study, study.second)
     arms = study.arms
     height = 1.9 + 0.36 * (len(arms) + 1)
     figure = pen.figure(9.2, height)
     left, right = figure.subplots(1, 2, width_ratios=(2.6, 1), sharey=True)
-    names = list(dict.fromkeys([*PHASES.values(), OTHER]))
     start = {arm: 0.0 for arm in arms}
-    for place, phase in enumerate(n for n in names if n in table):
+    for place, phase in enumerate(table):
         _segment(left, pen, table[phase], start, arms, place, phase)
     _shared(left, study, pen, len(arms), 1.25 * max(start.values(), default=0.0))
     for y, arm in enumerate(arms):
@@ -107,9 +91,7 @@ def _segment(ax, pen, seconds, start: dict, arms, place: int, phase: str) -> Non
 
 def _shared(ax, study, pen, y: int, longest: float) -> None:
     """What all runs share, paid once: hatched, apart from the rest; cut where it is far longer."""
-    rows = study.tables["cost"]
-    rows = rows[rows.arm == "shared"] if len(rows) else rows
-    total = float(rows[study.second].sum()) if len(rows) else 0.0
+    total = sum(shared(study, study.second).values())
     width = min(total, longest) or total
     cut = " (bar cut short)" if width < total else ""
     ax.barh(y + 0.3, width, color=pen("paper"), edgecolor=pen("muted"), hatch="///", height=0.5,
@@ -142,13 +124,3 @@ def _memory(ax, study, pen, arms) -> None:
     ax.tick_params(axis="y", length=0)
     ax.set_title("Peak memory of a run")
     ax.set_xlabel("MB")
-
-
-def phase_table(study):
-    """Mean seconds of finished runs: a row an arm, a column a phase as the figure calls it."""
-    rows = study.costs
-    bad = set(zip(study.failures.arm, study.failures.seed, strict=True)) if len(rows) else set()
-    rows = rows[[key not in bad for key in zip(rows.arm, rows.seed, strict=True)]]
-    rows = rows.assign(phase=rows.group.map(PHASES).fillna(OTHER))
-    each = rows.groupby(["arm", "seed", "phase"]).seconds.sum().unstack("phase", fill_value=0.0)
-    return each.groupby("arm").mean()

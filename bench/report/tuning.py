@@ -3,7 +3,7 @@
 import math
 
 from bench.analysis import tuning
-from bench.report.figures import Plate
+from bench.report.plate import Plate
 from bench.report.sections import Kind, Section
 from bench.report.style import label, shade
 from bench.report.tables import Cell, Table
@@ -64,14 +64,10 @@ def _trial(ax, pen, at: tuple, row, best: float, picked: bool) -> None:
     edge = pen("m0") if row.gain <= 0 else pen("ink")
     ax.plot(*at, "o", ms=9, mfc=pen(face), mec=edge, mew=1)
     if picked:
-        ax.plot(*at, "o", ms=15, mfc="none", mec=pen(pen_colour(pen, row.method)), mew=2.2)
+        ax.plot(*at, "o", ms=15, mfc="none", mec=pen.of(row.method), mew=2.2)
     ax.annotate(fixed(row.gain, "+.2f"), at, (0, 8 if not picked else 11), ha="center",
                 textcoords="offset points", fontsize=7.5,
                 fontweight="bold" if picked else "normal")  # fmt: skip
-
-
-def pen_colour(pen, method: str) -> str:
-    return pen.looks[method].colour
 
 
 def headline(study) -> str:
@@ -97,9 +93,10 @@ def lines(study) -> list[str]:
         f"seed {study.meta['seeds'][0]}, which no report shows. A trial is the whole pipeline, and "
         "pays for its reward model or reference log-probabilities as if it stood alone.",
         f"Rule: {tuning.RULE}. {_distance(study)}",
-        f"Failed trials: {joined(failed) or 'none'}. FLOPs of all its trials, times the least: {ratio}.",
-        "One seed a trial: the pick is the best of many noisy numbers, so its gain here is too high. "
-        "What it is worth is measured on other seeds and other prompts.",
+        f"Failed trials: {joined(failed) or 'none'}. FLOPs of all trials, times the least: "
+        f"{ratio}.",
+        "One seed a trial: the pick is the best of many noisy numbers, so its gain here is too "
+        "high. What it is worth is measured on other seeds and other prompts.",
     ]
 
 
@@ -170,12 +167,14 @@ PLATES = (
         lambda s: "Expected best gain of k trials drawn from those made (Dodge et al. 2019, "
         "1909.03004, eq. 1); a failed trial counts as none. No bands: one seed a trial.",
         lambda s: f"Expected best gold above SFT, from one trial to all: {_listed(s)}.",
+        wide=True,
     ),
     Plate(
         "trials", "Where the trials lie", map_of_trials,
-        lambda s: "Each dot a trial with its gold above SFT on validation prompts; cross: it failed; "
-        "orange edge: below SFT; ringed: picked. Both axes logarithmic.",
+        lambda s: "Each dot a trial with its gold above SFT on validation prompts; cross: it "
+        "failed; orange edge: below SFT; ringed: picked. Both axes logarithmic.",
         lambda s: f"Learning rate and strength of every trial with its gain: {_listed(s)}.",
+        wide=True,
     ),
 )  # fmt: skip
 

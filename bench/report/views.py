@@ -8,7 +8,7 @@ import pandas as pd
 from bench.analysis import statistics as st
 from bench.analysis import views
 from bench.report import quality
-from bench.report.figures import Plate, counts, interval_note
+from bench.report.plate import Plate, counts, interval_note
 from bench.report.sections import Kind, Section
 from bench.report.style import label
 from bench.report.tables import Cell, Table, scaled
@@ -25,7 +25,7 @@ def matrix(study) -> Table:
         by = {(r.a, r.b): r for r in table.itertuples()}
         rows.append([Cell(name), *(_verdict(by.get(pair)) for pair in pairs)])
     notes = [
-        "Difference, its 95 % interval, and the verdict after Holm's correction within the row. "
+        "Difference, its 95 % interval, and the verdict after Holm's correction in the row. "
         "Equal data: test prompts, seeds and prompts. Equal compute: validation prompts, seeds "
         "alone, at the most that every run spent. Equal KL: over the range that both methods "
         "reached, settings chosen on validation prompts and scored on test prompts. A dash: no "
@@ -107,7 +107,7 @@ def labels(study, pen):
     ax.minorticks_off()
     ax.set_xlabel("preference labels (PPO's reward model learns from the same)")
     ax.set_ylabel("gold reward above SFT")
-    ax.legend(loc="upper left", fontsize=9, handlelength=3.2)
+    legend(ax, "upper left")
     return figure
 
 
@@ -125,8 +125,14 @@ def compute(study, pen):
         ax.set_xlabel(f"{unit}, what the run needed beforehand included")
         ax.set_title(f"By {unit}")
     axes[0].set_ylabel("gold above SFT, validation prompts")
-    axes[0].legend(loc="lower right", fontsize=9, handlelength=3.2)
+    legend(axes[0], "lower right")
     return figure
+
+
+def legend(ax, where: str) -> None:
+    """Which line is whose, where there is any."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc=where, fontsize=9, handlelength=3.2)
 
 
 def _path(ax, study, pen, method: str, paths: list[pd.DataFrame]) -> None:
@@ -148,7 +154,9 @@ def frontier(study, pen):
     ax.axhline(0, color=pen("muted"), lw=1)
     for method in study.meta["methods"]:
         ends = views.sweep(study.tables, study.meta, method)
-        points = [(study.interval(arm, "kl"), study.interval(arm, "gold_delta")) for arm in ends.arm]
+        points = [
+            (study.interval(arm, "kl"), study.interval(arm, "gold_delta")) for arm in ends.arm
+        ]
         points = [(kl, gold) for kl, gold in points if kl is not None and gold is not None]
         for kl, gold in points:
             _cross_hair(ax, pen, method, kl, gold)
@@ -158,7 +166,7 @@ def frontier(study, pen):
                     label=label(method), **pen.marker(method))  # fmt: skip
     quality.root_axis(ax)
     ax.set_ylabel("gold reward above SFT")
-    ax.legend(loc="best", fontsize=9, handlelength=3.2)
+    legend(ax, "best")
     return figure
 
 
@@ -251,6 +259,7 @@ COMPUTE = Plate(
     "where its reward model or its reference log-probabilities are paid for. Dotted: the most that "
     f"every run spent. Bands: 95 % t intervals across seeds. n = {s.seeds} seeds.",
     lambda s: f"Gold above SFT against FLOPs and seconds. {' '.join(compute_lines(s))}",
+    wide=True,
 )  # fmt: skip
 
 PLATES = (
