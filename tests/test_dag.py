@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from bench.methods import METHODS
 
@@ -123,6 +124,50 @@ def test_a_run_books_its_work_by_phase(finished, arm):
     assert curve.flops.iloc[-1] == pytest.approx(sum(row["flops"] for row in charged))
 
 
+@pytest.mark.parametrize("arm", list(METHODS))
+def test_the_phases_of_a_run_add_up_to_its_process(finished, arm):
+    """Within 3 %, imports and what is not charged included."""
+    for seed in SEEDS:
+        booked = sum(row["cpu_s"] for row in run_json(finished, arm, seed)["cost"])
+        process = json.loads((finished / f"runs/tiny/ledger/{arm}-seed-{seed}.json").read_text())
+        assert booked == pytest.approx(process["cpu_s"], rel=0.03)
+
+
+def test_the_contract_has_no_breach_and_names_one(finished, tmp_path):
+    study = json.loads((finished / "runs/tiny/contract.json").read_text())
+    assert study["runs"] == len(METHODS) * len(SEEDS) and study["breaches"] == []
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    path = tmp_path / "runs/tiny/align/dpo/seed1/run.json"
+    path.write_text(path.read_text().replace('"pairs": 48', '"pairs": 47'))
+    command = [sys.executable, "-m", "bench.contract", "--testbed", "tiny", "--set", "seeds=[1,2]"]
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    command += ["--set", "strict=true"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "pairs must match" in done.stderr and "dpo seed 1: 47" in done.stderr
+
+
+def test_a_search_picks_settings_for_every_method(finished):
+    snakemake(finished, config=["study=tune", "tune={trials: 1}"])
+    layer = yaml.safe_load((finished / "runs/tiny/tuned.yaml").read_text())
+    assert {m: layer["tuning"]["methods"][m]["trials"] for m in METHODS} == dict.fromkeys(
+        METHODS, 1
+    )
+    page = (finished / "runs/tiny/study-tune/report/index.html").read_text()
+    assert "What k trials are worth" in page and "<svg" in page
+
+
+def test_a_grid_around_the_settings_shares_its_centre_with_the_comparison(finished):
+    small = ["study=stability", "grid={lr: [1, 3], beta: [1], centre_seeds: 1}"]
+    before = run_json(finished, "dpo", 1)
+    assert planned(snakemake(finished, "-n", config=small))["align"] == len(METHODS)
+    snakemake(finished, config=small)
+    assert run_json(finished, "dpo", 1) == before
+    cells = pd.read_csv(finished / "runs/tiny/study-stability/report/results.csv")
+    assert len(cells) == 2 * len(METHODS) and set(cells.lr) == {1, 3}
+    assert not (finished / "runs/tiny/evaluate/dpo-lrx3").exists()
+
+
 def align(where, arm, *words, check=True):
     command = [sys.executable, "-m", "bench.align", "--testbed", "tiny", "--arm", arm]
     env = os.environ | {"PYTHONPATH": str(REPO)}
@@ -196,7 +241,8 @@ def plan_after(clone, name, old, new) -> dict[str, int]:
 
 def test_editing_dpo_reruns_dpo_and_what_follows(clone):
     plan = plan_after(clone, "methods/dpo.py", 'loss_type="sigmoid"', 'loss_type="hinge"')
-    assert plan == {"align": 2, "evaluate": 2, "collect": 1, "report": 1, "all": 1}
+    last = {"contract": 1, "collect": 1, "report": 1, "all": 1}
+    assert plan == {"align": 2, "evaluate": 2} | last
 
 
 def test_a_comment_retrains_nothing(clone):

@@ -120,9 +120,7 @@ def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
     figures.draw_all(study, tmp_path, page.plates_of(study))
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
-    names = {
-        f"{p.name}-{t}.{k}" for p in page.PLATES for t in style.THEMES for k in ("svg", "png")
-    }
+    names = {f"{p.name}-{t}.{k}" for p in page.PLATES for t in style.THEMES for k in ("svg", "png")}
     assert set(first) == names
 
 

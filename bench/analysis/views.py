@@ -87,9 +87,9 @@ def paths(tables: dict, meta: dict, column: str) -> dict[str, dict[int, pd.DataF
     return found
 
 
-def budget(paths: dict) -> float:
-    """The most that every run spent: beyond it some method has no curve."""
-    return min(float(path.spent.iloc[-1]) for runs in paths.values() for path in runs.values())
+def budget(*methods: dict[int, pd.DataFrame]) -> float:
+    """The most that every run of these methods spent: beyond it one of them has no curve."""
+    return min(float(path.spent.iloc[-1]) for runs in methods for path in runs.values())
 
 
 def gain_at(path: pd.DataFrame, spent: float) -> float:
@@ -98,18 +98,16 @@ def gain_at(path: pd.DataFrame, spent: float) -> float:
 
 
 def equal_compute(tables: dict, meta: dict, column: str) -> pd.DataFrame:
-    """Methods at the largest budget that all reached; intervals over seeds alone, since curves
-    hold means over prompts."""
-    runs = paths(tables, meta, column)
-    if len(runs) < 2:
-        return decided([])
-    at, rows = budget(runs), []
+    """Each pair of methods at the largest budget that both reached, ``at``; intervals over seeds
+    alone, since curves hold means over prompts."""
+    runs, rows = paths(tables, meta, column), []
     for a, b in combinations(runs, 2):
+        at = budget(runs[a], runs[b])
         seeds = sorted(runs[a].keys() & runs[b].keys())
         differences = [gain_at(runs[a][s], at) - gain_at(runs[b][s], at) for s in seeds]
         interval = st.over_seeds(differences)
-        rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval)})
-    return decided(rows)
+        rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval), "at": at})
+    return decided(rows).assign(at=[row["at"] for row in rows])
 
 
 def sweep(tables: dict, meta: dict, method: str) -> pd.DataFrame:

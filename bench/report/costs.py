@@ -148,7 +148,7 @@ def _steps(ax, study, pen, arm: str, table: pd.DataFrame, size: float) -> None:
     for y, phase in enumerate(phases):
         width = _at(table, arm, phase) / size
         ax.barh(y, width, left=start, color=pen("p2"), height=0.62)
-        if y:
+        if y and width:
             ax.plot([start, start], [y - 1.31, y + 0.31], color=pen("muted"), lw=0.8)
         start += width
     ax.barh(len(phases), start, color=pen.of(arm), height=0.62)

@@ -114,7 +114,7 @@ def limitations(study) -> list[str]:
         + (f" of {size:,} parameters" if size else "")
         + ": whether the order holds for larger models or other data is not shown here.",
         "Every run starts from one SFT base: its luck is in no interval.",
-        "Each method is shown at one setting, found by a small search; a better one may move it.",
+        searched(meta),
         "The last checkpoint is taken for all, declared beforehand: an earlier one may be better.",
         "beta means another thing in each method: arms are never compared at equal beta.",
         f"Seconds ({study.second_name}) depend on how well each method is implemented.",
@@ -124,6 +124,18 @@ def limitations(study) -> list[str]:
         return [*out, "One seed decides nothing between methods."]
     few = f"{study.seeds} seeds are few: small differences stay inconclusive."
     return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
+
+
+def searched(meta: dict) -> str:
+    """Where the settings come from."""
+    found = (meta["tuning"] or {}).get("methods", {})
+    if not found:
+        return "The settings are not from a search on this testbed: a better one may move a method."
+    trials = verdict.joined(dict.fromkeys(str(method["trials"]) for method in found.values()))
+    return (
+        f"Each method is shown at the best of {trials} random settings of learning rate and "
+        "strength, on one seed; a longer search may move it."
+    )
 
 
 def own_version() -> str:

@@ -204,7 +204,6 @@ MATCHED = (
     ("curve_prompts_sha256", "held-out prompts"),
     ("template", "template"),
     ("eos", "end of text"),
-    ("tuning_trials", "tuning trials a method"),
 )
 SHOWN = (
     ("episodes", "episodes"),
@@ -221,6 +220,9 @@ def matched(study) -> list[tuple[str, str]]:
         if column in runs and runs[column].notna().any():
             values = dict.fromkeys(short(v) for v in runs[column].dropna())
             out.append((words, ", ".join(values)))
+    tuned = (study.meta["tuning"] or {}).get("methods", {})
+    trials = dict.fromkeys(str(method["trials"]) for method in tuned.values())
+    out.append(("tuning trials a method", ", ".join(trials) or "settings are not from a search"))
     decode = study.meta.get("decode") or {}
     return out + (
         [("sampling", ", ".join(f"{k} {v}" for k, v in decode.items()))] if decode else []

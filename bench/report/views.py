@@ -8,6 +8,7 @@ import pandas as pd
 from bench.analysis import statistics as st
 from bench.analysis import views
 from bench.report import quality
+from bench.report.costs import unit_scale
 from bench.report.plate import Plate, counts, interval_note
 from bench.report.sections import Kind, Section
 from bench.report.style import label
@@ -27,7 +28,7 @@ def matrix(study) -> Table:
     notes = [
         "Difference, its 95 % interval, and the verdict after Holm's correction in the row. "
         "Equal data: test prompts, seeds and prompts. Equal compute: validation prompts, seeds "
-        "alone, at the most that every run spent. Equal KL: over the range that both methods "
+        "alone, at the most that both spent. Equal KL: over the range that both methods "
         "reached, settings chosen on validation prompts and scored on test prompts. A dash: no "
         "common range.",
         "The primary endpoint of this project is the first question of the report, all labels at "
@@ -117,12 +118,12 @@ def compute(study, pen):
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (column, unit) in zip(axes, study.spending.items(), strict=True):
         runs = views.paths(study.tables, study.meta, column)
+        most = max((p.spent.max() for paths in runs.values() for p in paths.values()), default=1)
+        size, prefix = unit_scale(most)
         for method, paths in runs.items():
-            _path(ax, study, pen, method, list(paths.values()))
-        if len(runs) > 1:
-            ax.axvline(views.budget(runs), color=pen("muted"), lw=1.2, ls=(0, (2, 2)))
+            _path(ax, study, pen, method, list(paths.values()), size)
         ax.axhline(0, color=pen("muted"), lw=1)
-        ax.set_xlabel(f"{unit}, what the run needed beforehand included")
+        ax.set_xlabel(f"{prefix}{unit}, what the run needed beforehand included")
         ax.set_title(f"By {unit}")
     axes[0].set_ylabel("gold above SFT, validation prompts")
     legend(axes[0], "lower right")
@@ -135,10 +136,10 @@ def legend(ax, where: str) -> None:
         ax.legend(loc=where, fontsize=9, handlelength=3.2)
 
 
-def _path(ax, study, pen, method: str, paths: list[pd.DataFrame]) -> None:
+def _path(ax, study, pen, method: str, paths: list[pd.DataFrame], size: float) -> None:
     """The mean path over seeds, with its 95 % band where there are three."""
     gains = np.array([path.gain for path in paths])
-    spent = np.mean([path.spent for path in paths], axis=0)
+    spent = np.mean([path.spent for path in paths], axis=0) / size
     points = [st.over_seeds(column) for column in gains.T]
     if len(paths) >= 3:
         ax.fill_between(spent, [p.low for p in points], [p.high for p in points],
@@ -211,18 +212,16 @@ def kl_lines(study) -> list[str]:
 
 
 def compute_lines(study) -> list[str]:
-    """At which budget the methods are compared."""
+    """At which budgets the methods are compared, and what came of it."""
     out = []
-    for column, unit in study.spending.items():
-        runs = views.paths(study.tables, study.meta, column)
-        if len(runs) > 1:
-            at = views.budget(runs)
-            means = {
-                m: np.mean([views.gain_at(p, at) for p in paths.values()])
-                for m, paths in runs.items()
-            }
-            listed = ", ".join(f"{label(m)} {fixed(v, '+.2f')}" for m, v in means.items())
-            out.append(f"At {scaled(at)} {unit}, the most that every run spent: {listed}.")
+    for unit in study.spending.values():
+        table = study.views.get(f"Equal {unit}")
+        if table is not None:
+            items = [
+                f"{label(r.a)} − {label(r.b)} {said(r.interval)} at {scaled(r.at)}"
+                for r in table.itertuples()
+            ]
+            out.append(f"Equal {unit}, at the most that both of a pair spent: {'; '.join(items)}.")
     return out
 
 
@@ -256,9 +255,9 @@ def _listed(study, arms) -> str:
 COMPUTE = Plate(
     "compute", "Gold against what it cost", compute,
     lambda s: "The mean path of training over seeds, on validation prompts; each method starts "
-    "where its reward model or its reference log-probabilities are paid for. Dotted: the most that "
-    f"every run spent. Bands: 95 % t intervals across seeds. n = {s.seeds} seeds.",
-    lambda s: f"Gold above SFT against FLOPs and seconds. {' '.join(compute_lines(s))}",
+    "where its reward model or its reference log-probabilities are paid for. Bands: 95 % t "
+    f"intervals across seeds. n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
+    lambda s: f"Gold above SFT against what had been spent. {' '.join(compute_lines(s))}",
     wide=True,
 )  # fmt: skip
 

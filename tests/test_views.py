@@ -1,0 +1,139 @@
+"""Three views of who wins: what each compares, by hand on invented tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.analysis import statistics as st
+from bench.analysis import views
+
+SEEDS, PROMPTS = 5, 40
+
+
+def arm(name, method, **more):
+    plain = {"labels": "gold", "n": None, "start": "sft", "varies": [], "factors": {}}
+    return plain | {"name": name, "method": method} | more
+
+
+META = {
+    "methods": ["ppo", "dpo"],
+    "pairs": 1000,
+    "tuned_families": ["review"],
+    "machine": {"gpu": "none"},
+    "arms": [
+        arm("ppo", "ppo"),
+        arm("dpo", "dpo"),
+        arm("ppo-n250", "ppo", n=250),
+        arm("dpo-n250", "dpo", n=250),
+        *(arm(f"{m}-betax{b}", m, varies=["beta"]) for m in ("ppo", "dpo") for b in (3, 10)),
+        arm("dpo-other", "dpo", varies=["lr"]),
+    ],
+}
+# arm -> (test gold, validation gold, KL)
+ENDS = {
+    "ppo": (1.0, 1.0, 4.0), "ppo-betax3": (0.7, 0.7, 2.0), "ppo-betax10": (0.3, 0.3, 1.0),
+    "dpo": (0.6, 0.6, 3.0), "dpo-betax3": (0.2, 0.9, 1.5), "dpo-betax10": (0.1, 0.1, 0.5),
+    "ppo-n250": (0.1, 0.1, 1.0), "dpo-n250": (0.5, 0.5, 2.0), "dpo-other": (9.0, 9.0, 2.0),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tables():
+    rng = np.random.default_rng(0)
+    prompts, curve, runs = [], [], []
+    for name, (test, validation, kl) in ENDS.items():
+        method = name.split("-")[0]
+        for seed in range(1, SEEDS + 1):
+            luck = rng.normal(0, 0.01)
+            runs.append({"arm": name, "method": method, "seed": seed, "status": "ok"})
+            prompts += [
+                {"arm": name, "seed": seed, "prompt_id": p, "family": "review"}
+                | {"gold": test + luck + rng.normal(0, 0.01)}
+                for p in range(PROMPTS)
+            ]
+            dear = 3 if method == "ppo" else 1
+            curve += [
+                {"arm": name, "method": method, "seed": seed, "fraction": f, "family": "all"}
+                | {"gold": 5 + f * (validation + luck), "kl": f * kl, "proxy": 0, "entropy": 1}
+                | {"flops": dear * f * 100.0, "cpu_s": dear * f * 10.0}
+                for f in (0.0, 0.5, 1.0)
+            ]
+    cost = [
+        {"arm": "ppo", "seed": s, "step": "reward", "charged": True, "flops": 50.0, "cpu_s": 5.0}
+        for s in range(1, SEEDS + 1)
+    ]
+    names = {"prompts": prompts, "curve": curve, "runs": runs, "cost": cost}
+    return {name: pd.DataFrame(rows) for name, rows in names.items()}
+
+
+def one(table):
+    (row,) = table.itertuples()
+    return row
+
+
+def test_each_number_of_labels_has_one_arm_a_method():
+    assert views.label_arms(META) == {
+        250: {"ppo": "ppo-n250", "dpo": "dpo-n250"},
+        1000: {"ppo": "ppo", "dpo": "dpo"},
+    }
+
+
+def test_equal_data_compares_what_learned_from_as_many_labels(tables):
+    few = one(views.equal_data(tables["prompts"], META, 250))
+    assert few.interval.mean == pytest.approx(-0.4, abs=0.03)
+    assert few.verdict == "dpo better"
+    assert one(views.equal_data(tables["prompts"], META, 1000)).verdict == "ppo better"
+
+
+def test_equal_compute_is_at_the_most_that_both_spent_the_reward_model_included(tables):
+    """DPO spends 100; by then PPO has paid 50 for its reward model and trained for 50 of 300."""
+    row = one(views.equal_compute(tables, META, "flops"))
+    assert row.at == pytest.approx(100)
+    assert row.interval.mean == pytest.approx(1.0 * 50 / 300 - 0.6, abs=0.03)
+    assert row.verdict == "dpo better" and row.interval.over == "seeds"
+
+
+def test_before_its_training_has_begun_a_method_is_the_sft_base():
+    path = pd.DataFrame({"spent": [50.0, 100.0], "gain": [0.0, 1.0]})
+    assert [views.gain_at(path, at) for at in (10, 50, 75)] == [0, 0, 0.5]
+
+
+def test_settings_are_chosen_on_validation_prompts_within_a_kl(tables):
+    ends = views.sweep(tables, META, "dpo")
+    assert list(ends.arm) == [
+        "dpo-betax10",
+        "dpo-betax3",
+        "dpo",
+    ]  # no other setting, no fewer labels
+    assert views.chosen(ends, 0.4) is None
+    assert views.chosen(ends, 1.0) == "dpo-betax10"
+    assert views.chosen(ends, 3.0) == "dpo-betax3"  # the best on validation, though not on test
+
+
+def test_equal_kl_covers_only_what_both_reached_and_scores_on_test_prompts(tables):
+    row = one(views.equal_kl(tables, META))
+    assert (row.low, row.high) == pytest.approx((1.0, 3.0), abs=1e-6)
+    kls = np.linspace(1.0, np.sqrt(3.0), views.POINTS) ** 2
+    ppo = np.mean([0.7 if kl >= 2 else 0.3 for kl in kls])
+    dpo = np.mean([0.2 if kl >= 1.5 else 0.1 for kl in kls])
+    assert row.interval.mean == pytest.approx(ppo - dpo, abs=0.03)
+
+
+def test_sweeps_that_do_not_meet_are_not_compared(tables):
+    far = tables["curve"].copy()
+    far.loc[far.arm.str.startswith("dpo"), "kl"] += 20
+    assert not len(views.equal_kl(tables | {"curve": far}, META))
+
+
+def test_a_failed_run_has_no_end(tables):
+    runs = tables["runs"].assign(status=np.where(tables["runs"].arm == "dpo", "diverged", "ok"))
+    assert "dpo" not in set(views.sweep(tables | {"runs": runs}, META, "dpo").arm)
+
+
+def test_every_view_is_corrected_on_its_own(tables):
+    found = views.every(tables, META, {"flops": "FLOPs", "cpu_s": "core-seconds"})
+    assert list(found) == [
+        "250 labels", "1,000 labels", "Equal FLOPs", "Equal core-seconds", "Equal KL",
+    ]  # fmt: skip
+    for table in found.values():
+        np.testing.assert_allclose(table.p_holm, st.holm(table.p))
