@@ -19,12 +19,11 @@ GAINS = {"ppo": (0.2, None, 0.9), "dpo": (-0.5, 0.4, 0.1)}
 
 def study(gains=GAINS):
     """Tables and meta of a search with three trials for each method; None: it diverged."""
-    runs, curve, cost, arms = [], [], [], []
+    runs, curve, cost = [], [], []
     for method, values in gains.items():
         for number, gain in enumerate(values, 1):
             key = {"arm": f"{method}-trial{number:02d}", "method": method, "seed": 100}
             settings = {"lr": number * 1e-4, "beta": 0.1 * number, "batch": 32}
-            arms.append({"name": key["arm"], "varies": ["lr", "beta"]})
             status = "ok" if gain is not None else "diverged"
             runs.append(key | {"status": status, "reason": "", "settings": json.dumps(settings)})
             curve += [
@@ -38,7 +37,8 @@ def study(gains=GAINS):
                 for s, v in steps.items()
             ]  # fmt: skip
     tables = {"runs": runs, "curve": curve, "cost": cost}
-    meta = {"arms": arms, "methods": list(gains), "commit": "c0", "machine": {}, "seeds": [100]}
+    spaces = {method: {"lr": [1e-4, 1], "beta": [0.1, 1]} for method in gains}
+    meta = {"methods": list(gains), "commit": "c0", "machine": {}, "tune": {"spaces": spaces}}
     return {k: pd.DataFrame(v) for k, v in tables.items()}, meta
 
 

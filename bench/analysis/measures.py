@@ -103,7 +103,12 @@ def run_costs(cost: pd.DataFrame, column: str) -> pd.DataFrame:
     group = own.phase.where(own.step == "align", own.step.replace("reward", "reward model"))
     keys = ["arm", "method", "seed", "group"]
     table = own.assign(group=group)
-    return table.groupby(keys, as_index=False, sort=False)[column].sum(min_count=1)
+    return table.groupby(keys, as_index=False, sort=False)[column].agg(total)
+
+
+def total(values: pd.Series) -> float:
+    """The sum, which is unknown (NaN) where any part is."""
+    return values.astype(float).sum(skipna=False)
 
 
 def cost_of(key: str, arm: str, tables: dict, meta: dict) -> pd.Series:
@@ -111,7 +116,7 @@ def cost_of(key: str, arm: str, tables: dict, meta: dict) -> pd.Series:
     column = {"cost": seconds(meta), "money": seconds(meta)}.get(key, key)
     rows = run_costs(tables["cost"], column)
     rows = rows[(rows.arm == arm) & rows.seed.isin(finished(tables["runs"], arm))]
-    values = rows.groupby("seed")[column].sum(min_count=1).dropna()
+    values = rows.groupby("seed")[column].agg(total).dropna()
     if key != "money":
         return values
     hour = meta["price"]["hour"]

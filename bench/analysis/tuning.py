@@ -20,10 +20,9 @@ def trials(tables: dict, meta: dict) -> pd.DataFrame:
     spent = ms.spent(tables["cost"], ("flops", "cpu_s", "wall_s"))
     rows = tables["runs"][["arm", "method", "seed", "status", "reason", "settings"]].copy()
     rows["number"] = rows.arm.str.extract(r"(\d+)$").astype(int)
-    drawn = {a["name"]: a["varies"] for a in meta["arms"]}
     rows["drawn"] = [
-        {key: json.loads(text)[key] for key in drawn[arm]}
-        for arm, text in zip(rows.arm, rows.settings, strict=True)
+        {key: json.loads(text)[key] for key in meta["tune"]["spaces"][method]}
+        for method, text in zip(rows.method, rows.settings, strict=True)
     ]
     rows = rows.drop(columns="settings").merge(ends, how="left", on=["arm", "seed"])
     rows = rows.merge(spent, how="left", on=["arm", "seed"])

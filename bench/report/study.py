@@ -44,7 +44,10 @@ class Study:
 
     @cached_property
     def looks(self) -> dict[str, style.Look]:
-        return style.looks(self.meta["arms"], self.meta.get("methods", []))
+        """How each arm is drawn, and each method, whether it is an arm here or not."""
+        methods = self.meta["methods"]
+        absent = [{"name": m, "method": m} for m in methods if m not in self.arms]
+        return style.looks([*absent, *self.meta["arms"]], methods)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

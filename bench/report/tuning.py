@@ -44,9 +44,7 @@ def map_of_trials(study, pen):
         for row in study.trials[study.trials.method == method].itertuples():
             at = row.drawn["lr"], row.drawn["beta"]
             _trial(ax, pen, at, row, best, method in top.index and row.arm == top.arm[method])
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.margins(0.14)
+        _log_axes(ax)
         ax.set_title(label(method))
         ax.set_xlabel("learning rate")
         ax.set_ylabel("strength β")
@@ -56,7 +54,7 @@ def map_of_trials(study, pen):
 
 
 def _trial(ax, pen, at: tuple, row, best: float, picked: bool) -> None:
-    """A dot shaded by gain, or a cross; its gain beside it."""
+    """A dot shaded by gain, or a cross; the picked one ringed, with its gain."""
     if not math.isfinite(row.gain):
         ax.plot(*at, "x", color=pen("m0"), ms=8, mew=2)
         return
@@ -65,9 +63,19 @@ def _trial(ax, pen, at: tuple, row, best: float, picked: bool) -> None:
     ax.plot(*at, "o", ms=9, mfc=pen(face), mec=edge, mew=1)
     if picked:
         ax.plot(*at, "o", ms=15, mfc="none", mec=pen.of(row.method), mew=2.2)
-    ax.annotate(fixed(row.gain, "+.2f"), at, (0, 8 if not picked else 11), ha="center",
-                textcoords="offset points", fontsize=7.5,
-                fontweight="bold" if picked else "normal")  # fmt: skip
+        ax.annotate(fixed(row.gain, "+.2f"), at, (0, 12), ha="center", fontweight="bold",
+                    textcoords="offset points", fontsize=9)  # fmt: skip
+
+
+def _log_axes(ax) -> None:
+    """Logarithmic axes with a tick at 1 and 3 of each decade."""
+    ax.margins(0.12)
+    for axis, scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
+        scale("log")
+        low, high = axis.get_view_interval()
+        ticks = [a * 10.0**n for n in range(-6, 4) for a in (1, 3) if low <= a * 10.0**n <= high]
+        axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
+        axis.set_ticks([], minor=True)
 
 
 def headline(study) -> str:
@@ -171,8 +179,8 @@ PLATES = (
     ),
     Plate(
         "trials", "Where the trials lie", map_of_trials,
-        lambda s: "Each dot a trial with its gold above SFT on validation prompts; cross: it "
-        "failed; orange edge: below SFT; ringed: picked. Both axes logarithmic.",
+        lambda s: "Each dot a trial, the stronger its colour the more gold above SFT on validation "
+        "prompts; empty: below SFT; cross: it failed; ringed, with its gain: picked. One run each.",
         lambda s: f"Learning rate and strength of every trial with its gain: {_listed(s)}.",
         wide=True,
     ),
