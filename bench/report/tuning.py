@@ -64,7 +64,8 @@ def _trial(ax, pen, at: tuple, row, best: float, picked: bool) -> None:
     if picked:
         ax.plot(*at, "o", ms=15, mfc="none", mec=pen.of(row.method), mew=2.2)
         ax.annotate(fixed(row.gain, "+.2f"), at, (0, 12), ha="center", fontweight="bold",
-                    textcoords="offset points", fontsize=9)  # fmt: skip
+                    textcoords="offset points", fontsize=9, zorder=5,
+                    bbox={"fc": pen("paper"), "ec": "none", "pad": 0.6})  # fmt: skip
 
 
 def _log_axes(ax) -> None:
