@@ -248,11 +248,11 @@ def read(out: Path) -> tuple[dict, list[dict], dict]:
 
 def described(cfg, name: str) -> dict:
     """An arm's name, method, labels and start; which settings are not its method's tuned ones, and
-    by which factors its learning rate and strength differ from them."""
+    by which factors its learning rate, strength and epochs differ from them."""
     arm = cfg.arm(name)
     own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
     varies = [key for key, value in own.items() if value != tuned[key]]
-    known = [key for key in ("lr", "beta") if key in varies and tuned[key]]
+    known = [key for key in ("lr", "beta", "epochs") if key in varies and tuned[key]]
     factors = {key: float(f"{own[key] / tuned[key]:.2g}") for key in known}
     head = {"name": name, "method": arm.method, "labels": arm.data, "n": arm.n, "start": arm.start}
     return head | {"varies": varies, "factors": factors}

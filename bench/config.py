@@ -124,6 +124,7 @@ class Views(Section):
 
     labels: tuple[float, ...] = (0.125, 0.25, 0.5)  # shares of pairs.n
     beta: tuple[float, ...] = (0.1, 1 / 3, 3, 10)  # factors on the tuned strength
+    longer: dict[str, float] = Field(default_factory=dict)  # method: factor on its epochs
 
 
 class Price(Section):

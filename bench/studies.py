@@ -50,14 +50,19 @@ def grid(cfg) -> dict[str, dict]:
 
 
 def views(cfg) -> dict[str, dict]:
-    """Each method from fewer labels, and at other strengths."""
+    """Each method from fewer labels, at other strengths, and the cheap ones for longer.
+
+    Learning rates are constant, so that a longer run holds the shorter one as its beginning.
+    """
     found = {}
     for method in METHODS:
         for share in cfg.views.labels:
             n = round(share * cfg.pairs.n)
             found[f"{method}-n{n}"] = {"method": method, "n": n, "tasks": False}
-        for name, scaled in scales(cfg, method, beta=cfg.views.beta):
-            found[name] = scaled | {"tasks": False}
+        others = list(scales(cfg, method, beta=cfg.views.beta))
+        if method in cfg.views.longer:
+            others += scales(cfg, method, epochs=[cfg.views.longer[method]])
+        found |= {name: scaled | {"tasks": False} for name, scaled in others}
     return found
 
 

@@ -93,6 +93,19 @@ def test_equal_compute_is_at_the_most_that_both_spent_the_reward_model_included(
     assert row.verdict == "dpo better" and row.interval.over == "seeds"
 
 
+def test_longer_runs_stand_for_their_method_at_equal_compute(tables):
+    """With three times the epochs DPO spends 300, as much as PPO's training alone."""
+    curve = tables["curve"]
+    more = curve[curve.arm == "dpo"].assign(arm="dpo-epochsx3")
+    more[["flops", "cpu_s"]] *= 3
+    longer = arm("dpo-epochsx3", "dpo", varies=["epochs"], factors={"epochs": 3.0})
+    meta = META | {"arms": [*META["arms"], longer]}
+    assert views.longest(meta) == {"ppo": "ppo", "dpo": "dpo-epochsx3"}
+    row = one(views.equal_compute(tables | {"curve": pd.concat([curve, more])}, meta, "flops"))
+    assert row.at == pytest.approx(300)
+    assert row.interval.mean == pytest.approx(250 / 300 - 0.6, abs=0.03)
+
+
 def test_before_its_training_has_begun_a_method_is_the_sft_base():
     path = pd.DataFrame({"spent": [50.0, 100.0], "gain": [0.0, 1.0]})
     assert [views.gain_at(path, at) for at in (10, 50, 75)] == [0, 0, 0.5]

@@ -51,7 +51,8 @@ def label_arms(meta: dict) -> dict[int, dict[str, str]]:
     for arm in meta["arms"]:
         if arm["name"] == arm["method"] or (arm["n"] and not arm["varies"]):
             found.setdefault(arm["n"] or meta["pairs"], {})[arm["method"]] = arm["name"]
-    return dict(sorted(found.items()))
+    order = meta["methods"]
+    return {n: {m: found[n][m] for m in order if m in found[n]} for n in sorted(found)}
 
 
 def equal_data(prompts: pd.DataFrame, meta: dict, n: int) -> pd.DataFrame:
@@ -66,11 +67,22 @@ def paired(a: pd.DataFrame, b: pd.DataFrame):
     return ms.paired(a, b) if a.size and b.size else None
 
 
+def longest(meta: dict) -> dict[str, str]:
+    """{method: its arm with the most epochs, as tuned in all else}."""
+    found = {}
+    for arm in meta["arms"]:
+        if arm["name"] == arm["method"] or (arm["varies"] == ["epochs"] and not arm["n"]):
+            found.setdefault(arm["method"], []).append(
+                (arm["factors"].get("epochs", 1), arm["name"])
+            )
+    return {method: max(arms)[1] for method, arms in found.items()}
+
+
 def paths(tables: dict, meta: dict, column: str) -> dict[str, dict[int, pd.DataFrame]]:
     """{method: {seed: curve}}: gain on validation prompts against what had been spent by then.
 
-    spent: in the column's unit, from the run's first step on and with what it needed before
-    (reward model, reference log-probabilities).
+    Of a method's runs the longest that differ from the tuned ones in nothing else. spent: in the
+    column's unit, with what a run needed beforehand (reward model, reference log-probabilities).
     """
     curve, cost = tables["curve"], tables["cost"]
     if column not in curve:
@@ -78,13 +90,13 @@ def paths(tables: dict, meta: dict, column: str) -> dict[str, dict[int, pd.DataF
     rows = curve[curve.family == "all"].sort_values("fraction")
     before = cost[cost.charged.astype(bool) & cost.step.isin(["reward", "reference"])]
     upfront = before.groupby(["arm", "seed"])[column].sum()
-    found: dict[str, dict[int, pd.DataFrame]] = {}
+    found, longest_of = {}, {arm: method for method, arm in longest(meta).items()}
     for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
-        if arm in meta["methods"]:
+        if arm in longest_of:
             spent = run[column] + upfront.get((arm, seed), 0.0)
             path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
-            found.setdefault(arm, {})[seed] = path.reset_index(drop=True)
-    return found
+            found.setdefault(longest_of[arm], {})[seed] = path.reset_index(drop=True)
+    return {method: found[method] for method in meta["methods"] if method in found}
 
 
 def budget(*methods: dict[int, pd.DataFrame]) -> float:

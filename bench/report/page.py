@@ -56,7 +56,7 @@ def of_comparison(study) -> dict:
     """What the page of a comparison of arms shows."""
     verdicts = {
         "quality": verdict.quality(study),
-        "cost": verdict.cost(study),
+        "cost": [*verdict.cost(study), *views.spent_lines(study)],
         "stability": verdict.stability(study),
         "certainty": verdict.certainty(study),
         "reward": verdict.reward(study),

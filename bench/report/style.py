@@ -68,7 +68,7 @@ def looks(arms: list[dict], methods: list[str]) -> dict[str, Look]:
 
 
 WORDS = (
-    (r"\bbetax", "β ×"), (r"\blrx", "lr ×"), (r"\bbeta(?=[\d.])", "β="),
+    (r"\bbetax", "β ×"), (r"\blrx", "lr ×"), (r"\bepochsx", "epochs ×"), (r"\bbeta(?=[\d.])", "β="),
     (r"\bn(?=\d)", "n="), (r"\btrial(?=\d)", "trial "), (r"×0\.33\b", "×⅓"),
 )  # fmt: skip
 

@@ -152,7 +152,7 @@ def stability(study) -> Table:
         ]
         for row in runs_by_arm(study.tables, study.meta).to_dict("records")
     ]
-    note = "At the tuned setting; `study=stability` runs a grid around it."
+    note = "At the tuned setting. The study 'stability' runs a grid around it."
     return Table("Stability", [("", ""), *heads("failed", *keys)], rows, [note])
 
 

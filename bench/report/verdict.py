@@ -303,10 +303,9 @@ def _detectable(study) -> str:
     plain = [st.detectable(i) for i in intervals]
     first = [st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals]
     return (
-        f"A study of this size, with standard errors as found here, finds a true difference between "
-        f"two methods 4 times in 5 if it is {span(plain)} gold (alone) or {span(first)} (as the "
-        f"first of {m} comparisons, Holm). Standard errors are themselves uncertain with "
-        f"{study.seeds} seeds."
+        f"A study of this size, with standard errors as found here, finds a true difference "
+        f"between two methods 4 times in 5 if it is {span(plain)} gold (alone) or {span(first)} "
+        f"(as the first of {m} comparisons, Holm). Those standard errors are uncertain themselves."
     )
 
 

@@ -13,7 +13,7 @@ from bench.report.plate import Plate, counts, interval_note
 from bench.report.sections import Kind, Section
 from bench.report.style import label
 from bench.report.tables import Cell, Table, scaled
-from bench.report.verdict import fixed, joined, p_words, said
+from bench.report.verdict import fixed, in_words, joined, p_words, said
 
 
 def matrix(study) -> Table:
@@ -225,6 +225,23 @@ def compute_lines(study) -> list[str]:
     return out
 
 
+def spent_lines(study) -> list[str]:
+    """The pairs whose verdict at equal compute is not that of the end of training."""
+    end = next(iter(study.views.values()), None)
+    table = study.views.get(f"Equal {next(iter(study.spending.values()))}")
+    if end is None or table is None:
+        return []
+    verdicts = {(r.a, r.b): r.verdict for r in end.itertuples()}
+    turned = [
+        f"{in_words(r)} than {label(r.b if r.verdict.startswith(r.a) else r.a)}"
+        for r in table.itertuples()
+        if r.verdict.endswith(" better") and r.verdict != verdicts.get((r.a, r.b))
+    ]
+    if not turned:
+        return []
+    return [f"At equal compute the verdict is another one: {joined(turned)}."]
+
+
 def sections(study) -> list[Section]:
     """The page."""
     return [
@@ -254,7 +271,8 @@ def _listed(study, arms) -> str:
 
 COMPUTE = Plate(
     "compute", "Gold against what it cost", compute,
-    lambda s: "The mean path of training over seeds, on validation prompts; each method starts "
+    lambda s: "The mean path of training over seeds, on validation prompts (of the longest runs "
+    "that are tuned in all else); each method starts "
     "where its reward model or its reference log-probabilities are paid for. Bands: 95 % t "
     f"intervals across seeds. n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
     lambda s: f"Gold above SFT against what had been spent. {' '.join(compute_lines(s))}",
