@@ -62,6 +62,7 @@ def ledger_of_costs(study) -> Table:
     ]
     rows.append([Cell("a run in all"), *(_total(study, arm) for arm in arms)])
     rows.append([Cell("tuning (all trials)"), *(_tuning(study, arm) for arm in arms)])
+    rows.append([Cell("not charged: curves, evaluation"), *(_watching(study, arm) for arm in arms)])
     for key in ("generated", "resident", "memory", "reserved", "joules", "money"):
         rows.append([_head(study, key), *(_measured(study, arm, key) for arm in arms)])
     return Table("Cost by phase", header, rows, notes(study))
@@ -95,6 +96,15 @@ def _tuning(study, arm: str) -> Cell:
     return Cell(scaled(found["flops"]), f"{found[study.second]:,.0f} s, {found['trials']} trials")
 
 
+def _watching(study, arm: str) -> Cell:
+    """Mean seconds of a run's curve, held-out loss and evaluation."""
+    rows = study.tables["cost"]
+    own = rows[(rows.arm == arm) & ~rows.charged.astype(bool)]
+    own = own[~own.phase.isin(["start", "other"])]
+    seeds = own.seed.nunique()
+    return Cell(f"{own[study.second].sum() / seeds:,.1f} s") if seeds else Cell("–")
+
+
 def _head(study, key: str) -> Cell:
     return Cell(BY_KEY[key].label, ms.unit_of(BY_KEY[key], study.meta))
 
@@ -110,7 +120,12 @@ def _measured(study, arm: str, key: str) -> Cell:
 
 def notes(study) -> list[str]:
     """What is and what is not in these numbers."""
+    runs = study.tables["runs"]
+    weights = 4 * float(runs.parameters.max()) / 2**20  # MiB, in float32
+    small = weights < 0.1 * float(runs.peak_mb.min())
+    found = f"One copy of the model is {weights:,.1f} MiB: the rest of the peak is the libraries'."
     return [
+        *([found] if small else []),
         "Means of the runs that ended; the total with half of its 95 % interval over seeds. Shared "
         "steps are paid once and charged to no method. Curves, held-out losses and evaluation are "
         "not charged. Padding is in the seconds, not in the FLOPs.",

@@ -38,9 +38,10 @@ def number(interval: st.Interval | None, digits: int, sign: bool = False) -> Cel
     """'0.71' with '± 0.16' beside it; a dash where nothing was measured."""
     if interval is None or not math.isfinite(interval.mean):
         return Cell("–")
-    digits += digits == 0 and abs(interval.mean) < 10
+    exact = interval.half == 0 and interval.mean == int(interval.mean)
+    digits += digits == 0 and abs(interval.mean) < 10 and not exact
     mark = "+" if sign else ","
-    quiet = f"± {interval.half:,.{digits}f}" if math.isfinite(interval.half) else ""
+    quiet = f"± {interval.half:,.{digits}f}" if math.isfinite(interval.half) and not exact else ""
     return Cell(verdict.fixed(interval.mean, f"{mark}.{digits}f"), quiet)
 
 

@@ -26,7 +26,8 @@ def matrix(study) -> Table:
         by = {(r.a, r.b): r for r in table.itertuples()}
         rows.append([Cell(name), *(_verdict(by.get(pair)) for pair in pairs)])
     notes = [
-        "Difference, its 95 % interval, and the verdict after Holm's correction in the row. "
+        "Difference and its 95 % interval; a name says who is better after Holm's correction in "
+        "the row, no name that it is not decided. "
         "Equal data: test prompts, seeds and prompts. Equal compute: validation prompts, seeds "
         "alone, at the most that both spent. Equal KL: over the range that both methods "
         "reached, settings chosen on validation prompts and scored on test prompts. A dash: no "
@@ -38,14 +39,14 @@ def matrix(study) -> Table:
 
 
 def _verdict(row) -> Cell:
-    """'+0.41' with interval and verdict beside it."""
+    """'+0.41 PPO' with its interval beside it; no name where nothing is decided."""
     if row is None:
         return Cell("–")
     i = row.interval
     span = f"{fixed(i.low, '+.2f')} to {fixed(i.high, '+.2f')}" if math.isfinite(i.half) else ""
     winner = row.verdict.removesuffix(" better")
-    words = f"{label(winner)} better" if winner != row.verdict else row.verdict
-    return Cell(fixed(i.mean, "+.2f"), f"{span}, {words}".removeprefix(", "))
+    words = label(winner) if winner != row.verdict else ""
+    return Cell(f"{fixed(i.mean, '+.2f')} {words}".strip(), span)
 
 
 def winners(table: pd.DataFrame) -> list[str]:
