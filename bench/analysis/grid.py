@@ -12,6 +12,7 @@ from scipy import stats
 
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
+from bench.analysis.stability import by_run
 from bench.studies import GRID_CURVE
 from bench.thresholds import ENTROPY_LEFT, MARGIN
 
@@ -36,31 +37,11 @@ def cells(tables: dict, meta: dict) -> pd.DataFrame:
     for key in ("lr", "beta"):
         factors = {arm["name"]: arm["factors"].get(key, 1.0) for arm in meta["arms"]}
         rows[key] = rows.arm.map(factors)
-    rows = rows.merge(shape_of_training(tables), how="left", on=["arm", "seed"])
+    rows = rows.merge(by_run(tables, GRID_CURVE), how="left", on=["arm", "seed"])
     low = -margin(curve)
     rows["outcome"] = rows.status.where(rows.status != "ok", "ok")
     rows.loc[(rows.status == "ok") & (rows.gain < low), "outcome"] = BELOW
     return rows.assign(gain=rows.gain.mask(rows.status != "ok"))
-
-
-def shape_of_training(tables: dict) -> pd.DataFrame:
-    """By run: drawdown (gold's peak less its end, at the points all runs have), spikes (largest
-    gradient norm over the median), displacement (change of the log-prob of chosen answers, nats),
-    entropy_left (share of the start's)."""
-    curve, log = tables["curve"], tables["log"]
-    rows = curve[(curve.family == "all") & curve.fraction.isin(GRID_CURVE)].sort_values("fraction")
-    by_run = rows.groupby(["arm", "seed"])
-    found = pd.DataFrame(
-        {
-            "drawdown": by_run.gold.max() - by_run.gold.last(),
-            "entropy_left": by_run.entropy.last() / by_run.entropy.first(),
-        }
-    )
-    steps = log.sort_values("step").groupby(["arm", "seed"])
-    found["spikes"] = steps.grad_norm.max() / steps.grad_norm.median()
-    if "logps_chosen" in log:
-        found["displacement"] = steps.logps_chosen.last() - steps.logps_chosen.first()
-    return found.reset_index()
 
 
 def first_seed(table: pd.DataFrame) -> pd.DataFrame:
