@@ -93,7 +93,8 @@ def compared(found: pd.DataFrame) -> pd.DataFrame:
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
     """Of the cells with several seeds: method, lr, n, how many failed, SD of gain between seeds."""
-    rows = table[table.beta == 1]
+    rows = table[table.beta == 1].sort_values("lr", kind="stable")
+    rows = rows.sort_values("method", kind="stable", key=lambda m: m.map(list(m.unique()).index))
     groups = rows.groupby(["method", "lr"], sort=False)
     return groups.agg(
         n=("seed", "size"),

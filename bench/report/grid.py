@@ -157,7 +157,8 @@ def rate_table(study) -> Table:
     notes = [
         "One run a cell, at the first seed; worst, median and best of the runs that ended; "
         "drawdown, spike and displacement are medians over cells. These and the correlation have "
-        "no interval.",
+        "no interval. A loss has another scale at another strength, so what one sees across cells "
+        "need not rank them.",
     ]
     return Table("The grid by method", header, rows, notes)
 
@@ -205,8 +206,9 @@ def declared(study) -> list[str]:
         f"{MARGIN:g} SDs of the SFT base's gold over prompts, less than a reader would notice.",
         f"It beats SFT if it ends as much above it. Entropy has collapsed if less than "
         f"{100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",
-        "Every method has the same cells: factors on its own tuned learning rate and strength. "
-        "Judged on validation prompts at the end of training.",
+        "Every method has the same cells: factors on its own tuned learning rate and strength β "
+        "(which pulls towards SFT in PPO, DPO and IPO, and is the weight of the odds ratio in "
+        "ORPO). Judged on validation prompts at the end of training.",
     ]
 
 
