@@ -309,3 +309,31 @@ def test_results_csv_says_unit_direction_and_n(built):
         "prompts",
     }
     assert wanted <= set(table.columns) and not table.unit.isna().any()
+
+
+@pytest.mark.parametrize(
+    "arm,words",
+    [
+        ("dpo-beta0.3", "DPO β=0.3"),
+        ("dpo-lrx3-betax0.33", "DPO lr ×3 β ×⅓"),
+        ("dpo-n750", "DPO n=750"),
+        ("ppo-trial07", "PPO trial 07"),
+        ("ipo-epochsx5", "IPO epochs ×5"),
+        ("orpo-from-base", "ORPO from base"),
+        ("ppo-no-clip", "PPO no clip"),
+        ("sft", "SFT"),
+    ],
+)
+def test_arms_are_called_as_readers_call_them(arm, words):
+    assert style.label(arm) == words
+
+
+def test_text_on_a_shade_can_be_read():
+    """WCAG's contrast of 4.5 on every shade, in both themes."""
+    for theme in (style.LIGHT, style.DARK):
+        for face in (*style.SHADES, "paper"):
+            light = [
+                style.luminance(style.PALETTE[name][theme])
+                for name in (face, style.readable(face, theme))
+            ]
+            assert (max(light) + 0.05) / (min(light) + 0.05) >= 4.5

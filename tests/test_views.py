@@ -101,9 +101,19 @@ def test_longer_runs_stand_for_their_method_at_equal_compute(tables):
     longer = arm("dpo-epochsx3", "dpo", varies=["epochs"], factors={"epochs": 3.0})
     meta = META | {"arms": [*META["arms"], longer]}
     assert views.longest(meta) == {"ppo": "ppo", "dpo": "dpo-epochsx3"}
-    row = one(views.equal_compute(tables | {"curve": pd.concat([curve, more])}, meta, "flops"))
+    runs = tables["runs"]
+    ended = pd.concat([runs, runs[runs.arm == "dpo"].assign(arm="dpo-epochsx3")])
+    both = tables | {"curve": pd.concat([curve, more]), "runs": ended}
+    assert one(views.equal_compute(both, meta, "flops")).at == pytest.approx(100)
+    row = one(views.equal_compute(both, meta, "flops", longer=True))
     assert row.at == pytest.approx(300)
     assert row.interval.mean == pytest.approx(250 / 300 - 0.6, abs=0.03)
+
+
+def test_a_run_that_failed_is_on_no_path(tables):
+    runs = tables["runs"].copy()
+    runs.loc[(runs.arm == "ppo") & (runs.seed == 1), "status"] = "diverged"
+    assert set(views.paths(tables | {"runs": runs}, META, "flops")["ppo"]) == {2, 3, 4, 5}
 
 
 def test_before_its_training_has_begun_a_method_is_the_sft_base():
@@ -148,5 +158,8 @@ def test_every_view_is_corrected_on_its_own(tables):
     assert list(found) == [
         "250 labels", "1,000 labels", "Equal FLOPs", "Equal core-seconds", "Equal KL",
     ]  # fmt: skip
+    longer = arm("dpo-epochsx3", "dpo", varies=["epochs"], factors={"epochs": 3.0})
+    more = views.every(tables, META | {"arms": [*META["arms"], longer]}, {"flops": "FLOPs"})
+    assert "Equal FLOPs, cheap ones trained for longer" not in found and len(more) == 4
     for table in found.values():
         np.testing.assert_allclose(table.p_holm, st.holm(table.p))

@@ -4,6 +4,7 @@ Each gives comparisons of all pairs of methods in one form (a, b, interval, p, p
 that the matrix at the end can say whether the winner changes with the view.
 """
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -22,7 +23,12 @@ def every(tables: dict, meta: dict, columns: dict[str, str]) -> dict[str, pd.Dat
     """
     prompts, numbers = tables["prompts"], label_arms(meta)
     out = {f"{n:,} labels": equal_data(prompts, meta, n) for n in numbers}
-    out |= {f"Equal {unit}": equal_compute(tables, meta, key) for key, unit in columns.items()}
+    out |= {f"Equal {u}": equal_compute(tables, meta, key) for key, u in columns.items()}
+    if longest(meta) != longest(meta, 1):
+        out |= {
+            f"Equal {unit}, cheap ones trained for longer": equal_compute(tables, meta, key, True)
+            for key, unit in columns.items()
+        }
     out["Equal KL"] = equal_kl(tables, meta)
     return {name: table for name, table in out.items() if len(table)}
 
@@ -67,8 +73,8 @@ def paired(a: pd.DataFrame, b: pd.DataFrame):
     return ms.paired(a, b) if a.size and b.size else None
 
 
-def longest(meta: dict) -> dict[str, str]:
-    """{method: its arm with the most epochs, as tuned in all else}."""
+def longest(meta: dict, times: float = math.inf) -> dict[str, str]:
+    """{method: its arm with the most epochs, at most ``times`` the tuned; as tuned in all else}."""
     found = {}
     for arm in meta["arms"]:
         if arm["name"] == arm["method"] or (arm["varies"] == ["epochs"] and not arm["n"]):
@@ -78,24 +84,29 @@ def longest(meta: dict) -> dict[str, str]:
     return {method: max(arms)[1] for method, arms in found.items()}
 
 
-def paths(tables: dict, meta: dict, column: str) -> dict[str, dict[int, pd.DataFrame]]:
+def paths(
+    tables: dict, meta: dict, column: str, longer: bool = False
+) -> dict[str, dict[int, pd.DataFrame]]:
     """{method: {seed: curve}}: gain on validation prompts against what had been spent by then.
 
-    Of a method's runs the longest that differ from the tuned ones in nothing else. spent: in the
-    column's unit, with what a run needed beforehand (reward model, reference log-probabilities).
+    spent: in the column's unit, with what a run needed beforehand (reward model, reference
+    log-probabilities); longer: of a method's runs the longest, which are tuned in all else. A run
+    that failed has no path.
     """
     curve, cost = tables["curve"], tables["cost"]
     if column not in curve:
         return {}
-    rows = curve[curve.family == "all"].sort_values("fraction")
+    ended = tables["runs"].query("status == 'ok'")[["arm", "seed"]]
+    rows = curve[curve.family == "all"].merge(ended).sort_values("fraction")
     before = cost[cost.charged.astype(bool) & cost.step.isin(["reward", "reference"])]
     upfront = before.groupby(["arm", "seed"])[column].sum()
-    found, longest_of = {}, {arm: method for method, arm in longest(meta).items()}
+    arms = longest(meta, math.inf if longer else 1)
+    found, method_of = {}, {arm: method for method, arm in arms.items()}
     for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
-        if arm in longest_of:
+        if arm in method_of:
             spent = run[column] + upfront.get((arm, seed), 0.0)
             path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
-            found.setdefault(longest_of[arm], {})[seed] = path.reset_index(drop=True)
+            found.setdefault(method_of[arm], {})[seed] = path.reset_index(drop=True)
     return {method: found[method] for method in meta["methods"] if method in found}
 
 
@@ -109,13 +120,15 @@ def gain_at(path: pd.DataFrame, spent: float) -> float:
     return float(np.interp(spent, path.spent, path.gain, left=0.0))
 
 
-def equal_compute(tables: dict, meta: dict, column: str) -> pd.DataFrame:
+def equal_compute(tables: dict, meta: dict, column: str, longer: bool = False) -> pd.DataFrame:
     """Each pair of methods at the largest budget that both reached, ``at``; intervals over seeds
     alone, since curves hold means over prompts."""
-    runs, rows = paths(tables, meta, column), []
+    runs, rows = paths(tables, meta, column, longer), []
     for a, b in combinations(runs, 2):
         at = budget(runs[a], runs[b])
         seeds = sorted(runs[a].keys() & runs[b].keys())
+        if not seeds:
+            continue
         differences = [gain_at(runs[a][s], at) - gain_at(runs[b][s], at) for s in seeds]
         interval = st.over_seeds(differences)
         rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval), "at": at})
@@ -169,6 +182,8 @@ def equal_kl(tables: dict, meta: dict) -> pd.DataFrame:
         kls = np.linspace(*np.sqrt(found), POINTS) ** 2
         scores = [frontier_scores(tables, meta, ends[m], kls) for m in (a, b)]
         both = ms.paired(*(s.dropna() for s in scores))
+        if not both[0].size:  # no seed ended all of the settings that were chosen
+            continue
         interval = st.paired_difference(*both)
         row = {"a": a, "b": b, "interval": interval, "p": st.p_value(interval)}
         rows.append(row | {"low": found[0], "high": found[1]})

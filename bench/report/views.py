@@ -118,7 +118,7 @@ def compute(study, pen):
     figure = pen.figure(9.2, 4.0)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (column, unit) in zip(axes, study.spending.items(), strict=True):
-        runs = views.paths(study.tables, study.meta, column)
+        runs = views.paths(study.tables, study.meta, column, longer=True)
         most = max((p.spent.max() for paths in runs.values() for p in paths.values()), default=1)
         size, prefix = unit_scale(most)
         for method, paths in runs.items():
@@ -215,14 +215,13 @@ def kl_lines(study) -> list[str]:
 def compute_lines(study) -> list[str]:
     """At which budgets the methods are compared, and what came of it."""
     out = []
-    for unit in study.spending.values():
-        table = study.views.get(f"Equal {unit}")
-        if table is not None:
+    for name, table in study.views.items():
+        if "at" in table:
             items = [
                 f"{label(r.a)} − {label(r.b)} {said(r.interval)} at {scaled(r.at)}"
                 for r in table.itertuples()
             ]
-            out.append(f"Equal {unit}, at the most that both of a pair spent: {'; '.join(items)}.")
+            out.append(f"{name}, at the most that both of a pair spent: {'; '.join(items)}.")
     return out
 
 
@@ -276,7 +275,7 @@ COMPUTE = Plate(
     "that are tuned in all else); each method starts "
     "where its reward model or its reference log-probabilities are paid for. Bands: 95 % t "
     f"intervals across seeds. n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
-    lambda s: f"Gold above SFT against what had been spent. {' '.join(compute_lines(s))}",
+    lambda s: f"Gold above SFT against what had been spent. {(compute_lines(s) or [''])[0]}",
     wide=True,
 )  # fmt: skip
 
