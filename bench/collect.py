@@ -28,7 +28,7 @@ def runs_table(runs: list[dict], evals: list[dict]):
         row = {k: v for k, v in run.items() if k not in NESTED}
         row |= {f"hash_{k}": v for k, v in run.get("hashes", {}).items()}
         evaluation = models.get((run["arm"], run["seed"]), {})
-        row |= {"model_sha256": evaluation.get("model_sha256"), "evaluated": bool(evaluation)}
+        row |= {"evaluated": bool(evaluation)}
         row |= {"settings": json.dumps(run.get("settings", {}), sort_keys=True)}
         rows.append(row)
     return _lead(pd.DataFrame(rows))
@@ -82,7 +82,7 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
         for need in needs.get(run["method"], ()):
             rows += _phases(key, need, *_needed(root, need, run))
         if run.get("origin") == "base":  # its pairs are its own, where SFT's stand for the others
-            rows += _phases(key, "demonstrations", read_json(root / "pairs/demonstrations.json"))
+            rows += _phases(key, "demonstrations", *_demonstrations(root, run))
     methods = {r["arm"]: r["method"] for r in runs}
     for e in evals:
         key = {"arm": e["arm"], "method": methods.get(e["arm"], SFT), "seed": e["seed"]}
@@ -91,6 +91,13 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
         key = {"arm": "shared", "method": "shared", "seed": 0}
         rows += _phases(key, step, read_json(root / step / "step.json"))
     return pd.DataFrame(rows, columns=None if rows else list(_phases({}, "", {"cost": [{}]})[0]))
+
+
+def _demonstrations(root: Path, run: dict) -> tuple[dict, float]:
+    """The record of the base's answers, and the share of them that the run learns from."""
+    record = read_json(root / "pairs" / "demonstrations.json")
+    pool, pairs = record.get("metrics", {}).get("pairs"), run.get("pairs")
+    return record, min(1.0, pairs / pool) if pool and pairs else 1.0
 
 
 def _needed(root: Path, need: str, run: dict) -> tuple[dict, float]:

@@ -24,7 +24,7 @@ def _entry(root: Path, arm: str, seed: int, tuning: dict | None) -> dict:
     """A run.json with where it lay, its evaluation and the trials that tuned its method."""
     run = read_run(root, arm, seed)
     if run and tuning:
-        tuned = tuning["methods"].get(run.get("method"), {})
+        tuned = tuning.get("methods", {}).get(run.get("method"), {})
         run |= {"tuning_trials": tuned.get("trials", 0)}
     evaluation = read_evaluation(root, arm, seed) or None
     return run | {"folder_arm": arm, "folder_seed": seed, "evaluation": evaluation}

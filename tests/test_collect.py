@@ -71,3 +71,16 @@ def test_an_arm_says_what_it_varies():
     factors = collect.described(cfg, "dpo-lrx3-betax0.33")["factors"]
     assert factors == {"lr": 3.0, "beta": 0.33}
     assert collect.described(cfg, "dpo-n750")["n"] == 750
+
+
+def test_a_run_from_the_base_pays_for_its_share_of_the_base_s_answers(tmp_path):
+    fake_runs.step(tmp_path / "pairs", "pool", 20.0, pairs=3000)
+    (tmp_path / "pairs/step.json").rename(tmp_path / "pairs/demonstrations.json")
+    run = fake_runs.run_json("orpo-from-base", "orpo", 1) | {"origin": "base", "pairs": 1500}
+    cost = collect.cost_table(tmp_path, [run], [], fake_runs.NEEDS)
+    assert cost[cost.step == "demonstrations"].wall_s.sum() == pytest.approx(10.0)
+
+
+def test_a_study_without_evaluations_shows_the_weights_of_its_runs():
+    table = collect.runs_table([fake_runs.run_json("dpo", "dpo", 1)], [])
+    assert table.model_sha256[0] == "dpo-1" and not table.evaluated[0]

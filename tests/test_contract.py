@@ -132,6 +132,25 @@ def test_a_field_that_was_taken_out_is_caught(ledger, field):
     assert found[0]["values"]["dpo seed 1"] == "missing"
 
 
+TAKEN_OUT = ("hashes.pairs", "hashes.reward", "trajectory_sha256", "tuning_trials", "cost", "steps")
+
+
+@pytest.mark.parametrize("field", TAKEN_OUT)
+def test_a_field_that_other_seeds_of_the_arm_have_is_missed(ledger, field):
+    put(ledger[2], field, None)
+    found = {breach["field"]: breach["values"] for breach in breaches(ledger, SFT)}
+    assert found[field] == {"ppo seed 1": "missing"}
+
+
+@pytest.mark.parametrize("field,value", [("status", "diverged"), ("arm", "dpo"), ("seed", 3)])
+def test_the_evaluation_of_the_sft_base_is_its_own(ledger, field, value):
+    assert named(ledger, SFT | {field: value}) == {f"evaluation.{field}"}
+
+
+def test_an_evaluation_of_unknown_weights_is_not_of_the_sft_base(ledger):
+    assert named(ledger, SFT | {"model_sha256": None}) == {"hashes.start"}
+
+
 def test_a_copied_run_is_a_repeated_seed(ledger):
     beside = {key: ledger[1][key] for key in ("folder_arm", "folder_seed", "evaluation")}
     ledger[1] = deepcopy(ledger[0]) | beside

@@ -72,6 +72,13 @@ def test_tuning_stands_apart_from_the_run(study):
     assert row["PPO"].text == "–"
 
 
+def test_an_arm_from_the_base_does_without_sft(study):
+    study.meta["arms"][3]["start"] = "base"
+    found = cells(costs.ledger_of_costs(study))
+    assert found["SFT (shared)"]["ORPO"].text == found["pool of pairs (shared)"]["ORPO"].text == "–"
+    assert found["base (shared)"]["ORPO"].text != "–" != found["SFT (shared)"]["DPO"].text
+
+
 def test_shared_steps_are_charged_to_nobody(study):
     shared = costs.shared(study, "cpu_s")
     assert set(shared) == set(costs.SHARED.values()) and all(shared.values())

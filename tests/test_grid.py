@@ -77,6 +77,16 @@ def test_rates_count_one_run_a_cell_and_compare_by_fisher(study):
     assert pair.p == pytest.approx(0.01373, abs=1e-4)  # 0 of 12 against 6 of 12
 
 
+def test_cells_are_counted_at_the_seed_that_all_have_whatever_its_number(study):
+    tables, meta = study
+    other = {"runs": 1, "curve": 1, "log": 1}
+    for name in other:  # seeds=[3, 1, 2] in the settings
+        table = tables[name]
+        other[name] = table.assign(seed=table.seed.map({1: 3, 2: 1, 3: 2}))
+    rates = grid.rates(grid.cells(other, meta), 0.1)
+    assert (rates.n == 12).all()
+
+
 def test_drawdown_looks_only_at_points_that_all_runs_have(study):
     tables, meta = study
     cells = grid.cells(tables, meta).set_index(["method", "lr", "beta", "seed"])

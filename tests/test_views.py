@@ -1,11 +1,14 @@
 """Three views of who wins: what each compares, by hand on invented tables."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from bench.analysis import statistics as st
 from bench.analysis import views
+from bench.report import views as page
 
 SEEDS, PROMPTS = 5, 40
 
@@ -101,9 +104,83 @@ def test_longer_runs_stand_for_their_method_at_equal_compute(tables):
     longer = arm("dpo-epochsx3", "dpo", varies=["epochs"], factors={"epochs": 3.0})
     meta = META | {"arms": [*META["arms"], longer]}
     assert views.longest(meta) == {"ppo": "ppo", "dpo": "dpo-epochsx3"}
-    row = one(views.equal_compute(tables | {"curve": pd.concat([curve, more])}, meta, "flops"))
+    runs = more[["arm", "method", "seed"]].drop_duplicates().assign(status="ok")
+    both = tables | {"curve": pd.concat([curve, more])}
+    both["runs"] = pd.concat([tables["runs"], runs])
+    row = one(views.equal_compute(both, meta, "flops"))
     assert row.at == pytest.approx(300)
     assert row.interval.mean == pytest.approx(250 / 300 - 0.6, abs=0.03)
+
+
+def test_a_failed_run_neither_ends_the_budget_nor_takes_part(tables):
+    """DPO's seed 2 diverged at half of its budget: the others are compared where they were."""
+    curve, runs = tables["curve"], tables["runs"].copy()
+    runs.loc[(runs.arm == "dpo") & (runs.seed == 2), "status"] = "diverged"
+    cut = curve[(curve.arm != "dpo") | (curve.seed != 2) | (curve.fraction < 1)]
+    lost = tables | {"curve": cut, "runs": runs}
+    row = one(views.equal_compute(lost, META, "flops"))
+    assert row.at == pytest.approx(100) and row.interval.seeds == SEEDS - 1
+    lengths = {len(path) for path in views.paths(lost, META, "flops")["dpo"].values()}
+    assert lengths == {3}  # paths of one length, as the figure draws them
+    runs.loc[runs.arm == "dpo", "status"] = "diverged"
+    assert not len(views.equal_compute(tables | {"runs": runs}, META, "flops"))
+
+
+def test_arms_of_other_labels_or_another_start_are_in_no_view():
+    others = [
+        arm("dpo-biased", "dpo", labels="biased"),
+        arm("dpo-biased-few", "dpo", labels="biased-n250", n=250),
+        arm("dpo-from-base", "dpo", start="base", varies=["epochs"], factors={"epochs": 9.0}),
+    ]
+    meta = META | {"arms": [*META["arms"], *others]}
+    assert views.label_arms(meta) == views.label_arms(META)
+    assert views.longest(meta) == views.longest(META)
+
+
+def test_a_sweep_is_of_one_kind_of_labels(tables):
+    meta = META | {"arms": [arm("ppo", "ppo"), arm("dpo", "dpo")]}
+    meta["arms"] += [
+        arm("ppo-betax3", "ppo", labels="biased"),
+        arm("dpo-betax3", "dpo", start="base"),
+    ]
+    assert list(views.sweep(tables, meta, "ppo").arm) == ["ppo"]
+    assert list(views.sweep(tables, meta, "dpo").arm) == ["dpo"]
+    assert not len(views.equal_kl(tables, meta))
+
+
+def verdicts(*words):
+    """A view of three methods, with its verdicts."""
+    pairs = [("ppo", "dpo"), ("ppo", "ipo"), ("dpo", "ipo")]
+    return pd.DataFrame(
+        [{"a": a, "b": b, "verdict": v} for (a, b), v in zip(pairs, words, strict=False)]
+    )
+
+
+@pytest.mark.parametrize(
+    "tables,words",
+    [
+        (
+            [("ppo better", "ppo better", "inconclusive")] * 2,
+            "PPO beats every other method in every",
+        ),
+        # unbeaten alone, but it beats DPO only
+        ([("ppo better", "inconclusive", "dpo better")], "In no view does one method beat all"),
+        ([("ppo better", "ppo better", "inconclusive"), ("ppo better",)], "in 1 of 2 views"),
+        (
+            [
+                ("ppo better", "ppo better", "inconclusive"),
+                ("dpo better", "inconclusive", "dpo better"),
+            ],
+            "The winner changes with the view: PPO and DPO.",
+        ),
+    ],
+)
+def test_a_winner_beats_every_other_method(tables, words):
+    study = SimpleNamespace(
+        views={str(i): verdicts(*t) for i, t in enumerate(tables)},
+        meta={"methods": ["ppo", "dpo", "ipo"]},
+    )
+    assert words in page.headline(study)
 
 
 def test_before_its_training_has_begun_a_method_is_the_sft_base():

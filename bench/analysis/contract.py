@@ -11,9 +11,11 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 
 MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
 BESIDE = ("folder_arm", "folder_seed", "evaluation")  # of the ledger, not of run.json
+OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status")  # the SFT base's too
 NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
 SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
 
@@ -110,11 +112,12 @@ def breaches(
     """
     runs = [_completed(run) for run in ledger if "arm" in run]
     base = [_base(sft)] if sft else []
-    found = _missing_runs(ledger) + _undeclared(runs)
+    found = _missing_runs(ledger) + _undeclared(runs) + _taken_out(runs)
     if evaluations_expected:
         found += _missing_evaluations(runs, sft)
     for rule in RULES:
-        found += _unlike_itself(rule, runs) if rule.to else _unlike_others(rule, [*runs, *base])
+        itself = [*runs, *base] if rule.field in OF_BASE else runs
+        found += _unlike_itself(rule, itself) if rule.to else _unlike_others(rule, [*runs, *base])
     return found
 
 
@@ -146,8 +149,9 @@ def _completed(run: dict) -> dict:
 
 def _base(sft: dict) -> dict:
     """The SFT base as an entry: its evaluation, of the weights that the runs start from."""
-    start = {"origin": "sft", NESTED: {"start": sft.get("model_sha256")}}
-    return {"folder_arm": "sft", "folder_seed": 0, "evaluation": sft} | start
+    start = {"origin": "sft", NESTED: {"start": sft.get("model_sha256") or "unknown"}}
+    head = {"folder_arm": "sft", "folder_seed": 0, "status": "ok"}
+    return head | {"evaluation": sft} | start
 
 
 def _missing_runs(ledger: list[dict]) -> list[dict]:
@@ -172,6 +176,20 @@ def _undeclared(runs: list[dict]) -> list[dict]:
     strange = {run: names for run, names in strange.items() if names}
     why = "the contract says of every field whether it must match"
     return [_breach("undeclared field", "declared", why, strange)] if strange else []
+
+
+def _taken_out(runs: list[dict]) -> list[dict]:
+    """A breach for each field that some of an arm's runs that ended well have and others lack."""
+    found = []
+    asked = [r.field for r in RULES if r.optional or r.kind == MAY_DIFFER]
+    for field, arm in product(asked, dict.fromkeys(run["folder_arm"] for run in runs)):
+        ended = [r for r in runs if r["folder_arm"] == arm and r.get("status") == "ok"]
+        lack = {name(run): "missing" for run in ended if value(run, field) is None}
+        if 0 < len(lack) < len(ended):
+            found.append(
+                _breach(field, "present", "the seeds of an arm have the same fields", lack)
+            )
+    return found
 
 
 def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:

@@ -45,11 +45,16 @@ def decided(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["a", "b", "interval", "p", "p_holm", "verdict"])
 
 
+def usual(arm: dict) -> bool:
+    """Whether an arm starts from the SFT base and learns from gold's labels, many or few."""
+    return arm["start"] == "sft" and arm["labels"] in ("gold", f"gold-n{arm['n']}")
+
+
 def label_arms(meta: dict) -> dict[int, dict[str, str]]:
     """{number of labels: {method: arm}}, the full number under the methods as tuned."""
     found: dict[int, dict[str, str]] = {}
     for arm in meta["arms"]:
-        if arm["name"] == arm["method"] or (arm["n"] and not arm["varies"]):
+        if arm["name"] == arm["method"] or (arm["n"] and not arm["varies"] and usual(arm)):
             found.setdefault(arm["n"] or meta["pairs"], {})[arm["method"]] = arm["name"]
     order = meta["methods"]
     return {n: {m: found[n][m] for m in order if m in found[n]} for n in sorted(found)}
@@ -71,7 +76,8 @@ def longest(meta: dict) -> dict[str, str]:
     """{method: its arm with the most epochs, as tuned in all else}."""
     found = {}
     for arm in meta["arms"]:
-        if arm["name"] == arm["method"] or (arm["varies"] == ["epochs"] and not arm["n"]):
+        longer = arm["varies"] == ["epochs"] and not arm["n"] and usual(arm)
+        if arm["name"] == arm["method"] or longer:
             found.setdefault(arm["method"], []).append(
                 (arm["factors"].get("epochs", 1), arm["name"])
             )
@@ -83,20 +89,27 @@ def paths(tables: dict, meta: dict, column: str) -> dict[str, dict[int, pd.DataF
 
     Of a method's runs the longest that differ from the tuned ones in nothing else. spent: in the
     column's unit, with what a run needed beforehand (reward model, reference log-probabilities).
+    Failed runs are left out: their paths end early, and so would the budget that all reached.
     """
     curve, cost = tables["curve"], tables["cost"]
     if column not in curve:
         return {}
-    rows = curve[curve.family == "all"].sort_values("fraction")
+    rows = curve[curve.family == "all"].merge(finished(tables)).sort_values("fraction")
     before = cost[cost.charged.astype(bool) & cost.step.isin(["reward", "reference"])]
     upfront = before.groupby(["arm", "seed"])[column].sum()
-    found, longest_of = {}, {arm: method for method, arm in longest(meta).items()}
+    ended = [arm for arm in meta["arms"] if arm["name"] in set(rows.arm)]
+    found, longest_of = {}, {arm: m for m, arm in longest(meta | {"arms": ended}).items()}
     for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
         if arm in longest_of:
             spent = run[column] + upfront.get((arm, seed), 0.0)
             path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
             found.setdefault(longest_of[arm], {})[seed] = path.reset_index(drop=True)
     return {method: found[method] for method in meta["methods"] if method in found}
+
+
+def finished(tables: dict) -> pd.DataFrame:
+    """Arm and seed of the runs that ended well."""
+    return tables["runs"].query("status == 'ok'")[["arm", "seed"]]
 
 
 def budget(*methods: dict[int, pd.DataFrame]) -> float:
@@ -116,6 +129,8 @@ def equal_compute(tables: dict, meta: dict, column: str) -> pd.DataFrame:
     for a, b in combinations(runs, 2):
         at = budget(runs[a], runs[b])
         seeds = sorted(runs[a].keys() & runs[b].keys())
+        if not seeds:
+            continue
         differences = [gain_at(runs[a][s], at) - gain_at(runs[b][s], at) for s in seeds]
         interval = st.over_seeds(differences)
         rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval), "at": at})
@@ -127,11 +142,12 @@ def sweep(tables: dict, meta: dict, method: str) -> pd.DataFrame:
     arms = [
         arm["name"]
         for arm in meta["arms"]
-        if arm["method"] == method and set(arm["varies"]) <= {"beta"} and not arm["n"]
+        if arm["method"] == method
+        and set(arm["varies"]) <= {"beta"}
+        and not arm["n"]
+        and usual(arm)
     ]
-    ends = ms.ends(tables["curve"])
-    finished = tables["runs"].query("status == 'ok'")[["arm", "seed"]]
-    rows = ends.merge(finished)
+    rows = ms.ends(tables["curve"]).merge(finished(tables))
     rows = rows[rows.arm.isin(arms)]
     return rows.groupby("arm", as_index=False)[["kl", "gold"]].mean().sort_values("kl")
 
@@ -169,6 +185,8 @@ def equal_kl(tables: dict, meta: dict) -> pd.DataFrame:
         kls = np.linspace(*np.sqrt(found), POINTS) ** 2
         scores = [frontier_scores(tables, meta, ends[m], kls) for m in (a, b)]
         both = ms.paired(*(s.dropna() for s in scores))
+        if not both[0].size:  # no seed ended at every setting that was chosen
+            continue
         interval = st.paired_difference(*both)
         row = {"a": a, "b": b, "interval": interval, "p": st.p_value(interval)}
         rows.append(row | {"low": found[0], "high": found[1]})
