@@ -511,12 +511,11 @@ def check_spaces(spaces: dict[str, dict[str, tuple[float, float]]]) -> None:
 
 
 def check_curve(cfg: Core) -> None:
-    """Refuse a curve without the points that gains and drawdowns are read from."""
-    needed = studies.GRID_CURVE if cfg.study == "stability" else studies.TRIAL_CURVE
-    lacking = [f"{point:g}" for point in needed if point not in cfg.curve.fractions]
+    """Refuse a curve without the start and the end, between which gains are read."""
+    lacking = [f"{end:g}" for end in studies.TRIAL_CURVE if end not in cfg.curve.fractions]
     if lacking:
         raise UserError(
-            f"curve.fractions must hold {', '.join(lacking)}: the report reads it there"
+            f"curve.fractions must hold {', '.join(lacking)}: gains are read from 0 to 1"
         )
 
 

@@ -84,3 +84,22 @@ def test_a_run_from_the_base_pays_for_its_share_of_the_base_s_answers(tmp_path):
 def test_a_study_without_evaluations_shows_the_weights_of_its_runs():
     table = collect.runs_table([fake_runs.run_json("dpo", "dpo", 1)], [])
     assert table.model_sha256[0] == "dpo-1" and not table.evaluated[0]
+
+
+def test_a_run_of_few_labels_pays_for_the_reward_model_of_as_many(tmp_path):
+    for data, seconds in (("gold", 8.0), ("gold-n750", 3.0)):
+        fake_runs.step(tmp_path / "reward" / data / "seed1", "train", seconds)
+    run = fake_runs.run_json("ppo-n750", "ppo", 1) | {"data": "gold-n750", "pairs": 750}
+    cost = collect.cost_table(tmp_path, [run], [], fake_runs.NEEDS)
+    assert cost[cost.step == "reward"].wall_s.sum() == pytest.approx(3.0)
+    assert collect.described(load("tiny"), "ppo-n12")["labels"] == "gold-n12"
+
+
+def test_evaluations_left_by_another_study_are_not_read(tmp_path):
+    root = fake_runs.make(tmp_path, seeds=(1,))
+    study = [(arm, 1) for arm in fake_runs.ARMS]
+    tables, samples, facts = collect.gather(
+        root, fake_runs.ARMS, study, fake_runs.NEEDS, evaluated=False
+    )
+    assert facts["complete"] and not samples and not len(tables["prompts"])
+    assert not tables["runs"].evaluated.any() and "evaluate" not in set(tables["cost"].step)

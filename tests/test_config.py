@@ -93,7 +93,6 @@ def test_importing_the_methods_imports_no_torch():
         (["views.labels=[2]"], "views.labels.0=2 is not valid"),
         (["grid.lr=[0]"], "grid.lr.0=0 is not valid"),
         (["study=stability", "ppo.beta=0"], "ppo.beta is 0: study 'stability'"),
-        (["study=stability", "curve.fractions=[0, 1]"], "curve.fractions must hold 0.5"),
         (["curve.fractions=[1.0]"], "curve.fractions must hold 0:"),
         (["arms={dpo: {method: ppo}}"], "'dpo' is the name of a method, or computed"),
         (["arms={dpo-lrx3: {method: ppo}}"], "'dpo-lrx3' is the name of a method, or computed"),

@@ -4,13 +4,14 @@ import fake_runs
 import pandas as pd
 import pytest
 
+from bench.analysis import measures as ms
 from bench.report import costs
 from bench.report.study import Study
 
 
 @pytest.fixture
 def study(tmp_path):
-    return Study(*fake_runs.collected(tmp_path, seeds=(1, 2, 3), fail={("ipo", 2): "diverged"}))
+    return Study(*fake_runs.collected(tmp_path, seeds=(1, 2, 3), fail={("ipo", 3): "diverged"}))
 
 
 def cells(table) -> dict[str, dict[str, object]]:
@@ -84,3 +85,4 @@ def test_shared_steps_are_charged_to_nobody(study):
     assert set(shared) == set(costs.SHARED.values()) and all(shared.values())
     one = study.tables["cost"].query("arm == 'shared'")
     assert isinstance(one, pd.DataFrame) and not set(one.arm) & set(study.arms)
+    assert set(ms.run_costs(study.tables["cost"], "cpu_s").arm) == set(study.arms)

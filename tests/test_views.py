@@ -56,15 +56,24 @@ def tables():
             ]
             dear = 3 if method == "ppo" else 1
             curve += [
-                {"arm": name, "method": method, "seed": seed, "fraction": f, "family": "all"}
-                | {"gold": 5 + f * (validation + luck), "kl": f * kl, "proxy": 0, "entropy": 1}
+                {"arm": name, "method": method, "seed": seed, "fraction": f, "family": family}
+                | {
+                    "gold": 5
+                    + (seed + 9 * (method == "ppo")) * (family != "all")
+                    + f * (validation + luck),
+                    "kl": f * kl,
+                    "proxy": 0,
+                    "entropy": 1,
+                }
                 | {"flops": dear * f * 100.0, "cpu_s": dear * f * 10.0}
                 for f in (0.0, 0.5, 1.0)
+                for family in ("all", "review")
             ]
     cost = [
         {"arm": "ppo", "seed": s, "step": "reward", "charged": True, "flops": 50.0, "cpu_s": 5.0}
         for s in range(1, SEEDS + 1)
     ]
+    cost += [row | {"flops": 999.0, "charged": False} for row in cost]  # checks, of nobody's cost
     names = {"prompts": prompts, "curve": curve, "runs": runs, "cost": cost}
     return {name: pd.DataFrame(rows) for name, rows in names.items()}
 
@@ -94,6 +103,27 @@ def test_equal_compute_is_at_the_most_that_both_spent_the_reward_model_included(
     assert row.at == pytest.approx(100)
     assert row.interval.mean == pytest.approx(1.0 * 50 / 300 - 0.6, abs=0.03)
     assert row.verdict == "dpo better" and row.interval.over == "seeds"
+
+
+def test_paths_start_at_nothing_gained_once_what_came_before_is_paid(tables):
+    cost = [
+        {"arm": "dpo", "seed": s, "step": "reference", "charged": True, "flops": 7.0, "cpu_s": 1.0}
+        for s in range(1, SEEDS + 1)
+    ]
+    both = tables | {"cost": pd.concat([tables["cost"], pd.DataFrame(cost)])}
+    for method, before in (("ppo", 50), ("dpo", 7)):
+        for path in views.paths(both, META, "flops")[method].values():
+            assert len(path) == 3
+            assert (path.spent[0], path.gain[0]) == (pytest.approx(before), 0)
+
+
+def test_holm_is_over_the_pairs_of_a_view():
+    zero = st.over_seeds([-1.0, 0.0, 1.0])
+    rows = [{"a": a, "b": b, "interval": zero, "p": p} for a, b, p in ABC]
+    assert list(views.decided(rows).p_holm) == pytest.approx([0.03, 0.06, 0.06])
+
+
+ABC = (("ppo", "dpo", 0.01), ("ppo", "ipo", 0.03), ("dpo", "ipo", 0.04))
 
 
 def test_longer_runs_stand_for_their_method_at_equal_compute(tables):
@@ -206,7 +236,8 @@ def test_equal_kl_covers_only_what_both_reached_and_scores_on_test_prompts(table
     kls = np.linspace(1.0, np.sqrt(3.0), views.POINTS) ** 2
     ppo = np.mean([0.7 if kl >= 2 else 0.3 for kl in kls])
     dpo = np.mean([0.2 if kl >= 1.5 else 0.1 for kl in kls])
-    assert row.interval.mean == pytest.approx(ppo - dpo, abs=0.03)
+    assert row.interval.mean == pytest.approx(ppo - dpo, abs=0.015)
+    assert (row.interval.seeds, row.interval.prompts) == (SEEDS, PROMPTS)
 
 
 def test_sweeps_that_do_not_meet_are_not_compared(tables):
