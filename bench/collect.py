@@ -28,7 +28,7 @@ def runs_table(runs: list[dict], evals: list[dict]):
         row = {k: v for k, v in run.items() if k not in NESTED}
         row |= {f"hash_{k}": v for k, v in run.get("hashes", {}).items()}
         evaluation = models.get((run["arm"], run["seed"]), {})
-        row |= {"model_sha256": evaluation.get("model_sha256"), "evaluated": bool(evaluation)}
+        row |= {"evaluated": bool(evaluation)}
         row |= {"settings": json.dumps(run.get("settings", {}), sort_keys=True)}
         rows.append(row)
     return _lead(pd.DataFrame(rows))
@@ -82,7 +82,7 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
         for need in needs.get(run["method"], ()):
             rows += _phases(key, need, *_needed(root, need, run))
         if run.get("origin") == "base":  # its pairs are its own, where SFT's stand for the others
-            rows += _phases(key, "demonstrations", read_json(root / "pairs/demonstrations.json"))
+            rows += _phases(key, "demonstrations", *_demonstrations(root, run))
     methods = {r["arm"]: r["method"] for r in runs}
     for e in evals:
         key = {"arm": e["arm"], "method": methods.get(e["arm"], SFT), "seed": e["seed"]}
@@ -91,6 +91,13 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
         key = {"arm": "shared", "method": "shared", "seed": 0}
         rows += _phases(key, step, read_json(root / step / "step.json"))
     return pd.DataFrame(rows, columns=None if rows else list(_phases({}, "", {"cost": [{}]})[0]))
+
+
+def _demonstrations(root: Path, run: dict) -> tuple[dict, float]:
+    """The record of the base's answers, and the share of them that the run learns from."""
+    record = read_json(root / "pairs" / "demonstrations.json")
+    pool, pairs = record.get("metrics", {}).get("pairs"), run.get("pairs")
+    return record, min(1.0, pairs / pool) if pool and pairs else 1.0
 
 
 def _needed(root: Path, need: str, run: dict) -> tuple[dict, float]:
@@ -131,19 +138,29 @@ def reward_table(root: Path):
     return pd.DataFrame(rows, columns=None if rows else ["labels", "seed", "peak_mb"])
 
 
-def ledger_table(root: Path, arms):
-    """One row a step: its processes, and their seconds in all, imports and evaluation included."""
+def ledger_table(root: Path, runs: list[dict]):
+    """One row a step: its processes, and their seconds in all, imports and evaluation included.
+
+    Of what other studies made in the same folder nothing: a process that is named by a seed counts
+    if a run of this study is, or needs, what it made.
+    """
     import pandas as pd
 
     rows = [read_json(path) for path in sorted((root / "ledger").glob("*.json"))]
+    names = [f"{run[key]} seed {run['seed']}" for run in runs for key in ("arm", "data")]
+    own = {f"{SFT} seed 0", *names}
+    last = ("contract", "collect", "tune", "report")
+    rows = [r for r in rows if r["step"] not in last and _is_of(r["process"], own)]
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
-    table = table[
-        ~table.step.isin(["contract", "collect", "report"]) & table.arm.isin(["", SFT, *arms])
-    ]
     sums = table.groupby("step", sort=False).agg(
         processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")
     )
     return sums.sort_values("cpu_s", ascending=False).reset_index()
+
+
+def _is_of(process: str, own: set[str]) -> bool:
+    """Whether a process ('sft', 'dpo seed 1', 'reward gold seed 1') belongs to the runs ``own``."""
+    return " seed " not in process or process in own or process.partition(" ")[2] in own
 
 
 def read_samples(root: Path, keys: list[tuple[str, str, int]]) -> list[dict]:
@@ -177,7 +194,7 @@ def gather(root: Path, arms: dict[str, str], study, needs: dict, breaches=(), ev
         "prompts": stack(root, "evaluate", "prompts.csv", asked),
         "tasks": stack(root, "evaluate", "tasks.csv", asked),
         "reward": reward_table(root),
-        "ledger": ledger_table(root, arms),
+        "ledger": ledger_table(root, runs),
     }
     pool = read_json(root / "pairs" / "step.json").get("metrics", {})
     facts = _facts(runs) | {"pool": pool, "breaches": list(breaches)}

@@ -29,7 +29,12 @@ TUNED = ".tuned"
 
 def _listed(value: Any) -> Any:
     """A lone value stands for a list of one: seeds=7."""
-    return [value] if isinstance(value, int | str) else value
+    return [value] if isinstance(value, int | float | str) else value
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Shares = Annotated[tuple[Share, ...], BeforeValidator(_listed)]
+Factors = Annotated[tuple[PositiveFloat, ...], BeforeValidator(_listed)]
 
 
 class Threads(Section):
@@ -106,8 +111,8 @@ class Eval(Section):
 class Grid(Section):
     """The study `stability`: factors on each method's tuned settings."""
 
-    lr: tuple[float, ...] = (1 / 3, 1, 3, 10)
-    beta: tuple[float, ...] = (1 / 3, 1, 3)
+    lr: Factors = (1 / 3, 1, 3, 10)
+    beta: Factors = (1 / 3, 1, 3)
     centre_seeds: int = Field(3, ge=1)  # of the cells at the tuned strength; the others have one
 
 
@@ -122,9 +127,9 @@ class Tune(Section):
 class Views(Section):
     """The study `views`: fewer labels, other strengths."""
 
-    labels: tuple[float, ...] = (0.125, 0.25, 0.5)  # shares of pairs.n
-    beta: tuple[float, ...] = (0.1, 1 / 3, 3, 10)  # factors on the tuned strength
-    longer: dict[str, float] = Field(default_factory=dict)  # method: factor on its epochs
+    labels: Shares = (0.125, 0.25, 0.5)  # of pairs.n
+    beta: Factors = (0.1, 1 / 3, 3, 10)  # on the tuned strength
+    longer: dict[str, PositiveFloat] = Field(default_factory=dict)  # method: factor on its epochs
 
 
 class Price(Section):
@@ -457,13 +462,9 @@ def _config_class(kind: str) -> type[Core]:
 
 def check_names(cfg: Core) -> None:
     """Refuse a study, arm or method that does not exist, or a name that is no folder's name."""
-    for method, space in cfg.tune.spaces.items():
-        if method not in METHODS:
-            raise UserError(f"unknown method '{method}' in tune.spaces" + nearest(method, METHODS))
-        unknown = [key for key in space if key not in METHODS[method].Settings.model_fields]
-        if unknown:
-            known = nearest(unknown[0], METHODS[method].Settings.model_fields)
-            raise UserError(f"unknown key 'tune.spaces.{method}.{unknown[0]}'" + known)
+    check_methods(cfg.views.longer, "views.longer")
+    check_spaces(cfg.tune.spaces)
+    check_curve(cfg)
     if cfg.study not in cfg.known_studies:
         raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
     if cfg.study == "tune" and set(cfg.tune.spaces) != set(METHODS):
@@ -475,10 +476,61 @@ def check_names(cfg: Core) -> None:
             raise UserError(
                 f"'{name}' is no name: use letters, digits, '.', '_' and '-'; not 'sft'"
             )
-    for name in {*cfg.arms, *cfg.study_arms}:
-        cfg.arm(name)
+    computed = {*METHODS, *studies.generated(cfg), *studies.studies(cfg)}
+    for name in [*cfg.arms, *cfg.studies]:
+        if name in computed:
+            raise UserError(f"'{name}' is the name of a method, or computed: choose another")
+    for name in [*cfg.arms, *cfg.study_arms]:
+        check_labels(cfg, cfg.arm(name))
+    zero = [method for method in METHODS if not getattr(cfg, method).beta]
+    if zero and cfg.study in ("stability", "views"):
+        raise UserError(f"{zero[0]}.beta is 0: study '{cfg.study}' multiplies it by factors")
     if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
         raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
+
+
+def check_methods(names: Iterable[str], where: str) -> None:
+    """Refuse a method that does not exist."""
+    for name in names:
+        if name not in METHODS:
+            raise UserError(f"unknown method '{name}' in {where}" + nearest(name, METHODS))
+
+
+def check_spaces(spaces: dict[str, dict[str, tuple[float, float]]]) -> None:
+    """Refuse a space to search that is empty, or is not one of a learning rate and a strength."""
+    check_methods(spaces, "tune.spaces")
+    for method, space in spaces.items():
+        known, where = METHODS[method].Settings.model_fields, f"tune.spaces.{method}"
+        for key, (low, high) in space.items():
+            if key not in known:
+                raise UserError(f"unknown key '{where}.{key}'" + nearest(key, known))
+            if low >= high:
+                raise UserError(f"{where}.{key}=[{low:g}, {high:g}] is empty: the lower end first")
+        if not {"lr", "beta"} <= space.keys():
+            raise UserError(f"{where} must hold lr and beta: the study `tune` draws both")
+
+
+def check_curve(cfg: Core) -> None:
+    """Refuse a curve without the start and the end, between which gains are read."""
+    lacking = [f"{end:g}" for end in studies.TRIAL_CURVE if end not in cfg.curve.fractions]
+    if lacking:
+        raise UserError(
+            f"curve.fractions must hold {', '.join(lacking)}: gains are read from 0 to 1"
+        )
+
+
+def check_labels(cfg: Core, arm: Arm) -> None:
+    """Refuse labels that no step can make, or that mean another thing than the arm takes."""
+    where = f"arms.{arm.name}"
+    if not NAME.fullmatch(arm.labels):
+        raise UserError(f"{where}.labels={arm.labels!r} is no name: use letters, digits, '-', '_'")
+    made = arm.labels == "demonstrations"  # their ids are not those of the pool
+    if made and "reference" in METHODS[arm.method].NEEDS:
+        raise UserError(
+            f"{where}: {arm.method} needs reference log-probabilities, which demonstrations lack"
+        )
+    if arm.n and not made and arm.n > cfg.pairs.n:
+        raise UserError(f"{where}.n={arm.n} is more than pairs.n, which is {cfg.pairs.n}")
 
 
 def checked(schema: type[Section], values: dict, where: str) -> Any:

@@ -15,24 +15,36 @@ from bench.runs import SFT, read_evaluation, read_run
 from bench.schema import UserError
 
 
-def ledger(root: Path, keys, tuning: dict | None = None) -> list[dict]:
-    """One entry a run of the study, those that left no run.json too."""
-    return [_entry(root, arm, seed, tuning) for arm, seed in keys]
+def ledger(root: Path, keys, tuning: dict | None = None, arms: dict | None = None) -> list[dict]:
+    """One entry a run of the study, those that left no run.json too.
+
+    arms: what each arm is configured to be (`declared`), where that is to be checked.
+    """
+    entries = [_entry(root, arm, seed, tuning) for arm, seed in keys]
+    return [entry | {"declared": (arms or {}).get(entry["folder_arm"])} for entry in entries]
+
+
+def declared(arm) -> dict:
+    """What the runs of a configured arm must say of themselves."""
+    known = {"method": arm.method, "data": arm.data, "origin": arm.start}
+    return known | {"settings": arm.settings.model_dump(mode="json")}
 
 
 def _entry(root: Path, arm: str, seed: int, tuning: dict | None) -> dict:
     """A run.json with where it lay, its evaluation and the trials that tuned its method."""
     run = read_run(root, arm, seed)
     if run and tuning:
-        tuned = tuning["methods"].get(run.get("method"), {})
+        tuned = tuning.get("methods", {}).get(run.get("method"), {})
         run |= {"tuning_trials": tuned.get("trials", 0)}
     evaluation = read_evaluation(root, arm, seed) or None
     return run | {"folder_arm": arm, "folder_seed": seed, "evaluation": evaluation}
 
 
-def check(root: Path, keys, tuning: dict | None = None, evaluated: bool = True) -> dict:
+def check(
+    root: Path, keys, tuning: dict | None = None, evaluated: bool = True, arms: dict | None = None
+) -> dict:
     """The content of contract.json: number of runs, the rules, and every breach."""
-    entries = ledger(root, keys, tuning)
+    entries = ledger(root, keys, tuning, arms)
     base = read_evaluation(root, SFT, 0) if evaluated else None
     found = contract.breaches(entries, base or None, evaluated)
     rules = [asdict(rule) for rule in contract.RULES]
@@ -41,7 +53,8 @@ def check(root: Path, keys, tuning: dict | None = None, evaluated: bool = True) 
 
 def run(cfg, args) -> None:
     """Writes contract.json; raises UserError for a breach where the study is strict."""
-    result = check(cfg.runs, cfg.study_runs, cfg.tuning, cfg.evaluated)
+    arms = {name: declared(cfg.arm(name)) for name in cfg.study_arms}
+    result = check(cfg.runs, cfg.study_runs, cfg.tuning, cfg.evaluated, arms)
     if not result["runs"]:
         raise UserError(f"{cfg.runs / 'align'} holds no run of this study: run snakemake")
     cli.write_json(cfg.study_dir / "contract.json", result)

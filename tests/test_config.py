@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.config import flatten, load
+from bench.config import check_spaces, flatten, load
 from bench.methods import METHODS
 from bench.schema import UserError
 
@@ -82,3 +82,37 @@ def test_importing_the_methods_imports_no_torch():
 
     code = "import sys, bench.methods, bench.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "overrides,hint",
+    [
+        (["tune.spaces.dpo.lr=[1e-2, 1e-4]"], "tune.spaces.dpo.lr=[0.01, 0.0001] is empty"),
+        (["tune.spaces.dpo.lr=[1e-3, 1e-3]"], "tune.spaces.dpo.lr=[0.001, 0.001] is empty"),
+        (["views.longer={dqo: 5}"], "unknown method 'dqo' in views.longer; did you mean 'dpo'?"),
+        (["views.labels=[2]"], "views.labels.0=2 is not valid"),
+        (["grid.lr=[0]"], "grid.lr.0=0 is not valid"),
+        (["study=stability", "ppo.beta=0"], "ppo.beta is 0: study 'stability'"),
+        (["curve.fractions=[1.0]"], "curve.fractions must hold 0:"),
+        (["arms={dpo: {method: ppo}}"], "'dpo' is the name of a method, or computed"),
+        (["arms={dpo-lrx3: {method: ppo}}"], "'dpo-lrx3' is the name of a method, or computed"),
+        (["studies={tune: [dpo]}"], "'tune' is the name of a method, or computed"),
+        (["arms={x: {method: dpo, labels: a/b}}"], "arms.x.labels='a/b' is no name"),
+        (["arms={x: {method: dpo, labels: demonstrations}}"], "dpo needs reference log-prob"),
+        (["arms={x: {method: dpo, n: 5000}}"], "arms.x.n=5000 is more than pairs.n, which is 48"),
+    ],
+)
+def test_settings_of_the_computed_studies_that_cannot_work_are_one_line(overrides, hint):
+    with pytest.raises(UserError) as error:
+        load("tiny", overrides)
+    assert hint in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_space_holds_what_the_search_draws():
+    with pytest.raises(UserError, match=r"tune\.spaces\.dpo must hold lr and beta"):
+        check_spaces({"dpo": {"lr": (1e-4, 1e-2)}})
+
+
+def test_a_lone_factor_is_a_list_of_one():
+    cfg = load("tiny", ["grid.lr=3", "views.labels=0.5"])
+    assert (cfg.grid.lr, cfg.views.labels) == ((3,), (0.5,))

@@ -15,6 +15,7 @@ import pytest
 
 from bench import align, collect, contract
 from bench.analysis.contract import DIFFER, MATCH, MAY_DIFFER, RULES, breaches, fields, sentence
+from bench.config import load
 
 REPO = Path(__file__).parent.parent
 RUNS = [(method, seed) for method in ("dpo", "ppo") for seed in (1, 2)]
@@ -25,10 +26,10 @@ KNOWN = {rule.field for rule in RULES}
 def entry(arm: str, seed: int, method: str = "", status: str = "ok") -> dict:
     """A run of the ledger as it should be."""
     beside = {"folder_arm": arm, "folder_seed": seed}
-    evaluation = fake_runs.eval_json(arm, seed, status)
-    return (
-        fake_runs.run_json(arm, method or arm, seed, status) | beside | {"evaluation": evaluation}
-    )
+    run = fake_runs.run_json(arm, method or arm, seed, status)
+    beside["evaluation"] = fake_runs.eval_json(arm, seed, status)
+    beside["declared"] = {key: run[key] for key in ("method", "data", "origin", "settings")}
+    return run | beside
 
 
 @pytest.fixture
@@ -132,6 +133,25 @@ def test_a_field_that_was_taken_out_is_caught(ledger, field):
     assert found[0]["values"]["dpo seed 1"] == "missing"
 
 
+TAKEN_OUT = ("hashes.pairs", "hashes.reward", "trajectory_sha256", "tuning_trials", "cost", "steps")
+
+
+@pytest.mark.parametrize("field", TAKEN_OUT)
+def test_a_field_that_other_seeds_of_the_arm_have_is_missed(ledger, field):
+    put(ledger[2], field, None)
+    found = {breach["field"]: breach["values"] for breach in breaches(ledger, SFT)}
+    assert found[field] == {"ppo seed 1": "missing"}
+
+
+@pytest.mark.parametrize("field,value", [("status", "diverged"), ("arm", "dpo"), ("seed", 3)])
+def test_the_evaluation_of_the_sft_base_is_its_own(ledger, field, value):
+    assert named(ledger, SFT | {field: value}) == {f"evaluation.{field}"}
+
+
+def test_an_evaluation_of_unknown_weights_is_not_of_the_sft_base(ledger):
+    assert named(ledger, SFT | {"model_sha256": None}) == {"hashes.start"}
+
+
 def test_a_copied_run_is_a_repeated_seed(ledger):
     beside = {key: ledger[1][key] for key in ("folder_arm", "folder_seed", "evaluation")}
     ledger[1] = deepcopy(ledger[0]) | beside
@@ -210,6 +230,7 @@ def test_an_undeclared_field_is_named(ledger):
 def from_base(seed: int, origin: dict) -> dict:
     """ORPO on demonstrations from the untuned base."""
     run = entry("orpo-from-base", seed, "orpo") | {"pairs": 900} | origin
+    run["declared"] = run["declared"] | origin
     return run | {"hashes": {"start": "base", "pairs": f"demonstrations{seed}"}}
 
 
@@ -225,6 +246,7 @@ def test_another_set_of_labels_has_pairs_of_its_own(ledger):
     arms = [entry("dpo-n750", seed, "dpo") | few for seed in (1, 2)]
     for run in arms:
         run["hashes"] = {"start": "sft-0", "pairs": f"few{run['seed']}"}
+        run["declared"] = run["declared"] | {"data": "gold-n750"}
     assert breaches([*ledger, *arms], SFT) == []
 
 
@@ -256,7 +278,12 @@ def test_a_long_value_is_shown_where_it_differs(ledger):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     where = tmp_path_factory.mktemp("contract")
-    fake_runs.make(where / "runs/micro", (1, 2), prompts=6)
+    root = fake_runs.make(where / "runs/micro", (1, 2), prompts=6)
+    cfg = load("micro")
+    for path in root.glob("align/*/*/run.json"):  # as the testbed configures its arms
+        run = json.loads(path.read_text())
+        settings = cfg.arm(run["arm"]).settings.model_dump(mode="json")
+        path.write_text(json.dumps(run | {"settings": settings}))
     return where
 
 
@@ -340,3 +367,24 @@ def test_trials_of_tuning_are_compared_by_method(made):
         found = contract.check(made / "runs/micro", study, unequal)["breaches"]
         assert [b["field"] for b in found] == ["tuning_trials"]
         assert found[0]["values"]["ppo seed 1"] == 16
+
+
+DECLARED = {"method": "dpo", "data": "gold", "origin": "sft", "settings": {"lr": 1e-4}}
+
+
+@pytest.mark.parametrize(
+    "field,other",
+    [("method", "ipo"), ("data", "gold-n750"), ("origin", "base"), ("settings", {"lr": 9.0})],
+)
+def test_a_whole_arm_that_is_not_what_it_is_configured_to_be_is_caught(tmp_path, field, other):
+    """Both seeds agree with each other, but not with the arm."""
+    fake_runs.make(tmp_path, seeds=(1, 2), arms={"dpo": "dpo"})
+    keys = [("dpo", 1), ("dpo", 2)]
+    assert contract.check(tmp_path, keys, arms={"dpo": DECLARED})["breaches"] == []
+    for seed in (1, 2):
+        path = tmp_path / f"align/dpo/seed{seed}/run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {field: other}))
+    found = contract.check(tmp_path, keys, arms={"dpo": DECLARED})["breaches"]
+    assert field in {breach["field"] for breach in found}
+    breach = next(b for b in found if b["field"] == field)
+    assert "declared of dpo seed 1" in breach["values"]

@@ -4,13 +4,14 @@ import fake_runs
 import pandas as pd
 import pytest
 
+from bench.analysis import measures as ms
 from bench.report import costs
 from bench.report.study import Study
 
 
 @pytest.fixture
 def study(tmp_path):
-    return Study(*fake_runs.collected(tmp_path, seeds=(1, 2, 3), fail={("ipo", 2): "diverged"}))
+    return Study(*fake_runs.collected(tmp_path, seeds=(1, 2, 3), fail={("ipo", 3): "diverged"}))
 
 
 def cells(table) -> dict[str, dict[str, object]]:
@@ -72,8 +73,16 @@ def test_tuning_stands_apart_from_the_run(study):
     assert row["PPO"].text == "–"
 
 
+def test_an_arm_from_the_base_does_without_sft(study):
+    study.meta["arms"][3]["start"] = "base"
+    found = cells(costs.ledger_of_costs(study))
+    assert found["SFT (shared)"]["ORPO"].text == found["pool of pairs (shared)"]["ORPO"].text == "–"
+    assert found["base (shared)"]["ORPO"].text != "–" != found["SFT (shared)"]["DPO"].text
+
+
 def test_shared_steps_are_charged_to_nobody(study):
     shared = costs.shared(study, "cpu_s")
     assert set(shared) == set(costs.SHARED.values()) and all(shared.values())
     one = study.tables["cost"].query("arm == 'shared'")
     assert isinstance(one, pd.DataFrame) and not set(one.arm) & set(study.arms)
+    assert set(ms.run_costs(study.tables["cost"], "cpu_s").arm) == set(study.arms)

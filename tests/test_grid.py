@@ -6,6 +6,7 @@ import pytest
 
 from bench import studies
 from bench.analysis import grid
+from bench.analysis import statistics as st
 from bench.config import load
 from bench.thresholds import MARGIN
 
@@ -33,14 +34,17 @@ def made(gain):
                     loss = -end if ok and method == "dpo" else None
                     runs.append(key | {"status": status, "reason": "", "held_out_loss": loss})
                     for fraction in (0.0, 0.25, 0.5, 1.0) if ok else (0.0, 0.5):
-                        gold = 3.0 + (end if ok else 0.0) * fraction + 9 * (fraction == 0.25)
+                        gold = 3.0 + (end if ok else -8.0) * fraction + 9 * (fraction == 0.25)
                         curve.append(
                             key
                             | {"fraction": fraction, "family": "all", "gold": gold, "n": 100}
                             | {"gold_se": SD / 10, "kl": fraction, "entropy": 1 - 0.6 * fraction}
                             | {"proxy": 2 * gold}
                         )
-                    log += [key | {"step": s, "grad_norm": 1.0 + 4 * (s == 2)} for s in (1, 2, 3)]
+                    log += [
+                        key | {"step": s, "grad_norm": 1.0 + 4 * (s == 2), "logps_chosen": -s}
+                        for s in (1, 2, 3)
+                    ]
     tables = {"runs": runs, "curve": curve, "log": log}
     return {k: pd.DataFrame(v) for k, v in tables.items()}, {"arms": arms}
 
@@ -77,12 +81,30 @@ def test_rates_count_one_run_a_cell_and_compare_by_fisher(study):
     assert pair.p == pytest.approx(0.01373, abs=1e-4)  # 0 of 12 against 6 of 12
 
 
+def test_cells_are_counted_at_the_seed_that_all_have_whatever_its_number(study):
+    tables, meta = study
+    other = {"runs": 1, "curve": 1, "log": 1}
+    for name in other:  # seeds=[3, 1, 2] in the settings
+        table = tables[name]
+        other[name] = table.assign(seed=table.seed.map({1: 3, 2: 1, 3: 2}))
+    rates = grid.rates(grid.cells(other, meta), 0.1)
+    assert (rates.n == 12).all()
+
+
 def test_drawdown_looks_only_at_points_that_all_runs_have(study):
     tables, meta = study
     cells = grid.cells(tables, meta).set_index(["method", "lr", "beta", "seed"])
     assert cells.drawdown["ppo", 1.0, 1.0, 1] == 0  # the peak at a quarter is not every run's
     assert cells.drawdown["dpo", 3.0, 1.0, 1] == pytest.approx(1.0)
     assert cells.spikes["ppo", 1.0, 1.0, 1] == 5
+    assert cells.displacement["ppo", 1.0, 1.0, 1] == -2  # chosen answers became less likely
+
+
+def test_failure_rates_are_corrected_over_all_pairs():
+    rates = pd.DataFrame({"method": ["a", "b", "c"], "failed": [0, 6, 7], "n": 12})
+    found = grid.compared(rates)
+    np.testing.assert_allclose(found.p_holm, st.holm(found.p))
+    assert (found.p_holm > found.p)[:2].all()
 
 
 def test_what_a_method_sees_is_ranked_against_gold(study):
@@ -98,6 +120,9 @@ def test_the_centre_column_has_the_spread_of_seeds(study):
     spread = grid.spread(grid.cells(*study))
     assert set(spread.n) == {3} and len(spread) == 8
     assert spread.set_index(["method", "lr"]).failed["dpo", 10.0] == 3
+    table = pd.DataFrame({"method": "ppo", "lr": 1.0, "beta": 1.0, "seed": [1, 2, 3]})
+    one = grid.spread(table.assign(outcome="ok", gain=[0.0, 2.0, 4.0])).iloc[0]
+    assert (one.gain, one.sd) == (2, 2)
 
 
 def test_every_method_has_the_same_cells_and_seeds():

@@ -86,6 +86,8 @@ def test_best_of_k_rises_to_the_best_and_costs_k_trials():
     assert curve.gain.iloc[0] == pytest.approx(sum(values) / 3)
     assert curve.gain.iloc[1] == pytest.approx(two)
     assert list(curve.flops) == pytest.approx([15e9, 30e9, 45e9])
+    worse = tuning.best_of(tuning.trials(*study()), "dpo")  # -0.5: one keeps the SFT base
+    assert worse.gain.iloc[0] == pytest.approx((0.0 + 0.4 + 0.1) / 3)
 
 
 def written(tmp_path, monkeypatch, gains):
@@ -106,6 +108,7 @@ def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, m
     assert layer["tuning"]["methods"]["ppo"]["trials"] == 3
     assert layer["tuning"]["methods"]["ppo"]["failed"] == 1
     assert layer["tuning"]["methods"]["ppo"]["cpu_s"] == pytest.approx(45)
+    assert layer["tuning"]["methods"]["ppo"]["flops"] == pytest.approx(45e9)
     beds = tmp_path / "testbeds"
     shutil.copytree(config.TESTBEDS, beds)
     shutil.copy(tmp_path / "runs/tiny/tuned.yaml", beds / "tiny.tuned.yaml")

@@ -1,11 +1,14 @@
 """Three views of who wins: what each compares, by hand on invented tables."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from bench.analysis import statistics as st
 from bench.analysis import views
+from bench.report import views as page
 
 SEEDS, PROMPTS = 5, 40
 
@@ -53,15 +56,24 @@ def tables():
             ]
             dear = 3 if method == "ppo" else 1
             curve += [
-                {"arm": name, "method": method, "seed": seed, "fraction": f, "family": "all"}
-                | {"gold": 5 + f * (validation + luck), "kl": f * kl, "proxy": 0, "entropy": 1}
+                {"arm": name, "method": method, "seed": seed, "fraction": f, "family": family}
+                | {
+                    "gold": 5
+                    + (seed + 9 * (method == "ppo")) * (family != "all")
+                    + f * (validation + luck),
+                    "kl": f * kl,
+                    "proxy": 0,
+                    "entropy": 1,
+                }
                 | {"flops": dear * f * 100.0, "cpu_s": dear * f * 10.0}
                 for f in (0.0, 0.5, 1.0)
+                for family in ("all", "review")
             ]
     cost = [
         {"arm": "ppo", "seed": s, "step": "reward", "charged": True, "flops": 50.0, "cpu_s": 5.0}
         for s in range(1, SEEDS + 1)
     ]
+    cost += [row | {"flops": 999.0, "charged": False} for row in cost]  # checks, of nobody's cost
     names = {"prompts": prompts, "curve": curve, "runs": runs, "cost": cost}
     return {name: pd.DataFrame(rows) for name, rows in names.items()}
 
@@ -93,6 +105,27 @@ def test_equal_compute_is_at_the_most_that_both_spent_the_reward_model_included(
     assert row.verdict == "dpo better" and row.interval.over == "seeds"
 
 
+def test_paths_start_at_nothing_gained_once_what_came_before_is_paid(tables):
+    cost = [
+        {"arm": "dpo", "seed": s, "step": "reference", "charged": True, "flops": 7.0, "cpu_s": 1.0}
+        for s in range(1, SEEDS + 1)
+    ]
+    both = tables | {"cost": pd.concat([tables["cost"], pd.DataFrame(cost)])}
+    for method, before in (("ppo", 50), ("dpo", 7)):
+        for path in views.paths(both, META, "flops")[method].values():
+            assert len(path) == 3
+            assert (path.spent[0], path.gain[0]) == (pytest.approx(before), 0)
+
+
+def test_holm_is_over_the_pairs_of_a_view():
+    zero = st.over_seeds([-1.0, 0.0, 1.0])
+    rows = [{"a": a, "b": b, "interval": zero, "p": p} for a, b, p in ABC]
+    assert list(views.decided(rows).p_holm) == pytest.approx([0.03, 0.06, 0.06])
+
+
+ABC = (("ppo", "dpo", 0.01), ("ppo", "ipo", 0.03), ("dpo", "ipo", 0.04))
+
+
 def test_longer_runs_stand_for_their_method_at_equal_compute(tables):
     """With three times the epochs DPO spends 300, as much as PPO's training alone."""
     curve = tables["curve"]
@@ -110,10 +143,75 @@ def test_longer_runs_stand_for_their_method_at_equal_compute(tables):
     assert row.interval.mean == pytest.approx(250 / 300 - 0.6, abs=0.03)
 
 
-def test_a_run_that_failed_is_on_no_path(tables):
-    runs = tables["runs"].copy()
-    runs.loc[(runs.arm == "ppo") & (runs.seed == 1), "status"] = "diverged"
-    assert set(views.paths(tables | {"runs": runs}, META, "flops")["ppo"]) == {2, 3, 4, 5}
+def test_a_failed_run_neither_ends_the_budget_nor_takes_part(tables):
+    """DPO's seed 2 diverged at half of its budget: the others are compared where they were."""
+    curve, runs = tables["curve"], tables["runs"].copy()
+    runs.loc[(runs.arm == "dpo") & (runs.seed == 2), "status"] = "diverged"
+    cut = curve[(curve.arm != "dpo") | (curve.seed != 2) | (curve.fraction < 1)]
+    lost = tables | {"curve": cut, "runs": runs}
+    row = one(views.equal_compute(lost, META, "flops"))
+    assert row.at == pytest.approx(100) and row.interval.seeds == SEEDS - 1
+    lengths = {len(path) for path in views.paths(lost, META, "flops")["dpo"].values()}
+    assert lengths == {3}  # paths of one length, as the figure draws them
+    runs.loc[runs.arm == "dpo", "status"] = "diverged"
+    assert not len(views.equal_compute(tables | {"runs": runs}, META, "flops"))
+
+
+def test_arms_of_other_labels_or_another_start_are_in_no_view():
+    others = [
+        arm("dpo-biased", "dpo", labels="biased"),
+        arm("dpo-biased-few", "dpo", labels="biased-n250", n=250),
+        arm("dpo-from-base", "dpo", start="base", varies=["epochs"], factors={"epochs": 9.0}),
+    ]
+    meta = META | {"arms": [*META["arms"], *others]}
+    assert views.label_arms(meta) == views.label_arms(META)
+    assert views.longest(meta) == views.longest(META)
+
+
+def test_a_sweep_is_of_one_kind_of_labels(tables):
+    meta = META | {"arms": [arm("ppo", "ppo"), arm("dpo", "dpo")]}
+    meta["arms"] += [
+        arm("ppo-betax3", "ppo", labels="biased"),
+        arm("dpo-betax3", "dpo", start="base"),
+    ]
+    assert list(views.sweep(tables, meta, "ppo").arm) == ["ppo"]
+    assert list(views.sweep(tables, meta, "dpo").arm) == ["dpo"]
+    assert not len(views.equal_kl(tables, meta))
+
+
+def verdicts(*words):
+    """A view of three methods, with its verdicts."""
+    pairs = [("ppo", "dpo"), ("ppo", "ipo"), ("dpo", "ipo")]
+    return pd.DataFrame(
+        [{"a": a, "b": b, "verdict": v} for (a, b), v in zip(pairs, words, strict=False)]
+    )
+
+
+@pytest.mark.parametrize(
+    "tables,words",
+    [
+        (
+            [("ppo better", "ppo better", "inconclusive")] * 2,
+            "PPO beats every other method in every",
+        ),
+        # unbeaten alone, but it beats DPO only
+        ([("ppo better", "inconclusive", "dpo better")], "In no view does one method beat all"),
+        ([("ppo better", "ppo better", "inconclusive"), ("ppo better",)], "in 1 of 2 views"),
+        (
+            [
+                ("ppo better", "ppo better", "inconclusive"),
+                ("dpo better", "inconclusive", "dpo better"),
+            ],
+            "The winner changes with the view: PPO and DPO.",
+        ),
+    ],
+)
+def test_a_winner_beats_every_other_method(tables, words):
+    study = SimpleNamespace(
+        views={str(i): verdicts(*t) for i, t in enumerate(tables)},
+        meta={"methods": ["ppo", "dpo", "ipo"]},
+    )
+    assert words in page.headline(study)
 
 
 def test_before_its_training_has_begun_a_method_is_the_sft_base():
@@ -139,7 +237,8 @@ def test_equal_kl_covers_only_what_both_reached_and_scores_on_test_prompts(table
     kls = np.linspace(1.0, np.sqrt(3.0), views.POINTS) ** 2
     ppo = np.mean([0.7 if kl >= 2 else 0.3 for kl in kls])
     dpo = np.mean([0.2 if kl >= 1.5 else 0.1 for kl in kls])
-    assert row.interval.mean == pytest.approx(ppo - dpo, abs=0.03)
+    assert row.interval.mean == pytest.approx(ppo - dpo, abs=0.015)
+    assert (row.interval.seeds, row.interval.prompts) == (SEEDS, PROMPTS)
 
 
 def test_sweeps_that_do_not_meet_are_not_compared(tables):
@@ -160,6 +259,6 @@ def test_every_view_is_corrected_on_its_own(tables):
     ]  # fmt: skip
     longer = arm("dpo-epochsx3", "dpo", varies=["epochs"], factors={"epochs": 3.0})
     more = views.every(tables, META | {"arms": [*META["arms"], longer]}, {"flops": "FLOPs"})
-    assert "Equal FLOPs, cheap ones trained for longer" not in found and len(more) == 4
+    assert set(more) - set(found) == {"Equal FLOPs, cheap ones trained for longer"}
     for table in found.values():
         np.testing.assert_allclose(table.p_holm, st.holm(table.p))

@@ -155,7 +155,8 @@ MEASURES = (
     ),
     Measure(
         "displacement", "Displacement", "nats", NEITHER,
-        "change of the mean log-probability of chosen answers, last logged step minus first",
+        "change of the mean log-probability of chosen answers, last logged step minus first; of a "
+        "whole answer, but a mean per token as ORPO's trainer logs it",
         "training log; Razin et al. 2024, 2410.08847", 1,
     ),
     Measure(

@@ -11,9 +11,11 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 
 MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
-BESIDE = ("folder_arm", "folder_seed", "evaluation")  # of the ledger, not of run.json
+BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared")  # of the ledger, not of run.json
+OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status")  # the SFT base's too
 NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
 SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
 
@@ -38,6 +40,7 @@ class Rule:
 
 ARM, DATA = ("arm",), ("data", "origin")
 OWN = "a run lies in the folder of its own arm and seed"
+AS_SET = "a run is what its arm is configured to be"
 OF_RUN = "an evaluation is of the run beside it"
 COST, COUNT = "a cost, which is measured", "work done, which is measured"
 
@@ -45,11 +48,11 @@ RULES = (
     # What a run is
     Rule("arm", MATCH, OWN, to="folder_arm"),
     Rule("seed", MATCH, OWN, to="folder_seed"),
-    Rule("method", MATCH, "an arm is one method", ARM),
+    Rule("method", MATCH, AS_SET, to="declared.method"),
     Rule("labels", MATCH, "an arm has one kind of labels", ARM),
-    Rule("data", MATCH, "an arm has one set of labels", ARM, optional=True),
-    Rule("origin", MATCH, "an arm starts from one model", ARM, optional=True),
-    Rule("settings", MATCH, "the seeds of an arm share its settings", ARM),
+    Rule("data", MATCH, AS_SET, to="declared.data", optional=True),
+    Rule("origin", MATCH, AS_SET, to="declared.origin", optional=True),
+    Rule("settings", MATCH, AS_SET, to="declared.settings"),
     Rule("overrides", MATCH, "the same settings from the command line", ARM),
     # What is held equal
     Rule("hashes.start", MATCH, "all methods start from the same weights", ("origin",)),
@@ -110,11 +113,12 @@ def breaches(
     """
     runs = [_completed(run) for run in ledger if "arm" in run]
     base = [_base(sft)] if sft else []
-    found = _missing_runs(ledger) + _undeclared(runs)
+    found = _missing_runs(ledger) + _undeclared(runs) + _taken_out(runs)
     if evaluations_expected:
         found += _missing_evaluations(runs, sft)
     for rule in RULES:
-        found += _unlike_itself(rule, runs) if rule.to else _unlike_others(rule, [*runs, *base])
+        itself = [*runs, *base] if rule.field in OF_BASE else runs
+        found += _unlike_itself(rule, itself) if rule.to else _unlike_others(rule, [*runs, *base])
     return found
 
 
@@ -146,8 +150,9 @@ def _completed(run: dict) -> dict:
 
 def _base(sft: dict) -> dict:
     """The SFT base as an entry: its evaluation, of the weights that the runs start from."""
-    start = {"origin": "sft", NESTED: {"start": sft.get("model_sha256")}}
-    return {"folder_arm": "sft", "folder_seed": 0, "evaluation": sft} | start
+    start = {"origin": "sft", NESTED: {"start": sft.get("model_sha256") or "unknown"}}
+    head = {"folder_arm": "sft", "folder_seed": 0, "status": "ok"}
+    return head | {"evaluation": sft} | start
 
 
 def _missing_runs(ledger: list[dict]) -> list[dict]:
@@ -174,20 +179,36 @@ def _undeclared(runs: list[dict]) -> list[dict]:
     return [_breach("undeclared field", "declared", why, strange)] if strange else []
 
 
+def _taken_out(runs: list[dict]) -> list[dict]:
+    """A breach for each field that some of an arm's runs that ended well have and others lack."""
+    found = []
+    asked = [r.field for r in RULES if r.optional or r.kind == MAY_DIFFER]
+    for field, arm in product(asked, dict.fromkeys(run["folder_arm"] for run in runs)):
+        ended = [r for r in runs if r["folder_arm"] == arm and r.get("status") == "ok"]
+        lack = {name(run): "missing" for run in ended if value(run, field) is None}
+        if 0 < len(lack) < len(ended):
+            found.append(
+                _breach(field, "present", "the seeds of an arm have the same fields", lack)
+            )
+    return found
+
+
 def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:
     """A breach for each run in which two fields that must match do not."""
     found = []
     for run in runs:
+        if rule.to.startswith("declared.") and not run.get("declared"):
+            continue
         mine, other = value(run, rule.field), value(run, rule.to)
         if mine != other and (run.get("evaluation") or not _of_evaluation(rule.field)):
             values = {_place(run, rule.field): mine, _place(run, rule.to): other}
-            found.append(_breach(rule.field, MATCH, rule.why, values))
+            found.append(_breach(rule.field, MATCH, rule.why, _contrast(values)))
     return found
 
 
 def _place(run: dict, field: str) -> str:
     """Whose value it is: the run's, its evaluation's or its folder's."""
-    part = re.match("evaluation|folder", field)
+    part = re.match("evaluation|folder|declared", field)
     return f"{part[0]} of {name(run)}" if part else name(run)
 
 

@@ -51,11 +51,16 @@ def decided(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["a", "b", "interval", "p", "p_holm", "verdict"])
 
 
+def usual(arm: dict) -> bool:
+    """Whether an arm starts from the SFT base and learns from gold's labels, many or few."""
+    return arm["start"] == "sft" and arm["labels"] in ("gold", f"gold-n{arm['n']}")
+
+
 def label_arms(meta: dict) -> dict[int, dict[str, str]]:
     """{number of labels: {method: arm}}, the full number under the methods as tuned."""
     found: dict[int, dict[str, str]] = {}
     for arm in meta["arms"]:
-        if arm["name"] == arm["method"] or (arm["n"] and not arm["varies"]):
+        if arm["name"] == arm["method"] or (arm["n"] and not arm["varies"] and usual(arm)):
             found.setdefault(arm["n"] or meta["pairs"], {})[arm["method"]] = arm["name"]
     order = meta["methods"]
     return {n: {m: found[n][m] for m in order if m in found[n]} for n in sorted(found)}
@@ -77,10 +82,10 @@ def longest(meta: dict, times: float = math.inf) -> dict[str, str]:
     """{method: its arm with the most epochs, at most ``times`` the tuned; as tuned in all else}."""
     found = {}
     for arm in meta["arms"]:
-        if arm["name"] == arm["method"] or (arm["varies"] == ["epochs"] and not arm["n"]):
-            found.setdefault(arm["method"], []).append(
-                (arm["factors"].get("epochs", 1), arm["name"])
-            )
+        longer = arm["varies"] == ["epochs"] and not arm["n"] and usual(arm)
+        epochs = arm["factors"].get("epochs", 1)
+        if (arm["name"] == arm["method"] or longer) and epochs <= times:
+            found.setdefault(arm["method"], []).append((epochs, arm["name"]))
     return {method: max(arms)[1] for method, arms in found.items()}
 
 
@@ -90,17 +95,17 @@ def paths(
     """{method: {seed: curve}}: gain on validation prompts against what had been spent by then.
 
     spent: in the column's unit, with what a run needed beforehand (reward model, reference
-    log-probabilities); longer: of a method's runs the longest, which are tuned in all else. A run
-    that failed has no path.
+    log-probabilities); longer: of a method's runs the longest, which are tuned in all else. Failed
+    runs are left out: their paths end early, and so would the budget that all reached.
     """
     curve, cost = tables["curve"], tables["cost"]
     if column not in curve:
         return {}
-    ended = tables["runs"].query("status == 'ok'")[["arm", "seed"]]
-    rows = curve[curve.family == "all"].merge(ended).sort_values("fraction")
+    rows = curve[curve.family == "all"].merge(finished(tables)).sort_values("fraction")
     before = cost[cost.charged.astype(bool) & cost.step.isin(["reward", "reference"])]
     upfront = before.groupby(["arm", "seed"])[column].sum()
-    arms = longest(meta, math.inf if longer else 1)
+    ended = meta | {"arms": [arm for arm in meta["arms"] if arm["name"] in set(rows.arm)]}
+    arms = longest(ended, math.inf if longer else 1)
     found, method_of = {}, {arm: method for method, arm in arms.items()}
     for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
         if arm in method_of:
@@ -108,6 +113,11 @@ def paths(
             path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
             found.setdefault(method_of[arm], {})[seed] = path.reset_index(drop=True)
     return {method: found[method] for method in meta["methods"] if method in found}
+
+
+def finished(tables: dict) -> pd.DataFrame:
+    """Arm and seed of the runs that ended well."""
+    return tables["runs"].query("status == 'ok'")[["arm", "seed"]]
 
 
 def budget(*methods: dict[int, pd.DataFrame]) -> float:
@@ -140,11 +150,12 @@ def sweep(tables: dict, meta: dict, method: str) -> pd.DataFrame:
     arms = [
         arm["name"]
         for arm in meta["arms"]
-        if arm["method"] == method and set(arm["varies"]) <= {"beta"} and not arm["n"]
+        if arm["method"] == method
+        and set(arm["varies"]) <= {"beta"}
+        and not arm["n"]
+        and usual(arm)
     ]
-    ends = ms.ends(tables["curve"])
-    finished = tables["runs"].query("status == 'ok'")[["arm", "seed"]]
-    rows = ends.merge(finished)
+    rows = ms.ends(tables["curve"]).merge(finished(tables))
     rows = rows[rows.arm.isin(arms)]
     return rows.groupby("arm", as_index=False)[["kl", "gold"]].mean().sort_values("kl")
 
@@ -182,7 +193,7 @@ def equal_kl(tables: dict, meta: dict) -> pd.DataFrame:
         kls = np.linspace(*np.sqrt(found), POINTS) ** 2
         scores = [frontier_scores(tables, meta, ends[m], kls) for m in (a, b)]
         both = ms.paired(*(s.dropna() for s in scores))
-        if not both[0].size:  # no seed ended all of the settings that were chosen
+        if not both[0].size:  # no seed ended at every setting that was chosen
             continue
         interval = st.paired_difference(*both)
         row = {"a": a, "b": b, "interval": interval, "p": st.p_value(interval)}

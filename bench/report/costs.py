@@ -52,9 +52,10 @@ def ledger_of_costs(study) -> Table:
     flops, seconds = (by_phase(study, column) for column in ("flops", study.second))
     header = [("", ""), *((label(arm), f"FLOPs, {study.second_name}") for arm in arms)]
     once = [shared(study, column) for column in ("flops", study.second)]
+    own = {arm["name"] for arm in study.meta["arms"] if arm["start"] != "sft"}
     rows = [
-        [Cell(words), *[_both(once[0][words], once[1][words])] * len(arms)]
-        for words in SHARED.values()
+        [Cell(words), *(_shared(words, once, step != "base" and arm in own) for arm in arms)]
+        for step, words in SHARED.items()
     ]
     rows += [
         [Cell(phase), *(_both(_at(flops, arm, phase), _at(seconds, arm, phase)) for arm in arms)]
@@ -66,6 +67,11 @@ def ledger_of_costs(study) -> Table:
     for key in ("generated", "resident", "memory", "reserved", "joules", "money"):
         rows.append([_head(study, key), *(_measured(study, arm, key) for arm in arms)])
     return Table("Cost by phase", header, rows, notes(study))
+
+
+def _shared(words: str, once: list[dict], unused: bool) -> Cell:
+    """A shared step; a dash under an arm that starts from the base and so does without it."""
+    return Cell("–") if unused else _both(once[0][words], once[1][words])
 
 
 def _at(table: pd.DataFrame, arm: str, phase: str) -> float:

@@ -131,6 +131,12 @@ def searched(meta: dict) -> str:
     found = (meta["tuning"] or {}).get("methods", {})
     if not found:
         return "The settings are not from a search on this testbed: a better one may move a method."
+    moved = [m for m in found if any(o.startswith(f"{m}.") for o in meta["overrides"])]
+    if moved:
+        return (
+            f"{verdict.joined(map(style.label, moved))} had settings changed by hand, which the "
+            "search did not pick: the budget of tuning is not equal."
+        )
     trials = verdict.joined(dict.fromkeys(str(method["trials"]) for method in found.values()))
     return (
         f"Each method is shown at the best of {trials} random settings of learning rate and "

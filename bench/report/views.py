@@ -49,6 +49,12 @@ def _verdict(row) -> Cell:
     return Cell(f"{fixed(i.mean, '+.2f')} {words}".strip(), span)
 
 
+def champion(table: pd.DataFrame, methods: list[str]) -> str | None:
+    """The method that beats every other one in a view."""
+    won = [r.verdict.removesuffix(" better") for r in table.itertuples()]
+    return next((m for m in methods if won.count(m) == len(methods) - 1), None)
+
+
 def winners(table: pd.DataFrame) -> list[str]:
     """The methods that no other beats in a view."""
     methods = list(dict.fromkeys([*table.a, *table.b]))
@@ -75,18 +81,17 @@ def matrix_lines(study) -> list[str]:
 
 def headline(study) -> str:
     """One sentence: whether the winner changes."""
-    tables = study.views
-    alone = {tuple(winners(t)) for t in tables.values()}
-    if len(alone) == 1 and len(next(iter(alone))) == 1:
-        return f"{label(next(iter(alone))[0])} wins in every view."
-    sole = [w[0] for w in map(winners, tables.values()) if len(w) == 1]
-    if sole and len(set(sole)) == 1:
-        return (
-            f"{label(sole[0])} wins alone in {len(sole)} of {len(tables)} views; in the others "
-            "several cannot be told apart."
-        )
-    if sole:
+    tables, methods = study.views, study.meta["methods"]
+    sole = [top for t in tables.values() if (top := champion(t, methods))]
+    if sole and len(set(sole)) > 1:
         return f"The winner changes with the view: {joined(map(label, dict.fromkeys(sole)))}."
+    if sole and len(sole) == len(tables):
+        return f"{label(sole[0])} beats every other method in every view."
+    if sole:
+        return (
+            f"{label(sole[0])} beats every other method in {len(sole)} of {len(tables)} views; in "
+            "the others none does."
+        )
     return "In no view does one method beat all others."
 
 
@@ -227,11 +232,10 @@ def compute_lines(study) -> list[str]:
 
 def spent_lines(study) -> list[str]:
     """The pairs whose verdict at equal compute is not that of the end of training."""
-    end = next(iter(study.views.values()), None)
     table = study.views.get(f"Equal {next(iter(study.spending.values()))}")
-    if end is None or table is None:
+    if table is None:
         return []
-    verdicts = {(r.a, r.b): r.verdict for r in end.itertuples()}
+    verdicts = {(r.a, r.b): r.verdict for r in study.versus.itertuples()}
     turned = [
         f"{in_words(r)} than {label(r.b if r.verdict.startswith(r.a) else r.a)}"
         for r in table.itertuples()
@@ -273,8 +277,9 @@ COMPUTE = Plate(
     "compute", "Gold against what it cost", compute,
     lambda s: "The mean path of training over seeds, on validation prompts (of the longest runs "
     "that are tuned in all else); each method starts "
-    "where its reward model or its reference log-probabilities are paid for. Bands: 95 % t "
-    f"intervals across seeds. n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
+    "where its reward model or its reference log-probabilities are paid for. Failed runs are left "
+    f"out. {'Bands: 95 % t intervals across seeds. ' * (s.seeds >= 3)}"
+    f"n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
     lambda s: f"Gold above SFT against what had been spent. {(compute_lines(s) or [''])[0]}",
     wide=True,
 )  # fmt: skip
