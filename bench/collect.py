@@ -271,7 +271,8 @@ def described(cfg, name: str) -> dict:
     varies = [key for key, value in own.items() if value != tuned[key]]
     known = [key for key in ("lr", "beta", "epochs") if key in varies and tuned[key]]
     factors = {key: float(f"{own[key] / tuned[key]:.2g}") for key in known}
-    head = {"name": name, "method": arm.method, "labels": arm.data, "n": arm.n, "start": arm.start}
+    head = {"name": name, "method": arm.method, "labels": arm.data, "n": arm.n}
+    head |= {"start": arm.start, "judge": arm.judge}
     return head | {"varies": varies, "factors": factors}
 
 

@@ -485,6 +485,10 @@ def check_names(cfg: Core) -> None:
     zero = [method for method in METHODS if not getattr(cfg, method).beta]
     if zero and cfg.study in ("stability", "views"):
         raise UserError(f"{zero[0]}.beta is 0: study '{cfg.study}' multiplies it by factors")
+    if cfg.tune.seed in cfg.seeds:
+        raise UserError(
+            f"seed {cfg.tune.seed} is tune.seed, on which the settings were picked: take another"
+        )
     if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
         raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
 

@@ -250,7 +250,7 @@ def varies(arm: str) -> list[str]:
 
 def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
     """meta.json as `bench.collect.run` completes it."""
-    plain = {"labels": "gold", "n": None, "start": "sft", "factors": {}}
+    plain = {"labels": "gold", "judge": "gold", "n": None, "start": "sft", "factors": {}}
     listed = [plain | {"name": a, "method": m, "varies": varies(a)} for a, m in arms.items()]
     head = {"testbed": "micro", "study": "compare", "commit": "0" * 40, "default_settings": True}
     body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "overrides": []}

@@ -50,6 +50,7 @@ def test_an_override_that_changes_nothing_is_none():
         ("tiny", "studies.compare=[dpq]", "unknown arm 'dpq'"),
         ("tiny", "arms.x.method=dqo", "unknown method 'dqo'"),
         ("tiny", "seeds=[1, 1]", "seeds must differ"),
+        ("tiny", "seeds=[1, 100]", "seed 100 is tune.seed, on which the settings were picked"),
         ("tiny", "nonsense", "write key=value"),
     ],
 )

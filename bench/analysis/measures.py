@@ -82,7 +82,7 @@ def with_scaled_proxy(table: pd.DataFrame, reward: pd.DataFrame, meta: dict) -> 
     if "proxy" not in table or not len(table):
         return table
     scale = proxy_scale(reward)
-    labels = table.arm.map({arm["name"]: arm["labels"] for arm in meta["arms"]})
+    labels = table.arm.map({arm["name"]: arm["judge"] for arm in meta["arms"]})
     unknown = (np.nan, np.nan)
     found = [scale.get(key, unknown) for key in zip(labels, table.seed, strict=True)]
     mean, sd = np.array(found, float).T
@@ -195,16 +195,27 @@ def summary(tables: dict, meta: dict) -> pd.DataFrame:
 
 
 def comparisons(prompts: pd.DataFrame, pairs, families, margin: float = 0.0) -> pd.DataFrame:
-    """The declared endpoint, gold, for each (a, b) of one family of questions, Holm-corrected.
-
-    margin: how small a difference counts as none, for `equivalent` (from ten seeds on).
-    """
-    rows = []
+    """The declared endpoint, gold, for each (a, b) of one family of questions, Holm-corrected."""
+    found = {}
     for a, b in pairs:
         mine, other = scores(prompts, a, "gold", families), scores(prompts, b, "gold", families)
-        if mine.size and other.size and (paired_scores := paired(mine, other))[0].size:
-            diff = st.paired_difference(*paired_scores)
+        found[a, b] = paired(mine, other) if mine.size and other.size else None
+    return versus(found, margin)
+
+
+def versus(found: dict, margin: float = 0.0) -> pd.DataFrame:
+    """Comparisons from {(a, b): (scores of a, scores of b)}, each [S, P], or None where there are
+    none; margin: how small a difference counts as none, for `equivalent` (from ten seeds on)."""
+    rows = []
+    for (a, b), both in found.items():
+        if both is not None and both[0].size:
+            diff = st.paired_difference(*both)
             rows.append({"a": a, "b": b, "interval": diff, "p": st.p_value(diff)})
+    return decided(rows, margin)
+
+
+def decided(rows: list[dict], margin: float = 0.0) -> pd.DataFrame:
+    """Rows of a, b, interval and p, with Holm's p and a verdict."""
     for row, p in zip(rows, st.holm([r["p"] for r in rows]), strict=True):
         row["p_holm"] = p
         row["verdict"] = st.verdict(row["a"], row["b"], row["interval"], p, margin)

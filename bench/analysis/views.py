@@ -33,24 +33,6 @@ def every(tables: dict, meta: dict, columns: dict[str, str]) -> dict[str, pd.Dat
     return {name: table for name, table in out.items() if len(table)}
 
 
-def versus(tables: dict[str, tuple[np.ndarray, np.ndarray] | None]) -> pd.DataFrame:
-    """Comparisons from {(a, b): (scores of a, scores of b)}, each [S, P]; Holm over them."""
-    rows = []
-    for (a, b), scores in tables.items():
-        if scores is not None and scores[0].size:
-            interval = st.paired_difference(*scores)
-            rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval)})
-    return decided(rows)
-
-
-def decided(rows: list[dict]) -> pd.DataFrame:
-    """The rows with Holm's p and a verdict."""
-    for row, p in zip(rows, st.holm([r["p"] for r in rows]), strict=True):
-        row["p_holm"] = p
-        row["verdict"] = st.verdict(row["a"], row["b"], row["interval"], p)
-    return pd.DataFrame(rows, columns=["a", "b", "interval", "p", "p_holm", "verdict"])
-
-
 def usual(arm: dict) -> bool:
     """Whether an arm starts from the SFT base and learns from gold's labels, many or few."""
     return arm["start"] == "sft" and arm["labels"] in ("gold", f"gold-n{arm['n']}")
@@ -70,7 +52,8 @@ def equal_data(prompts: pd.DataFrame, meta: dict, n: int) -> pd.DataFrame:
     """Methods that learned from n labels, each in its own way, on test prompts."""
     arms, families = label_arms(meta)[n], meta["tuned_families"]
     scores = {method: ms.scores(prompts, arm, "gold", families) for method, arm in arms.items()}
-    return versus({(a, b): paired(scores[a], scores[b]) for a, b in combinations(arms, 2)})
+    both = {(a, b): paired(scores[a], scores[b]) for a, b in combinations(arms, 2)}
+    return ms.versus(both, ms.margin(prompts, families))
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame):
@@ -142,7 +125,7 @@ def equal_compute(tables: dict, meta: dict, column: str, longer: bool = False) -
         differences = [gain_at(runs[a][s], at) - gain_at(runs[b][s], at) for s in seeds]
         interval = st.over_seeds(differences)
         rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval), "at": at})
-    return decided(rows).assign(at=[row["at"] for row in rows])
+    return ms.decided(rows).assign(at=[row["at"] for row in rows])
 
 
 def sweep(tables: dict, meta: dict, method: str) -> pd.DataFrame:
@@ -184,19 +167,21 @@ def equal_kl(tables: dict, meta: dict) -> pd.DataFrame:
     """Methods along the range of KL that both reached: settings chosen on validation prompts at
     each of POINTS values of KL, scored on test prompts, averaged. ``low``, ``high``: the range."""
     ends = {m: sweep(tables, meta, m) for m in meta["methods"]}
-    ends = {m: e for m, e in ends.items() if len(e) > 1}
-    rows = []
-    for a, b in combinations(ends, 2):
-        found = common_range(ends[a], ends[b])
-        if found is None:
-            continue
-        kls = np.linspace(*np.sqrt(found), POINTS) ** 2
-        scores = [frontier_scores(tables, meta, ends[m], kls) for m in (a, b)]
-        both = ms.paired(*(s.dropna() for s in scores))
-        if not both[0].size:  # no seed ended at every setting that was chosen
-            continue
-        interval = st.paired_difference(*both)
-        row = {"a": a, "b": b, "interval": interval, "p": st.p_value(interval)}
-        rows.append(row | {"low": found[0], "high": found[1]})
-    table = decided(rows)
-    return table.assign(low=[r["low"] for r in rows], high=[r["high"] for r in rows])
+    swept = [m for m, e in ends.items() if len(e) > 1]
+    ranges = {(a, b): common_range(ends[a], ends[b]) for a, b in combinations(swept, 2)}
+    scores = {
+        pair: along(tables, meta, [ends[m] for m in pair], found)
+        for pair, found in ranges.items()
+        if found is not None
+    }
+    table = ms.versus(scores, ms.margin(tables["prompts"], meta["tuned_families"]))
+    found = [ranges[pair] for pair in zip(table.a, table.b, strict=True)]
+    return table.assign(low=[low for low, _ in found], high=[high for _, high in found])
+
+
+def along(tables: dict, meta: dict, ends: list[pd.DataFrame], found: tuple[float, float]):
+    """Scores of two methods, each [S, P], along a range of KL; empty where no seed of one of them
+    ended at every setting that was chosen."""
+    kls = np.linspace(*np.sqrt(found), POINTS) ** 2
+    scores = [frontier_scores(tables, meta, end, kls) for end in ends]
+    return ms.paired(*(s.dropna() for s in scores))

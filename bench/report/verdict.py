@@ -237,7 +237,9 @@ def _charged(study) -> str:
             verb = "is" if len(payers) == 1 else "are"
             parts.append(f"{joined(map(label, payers))} {verb} charged {what}")
     start = "; ".join(parts) + ". " if parts else ""
-    return f"{start}Base, SFT and the pool of pairs are shared by all and charged to none."
+    others = [label(arm["name"]) for arm in study.meta["arms"] if arm["start"] != "sft"]
+    without = f"; {joined(others)} does without SFT" * bool(others)
+    return f"{start}Base, SFT and the pool of pairs are charged to none, as shared{without}."
 
 
 def stability(study) -> list[str]:
