@@ -7,8 +7,6 @@ an unknown key, testbed, arm or method is one clear line that names the nearest.
 A step sees its own slice only (READS), so that the hash in the Snakefile covers all it can read.
 """
 
-import difflib
-import re
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,13 +15,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, create_model
 
-from bench import studies
+from bench import checks, studies
 from bench.data import WORLDS, world
 from bench.methods import METHODS
+from bench.names import nearest
 from bench.schema import Section, UserError
 
 TESTBEDS = Path(__file__).parent / "testbeds"
-NAME = re.compile(r"[A-Za-z0-9._-]+")
 TUNED = ".tuned"
 
 
@@ -324,7 +322,7 @@ def load(testbed: str, overrides: Iterable[str] = ()) -> Core:
         own = merge(own, parse(item, own))
     schema = config_class(own.get("data", {}))
     cfg = checked(schema, own | {"testbed": testbed}, "")
-    check_names(cfg)
+    checks.check(cfg)
     return cfg.model_copy(update={"overrides": tuple(difference(cfg, plain, testbed))})
 
 
@@ -460,83 +458,6 @@ def _config_class(kind: str) -> type[Core]:
     return create_model("Config", __base__=Core, data=(settings, ...), **methods)
 
 
-def check_names(cfg: Core) -> None:
-    """Refuse a study, arm or method that does not exist, or a name that is no folder's name."""
-    check_methods(cfg.views.longer, "views.longer")
-    check_spaces(cfg.tune.spaces)
-    check_curve(cfg)
-    if cfg.study not in cfg.known_studies:
-        raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
-    if cfg.study == "tune" and set(cfg.tune.spaces) != set(METHODS):
-        raise UserError(
-            f"testbed '{cfg.testbed}' has no tune.spaces for every method: add them to its file"
-        )
-    for name in [*cfg.arms, *cfg.studies]:
-        if not NAME.fullmatch(name) or name in ("sft", ".", ".."):
-            raise UserError(
-                f"'{name}' is no name: use letters, digits, '.', '_' and '-'; not 'sft'"
-            )
-    computed = {*METHODS, *studies.generated(cfg), *studies.studies(cfg)}
-    for name in [*cfg.arms, *cfg.studies]:
-        if name in computed:
-            raise UserError(f"'{name}' is the name of a method, or computed: choose another")
-    for name in [*cfg.arms, *cfg.study_arms]:
-        check_labels(cfg, cfg.arm(name))
-    zero = [method for method in METHODS if not getattr(cfg, method).beta]
-    if zero and cfg.study in ("stability", "views"):
-        raise UserError(f"{zero[0]}.beta is 0: study '{cfg.study}' multiplies it by factors")
-    if cfg.tune.seed in cfg.seeds:
-        raise UserError(
-            f"seed {cfg.tune.seed} is tune.seed, on which the settings were picked: take another"
-        )
-    if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
-        raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
-
-
-def check_methods(names: Iterable[str], where: str) -> None:
-    """Refuse a method that does not exist."""
-    for name in names:
-        if name not in METHODS:
-            raise UserError(f"unknown method '{name}' in {where}" + nearest(name, METHODS))
-
-
-def check_spaces(spaces: dict[str, dict[str, tuple[float, float]]]) -> None:
-    """Refuse a space to search that is empty, or is not one of a learning rate and a strength."""
-    check_methods(spaces, "tune.spaces")
-    for method, space in spaces.items():
-        known, where = METHODS[method].Settings.model_fields, f"tune.spaces.{method}"
-        for key, (low, high) in space.items():
-            if key not in known:
-                raise UserError(f"unknown key '{where}.{key}'" + nearest(key, known))
-            if low >= high:
-                raise UserError(f"{where}.{key}=[{low:g}, {high:g}] is empty: the lower end first")
-        if not {"lr", "beta"} <= space.keys():
-            raise UserError(f"{where} must hold lr and beta: the study `tune` draws both")
-
-
-def check_curve(cfg: Core) -> None:
-    """Refuse a curve without the start and the end, between which gains are read."""
-    lacking = [f"{end:g}" for end in studies.TRIAL_CURVE if end not in cfg.curve.fractions]
-    if lacking:
-        raise UserError(
-            f"curve.fractions must hold {', '.join(lacking)}: gains are read from 0 to 1"
-        )
-
-
-def check_labels(cfg: Core, arm: Arm) -> None:
-    """Refuse labels that no step can make, or that mean another thing than the arm takes."""
-    where = f"arms.{arm.name}"
-    if not NAME.fullmatch(arm.labels):
-        raise UserError(f"{where}.labels={arm.labels!r} is no name: use letters, digits, '-', '_'")
-    made = arm.labels == "demonstrations"  # their ids are not those of the pool
-    if made and "reference" in METHODS[arm.method].NEEDS:
-        raise UserError(
-            f"{where}: {arm.method} needs reference log-probabilities, which demonstrations lack"
-        )
-    if arm.n and not made and arm.n > cfg.pairs.n:
-        raise UserError(f"{where}.n={arm.n} is more than pairs.n, which is {cfg.pairs.n}")
-
-
 def checked(schema: type[Section], values: dict, where: str) -> Any:
     """Validate; the first error becomes one line with key, nearest valid key and remedy."""
     try:
@@ -567,13 +488,3 @@ def fields_at(schema: Any, path: list[str]) -> list[str]:
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
         schema = next((kind for kind in kinds if hasattr(kind, "model_fields")), schema)
     return list(getattr(schema, "model_fields", {}))
-
-
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """'; did you mean ...?' or the list of what is known."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    dotted = [f"{prefix}.{item}" if prefix else item for item in close or known]
-    if close:
-        return f"; did you mean '{dotted[0]}'?"
-    return f"; known: {', '.join(dotted)}" if known else ""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.config import check_spaces, flatten, load
+from bench.checks import check_spaces
+from bench.config import flatten, load
 from bench.methods import METHODS
 from bench.schema import UserError
 

@@ -1,0 +1,102 @@
+"""What the schema cannot see of a configuration: names that must exist, values that clash.
+
+Each check raises UserError with one clear line.
+"""
+
+from collections.abc import Iterable
+
+from bench import studies
+from bench.methods import METHODS
+from bench.names import NAME, nearest
+from bench.schema import UserError
+
+
+def check(cfg) -> None:
+    """Every check, of a loaded ``bench.config.Core``."""
+    check_methods(cfg.views.longer, "views.longer")
+    check_spaces(cfg.tune.spaces)
+    check_curve(cfg)
+    check_names(cfg)
+    check_study(cfg)
+    for name in [*cfg.arms, *cfg.study_arms]:
+        check_labels(cfg, cfg.arm(name))
+    check_seeds(cfg)
+
+
+def check_names(cfg) -> None:
+    """Refuse the name of an arm or study that is no folder's name, or is taken."""
+    taken = {*METHODS, *studies.generated(cfg), *studies.studies(cfg)}
+    for name in [*cfg.arms, *cfg.studies]:
+        if not NAME.fullmatch(name) or name in ("sft", ".", ".."):
+            raise UserError(
+                f"'{name}' is no name: use letters, digits, '.', '_' and '-'; not 'sft'"
+            )
+        if name in taken:
+            raise UserError(f"'{name}' is the name of a method, or computed: choose another")
+
+
+def check_study(cfg) -> None:
+    """Refuse a study that does not exist, or for which this testbed lacks something."""
+    if cfg.study not in cfg.known_studies:
+        raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
+    if cfg.study == "tune" and set(cfg.tune.spaces) != set(METHODS):
+        raise UserError(
+            f"testbed '{cfg.testbed}' has no tune.spaces for every method: add them to its file"
+        )
+    zero = [method for method in METHODS if not getattr(cfg, method).beta]
+    if zero and cfg.study in ("stability", "views"):
+        raise UserError(f"{zero[0]}.beta is 0: study '{cfg.study}' multiplies it by factors")
+
+
+def check_seeds(cfg) -> None:
+    """Refuse seeds that repeat, or that the settings were picked on."""
+    if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
+        raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
+    if cfg.tune.seed in cfg.seeds:
+        raise UserError(
+            f"seed {cfg.tune.seed} is tune.seed, on which the settings were picked: take another"
+        )
+
+
+def check_methods(names: Iterable[str], where: str) -> None:
+    """Refuse a method that does not exist."""
+    for name in names:
+        if name not in METHODS:
+            raise UserError(f"unknown method '{name}' in {where}" + nearest(name, METHODS))
+
+
+def check_spaces(spaces: dict[str, dict[str, tuple[float, float]]]) -> None:
+    """Refuse a space to search that is empty, or is not one of a learning rate and a strength."""
+    check_methods(spaces, "tune.spaces")
+    for method, space in spaces.items():
+        known, where = METHODS[method].Settings.model_fields, f"tune.spaces.{method}"
+        for key, (low, high) in space.items():
+            if key not in known:
+                raise UserError(f"unknown key '{where}.{key}'" + nearest(key, known))
+            if low >= high:
+                raise UserError(f"{where}.{key}=[{low:g}, {high:g}] is empty: the lower end first")
+        if not {"lr", "beta"} <= space.keys():
+            raise UserError(f"{where} must hold lr and beta: the study `tune` draws both")
+
+
+def check_curve(cfg) -> None:
+    """Refuse a curve without the start and the end, between which gains are read."""
+    lacking = [f"{end:g}" for end in studies.TRIAL_CURVE if end not in cfg.curve.fractions]
+    if lacking:
+        raise UserError(
+            f"curve.fractions must hold {', '.join(lacking)}: gains are read from 0 to 1"
+        )
+
+
+def check_labels(cfg, arm) -> None:
+    """Refuse labels that no step can make, or that mean another thing than the arm takes."""
+    where = f"arms.{arm.name}"
+    if not NAME.fullmatch(arm.labels):
+        raise UserError(f"{where}.labels={arm.labels!r} is no name: use letters, digits, '-', '_'")
+    made = arm.labels == "demonstrations"  # their ids are not those of the pool
+    if made and "reference" in METHODS[arm.method].NEEDS:
+        raise UserError(
+            f"{where}: {arm.method} needs reference log-probabilities, which demonstrations lack"
+        )
+    if arm.n and not made and arm.n > cfg.pairs.n:
+        raise UserError(f"{where}.n={arm.n} is more than pairs.n, which is {cfg.pairs.n}")
