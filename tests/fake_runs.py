@@ -182,7 +182,7 @@ def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
         "origin": "sft",
         "status": status,
         "reason": "" if status == "ok" else "loss is NaN at step 12",
-        "settings": {"lr": 1e-4},
+        "settings": {"lr": 1e-4, "beta": 0.1},
         "overrides": [],
         "hashes": {"start": "sft-0", "pairs": f"pairs{seed}"}
         | ({"reward": f"rm{seed}"} if method == "ppo" else {}),

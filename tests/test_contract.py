@@ -369,7 +369,7 @@ def test_trials_of_tuning_are_compared_by_method(made):
         assert found[0]["values"]["ppo seed 1"] == 16
 
 
-DECLARED = {"method": "dpo", "data": "gold", "origin": "sft", "settings": {"lr": 1e-4}}
+DECLARED = {"method": "dpo", "data": "gold", "origin": "sft", "settings": {"lr": 1e-4, "beta": 0.1}}
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,24 @@ def test_results_csv_says_unit_direction_and_n(built):
     assert wanted <= set(table.columns) and not table.unit.isna().any()
 
 
+def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path, quick):
+    arms = {"ppo": "ppo", "dpo": "dpo", "ppo-n750": "ppo", "dpo-n750": "dpo"}
+    arms |= {f"{m}-betax3": m for m in ("ppo", "dpo")}
+    study = study_of(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), fail={("dpo", 2): "oom"})
+    study.meta["study"] = "views"
+    for arm in study.meta["arms"]:
+        few = arm["name"].endswith("-n750")
+        arm |= {"n": 750, "labels": "gold-n750", "varies": []} if few else {}
+    report.build(study, tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    for view in ("750 labels", "1,500 labels", "Equal FLOPs", "Equal core-seconds"):
+        assert f"| {view} |" in text
+    assert "| Equal KL |" not in text  # the invented sweeps do not overlap
+    assert "### Ends of the sweeps" in text
+    assert (tmp_path / "out/results.csv").read_text().startswith("view,a,b,difference")
+    assert "1 run failed" in text
+
+
 @pytest.mark.parametrize(
     "arm,words",
     [

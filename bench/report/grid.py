@@ -87,18 +87,20 @@ def rates_figure(study, pen):
 
 
 def headline(study) -> str:
-    """Who fails more often, if that can be said."""
+    """How often each method failed, and whether that tells any two apart."""
     rates, pairs = study.rates, grid.compared(study.rates)
     told = pairs[pairs.p_holm < 1 - st.LEVEL]
+    counts = joined(f"{label(r.method)} in {r.failed} of {r.n}" for r in rates.itertuples())
+    start = f"Training failed in {counts} settings around the tuned ones"
     if not len(told):
-        return "How often methods fail around their tuned settings cannot be told apart here."
+        return f"{start}: too few to tell methods apart."
     share = dict(zip(rates.method, rates.failed / rates.n, strict=True))
     words = [
-        f"{label(max(r.a, r.b, key=share.get))} fails in more of the grid than "
+        f"{label(max(r.a, r.b, key=share.get))} fails more often than "
         f"{label(min(r.a, r.b, key=share.get))}"
         for r in told.itertuples()
     ]
-    return joined(words) + "."
+    return f"{start}: {joined(words)}."
 
 
 def rate_lines(study) -> list[str]:

@@ -102,13 +102,16 @@ def labels(study, pen):
     ax.axhline(0, color=pen("muted"), lw=1)
     numbers = views.label_arms(study.meta)
     for i, method in enumerate(study.meta["methods"]):
-        points = [(n, study.interval(arms[method], "gold_delta")) for n, arms in numbers.items()]
+        arms = {n: found[method] for n, found in numbers.items() if method in found}
+        points = [(n, study.interval(arm, "gold_delta")) for n, arm in arms.items()]
         points = [(n * 1.02 ** (i - 1.5), found) for n, found in points if found is not None]
         for x, point in points:
             if math.isfinite(point.half):
                 ax.plot([x, x], [point.low, point.high], color=pen.of(method), lw=1.8)
-        ax.plot([x for x, _ in points], [p.mean for _, p in points], ms=7, label=label(method),
-                ls=study.looks[method].line, **pen.marker(method))  # fmt: skip
+        if points:
+            x, y = [x for x, _ in points], [p.mean for _, p in points]
+            ax.plot(x, y, ms=7, label=label(method), ls=study.looks[method].line,
+                    **pen.marker(method))  # fmt: skip
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(numbers), [f"{n:,}" for n in numbers])
     ax.minorticks_off()
