@@ -259,6 +259,6 @@ def test_every_view_is_corrected_on_its_own(tables):
     ]  # fmt: skip
     longer = arm("dpo-epochsx3", "dpo", varies=["epochs"], factors={"epochs": 3.0})
     more = views.every(tables, META | {"arms": [*META["arms"], longer]}, {"flops": "FLOPs"})
-    assert set(more) - set(found) == {"Equal FLOPs, cheap ones trained for longer"}
+    assert set(more) - set(found) == {"Equal FLOPs (longer runs)"}
     for table in found.values():
         np.testing.assert_allclose(table.p_holm, st.holm(table.p))

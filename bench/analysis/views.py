@@ -26,7 +26,7 @@ def every(tables: dict, meta: dict, columns: dict[str, str]) -> dict[str, pd.Dat
     out |= {f"Equal {u}": equal_compute(tables, meta, key) for key, u in columns.items()}
     if longest(meta) != longest(meta, 1):
         out |= {
-            f"Equal {unit}, cheap ones trained for longer": equal_compute(tables, meta, key, True)
+            f"Equal {unit} (longer runs)": equal_compute(tables, meta, key, True)
             for key, unit in columns.items()
         }
     out["Equal KL"] = equal_kl(tables, meta)
