@@ -304,10 +304,11 @@ def _detectable(study) -> str:
     intervals, m = list(study.versus.interval), len(study.versus)
     plain = [st.detectable(i) for i in intervals]
     first = [st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals]
+    holm = f" (alone) or {span(first)} (as the first of {m} comparisons, Holm)" * (m > 1)
     return (
         f"A study of this size, with standard errors as found here, finds a true difference "
-        f"between two methods 4 times in 5 if it is {span(plain)} gold (alone) or {span(first)} "
-        f"(as the first of {m} comparisons, Holm). Those standard errors are uncertain themselves."
+        f"between two methods 4 times in 5 if it is {span(plain)} gold{holm}. Those standard "
+        "errors are uncertain themselves."
     )
 
 
