@@ -97,7 +97,7 @@ MEASURES = (
         "cost", "Cost of a run", "core-seconds", DOWN,
         "the same in process CPU-seconds (GPU-seconds where there is a GPU); depends on how well "
         "each method is implemented, which FLOPs do not",
-        LEDGER, 0, "cost", "seconds",
+        LEDGER, 1, "cost", "seconds",
     ),
     Measure(
         "memory", "Peak memory", "MiB", DOWN,

@@ -243,7 +243,10 @@ def spent_lines(study) -> list[str]:
     ]
     if not turned:
         return []
-    return [f"At equal compute the verdict is another one: {joined(turned)}."]
+    return [
+        f"At equal FLOPs, the most that both of a pair spent, the verdict is another: "
+        f"{joined(turned)}."
+    ]
 
 
 def sections(study) -> list[Section]:
