@@ -111,6 +111,7 @@ def job_of(policy, tokenizer, tmp_path, **own):
         "ledger": Counted(),
         "micro_batch": 2,
         "pairs": PAIRS,
+        "held_out": [],
         "reference_logps": lambda pair: (-9.0, -8.0),
     }
     return SimpleNamespace(**parts | own)
@@ -151,7 +152,7 @@ def test_preferences(name, lora, folders, settings, tokenizer, tmp_path):
     with todo.ledger.counter:
         method.train(todo)
     todo.ledger.check("train")
-    length = len(preference.tokenised(todo)[0]["prompt_ids"]) + 5
+    length = len(preference.tokenised(todo, todo.pairs)[0]["prompt_ids"]) + 5
     assert todo.ledger.rows["train"]["tokens"] == 2 * 8 * length
 
 

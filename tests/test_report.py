@@ -323,7 +323,7 @@ def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path, quick):
     text = (tmp_path / "out/README.md").read_text()
     for view in ("750 labels", "1,500 labels", "Equal FLOPs", "Equal core-seconds"):
         assert f"| {view} |" in text
-    assert "| Equal KL |" not in text  # the invented sweeps do not overlap
+    assert "| Equal KL budget |" not in text  # the invented sweeps do not overlap
     assert "### Ends of the sweeps" in text
     assert (tmp_path / "out/results.csv").read_text().startswith("view,a,b,difference")
     assert "1 run failed" in text

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.analysis import views
 from bench.report import views as page
@@ -120,7 +121,7 @@ def test_paths_start_at_nothing_gained_once_what_came_before_is_paid(tables):
 def test_holm_is_over_the_pairs_of_a_view():
     zero = st.over_seeds([-1.0, 0.0, 1.0])
     rows = [{"a": a, "b": b, "interval": zero, "p": p} for a, b, p in ABC]
-    assert list(views.decided(rows).p_holm) == pytest.approx([0.03, 0.06, 0.06])
+    assert list(ms.decided(rows).p_holm) == pytest.approx([0.03, 0.06, 0.06])
 
 
 ABC = (("ppo", "dpo", 0.01), ("ppo", "ipo", 0.03), ("dpo", "ipo", 0.04))
@@ -255,7 +256,7 @@ def test_a_failed_run_has_no_end(tables):
 def test_every_view_is_corrected_on_its_own(tables):
     found = views.every(tables, META, {"flops": "FLOPs", "cpu_s": "core-seconds"})
     assert list(found) == [
-        "250 labels", "1,000 labels", "Equal FLOPs", "Equal core-seconds", "Equal KL",
+        "250 labels", "1,000 labels", "Equal FLOPs", "Equal core-seconds", "Equal KL budget",
     ]  # fmt: skip
     longer = arm("dpo-epochsx3", "dpo", varies=["epochs"], factors={"epochs": 3.0})
     more = views.every(tables, META | {"arms": [*META["arms"], longer]}, {"flops": "FLOPs"})

@@ -52,16 +52,17 @@ def first_seed(table: pd.DataFrame) -> pd.DataFrame:
 
 def rates(table: pd.DataFrame, low: float) -> pd.DataFrame:
     """By method, over the cells at the first seed: how many failed, with the exact interval; how
-    many beat SFT by the margin ``low``; the worst; the medians of what training looked like."""
+    many beat SFT by the margin ``low``; worst, median and best gain, a run that did not end ranked
+    as -inf; the medians of what training looked like."""
     out = []
     for method, rows in first_seed(table).groupby("method", sort=False):
         failed, beat, n = int((rows.outcome != "ok").sum()), int((rows.gain > low).sum()), len(rows)
         spans = st.rate_interval(failed, n), st.rate_interval(beat, n)
-        ended = rows.dropna(subset=["gain"])
+        ended, ranked = rows.dropna(subset=["gain"]), rows.gain.fillna(-np.inf)
         row = {"method": method, "n": n, "failed": failed, "beat": beat}
         row |= {"failed_low": spans[0][0], "failed_high": spans[0][1]}
         row |= {"beat_low": spans[1][0], "beat_high": spans[1][1]}
-        row |= {"worst": ended.gain.min(), "median": ended.gain.median(), "best": ended.gain.max()}
+        row |= {"worst": ranked.min(), "median": ranked.median(), "best": ranked.max()}
         row |= {key: rows[key].median() for key in ("drawdown", "spikes") if key in rows}
         row |= {"displacement": rows.get("displacement", pd.Series(dtype=float)).median()}
         row |= {"collapsed": int((rows.entropy_left < ENTROPY_LEFT).sum())}

@@ -29,7 +29,7 @@ def every(tables: dict, meta: dict, columns: dict[str, str]) -> dict[str, pd.Dat
             f"Equal {unit} (longer runs)": equal_compute(tables, meta, key, True)
             for key, unit in columns.items()
         }
-    out["Equal KL"] = equal_kl(tables, meta)
+    out["Equal KL budget"] = equal_kl(tables, meta)
     return {name: table for name, table in out.items() if len(table)}
 
 
@@ -164,8 +164,9 @@ def frontier_scores(tables: dict, meta: dict, ends: pd.DataFrame, kls) -> pd.Dat
 
 
 def equal_kl(tables: dict, meta: dict) -> pd.DataFrame:
-    """Methods along the range of KL that both reached: settings chosen on validation prompts at
-    each of POINTS values of KL, scored on test prompts, averaged. ``low``, ``high``: the range."""
+    """Methods along the range of KL that both reached: at each of POINTS budgets of KL the setting
+    with the most gold on validation prompts within it, scored on test prompts, averaged. Beyond the
+    best one that is the same setting. ``low``, ``high``: the range."""
     ends = {m: sweep(tables, meta, m) for m in meta["methods"]}
     swept = [m for m, e in ends.items() if len(e) > 1]
     ranges = {(a, b): common_range(ends[a], ends[b]) for a, b in combinations(swept, 2)}

@@ -142,7 +142,8 @@ def notes(study) -> list[str]:
 
 def waterfall(study, pen):
     """A column a method, FLOPs above and seconds below: each phase starts where the last ended."""
-    arms = [arm for arm in study.arms if arm == study.method[arm]] or study.arms[:1]
+    plain = [arm for arm in study.arms if arm == study.method[arm]]
+    arms = (plain or study.arms[:1]) if study.many else study.arms
     figure = pen.figure(9.2, 5.6)
     axes = figure.subplots(2, len(arms), sharex="row", sharey="row", squeeze=False)
     for row, (column, unit) in zip(axes, study.spending.items(), strict=True):
@@ -151,7 +152,8 @@ def waterfall(study, pen):
         for ax, arm in zip(row, arms, strict=True):
             _steps(ax, study, pen, arm, table, size)
             ax.set_title(label(arm))
-        row[len(arms) // 2].set_xlabel(f"{prefix}{unit} of a run", loc="left")
+        for ax in row:
+            ax.set_xlabel(f"{prefix}{unit}")
     return figure
 
 
@@ -179,7 +181,7 @@ def _steps(ax, study, pen, arm: str, table: pd.DataFrame, size: float) -> None:
     ax.set_yticks(range(len(phases) + 1), [*phases, "in all"])
     ax.set_ylim(len(phases) + 0.6, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.margins(x=0.28)
+    ax.margins(x=0.4)
 
 
 def _listed(study) -> str:

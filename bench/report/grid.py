@@ -139,6 +139,11 @@ def failures(study) -> Table:
     return Table("Every failure", header, rows)
 
 
+def gained(value: float) -> str:
+    """A gain, or 'diverged' for -inf."""
+    return fixed(value, "+.2f") if math.isfinite(value) else "diverged"
+
+
 def rate_table(study) -> Table:
     """By method: failures, successes, worst cell, what training looked like."""
     header = [("", ""), *heads("failed", "beat", failed="cells ↓"),
@@ -149,7 +154,7 @@ def rate_table(study) -> Table:
             Cell(label(r.method), mark=study.looks[r.method].colour),
             Cell(f"{r.failed} of {r.n}", mark="bad" if r.failed else ""),
             Cell(f"{r.beat} of {r.n}"),
-            Cell(" · ".join(fixed(v, "+.2f") for v in (r.worst, r.median, r.best))),
+            Cell(" · ".join(map(gained, (r.worst, r.median, r.best)))),
             *(plain(key, getattr(r, key)) for key in ("drawdown", "spikes", "displacement")),
             Cell(f"{r.collapsed} of {r.n}"),
             plain("told", r.told),
@@ -157,7 +162,8 @@ def rate_table(study) -> Table:
         for r in study.rates.itertuples()
     ]
     notes = [
-        "One run a cell, at the first seed; worst, median and best of the runs that ended; "
+        "One run a cell, at the first seed; worst, median and best count a run that diverged below "
+        "all others; "
         "drawdown, spike and displacement are medians over cells. These and the correlation have "
         "no interval. A loss has another scale at another strength, so what one sees across cells "
         "need not rank them.",
@@ -232,7 +238,7 @@ def results(study):
 
 def _listed(study) -> str:
     return "; ".join(
-        f"{label(r.method)} {r.failed} of {r.n} failed, median gain {fixed(r.median, '+.2f')}"
+        f"{label(r.method)} {r.failed} of {r.n} failed, median gain {gained(r.median)}"
         for r in study.rates.itertuples()
     )
 
@@ -242,7 +248,8 @@ PLATES = (
         "grid", "Gold above SFT around the tuned settings", heat,
         lambda s: "Gold above SFT at the end of training, mean over the cell's runs that ended; "
         "the stronger the colour, the more. Framed: a run of the cell failed. Factors are of each "
-        f"method's tuned setting, ×1 ×1. n: runs of the cell; {len(s.cells)} in all; no intervals.",
+        f"method's tuned setting, ×1 ×1. n: runs of the cell; {len(s.cells)} in all; no "
+        "intervals. Rates count the first seed alone.",
         lambda s: f"Grid of learning rates and strengths for each method: {_listed(s)}.",
         wide=True,
     ),

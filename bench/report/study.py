@@ -42,6 +42,11 @@ class Study:
                 groups.setdefault((arm["method"], arm["labels"]), []).append(arm["name"])
         return [arms for arms in groups.values() if len(arms) > 1]
 
+    @property
+    def from_sft(self) -> list[str]:
+        """The arms whose curves start as the SFT base, all on the same prompts and draws."""
+        return [arm["name"] for arm in self.meta["arms"] if arm["start"] == "sft"]
+
     @cached_property
     def looks(self) -> dict[str, style.Look]:
         """How each arm is drawn, and each method, whether it is an arm here or not."""
@@ -81,13 +86,14 @@ class Study:
         return float(values.mean()) if len(values) else float("nan")
 
     def curve(self, arm: str, family: str = "all") -> pd.DataFrame:
-        """The training curve of an arm; `gain`: gold less its start's; `proxy` in SDs."""
+        """The training curve of an arm; `gain`: gold less the SFT base's; `proxy` in SDs."""
         rows = self.tables["curve"]
         if "family" not in rows or "gold" not in rows:
             return rows[:0]
-        rows = rows[(rows.arm == arm) & (rows.family == family)].sort_values(["seed", "fraction"])
-        start = rows.groupby("seed").gold.transform("first")
-        rows = rows.assign(gain=rows.gold - start)
+        rows = rows[rows.family == family].sort_values(["seed", "fraction"])
+        starts = rows[(rows.fraction == 0) & rows.arm.isin(self.from_sft)]
+        rows = rows[rows.arm == arm]
+        rows = rows.assign(gain=rows.gold - starts.gold.mean())
         return ms.with_scaled_proxy(rows, self.tables["reward"], self.meta)
 
     @property

@@ -123,4 +123,4 @@ def _memory(ax, study, pen, arms) -> None:
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.set_title("Peak memory of a run")
-    ax.set_xlabel("MB")
+    ax.set_xlabel(BY_KEY["memory"].unit)

@@ -170,10 +170,21 @@ def _listed(study) -> str:
     return ", ".join(parts)
 
 
+def _ranges(study) -> str:
+    """'PPO -0.08 to +0.85', failures counted."""
+    parts = []
+    for method in methods(study):
+        rows = study.trials[study.trials.method == method]
+        low, high = (fixed(v, "+.2f") for v in (rows.gain.min(), rows.gain.max()))
+        parts.append(f"{label(method)} {low} to {high}, {int(rows.gain.isna().sum())} failed")
+    return "; ".join(parts)
+
+
 PLATES = (
     Plate(
         "best", "What k trials are worth", best_curves,
-        lambda s: "Expected best gain of k trials drawn from those made (Dodge et al. 2019, "
+        lambda s: "Expected best gain of k trials drawn with replacement from those made "
+        "(Dodge et al. 2019, "
         "1909.03004, eq. 1); a failed trial counts as none. No bands: one seed a trial.",
         lambda s: f"Expected best gold above SFT, from one trial to all: {_listed(s)}.",
         wide=True,
@@ -182,7 +193,7 @@ PLATES = (
         "trials", "Where the trials lie", map_of_trials,
         lambda s: "Each dot a trial, the stronger its colour the more gold above SFT on validation "
         "prompts; empty: below SFT; cross: it failed; ringed, with its gain: picked. One run each.",
-        lambda s: f"Learning rate and strength of every trial with its gain: {_listed(s)}.",
+        lambda s: f"Learning rate and strength of every trial with its gain: {_ranges(s)}.",
         wide=True,
     ),
 )  # fmt: skip

@@ -58,7 +58,8 @@ def headline(study) -> str:
         return f"{label(top[0])} reaches the highest gold reward, better than every other method."
     unbeaten = [label(arm) for arm in plain if not losses[arm]]
     if len(unbeaten) == len(plain):
-        return "No method can be told from another in gold reward here."
+        tuned = " as tuned" * bool(study.variants)
+        return f"No method{tuned} can be told from another in gold reward here."
     verb = "is" if len(unbeaten) == 1 else "are"
     return f"No single best: {joined(unbeaten)} {verb} beaten by no other method in gold reward."
 

@@ -25,17 +25,28 @@ def matrix(study) -> Table:
     for name, table in tables.items():
         by = {(r.a, r.b): r for r in table.itertuples()}
         rows.append([Cell(name), *(_verdict(by.get(pair)) for pair in pairs)])
-    notes = [
+    return Table("Does the winner change with the view?", header, rows, matrix_notes(tables))
+
+
+NOTES = {
+    " labels": "Equal data: test prompts, seeds and prompts.",
+    "Equal": "Equal compute: validation prompts, seeds alone, at the most that both spent.",
+    "(longer runs)": "Longer runs: the cheap methods with more epochs, tuned in all else.",
+    "KL": "Equal KL budget: over the range of KL that both reached, the best setting within each "
+    "budget, chosen on validation prompts and scored on test prompts; beyond a method's best "
+    "strength that is the same setting. A dash: no common range.",
+}
+
+
+def matrix_notes(tables: dict) -> list[str]:
+    """How to read the matrix: of the views that it has."""
+    shown = [text for part, text in NOTES.items() if any(part in name for name in tables)]
+    return [
         "Difference and its 95 % interval; a name says who is better after Holm's correction in "
-        "the row, no name that it is not decided. "
-        "Equal data: test prompts, seeds and prompts. Equal compute: validation prompts, seeds "
-        "alone, at the most that both spent. Equal KL: over the range that both methods "
-        "reached, settings chosen on validation prompts and scored on test prompts. A dash: no "
-        "common range. Longer runs: the cheap methods with more epochs, tuned in all else.",
-        "The primary endpoint of this project is the first question of the report, all labels at "
-        "the end of training; the other rows ask whether its answer depends on the view.",
+        f"the row, no name that it is not decided. {' '.join(shown)}",
+        "The primary endpoint is all labels at the end of training; the other rows ask whether its "
+        "answer depends on the view. Rows share runs: they are no independent tests.",
     ]
-    return Table("Does the winner change with the view?", header, rows, notes)
 
 
 def _verdict(row) -> Cell:
@@ -88,10 +99,10 @@ def headline(study) -> str:
     if sole and len(sole) == len(tables):
         return f"{label(sole[0])} beats every other method in every view."
     if sole:
-        return (
-            f"{label(sole[0])} beats every other method in {len(sole)} of {len(tables)} views; in "
-            "the others none does."
-        )
+        beaten = [t for t in tables.values() if sole[0] not in winners(t)]
+        lost = f"; in {len(beaten)} it loses to another" if beaten else ""
+        share = f"{len(sole)} of {len(tables)} views"
+        return f"{label(sole[0])} beats every other method in {share}{lost}."
     return "In no view does one method beat all others."
 
 
@@ -210,7 +221,7 @@ def ends_table(study) -> Table:
 
 def kl_lines(study) -> list[str]:
     """The range of each pair, and the verdict along it."""
-    table = study.views.get("Equal KL")
+    table = study.views.get("Equal KL budget")
     if table is None:
         return []
     return [
@@ -255,7 +266,7 @@ def sections(study) -> list[Section]:
         Section("matrix", "Does the winner change?", matrix_lines(study), [matrix(study)]),
         Section("data", "Equal data", plates=[PLATES[0]]),
         Section("compute", "Equal compute", compute_lines(study), plates=[PLATES[1]]),
-        Section("kl", "Equal KL", kl_lines(study), [ends_table(study)], [PLATES[2]]),
+        Section("kl", "Equal KL budget", kl_lines(study), [ends_table(study)], [PLATES[2]]),
     ]
 
 
@@ -279,7 +290,7 @@ def _listed(study, arms) -> str:
 COMPUTE = Plate(
     "compute", "Gold against what it cost", compute,
     lambda s: "The mean path of training over seeds, on validation prompts (of the longest runs "
-    "that are tuned in all else); each method starts "
+    "that are tuned in all else, where there are longer ones); each method starts "
     "where its reward model or its reference log-probabilities are paid for. Failed runs are left "
     f"out. {'Bands: 95 % t intervals across seeds. ' * (s.seeds >= 3)}"
     f"n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
