@@ -148,12 +148,14 @@ def waterfall(study, pen):
     axes = figure.subplots(2, len(arms), sharex="row", sharey="row", squeeze=False)
     for row, (column, unit) in zip(axes, study.spending.items(), strict=True):
         table = by_phase(study, column)
-        size, prefix = unit_scale(float(table.sum(axis=1).max()) if len(table) else 1.0)
+        longest = float(table.sum(axis=1).max()) if len(table) else 1.0
+        size, prefix = unit_scale(longest)
         for ax, arm in zip(row, arms, strict=True):
             _steps(ax, study, pen, arm, table, size)
             ax.set_title(label(arm))
         for ax in row:
             ax.set_xlabel(f"{prefix}{unit}")
+            ax.set_xlim(0, 1.3 * longest / size)  # room for the numbers
     return figure
 
 
@@ -181,7 +183,6 @@ def _steps(ax, study, pen, arm: str, table: pd.DataFrame, size: float) -> None:
     ax.set_yticks(range(len(phases) + 1), [*phases, "in all"])
     ax.set_ylim(len(phases) + 0.6, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.margins(x=0.4)
 
 
 def _listed(study) -> str:
