@@ -77,6 +77,8 @@ def test_rates_count_one_run_a_cell_and_compare_by_fisher(study):
     assert (rates.n == 12).all()
     assert (rates.failed["ppo"], rates.failed["dpo"]) == (0, 6)
     assert rates.beat["ppo"] == 8  # the tight strength ends within the margin
+    assert rates.worst["dpo"] == -np.inf and rates.best["dpo"] == pytest.approx(0.5)
+    assert rates["median"]["dpo"] == pytest.approx(-0.45)  # of twelve, those that diverged too
     pair = grid.compared(rates.reset_index()).iloc[0]
     assert pair.p == pytest.approx(0.01373, abs=1e-4)  # 0 of 12 against 6 of 12
 

@@ -311,6 +311,18 @@ def test_results_csv_says_unit_direction_and_n(built):
     assert wanted <= set(table.columns) and not table.unit.isna().any()
 
 
+def test_gain_is_from_the_sft_base_wherever_an_arm_started(tmp_path):
+    arms = {"orpo": "orpo", "orpo-from-base": "orpo"}
+    study = study_of(tmp_path, arms=arms, seeds=(1, 2))
+    study.meta["arms"][1]["start"] = "base"
+    curve = study.tables["curve"]
+    curve.loc[curve.arm == "orpo-from-base", "gold"] -= 3.0
+    sft = study.curve("orpo").query("fraction == 0").gold.mean()
+    own = study.curve("orpo-from-base")
+    assert own.gain.tolist() == pytest.approx((own.gold - sft).tolist())
+    assert own.gain.max() < -1
+
+
 def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path, quick):
     arms = {"ppo": "ppo", "dpo": "dpo", "ppo-n750": "ppo", "dpo-n750": "dpo"}
     arms |= {f"{m}-betax3": m for m in ("ppo", "dpo")}
