@@ -22,6 +22,7 @@ import torch
 
 from bench.methods.ppo import Settings
 from bench.ppo import PPO, gae, token_rewards, value_loss, whiten
+from bench.record import Ledger
 from bench.roles import Copies
 from bench.sampling import completion_logps, forced, token_scores
 
@@ -115,12 +116,18 @@ def ours(case: dict) -> SimpleNamespace:
     """Our numbers: the rollout, then the losses of the moved models."""
     models = copy.deepcopy(case["models"])
     roles = Copies(*(models[name] for name in ("policy", "reference", "critic", "reward")))
-    run = SimpleNamespace(settings=Settings(**OURS), seed=0, tokenizer=None, pairs=[])
+    ledger = Ledger()
+    run = SimpleNamespace(
+        settings=Settings(**OURS), seed=0, tokenizer=None, pairs=[], ledger=ledger
+    )
     ppo = PPO(run, roles)
-    rollout = ppo.score(case["samples"])
+    with ledger.phase("score"):
+        rollout = ppo.score(case["samples"])
     for name, weights in case["moved"].items():
         models[name].load_state_dict(weights)
-    return SimpleNamespace(ppo=ppo, rollout=rollout, losses=ppo.gradients(rollout))
+    with ledger.phase("update"):
+        losses = ppo.gradients(rollout)
+    return SimpleNamespace(ppo=ppo, rollout=rollout, losses=losses)
 
 
 def both(tokenizer, ends, folder, home, step=0.1, **settings) -> SimpleNamespace:
