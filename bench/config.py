@@ -314,8 +314,6 @@ class Slice:
 
 def load(testbed: str, overrides: Iterable[str] = ()) -> Core:
     """Settings of a testbed with overrides 'a.b=value'; raises UserError in one clear line."""
-    if testbed not in testbeds():
-        raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
     plain = layers(testbed)
     own = plain
     for item in overrides:
@@ -400,6 +398,8 @@ def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
 
 def layers(testbed: str) -> dict:
     """base.yaml <- what the testbed extends <- the testbed <- its tuned settings."""
+    if testbed not in testbeds():
+        raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
     own = read(testbed)
     parent = own.pop("extends", None)
     whole = merge(layers(parent) if parent else read("base"), own)
@@ -412,10 +412,8 @@ def tuned_file(testbed: str) -> Path:
 
 
 def read(testbed: str) -> dict:
-    """One YAML file of bench/testbeds; raises UserError with the nearest name."""
+    """One YAML file of bench/testbeds; raises UserError where it is no YAML."""
     path = TESTBEDS / f"{testbed}.yaml"
-    if not path.is_file():
-        raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:

@@ -20,8 +20,8 @@ def ledger(root: Path, keys, tuning: dict | None = None, arms: dict | None = Non
 
     arms: what each arm is configured to be (`declared`), where that is to be checked.
     """
-    entries = [_entry(root, arm, seed, tuning) for arm, seed in keys]
-    return [entry | {"declared": (arms or {}).get(entry["folder_arm"])} for entry in entries]
+    known = arms or {}
+    return [_entry(root, arm, seed, tuning) | {"declared": known.get(arm)} for arm, seed in keys]
 
 
 def declared(arm) -> dict:

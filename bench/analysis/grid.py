@@ -39,7 +39,7 @@ def cells(tables: dict, meta: dict) -> pd.DataFrame:
         rows[key] = rows.arm.map(factors)
     rows = rows.merge(by_run(tables, GRID_CURVE), how="left", on=["arm", "seed"])
     low = -margin(curve)
-    rows["outcome"] = rows.status.where(rows.status != "ok", "ok")
+    rows["outcome"] = rows.status
     rows.loc[(rows.status == "ok") & (rows.gain < low), "outcome"] = BELOW
     return rows.assign(gain=rows.gain.mask(rows.status != "ok"))
 
@@ -63,14 +63,13 @@ def rates(table: pd.DataFrame, low: float) -> pd.DataFrame:
         row |= {"failed_low": spans[0][0], "failed_high": spans[0][1]}
         row |= {"beat_low": spans[1][0], "beat_high": spans[1][1]}
         row |= {"worst": ranked.min(), "median": ranked.median(), "best": ranked.max()}
-        row |= {key: rows[key].median() for key in ("drawdown", "spikes") if key in rows}
-        row |= {"displacement": rows.get("displacement", pd.Series(dtype=float)).median()}
+        row |= {key: rows[key].median() for key in ("drawdown", "spikes", "displacement")}
         row |= {"collapsed": int((rows.entropy_left < ENTROPY_LEFT).sum())}
-        out.append(row | {"told": told(method, ended)})
+        out.append(row | {"told": told(ended)})
     return pd.DataFrame(out)
 
 
-def told(method: str, ended: pd.DataFrame) -> float:
+def told(ended: pd.DataFrame) -> float:
     """Spearman's rank correlation across cells of gold with what one would select by without it.
 
     That is the (negated) loss on held-out pairs, or the reward model's score for a method that
@@ -85,19 +84,18 @@ def compared(found: pd.DataFrame) -> pd.DataFrame:
     """Fisher's exact test of the failure rates of each pair of methods, Holm-corrected."""
     by = found.set_index("method")
     rows = [
-        {"a": a, "b": b, "p": st.fisher(by.failed[a], by.n[a], by.failed[b], by.n[b])}
+        (a, b, st.fisher(by.failed[a], by.n[a], by.failed[b], by.n[b]))
         for a, b in combinations(by.index, 2)
     ]
-    for row, p in zip(rows, st.holm([r["p"] for r in rows]), strict=True):
-        row["p_holm"] = p
-    return pd.DataFrame(rows, columns=["a", "b", "p", "p_holm"])
+    table = pd.DataFrame(rows, columns=["a", "b", "p"])
+    return table.assign(p_holm=st.holm(table.p))
 
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
     """Of the cells with several seeds: method, lr, n, how many failed, SD of gain between seeds."""
-    rows = table[table.beta == 1].sort_values("lr", kind="stable")
-    rows = rows.sort_values("method", kind="stable", key=lambda m: m.map(list(m.unique()).index))
-    groups = rows.groupby(["method", "lr"], sort=False)
+    rows = table[table.beta == 1]
+    in_order = pd.Categorical(rows.method, rows.method.unique())
+    groups = rows.assign(method=in_order).groupby(["method", "lr"], observed=True)
     return groups.agg(
         n=("seed", "size"),
         failed=("outcome", lambda o: int((o != "ok").sum())),

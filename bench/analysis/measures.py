@@ -114,9 +114,8 @@ def total(values: pd.Series) -> float:
 def cost_of(key: str, arm: str, tables: dict, meta: dict) -> pd.Series:
     """Of an arm's runs that ended, by seed: FLOPs, seconds, joules or money; empty if unknown."""
     column = {"cost": seconds(meta), "money": seconds(meta)}.get(key, key)
-    rows = run_costs(tables["cost"], column)
-    rows = rows[(rows.arm == arm) & rows.seed.isin(finished(tables["runs"], arm))]
-    values = rows.groupby("seed")[column].agg(total).dropna()
+    rows = spent(tables["cost"], [column]).merge(ended(tables["runs"]))
+    values = rows[rows.arm == arm].set_index("seed")[column].dropna()
     if key != "money":
         return values
     hour = meta["price"]["hour"]
@@ -137,7 +136,7 @@ def ends(curve: pd.DataFrame) -> pd.DataFrame:
 
 def spent(cost: pd.DataFrame, columns) -> pd.DataFrame:
     """By run, what it was charged in all, in each of the columns."""
-    return charged(cost).groupby(["arm", "seed"], as_index=False)[list(columns)].sum()
+    return charged(cost).groupby(["arm", "seed"], as_index=False)[list(columns)].agg(total)
 
 
 def preference(tasks: pd.DataFrame, arm: str) -> pd.Series:
@@ -174,9 +173,10 @@ def _of_prompts(measure: Measure, arm: str, prompts, families) -> st.Interval | 
     return st.paired_difference(*paired(table, base)) if base.size else None
 
 
-def finished(runs: pd.DataFrame, arm: str) -> list[int]:
-    """Seeds of an arm whose run ended well."""
-    return runs[(runs.arm == arm) & (runs.status == "ok")].seed.tolist() if len(runs) else []
+def ended(runs: pd.DataFrame) -> pd.DataFrame:
+    """Arm and seed of the runs that ended well."""
+    keys = ["arm", "seed"]
+    return runs.reindex(columns=[*keys, "status"]).query("status == 'ok'")[keys]
 
 
 def summary(tables: dict, meta: dict) -> pd.DataFrame:

@@ -84,9 +84,11 @@ def paths(
     curve, cost = tables["curve"], tables["cost"]
     if column not in curve:
         return {}
-    rows = curve[curve.family == "all"].merge(finished(tables)).sort_values("fraction")
-    before = cost[cost.charged.astype(bool) & cost.step.isin(["reward", "reference"])]
-    upfront = before.groupby(["arm", "seed"])[column].sum()
+    rows = curve[curve.family == "all"].merge(ms.ended(tables["runs"])).sort_values("fraction")
+    before = ms.charged(cost)
+    upfront = (
+        before[before.step.isin(["reward", "reference"])].groupby(["arm", "seed"])[column].sum()
+    )
     ended = meta | {"arms": [arm for arm in meta["arms"] if arm["name"] in set(rows.arm)]}
     arms = longest(ended, math.inf if longer else 1)
     found, method_of = {}, {arm: method for method, arm in arms.items()}
@@ -96,11 +98,6 @@ def paths(
             path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
             found.setdefault(method_of[arm], {})[seed] = path.reset_index(drop=True)
     return {method: found[method] for method in meta["methods"] if method in found}
-
-
-def finished(tables: dict) -> pd.DataFrame:
-    """Arm and seed of the runs that ended well."""
-    return tables["runs"].query("status == 'ok'")[["arm", "seed"]]
 
 
 def budget(*methods: dict[int, pd.DataFrame]) -> float:
@@ -138,7 +135,7 @@ def sweep(tables: dict, meta: dict, method: str) -> pd.DataFrame:
         and not arm["n"]
         and usual(arm)
     ]
-    rows = ms.ends(tables["curve"]).merge(finished(tables))
+    rows = ms.ends(tables["curve"]).merge(ms.ended(tables["runs"]))
     rows = rows[rows.arm.isin(arms)]
     return rows.groupby("arm", as_index=False)[["kl", "gold"]].mean().sort_values("kl")
 

@@ -51,12 +51,9 @@ def headline(study) -> str:
     if not len(rows):
         return _headline_without_pairs(study)
     plain = list(dict.fromkeys([*rows.a, *rows.b]))
-    wins = {arm: int((rows.verdict == f"{arm} better").sum()) for arm in plain}
-    losses = {arm: _losses(rows, arm) for arm in plain}
-    top = [arm for arm in plain if wins[arm] == len(plain) - 1]
-    if top:
-        return f"{label(top[0])} reaches the highest gold reward, better than every other method."
-    unbeaten = [label(arm) for arm in plain if not losses[arm]]
+    if top := champion(rows, plain):
+        return f"{label(top)} reaches the highest gold reward, better than every other method."
+    unbeaten = [label(arm) for arm in winners(rows)]
     if len(unbeaten) == len(plain):
         tuned = " as tuned" * bool(study.variants)
         return f"No method{tuned} can be told from another in gold reward here."
@@ -64,11 +61,20 @@ def headline(study) -> str:
     return f"No single best: {joined(unbeaten)} {verb} beaten by no other method in gold reward."
 
 
-def _losses(rows, arm: str) -> int:
-    """How many declared comparisons an arm lost."""
-    against = rows[(rows.a == arm) | (rows.b == arm)]
-    lost = against.verdict.str.endswith(" better") & (against.verdict != f"{arm} better")
-    return int(lost.sum())
+def champion(rows, arms: list[str]) -> str | None:
+    """The one of the arms that beats every other in these comparisons."""
+    won = [row.verdict.removesuffix(" better") for row in rows.itertuples()]
+    return next((arm for arm in arms if won.count(arm) == len(arms) - 1), None)
+
+
+def winners(rows) -> list[str]:
+    """The arms that no other beats in these comparisons."""
+    beaten = {
+        (row.b if row.verdict == f"{row.a} better" else row.a)
+        for row in rows.itertuples()
+        if row.verdict.endswith(" better")
+    }
+    return [arm for arm in dict.fromkeys([*rows.a, *rows.b]) if arm not in beaten]
 
 
 def _headline_without_pairs(study) -> str:
@@ -186,12 +192,9 @@ def p_words(p: float) -> str:
 
 def ratio(study, a: str, b: str) -> tuple[float, float, float] | None:
     """Cost of a over b: geometric mean over seeds, with its 95 % t interval."""
-    mine, other = (
-        study.costs[study.costs.arm == arm].groupby("seed").seconds.sum() for arm in (a, b)
-    )
-    ended = [ms.finished(study.tables["runs"], arm) for arm in (a, b)]
-    seeds = [s for s in mine.index if s in ended[0] and s in ended[1] and s in other.index]
-    if not seeds or min(mine[seeds].min(), other[seeds].min()) <= 0:
+    mine, other = (ms.cost_of("cost", arm, study.tables, study.meta) for arm in (a, b))
+    seeds = mine.index.intersection(other.index)
+    if not len(seeds) or min(mine[seeds].min(), other[seeds].min()) <= 0:
         return None
     found = st.over_seeds(np.log(mine[seeds] / other[seeds]))
     return tuple(float(np.exp(v)) for v in (found.mean, found.low, found.high))

@@ -12,8 +12,8 @@ from bench.report.costs import unit_scale
 from bench.report.plate import Plate, counts, interval_note
 from bench.report.sections import Kind, Section
 from bench.report.style import label
-from bench.report.tables import Cell, Table, scaled
-from bench.report.verdict import fixed, in_words, joined, p_words, said
+from bench.report.tables import Cell, Table, failed, scaled
+from bench.report.verdict import champion, fixed, in_words, joined, p_words, said, winners
 
 
 def matrix(study) -> Table:
@@ -58,23 +58,6 @@ def _verdict(row) -> Cell:
     winner = row.verdict.removesuffix(" better")
     words = label(winner) if winner != row.verdict else ""
     return Cell(f"{fixed(i.mean, '+.2f')} {words}".strip(), span)
-
-
-def champion(table: pd.DataFrame, methods: list[str]) -> str | None:
-    """The method that beats every other one in a view."""
-    won = [r.verdict.removesuffix(" better") for r in table.itertuples()]
-    return next((m for m in methods if won.count(m) == len(methods) - 1), None)
-
-
-def winners(table: pd.DataFrame) -> list[str]:
-    """The methods that no other beats in a view."""
-    methods = list(dict.fromkeys([*table.a, *table.b]))
-    beaten = {
-        (r.b if r.verdict == f"{r.a} better" else r.a)
-        for r in table.itertuples()
-        if r.verdict.endswith(" better")
-    }
-    return [m for m in methods if m not in beaten]
 
 
 def matrix_lines(study) -> list[str]:
@@ -203,18 +186,16 @@ def ends_table(study) -> Table:
     """Every end of every sweep: KL and gold with their intervals."""
     header = [("", ""), ("Strength", "β"), ("KL", "nats, test"), ("Gold above SFT", "test ↑"),
               ("Failed", "runs ↓")]  # fmt: skip
-    rows, runs = [], study.tables["runs"]
+    rows = []
     for arms in study.sweeps:
         for arm in sorted(arms, key=lambda a: study.setting(a, "beta")):
-            mine = runs[runs.arm == arm]
-            lost = int((mine.status != "ok").sum())
             kl, gold = study.interval(arm, "kl"), study.interval(arm, "gold_delta")
             rows.append([
                 Cell(label(arm), mark=study.looks[arm].colour),
                 Cell(f"{study.setting(arm, 'beta'):g}"),
                 Cell(said(kl).replace("+", "") if kl else "–"),
                 Cell(said(gold) if gold else "–"),
-                Cell(f"{lost} of {len(mine)}", mark="bad" if lost else ""),
+                failed(study, arm),
             ])  # fmt: skip
     return Table("Ends of the sweeps", header, rows, [f"n = {counts(study)}."])
 
