@@ -7,8 +7,11 @@
 # Each rule is one command, `python -m bench.<step>`; `params.code` reruns it when its code, the
 # settings that it reads or the libraries change, and never for a comment.
 
+import json
+import re
 import shlex
 import sys
+from pathlib import Path
 
 from bench.config import flatten, load
 from bench.fingerprint import fingerprint
@@ -32,6 +35,9 @@ workflow.global_resources.setdefault("gpu", max(gpus(), 1))
 workflow.global_resources.setdefault("mem_mb", memory_mb())
 
 
+report: "bench/report/snakemake/workflow.rst"
+
+
 wildcard_constraints:
     arm=r"[A-Za-z0-9._-]+",
     labels=r"[A-Za-z0-9._-]+",
@@ -50,6 +56,24 @@ class Command:
 
     def __str__(self):
         return self.line
+
+
+class Figures:
+    """What the report step says of a figure by its name, for Snakemake's own report, which asks when
+    the files are there: which figures a study has is not known before."""
+
+    def __getitem__(self, name):
+        return json.loads(Path(STUDY, "report/figures.json").read_text())[name]
+
+    def __str__(self):
+        return "figures.json"
+
+    def caption(self, name):
+        """As reStructuredText in which nothing is markup."""
+        return re.sub(r"([^\w\s]|_)", r"\\\1", self[name]["caption"])
+
+
+FIGURES = Figures()
 
 
 def code(step):
@@ -330,13 +354,43 @@ rule tune:
 rule report:
     input:
         rules.collect.output,
+        [f"{folder}/meta.json" for folder in CFG.companions],
     output:
         f"{STUDY}/report.json",
+        f"{STUDY}/report/figures.json",
+        report(f"{STUDY}/report/index.html", category="Report", labels={"file": "the page"}),
+        report(
+            f"{STUDY}/report/results.csv",
+            category="Report",
+            labels={"file": "its table of measures"},
+        ),
+        report(
+            directory(f"{STUDY}/report/figures"),
+            patterns=["{figure}-light.svg"],
+            category=lambda wildcards: FIGURES[wildcards.figure]["category"],
+            labels=lambda wildcards: {"figure": FIGURES[wildcards.figure]["title"]},
+            caption="bench/report/snakemake/figure.rst",
+        ),
     log:
         f"{STUDY}/logs/report.log",
     params:
+        figures=FIGURES,
         code=code("report"),
         run=Command("report"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
+
+
+rule blog:
+    input:
+        rules.report.output,
+    output:
+        f"{STUDY}/blog.json",
+    log:
+        f"{STUDY}/logs/blog.log",
+    params:
+        code=code("blog"),
+        run=Command("blog"),
     shell:
         "{params.run} 2>&1 | tee {log:q}"
 

@@ -149,7 +149,7 @@ def ledger_table(root: Path, runs: list[dict]):
     rows = [read_json(path) for path in sorted((root / "ledger").glob("*.json"))]
     names = [f"{run[key]} seed {run['seed']}" for run in runs for key in ("arm", "data")]
     own = {f"{SFT} seed 0", *names}
-    last = ("contract", "collect", "tune", "report")
+    last = ("contract", "collect", "tune", "report", "blog")
     rows = [r for r in rows if r["step"] not in last and _is_of(r["process"], own)]
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
     sums = table.groupby("step", sort=False).agg(

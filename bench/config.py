@@ -198,6 +198,14 @@ class Core(Section):
         return self.runs if self.study == "compare" else self.runs / f"study-{self.study}"
 
     @property
+    def companions(self) -> list[Path]:
+        """The results of other studies that the report of `compare` shows too, where they exist."""
+        if self.study != "compare":
+            return []
+        folders = [self.runs / f"study-{name}" / "results" for name in studies.COMPANIONS]
+        return [folder for folder in folders if (folder / "meta.json").exists()]
+
+    @property
     def study_arms(self) -> tuple[str, ...]:
         """The names of the chosen study's arms."""
         return self.known_studies[self.study]
@@ -260,6 +268,7 @@ READS = {
     "collect": ("*",),
     "tune": ("*",),
     "report": ("*",),
+    "blog": ("*",),
 }
 FREE = ("testbed", "threads", "runs", "overrides")  # change no result: read by all, hashed by none
 

@@ -17,7 +17,8 @@ METHODS = "bench.methods"
 # Reached by every step, but deciding nothing that a step computes: what a step reads of the
 # settings is hashed by value, and progress lines are no result.
 NEUTRAL = {"bench.config", "bench.cli", "bench.fingerprint"}
-FILES = {"evaluate": "bench/data/tasks/{kind}", "report": "bench/report/templates"}  # beside code
+PAGE = "bench/report/templates"
+FILES = {"evaluate": "bench/data/tasks/{kind}", "report": PAGE, "blog": PAGE}  # beside code
 LIBRARIES = ("torch", "transformers", "trl", "peft", "tokenizers", "numpy", "accelerate", "lm-eval")
 
 

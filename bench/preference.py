@@ -64,6 +64,8 @@ def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> No
         eval_dataset=held_out(with_reference(run, run.held_out)),
         processing_class=run.tokenizer,
     )
+    if "ref" in getattr(run.policy, "peft_config", {}):
+        run.policy.delete_adapter("ref")  # TRL's copy of the start: the log-probs are there already
     fit(trainer, run)
     look_back(trainer, run)
 

@@ -13,6 +13,7 @@ from bench.methods import METHODS
 
 GRID_CURVE = (0.0, 0.5, 1.0)  # the start, and two points: enough for a drawdown
 TRIAL_CURVE = (0.0, 1.0)
+COMPANIONS = ("stability", "views")  # shown in the report of `compare` too
 UNEVALUATED = ("stability", "tune")  # judged on validation prompts, by the runs' own curves
 
 

@@ -6,6 +6,8 @@ Copied to bench/testbeds/<testbed>.tuned.yaml, the file is a layer over the test
 become the defaults, and its provenance stands in every report.
 """
 
+from math import isnan
+
 import yaml
 
 from bench import cli, collect
@@ -57,6 +59,7 @@ def provenance(cfg, meta: dict, table, best) -> dict:
             "trials": len(mine),
             "failed": int((mine.status != "ok").sum()),
             "picked": best.arm[method],
+            "gains": [None if isnan(g) else round(float(g), 4) for g in mine.gain],
             "gold": round(float(best.gold[method]), 4),
             "flops": float(f"{mine.flops.sum():.4g}"),
             "cpu_s": round(float(mine.cpu_s.sum()), 1),

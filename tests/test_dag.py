@@ -5,11 +5,14 @@ Nothing here touches the repository's runs/ or reports/.
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -66,6 +69,28 @@ def test_every_run_ends_with_a_result_and_a_page(finished):
 
 def test_a_second_run_does_nothing(finished):
     assert "Nothing to be done" in "".join(snakemake(finished).stderr)
+
+
+def test_snakemakes_own_report_holds_the_page_and_each_figure_with_its_caption(finished):
+    snakemake(finished, "--report", "own.zip")
+    figures = json.loads((finished / "runs/tiny/report/figures.json").read_text())
+    with zipfile.ZipFile(finished / "own.zip") as archive:
+        files = {Path(name).name for name in archive.namelist()}
+        page = archive.read("own/report.html").decode()
+    drawn = {f"{name}-light.svg" for name in figures}
+    assert drawn and files == {"report.html", "index.html", "results.csv"} | drawn
+    results, categories = (embedded(page, name) for name in ("results", "categories"))
+    for name, figure in figures.items():
+        path = f"runs/tiny/report/figures/{name}-light.svg"
+        assert path in categories[figure["category"]]["Other"]
+        assert results[path]["labels"] == {"figure": figure["title"]}
+        assert unescape(re.sub("<.*?>", "", results[path]["caption"])).strip() == figure["caption"]
+
+
+def embedded(page: str, name: str):
+    """What a script of Snakemake's report assigns to a variable."""
+    script = page.split(f'<script id="{name}">')[1]
+    return json.JSONDecoder().raw_decode(script.split(" = ", 1)[1])[0]
 
 
 def test_seeds_differ_and_their_curves_start_from_the_same_model(finished):
@@ -258,6 +283,11 @@ def test_a_fresh_clone_plans_every_run(tmp_path):
     done = snakemake(clone, "-n", snakefile=clone / "Snakefile")
     assert planned(done)["align"] == len(METHODS) * len(SEEDS)
     assert planned(done)["report"] == 1
+
+
+def test_the_blog_kit_is_made_where_it_is_asked_for(tmp_path):
+    assert "blog" not in planned(snakemake(tmp_path, "-n"))
+    assert planned(snakemake(tmp_path, "-n", "blog"))["blog"] == 1
 
 
 @pytest.mark.parametrize(

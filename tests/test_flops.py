@@ -17,7 +17,7 @@ from bench.config import Lora, load
 from bench.energy import Nvml, Rapl, counter
 from bench.flops import Shape, forward, train
 from bench.methods import dpo, ipo, orpo, ppo
-from bench.models import adapt, load_policy, load_scorer, save, unwrap
+from bench.models import adapt, load_policy, load_scorer, parameters, save, unwrap
 from bench.monitor import Monitor
 from bench.ppo import PPO
 from bench.record import MIB, Ledger, MemoryMeter
@@ -149,8 +149,10 @@ def test_preferences(name, lora, folders, settings, tokenizer, tmp_path):
     form = {"log_ratios": "sum"} if name == "ipo-sum" else {}
     todo = job_of(policy_in(folders, settings, lora), tokenizer, tmp_path)
     todo.settings = method.Settings(lr=1e-3, batch=4, warmup=0, **form)
+    size = parameters(todo.policy)
     with todo.ledger.counter:
         method.train(todo)
+    assert parameters(todo.policy) == size  # TRL leaves no adapter of its own
     todo.ledger.check("train")
     length = len(preference.tokenised(todo, todo.pairs)[0]["prompt_ids"]) + 5
     assert todo.ledger.rows["train"]["tokens"] == 2 * 8 * length

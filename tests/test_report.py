@@ -1,5 +1,7 @@
 """The report: what it says, that it is harmless, deterministic, published only when it may be."""
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -10,10 +12,20 @@ import pytest
 
 from bench import collect
 from bench.report import __main__ as report
-from bench.report import figures, page, quality, samples, style, tables, verdict
+from bench.report import (
+    figures,
+    labels,
+    page,
+    results,
+    samples,
+    scorecard,
+    style,
+    tables,
+    verdict,
+)
 from bench.report.study import Study
 
-FILES = {"index.html", "README.md", "results.csv"}
+FILES = {"index.html", "README.md", "results.csv", "results.json"}
 
 
 def study_of(folder, **more) -> Study:
@@ -78,15 +90,20 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another tag"
 
 
-def test_the_page_asks_nothing_of_the_network_and_runs_no_script(built):
-    tags = Tags((built / "index.html").read_text(encoding="utf-8"))
-    names = {tag for tag, _ in tags.seen}
-    assert not names & {"script", "iframe", "img", "link", "object", "embed"} and not tags.open
+def test_the_page_asks_nothing_of_the_network_and_runs_its_own_script_alone(built):
+    html = (built / "index.html").read_text(encoding="utf-8")
+    tags = Tags(html)
+    names = [tag for tag, _ in tags.seen]
+    assert not {"iframe", "img", "link", "object", "embed"} & set(names) and not tags.open
+    assert names.count("script") == 1
+    own = html.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
     assert not [a for _, attrs in tags.seen for a in attrs if a.startswith("on")]
     links = [v for _, attrs in tags.seen for k, v in attrs.items() if k in ("href", "src")]
     assert links and not [v for v in links if ":" in v]
     policy = [a["content"] for t, a in tags.seen if "http-equiv" in a]
     assert policy and policy[0].startswith("default-src 'none'")
+    assert f"script-src 'sha256-{digest}'" in policy[0]
 
 
 def test_ids_are_unique_and_links_within_the_page_lead_somewhere(built):
@@ -118,10 +135,12 @@ def test_what_cannot_be_seen_is_made_visible(text):
 
 def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
     figures.draw_all(study, tmp_path, page.plates_of(study))
+    scorecard.write_card(study, tmp_path, page.title(study), page.context(study)["headline"])
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
-    names = {f"{p.name}-{t}.{k}" for p in page.PLATES for t in style.THEMES for k in ("svg", "png")}
-    assert set(first) == names
+    plates = page.plates_of(study)
+    names = {f"{p.name}-{t}.{k}" for p in plates for t in style.THEMES for k in ("svg", "png")}
+    assert set(first) == names | {"card.png"}
 
 
 def test_figures_use_no_colour_that_the_page_cannot_swap(built):
@@ -137,7 +156,7 @@ def _svgs(built) -> list[str]:
 
 def test_figures_carry_alt_text_and_captions_carry_n(study, built):
     assert all('role="img" aria-label="' in svg for svg in _svgs(built))
-    for plate in page.PLATES:
+    for plate in page.plates_of(study):
         assert "seed" in plate.caption(study) and "PPO" in plate.alt(study)
 
 
@@ -166,24 +185,33 @@ def test_costs_are_ratios_of_the_means_over_seeds(study):
     expected = (spent["ppo"] / spent["orpo"]).mean()
     assert verdict.ratio(study, "ppo", "orpo")[0] == pytest.approx(expected, rel=1e-3)
     words = " ".join(verdict.cost(study))
-    assert "ORPO is the cheapest" in words and "PPO is charged its seed's reward model" in words
+    assert (
+        "ORPO takes the fewest core-seconds" in words
+        and "PPO is charged its seed's reward model" in words
+    )
 
 
 def test_the_reward_models_accuracy_stands_beside_its_ceiling(study):
     first, second = verdict.reward(study)
-    assert "in 83 % of pairs, 95 % interval 81 to 85" in first and "over 76 %" in second
+    assert (
+        "in 83 % of pairs, 95 % interval 81 to 85" in first and "agree with 76 % of them" in second
+    )
 
 
 def test_a_failed_run_is_in_the_words_the_table_and_the_figure(study, built):
     assert "IPO seed 2: diverged (loss is NaN at step 12)." in verdict.stability(study)
-    row = next(r for r in tables.summary(study).rows if r[0].text == "IPO")
-    assert (row[-1].text, row[-1].mark) == ("1 of 5", "bad")
-    assert "1 run failed and is in no mean" in figures.counts(study)
+    row = next(r for r in tables.scorecard(study).rows if r[0].text == "IPO")
+    assert (row[7].text, row[7].quiet, row[7].mark) == ("1 of 5", "1 to 72 %", "bad")
+    listed = tables.failures(study).rows
+    assert [[cell.text for cell in r] for r in listed] == [
+        ["IPO seed 2", "diverged", "loss is NaN at step 12"]
+    ]
+    assert "1 run failed (IPO seed 2) and is in no mean" in figures.counts(study)
 
 
-def test_the_summary_holds_the_crossed_interval(study):
+def test_the_scorecard_holds_the_crossed_interval(study):
     found = study.interval("dpo", "gold_delta")
-    row = next(r for r in tables.summary(study).rows if r[0].text == "DPO")
+    row = next(r for r in tables.scorecard(study).rows if r[0].text == "DPO")
     assert (row[2].text, row[2].quiet) == (f"+{found.mean:.2f}", f"± {found.half:.2f}")
     assert (found.seeds, found.prompts, found.over) == (5, 80, "seeds and prompts")
 
@@ -199,7 +227,8 @@ def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path, quick):
 def test_many_arms_and_unknown_ones_make_a_page(sweep, tmp_path, quick):
     report.build(sweep, tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "Study beta on micro" in html and "DPO β=0.01 seeds 1, 2 and 3: out of memory" in html
+    lost = '<a href="#runs-dpo-beta0.01">DPO β=0.01</a> seeds 1, 2 and 3: out of memory'
+    assert "Study beta on micro" in html and lost in html
     assert {frozenset(pair) for pair in sweep.pairs} == {
         frozenset(p) for p in (("dpo", "ppo"), ("dpo", "ipo"), ("ppo", "ipo"))
     }
@@ -220,7 +249,7 @@ def test_a_crowd_of_variants_is_thinned_and_no_tuned_method_unnamed(sweep):
     figure = pen.figure(6, 4)
     ax = figure.subplots()
     points = {arm: (0.5 + 0.001 * i, 0.5) for i, arm in enumerate(sweep.arms)}
-    quality.place_labels(figure, ax, pen, points)
+    labels.near(pen, {ax: points})
     named = [text.get_text() for text in ax.texts]
     assert {"DPO", "PPO", "IPO"} <= set(named) and len(named) < len(points)
 
@@ -237,7 +266,7 @@ def test_a_breach_is_stamped_on_the_page(study, tmp_path):
     breach = {"field": "pairs", "expect": "match", "why": "the same labels", "values": values}
     marked = Study(study.tables, study.samples, study.meta | {"breaches": [breach]})
     shared = page.context(marked)
-    drawn = {plate.name: "<svg></svg>" for plate in page.PLATES}
+    drawn = {plate.name: "<svg></svg>" for plate in page.plates_of(study)}
     for text in (page.html(marked, drawn, shared), page.readme(marked, shared)):
         assert "Breach of the fairness contract: pairs" in text and "&lt;b&gt;1400" in text
         assert "ppo seed 1: 1,500" in text
@@ -255,7 +284,7 @@ def step(folder, overrides=(), **more):
     meta = fake_runs.meta(facts, arms, seeds, **plain, study=more.get("study", "compare"))
     place = root if meta["study"] == "compare" else root / f"study-{meta['study']}"
     collect.write(place / "results", run_tables, texts, meta)
-    report.run(SimpleNamespace(study_dir=place), None)
+    report.run(SimpleNamespace(study_dir=place, companions=[]), None)
     return place
 
 
@@ -266,10 +295,10 @@ def step(folder, overrides=(), **more):
 )
 def test_only_a_complete_default_study_is_published(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(page, "PLATES", page.PLATES[:1])
+    monkeypatch.setattr(style, "THEMES", {"light": style.LIGHT})
     place = step(tmp_path, **case)
     written = json.loads((place / "report.json").read_text())
-    assert set(written) >= FILES and "figures/gain-light.svg" in written
+    assert set(written) >= FILES and "figures/scorecard-light.svg" in written
     target = tmp_path / "reports/micro" / case.get("study", "")
     if set(case) & {"overrides", "lost"}:
         assert not (tmp_path / "reports").exists()
@@ -309,6 +338,65 @@ def test_results_csv_says_unit_direction_and_n(built):
         "prompts",
     }
     assert wanted <= set(table.columns) and not table.unit.isna().any()
+
+
+def test_results_json_says_what_its_numbers_are(study, built):
+    found = json.loads((built / "results.json").read_text(encoding="utf-8"))
+    assert found["schema"] == results.SCHEMA and found["about"]["seeds"] == [1, 2, 3, 4, 5]
+    known = {m["key"]: m for m in found["measures"]}
+    assert all(m["unit"] and m["better"] and m["formula"] for m in known.values())
+    assert {r["measure"] for r in found["results"]} <= set(known)
+    pairs = [(r["a"], r["b"]) for r in found["comparisons"] if r["family"] == "methods"]
+    assert pairs == study.pairs
+    lost = next(r for r in found["runs"] if r["status"] != "ok")
+    assert (lost["arm"], lost["seed"], lost["values"]) == ("ipo", 2, {})
+
+
+def test_the_runs_of_results_json_average_to_its_results(built):
+    found = json.loads((built / "results.json").read_text(encoding="utf-8"))
+    for measure in ("gold", "gold_delta", "kl", "cost", "preference"):
+        runs = [r["values"][measure] for r in found["runs"] if r["arm"] == "dpo"]
+        row = next(r for r in found["results"] if (r["arm"], r["measure"]) == ("dpo", measure))
+        assert sum(runs) / len(runs) == pytest.approx(row["mean"], rel=1e-4)
+
+
+def test_numbers_lead_to_the_runs_that_they_come_from(study, built):
+    html = (built / "index.html").read_text(encoding="utf-8")
+    for table in (tables.scorecard(study), tables.tasks(study), tables.writing(study)):
+        for row in table.rows:
+            for column, cell in enumerate(row[1:], 1):
+                of_arm = table.links[column] if table.links else row[0].link
+                if re.search(r"\d", cell.text) and row[0].text != "SFT":
+                    assert table.link(row, column) == of_arm
+    assert '<a href="#runs-ppo">' in html and 'id="runs-ppo"' in html
+
+
+def test_samples_are_chosen_by_their_gold_or_by_chance(study):
+    entries = samples.chosen(study)
+    gains = {}
+    for entry in entries:
+        golds = {a["arm"]: a["gold"] for a in entry["answers"]}
+        gains[entry["family"], entry["id"]] = golds["PPO"] - golds["SFT"]
+    best = [e for e in entries if "best-ppo" in e["sets"] and e["family"] == "review"]
+    others = [e for e in entries if "best-ppo" not in e["sets"] and e["family"] == "review"]
+    assert len(best) == samples.EXTREME
+    least = min(gains["review", e["id"]] for e in best)
+    assert all(gains["review", e["id"]] <= least for e in others)
+    random = [e for e in entries if "random" in e["sets"]]
+    assert entries[: samples.RANDOM] == [e for e in random if e["family"] == entries[0]["family"]]
+    assert len(random) == samples.RANDOM * len(fake_runs.FAMILIES)
+
+
+def test_a_companion_is_shown_if_it_started_from_the_same_weights(study):
+    other = Study(study.tables, study.samples, study.meta | {"study": "stability"})
+    assert report.same_start(study, other)
+    runs = study.runs.assign(hash_start="another")
+    assert not report.same_start(study, Study(study.tables | {"runs": runs}, [], study.meta))
+
+
+def test_what_was_not_run_is_said_with_its_command(study):
+    words = " ".join(line for s in page.context(study)["sections"] for line in s.lines)
+    assert "Not run here" in words and "study=stability" in words
 
 
 def test_gain_is_from_the_sft_base_wherever_an_arm_started(tmp_path):
@@ -359,11 +447,8 @@ def test_arms_are_called_as_readers_call_them(arm, words):
 
 
 def test_text_on_a_shade_can_be_read():
-    """WCAG's contrast of 4.5 on every shade, in both themes."""
-    for theme in (style.LIGHT, style.DARK):
-        for face in (*style.SHADES, "paper"):
-            light = [
-                style.luminance(style.PALETTE[name][theme])
-                for name in (face, style.readable(face, theme))
-            ]
-            assert (max(light) + 0.05) / (min(light) + 0.05) >= 4.5
+    """WCAG's contrast of 4.5 on every shade, in both themes with the same name of a colour: the
+    page swaps colours and not names."""
+    for face in (*style.SHADES, "paper"):
+        for theme in (style.LIGHT, style.DARK):
+            assert style.contrast(face, style.readable(face), theme) >= 4.5

@@ -57,6 +57,12 @@ MEASURES = (
         GOLD, 1, "prompts", "win",
     ),
     Measure(
+        "win_lc", "Length-controlled win rate", "%", UP,
+        "win rate that a logistic regression of wins on tanh(difference in length / its SD) "
+        "expects where answers are as long as the SFT's; a seed at a time",
+        "Dubois et al. 2024, 2404.04475, eq. 1-2, length alone", 1, "prompts",
+    ),
+    Measure(
         "kl", "KL from SFT", "nats", NEITHER,
         "full-vocabulary KL per token at temperature 1, summed along the sample, mean over samples",
         "Rao-Blackwellised; bench/measure.py", table="prompts", column="kl",
@@ -164,7 +170,7 @@ MEASURES = (
         f"cells that keep less than {100 * ENTROPY_LEFT:.0f} % of the SFT's entropy", CURVE,
     ),
     Measure(
-        "told", "Told by what it sees", "rank correlation", UP,
+        "told", "Does its signal tell?", "rank correlation", UP,
         "Spearman's correlation across cells of gold with the loss on held-out pairs (negated), or "
         "with the reward model's score where training uses it",
         "bench/analysis/grid.py",

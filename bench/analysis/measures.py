@@ -40,6 +40,8 @@ def scores(prompts: pd.DataFrame, arm: str, column: str, families) -> pd.DataFra
 
     An arm without answers (all runs failed) gives an empty table.
     """
+    if "family" not in prompts:
+        return pd.DataFrame()
     rows = prompts[(prompts.arm == arm) & prompts.family.isin(families)]
     if column not in rows or rows[column].isna().all():
         return pd.DataFrame()
@@ -147,19 +149,87 @@ def preference(tasks: pd.DataFrame, arm: str) -> pd.Series:
     return 100 * rows.groupby("seed").value.mean() if len(rows) else pd.Series(dtype=float)
 
 
+def length_controlled(prompts: pd.DataFrame, arm: str, families) -> pd.Series:
+    """By seed, the win rate in % at no difference in length from the SFT's answers; may be empty.
+
+    prompts: with `win` (see `with_wins`). Prompts that SFT did not answer are left out.
+    """
+    wins, lengths = (scores(prompts, arm, column, families) for column in ("win", "length"))
+    base = scores(prompts, SFT, "length", families)
+    if not (wins.size and lengths.size and base.size):
+        return pd.Series(dtype=float)
+    longer = lengths.sub(base.mean()).dropna(axis=1)
+    both = wins.columns.intersection(longer.columns)
+    rates = {s: win_at_no_difference(wins.loc[s, both], longer.loc[s, both]) for s in wins.index}
+    return pd.Series(rates, dtype=float)
+
+
+def win_at_no_difference(wins, longer) -> float:
+    """100 sigmoid(intercept) of a logistic regression of wins (100, 50, 0) on
+    tanh(longer / SD) (Dubois et al. 2024, 2404.04475, eq. 1-2); the plain rate where lengths or
+    wins do not vary."""
+    from sklearn.linear_model import LogisticRegression
+
+    won, longer = np.asarray(wins, float) / 100, np.asarray(longer, float)
+    if np.ptp(won) == 0 or np.ptp(longer) == 0:
+        return 100 * float(won.mean())
+    x = np.tanh(longer / longer.std())[:, None]
+    # a tie is half a win and half a loss; the penalty is felt only where length separates the two
+    fit = LogisticRegression(C=1e4, tol=1e-8, max_iter=1000).fit(
+        np.concatenate([x, x]), np.repeat([1, 0], len(won)), np.concatenate([won, 1 - won])
+    )
+    return float(100 / (1 + np.exp(-fit.intercept_[0])))
+
+
 def _interval(measure: Measure, arm: str, tables: dict, meta: dict) -> st.Interval | None:
     """The interval of one measure of one arm; None where it was not measured."""
-    if measure.table == "prompts":
+    if measure.table == "prompts" and measure.column:
         return _of_prompts(measure, arm, tables["prompts"], meta["tuned_families"])
+    values = by_seed(measure, arm, tables, meta)
+    return st.over_seeds(values) if len(values) else None
+
+
+def by_seed(measure: Measure, arm: str, tables: dict, meta: dict) -> pd.Series:
+    """A measure's value of each run of an arm that ended, by seed; empty where there is none."""
+    if measure.key == "win_lc":
+        return length_controlled(tables["prompts"], arm, meta["tuned_families"])
+    if measure.table == "prompts":
+        return _means(measure, arm, tables["prompts"], meta["tuned_families"])
     if measure.key == "preference":
-        values = preference(tables["tasks"], arm)
-    elif measure.table == "cost":
-        values = cost_of(measure.key, arm, tables, meta)
-    else:
-        rows = tables["runs"]
-        values = rows[(rows.arm == arm) & (rows.status == "ok")].get(measure.column)
-        values = values.dropna() if values is not None else None
-    return st.over_seeds(values) if values is not None and len(values) else None
+        return preference(tables["tasks"], arm)
+    if measure.table == "cost":
+        return cost_of(measure.key, arm, tables, meta)
+    rows = tables["runs"]
+    rows = rows[(rows.arm == arm) & (rows.status == "ok")].set_index("seed")
+    return rows[measure.column].dropna() if measure.column in rows else pd.Series(dtype=float)
+
+
+def _means(measure: Measure, arm: str, prompts, families) -> pd.Series:
+    """The mean over prompts of each run; against SFT over the prompts that both answered."""
+    table = scores(prompts, arm, measure.column, families)
+    if not table.size or (measure.against_sft and arm == SFT):
+        return pd.Series(dtype=float)
+    if measure.against_sft:
+        base = scores(prompts, SFT, measure.column, families)
+        table = table - base.iloc[0] if len(base) else table[:0]
+    return table.mean(axis=1)
+
+
+def of_runs(tables: dict, meta: dict) -> pd.DataFrame:
+    """One row a run and measure of the summary: arm, seed, measure and value, in its unit."""
+    tables = tables | {"prompts": scaled_prompts(tables, meta)}
+    rows = [
+        (arm, int(seed), measure.key, float(value))
+        for arm in arms_of(meta)
+        for measure in SUMMARY
+        for seed, value in by_seed(measure, arm, tables, meta).items()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "measure", "value"])
+
+
+def scaled_prompts(tables: dict, meta: dict) -> pd.DataFrame:
+    """The prompts' table with wins against SFT, and the proxy in SDs above SFT samples."""
+    return with_scaled_proxy(with_wins(tables["prompts"]), tables["reward"], meta)
 
 
 def _of_prompts(measure: Measure, arm: str, prompts, families) -> st.Interval | None:
@@ -181,8 +251,7 @@ def ended(runs: pd.DataFrame) -> pd.DataFrame:
 
 def summary(tables: dict, meta: dict) -> pd.DataFrame:
     """One row an arm and measure: mean, low, high, se, df, seeds, prompts, over, failed runs."""
-    prompts = with_scaled_proxy(with_wins(tables["prompts"]), tables["reward"], meta)
-    tables = tables | {"prompts": prompts}
+    tables = tables | {"prompts": scaled_prompts(tables, meta)}
     rows = []
     for arm in [SFT, *arms_of(meta)]:
         for measure in SUMMARY:

@@ -7,6 +7,7 @@ import pandas as pd
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 
+COUNTED = ("flops", "cpu_s", "wall_s")
 RULE = "highest gold on validation prompts at the end of training"
 
 
@@ -17,7 +18,7 @@ def trials(tables: dict, meta: dict) -> pd.DataFrame:
     whole pipeline, reward model included, as if the trial stood alone.
     """
     ends = ms.ends(tables["curve"])
-    spent = ms.spent(tables["cost"], ("flops", "cpu_s", "wall_s"))
+    spent = ms.spent(tables["cost"], COUNTED)
     rows = tables["runs"][["arm", "method", "seed", "status", "reason", "settings"]].copy()
     rows["number"] = rows.arm.str.extract(r"(\d+)$").astype(int)
     rows["drawn"] = [
@@ -28,6 +29,19 @@ def trials(tables: dict, meta: dict) -> pd.DataFrame:
     rows = rows.merge(spent, how="left", on=["arm", "seed"])
     failed = rows.status != "ok"
     return rows.assign(gain=rows.gain.mask(failed), gold=rows.gold.mask(failed))
+
+
+def recorded(meta: dict) -> pd.DataFrame:
+    """The trials behind a testbed's settings as `tuned.yaml` keeps them: method, gain, and the mean
+    cost of the method's trials; none where the settings are not from a search."""
+    rows = []
+    known = (meta["tuning"] or {}).get("methods") or {}
+    for method in (m for m in meta["methods"] if m in known):
+        found = known[method]
+        means = {key: found[key] / found["trials"] for key in COUNTED}
+        rows += [{"method": method, "gain": gain} | means for gain in found.get("gains", [])]
+    table = pd.DataFrame(rows, columns=["method", "gain", *COUNTED])
+    return table.astype({"gain": float})
 
 
 def picked(table: pd.DataFrame) -> pd.DataFrame:
@@ -44,5 +58,5 @@ def best_of(table: pd.DataFrame, method: str) -> pd.DataFrame:
     rows = table[table.method == method]
     gains = rows.gain.fillna(0.0).clip(lower=0.0)
     k, best = st.best_of(gains)
-    costs = {c: k * rows[c].mean() for c in ("flops", "cpu_s", "wall_s") if c in rows}
+    costs = {c: k * rows[c].mean() for c in COUNTED if c in rows}
     return pd.DataFrame({"k": k, "gain": best} | costs)

@@ -105,6 +105,11 @@ def budget(*methods: dict[int, pd.DataFrame]) -> float:
     return min(float(path.spent.iloc[-1]) for runs in methods for path in runs.values())
 
 
+def begins(runs: dict[int, pd.DataFrame]) -> float:
+    """What a method's runs have spent on average before their first step."""
+    return float(np.mean([path.spent.iloc[0] for path in runs.values()]))
+
+
 def gain_at(path: pd.DataFrame, spent: float) -> float:
     """Gain at a budget, linear between points; 0, the SFT base, before training has begun."""
     return float(np.interp(spent, path.spent, path.gain, left=0.0))
@@ -112,7 +117,8 @@ def gain_at(path: pd.DataFrame, spent: float) -> float:
 
 def equal_compute(tables: dict, meta: dict, column: str, longer: bool = False) -> pd.DataFrame:
     """Each pair of methods at the largest budget that both reached, ``at``; intervals over seeds
-    alone, since curves hold means over prompts."""
+    alone, since curves hold means over prompts. ``waiting``: the one that has not begun to train at
+    that budget, since what it needs beforehand takes as much, and so stands at the SFT base."""
     runs, rows = paths(tables, meta, column, longer), []
     for a, b in combinations(runs, 2):
         at = budget(runs[a], runs[b])
@@ -121,8 +127,11 @@ def equal_compute(tables: dict, meta: dict, column: str, longer: bool = False) -
             continue
         differences = [gain_at(runs[a][s], at) - gain_at(runs[b][s], at) for s in seeds]
         interval = st.over_seeds(differences)
-        rows.append({"a": a, "b": b, "interval": interval, "p": st.p_value(interval), "at": at})
-    return ms.decided(rows).assign(at=[row["at"] for row in rows])
+        waiting = next((m for m in (a, b) if begins(runs[m]) >= at), None)
+        row = {"a": a, "b": b, "interval": interval, "p": st.p_value(interval)}
+        rows.append(row | {"at": at, "waiting": waiting})
+    more = {key: [row[key] for row in rows] for key in ("at", "waiting")}
+    return ms.decided(rows).assign(**more)
 
 
 def sweep(tables: dict, meta: dict, method: str) -> pd.DataFrame:

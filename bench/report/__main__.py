@@ -2,9 +2,10 @@
 
     python -m bench.report --testbed micro [--set key=value ...]
 
-Writes report/{index.html,README.md,results.csv,figures/} below the study's folder and, last,
-report.json with the sha256 of each file. A copy goes to reports/<testbed>/ (a study other than
-`compare`: reports/<testbed>/<study>/) only from a complete study with default settings.
+Writes report/{index.html,README.md,results.csv,results.json,figures.json,figures/} below the
+study's folder and, last, report.json with the sha256 of each file. A copy goes to
+reports/<testbed>/ (a study other than `compare`: reports/<testbed>/<study>/) only from a complete
+study with default settings.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from bench import cli
-from bench.report import figures, page
+from bench.report import comparison, figures, page, results, scorecard
 from bench.report.study import Study
 
 LARGEST = 1_500_000  # bytes of a published report
@@ -20,11 +21,45 @@ LARGEST = 1_500_000  # bytes of a published report
 
 def build(study: Study, out: Path) -> None:
     """Write the report's files into a folder."""
-    light = figures.draw_all(study, out / "figures", page.plates_of(study))
+    plates = page.plates_of(study)
+    light = figures.draw_all(study, out / "figures", plates)
+    cli.write_json(out / "figures.json", figures.described(study, plates))
     shared = page.context(study)
+    if page.kind_of(study) is comparison.KIND:
+        scorecard.write_card(study, out / "figures", shared["title"], shared["headline"])
     (out / "index.html").write_text(page.html(study, light, shared), encoding="utf-8")
     (out / "README.md").write_text(page.readme(study, shared), encoding="utf-8")
-    page.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
+    kind = page.kind_of(study)
+    kind.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
+    cli.write_json(out / "results.json", results.document(study))
+
+
+def load(cfg) -> Study:
+    """The configured study from its results, with its companions."""
+    from bench import collect
+
+    study = Study(*collect.read(cfg.study_dir / "results"))
+    study.companions.update(companions(cfg, study))
+    return study
+
+
+def companions(cfg, study: Study) -> dict[str, Study]:
+    """The complete studies beside `compare` whose runs started from the same weights."""
+    from bench import collect
+
+    found = {}
+    for path in cfg.companions:
+        other = Study(*collect.read(path))
+        if other.meta["complete"] and same_start(study, other):
+            found[other.meta["study"]] = other
+        else:
+            cli.say("report", f"{path} is incomplete or of another SFT base: left out")
+    return found
+
+
+def same_start(a: Study, b: Study) -> bool:
+    """Whether all runs of two studies started from the same weights."""
+    return len({h for s in (a, b) for h in s.runs.get("hash_start", [None])}) == 1
 
 
 def record(out: Path) -> dict[str, str]:
@@ -64,10 +99,7 @@ def published(meta: dict) -> Path:
 
 def run(cfg, args) -> None:
     """Report of the configured study."""
-    from bench import collect
-
-    out = cfg.study_dir / "report"
-    study = Study(*collect.read(cfg.study_dir / "results"))
+    out, study = cfg.study_dir / "report", load(cfg)
     with cli.atomic(out) as part:
         part.mkdir()
         build(study, part)

@@ -6,9 +6,9 @@ import pandas as pd
 
 from bench.analysis import measures as ms
 from bench.analysis.catalogue import BY_KEY
-from bench.report.plate import Plate
-from bench.report.style import label
-from bench.report.tables import Cell, Table, number, scaled
+from bench.report.plate import Plate, seeds_of
+from bench.report.style import WIDE, label
+from bench.report.tables import Cell, Table, libraries, number, runs_of, scaled
 
 # phase of a run, or the step it needed beforehand -> how a reader calls it, from first to last
 PHASES = {
@@ -23,6 +23,7 @@ PHASES = {
     "save": "load and save",
 }
 OTHER = "other"
+LOST = "every run failed"
 SHARED = {"base": "base (shared)", "sft": "SFT (shared)", "pairs": "pool of pairs (shared)"}
 
 
@@ -64,7 +65,8 @@ def ledger_of_costs(study) -> Table:
     rows.append([Cell("not charged: curves, evaluation"), *(_watching(study, arm) for arm in arms)])
     for key in ("generated", "resident", "memory", "reserved", "joules", "money"):
         rows.append([_head(study, key), *(_measured(study, arm, key) for arm in arms)])
-    return Table("Cost by phase", header, rows, notes(study))
+    links = ["", *(runs_of(study, arm) for arm in arms)]
+    return Table("Cost by phase", header, rows, notes(study), links, sortable=False)
 
 
 def _shared(words: str, once: list[dict], unused: bool) -> Cell:
@@ -97,7 +99,8 @@ def _tuning(study, arm: str) -> Cell:
     found = (study.meta.get("tuning") or {}).get("methods", {}).get(study.method[arm])
     if not found or arm != study.method[arm]:
         return Cell("–")
-    return Cell(scaled(found["flops"]), f"{found[study.second]:,.0f} s, {found['trials']} trials")
+    quiet = f"{found[study.second]:,.0f} s, {found['trials']} trials"
+    return Cell(scaled(found["flops"]), quiet, link="#tuning")
 
 
 def _watching(study, arm: str) -> Cell:
@@ -124,12 +127,8 @@ def _measured(study, arm: str, key: str) -> Cell:
 
 def notes(study) -> list[str]:
     """What is and what is not in these numbers."""
-    runs = study.tables["runs"]
-    weights = 4 * float(runs.parameters.max()) / 2**20  # MiB, in float32
-    small = weights < 0.1 * float(runs.peak_mb.min())
-    found = f"One copy of the model is {weights:,.1f} MiB: the rest of the peak is the libraries'."
     return [
-        *([found] if small else []),
+        *libraries(study),
         "Means of the runs that ended; the total with half of its 95 % interval over seeds. Shared "
         "steps are paid once and charged to no method. Curves, held-out losses and evaluation are "
         "not charged. Padding is in the seconds, not in the FLOPs.",
@@ -142,18 +141,18 @@ def waterfall(study, pen):
     """A column a method, FLOPs above and seconds below: each phase starts where the last ended."""
     plain = [arm for arm in study.arms if arm == study.method[arm]]
     arms = (plain or study.arms[:1]) if study.many else study.arms
-    figure = pen.figure(9.2, 5.6)
+    figure = pen.figure(WIDE, 6.0)
     axes = figure.subplots(2, len(arms), sharex="row", sharey="row", squeeze=False)
-    for row, (column, unit) in zip(axes, study.spending.items(), strict=True):
+    spending = zip(("flops", "cost"), study.spending.items(), strict=True)
+    for row, (key, (column, unit)) in zip(axes, spending, strict=True):
         table = by_phase(study, column)
         longest = float(table.sum(axis=1).max()) if len(table) else 1.0
         size, prefix = unit_scale(longest)
         for ax, arm in zip(row, arms, strict=True):
-            _steps(ax, study, pen, arm, table, size)
+            _steps(ax, pen, arm, table, study.interval(arm, key), size)
             ax.set_title(label(arm))
-        for ax in row:
             ax.set_xlabel(f"{prefix}{unit}")
-            ax.set_xlim(0, 1.3 * longest / size)  # room for the numbers
+            ax.set_xlim(0, 1.4 * longest / size)  # room for the numbers
     return figure
 
 
@@ -165,8 +164,8 @@ def unit_scale(largest: float) -> tuple[float, str]:
     return 1.0, ""
 
 
-def _steps(ax, study, pen, arm: str, table: pd.DataFrame, size: float) -> None:
-    """One method's bars, one below the other, and their sum."""
+def _steps(ax, pen, arm: str, table: pd.DataFrame, total, size: float) -> None:
+    """One method's bars with their numbers, one below the other, and their sum."""
     phases, start = list(table), 0.0
     for y, phase in enumerate(phases):
         width = _at(table, arm, phase) / size
@@ -174,25 +173,51 @@ def _steps(ax, study, pen, arm: str, table: pd.DataFrame, size: float) -> None:
         if y and width:
             ax.plot([start, start], [y - 1.31, y + 0.31], color=pen("muted"), lw=0.8)
         start += width
+        if width:
+            _beside(ax, short(width), start, y, fontsize=8, color=pen("muted"))
     ax.barh(len(phases), start, color=pen.of(arm), height=0.62)
-    words = f"{start:,.3g}" if start else "no run ended"
-    ax.annotate(words, (start, len(phases)), (3, 0), textcoords="offset points", va="center",
-                fontsize=9)  # fmt: skip
+    bar_end(ax, pen, total, len(phases), size)
     ax.set_yticks(range(len(phases) + 1), [*phases, "in all"])
     ax.set_ylim(len(phases) + 0.6, -0.6)
     ax.grid(axis="y", visible=False)
 
 
-def _listed(study) -> str:
+def bar_end(ax, pen, found, y: float, size: float = 1) -> None:
+    """The interval over seeds on the end of a bar, and its number; words where no run ended."""
+    if found is None:
+        _beside(ax, LOST, 0, y, fontsize=8.5)
+        return
+    low, mean, high = (value / size for value in (found.low, found.mean, found.high))
+    if math.isfinite(found.half):
+        ax.plot([low, high], [y, y], color=pen("ink"), lw=1.2)
+    end = high if math.isfinite(found.half) else mean
+    _beside(ax, short(mean), end, y, fontsize=9, fontweight="bold")
+
+
+def _beside(ax, words: str, x: float, y: float, **look) -> None:
+    ax.annotate(words, (x, y), (4, 0), textcoords="offset points", va="center", **look)
+
+
+def short(value: float) -> str:
+    """A positive amount with three digits, but no more than two decimals: '1,234', '29.4'."""
+    return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
+
+
+def flops_of(study) -> str:
+    """'PPO 901 G, DPO 229 G' for alt texts."""
     found = [(arm, study.interval(arm, "flops")) for arm in study.arms]
-    return ", ".join(f"{label(a)} {scaled(i.mean)}" for a, i in found if i is not None)
+    words = [f"{label(a)} {scaled(i.mean)}" for a, i in found if i is not None]
+    return ", ".join(words) or LOST
 
 
 WATERFALL = Plate(
-    "waterfall", "Where the cost comes from", waterfall,
+    "waterfall", "Where the cost of a run comes from", waterfall,
     lambda s: "Each phase begins where the one above ended; last their sum. Base, SFT, pool of "
     "pairs (shared by all) and tuning are apart, in the table. Means of "
-    f"{s.seeds} seed{'s' * (s.seeds != 1)}; the sums' intervals are in the table.",
-    lambda s: f"FLOPs of a run: {_listed(s) or 'none ended'}.",
+    f"{seeds_of(s)}{'; thin bars: 95 % intervals over seeds' * (s.seeds > 1)}.",
+    lambda s: f"FLOPs of a run: {flops_of(s)}.",
+    lambda s: f"means of {seeds_of(s)}, lower is better · what all share and tuning left out"
+    + " · thin bars: 95 % intervals" * (s.seeds > 1),
     wide=True,
+    category="Cost",
 )  # fmt: skip

@@ -2,8 +2,20 @@
 
 from pathlib import Path
 
-from bench.report import quality, style, training
-from bench.report.plate import Plate, band_note, counts, interval_note, listing
+from bench.report import quality, scorecard, style, training, writing
+from bench.report.plate import (
+    Plate,
+    band_note,
+    bands,
+    bars,
+    counts,
+    ends,
+    interval_note,
+    listing,
+    n_of,
+    pen_of,
+    seeds_of,
+)
 
 
 def _failed_note(study) -> str:
@@ -25,42 +37,62 @@ def _frontier_caption(study) -> str:
 
 
 PLATES = (
-    Plate(
-        "gain", "Gold reward above SFT", quality.gain,
-        lambda s: f"Small ticks: each seed. {interval_note(s)} n = {counts(s)}.",
-        lambda s: f"Gold reward above the SFT base by arm: {listing(s, 'gold_delta')}.",
-    ),
+    scorecard.PLATE,
     Plate(
         "frontier", "Gold reward against distance from SFT", quality.frontier, _frontier_caption,
         lambda s: f"Gold above SFT ({listing(s, 'gold_delta')}) against KL in nats "
         f"({listing(s, 'kl', 1)}).",
+        lambda s: f"{n_of(s)} · {bars(s)}",
+        category="Quality",
     ),
     Plate(
-        "curves", "Training curves", training.curves,
+        "curves", "What changes during training", training.curves,
         lambda s: f"On the same validation prompts, not charged to any method. {band_note(s)}"
-        f"{_failed_note(s)} n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
-        lambda s: "Gold above SFT, KL, length, entropy, distinct bigrams along training; ends in "
-        f"gold above SFT: {listing(s, 'gold_delta')}.",
+        f"{_failed_note(s)} n = {seeds_of(s)}.",
+        lambda s: "Gold above SFT, KL, length, entropy, distinct bigrams along training, on "
+        f"validation prompts; ends in gold above SFT: {ends(s)}.",
+        lambda s: f"{seeds_of(s)}, validation prompts · {bands(s)}",
         wide=True,
+        category="Training",
     ),
     Plate(
-        "overoptimisation", "Gold against proxy", quality.overoptimisation,
+        "overoptimisation", "What the reward model sees, and what is true",
+        quality.overoptimisation,
         lambda s: "To the right without going up is over-optimisation: the reward model gains, "
-        "the truth does not. Thin line: the mean path of the arm that trains against it."
-        f"{_unnamed(s)} "
-        f"n = {counts(s)}.",
+        "the truth does not. Thin line: the mean path of the arm that trains against it. "
+        f"{interval_note(s)}{_unnamed(s)} n = {counts(s)}.",
         lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
+        lambda s: f"{n_of(s)} · {bars(s)}",
+        category="Quality",
     ),
+    writing.PLATE,
     Plate(
-        "cost", "What a run costs", training.cost,
-        lambda s: f"Mean {s.second_name} of {s.seeds} seed{'s' * (s.seeds != 1)}. PPO pays for its "
+        "cost", "What a run costs by phase, and its peak memory", training.cost,
+        lambda s: f"Mean {s.second_name} of {seeds_of(s)}. PPO pays for its "
         "seed's reward model, DPO and IPO for the reference log-probabilities of their pairs; "
         "curves and evaluation are not charged. Memory is the peak of the training process, "
-        "without the reward model's own training.",
+        "without the reward model's own training."
+        + " Thin bars: 95 % intervals over seeds." * (s.seeds > 1),
         lambda s: f"{s.second_name} of a run: {listing(s, 'cost', 0)}.",
+        lambda s: f"means of {seeds_of(s)}, lower is better"
+        + (" · thin bars: 95 % intervals over seeds" if s.seeds > 1 else " · no intervals"),
         wide=True,
+        category="Cost",
     ),
 )  # fmt: skip
+
+
+def described(study, plates) -> dict[str, dict[str, str]]:
+    """{figure: its title, category, caption and alt text}, for whoever takes it elsewhere."""
+    return {
+        plate.name: {
+            "title": plate.title,
+            "category": plate.category,
+            "caption": plate.caption(study),
+            "alt": plate.alt(study),
+        }
+        for plate in plates
+    }
 
 
 def draw_all(study, folder: Path, plates) -> dict[str, str]:
@@ -71,7 +103,6 @@ def draw_all(study, folder: Path, plates) -> dict[str, str]:
         for name, theme in style.THEMES.items():
             stem = f"{plate.name}-{name}"
             with style.drawing(theme, stem):
-                figure = plate.draw(study, style.Pen(theme, study.looks))
-                style.save(figure, folder, stem)
+                style.save(plate.draw(study, pen_of(plate, study, theme)), folder, stem, theme)
         light[plate.name] = (folder / f"{plate.name}-light.svg").read_text(encoding="utf-8")
     return light

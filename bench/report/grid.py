@@ -7,8 +7,9 @@ import numpy as np
 from bench.analysis import grid
 from bench.analysis import statistics as st
 from bench.report.plate import Plate
+from bench.report.scorecard import point
 from bench.report.sections import Kind, Section
-from bench.report.style import label, readable, shade
+from bench.report.style import NARROW, WIDE, label, readable, shade
 from bench.report.tables import Cell, Table, heads, plain
 from bench.report.verdict import fixed, joined, p_words
 from bench.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL
@@ -27,7 +28,7 @@ def factor(value: float) -> str:
 def heat(study, pen):
     """A panel a method: learning rate across, strength up; each cell its mean gain, or its end."""
     methods, cells = study.meta["methods"], study.cells
-    figure = pen.figure(9.2, 5.6)
+    figure = pen.figure(WIDE, 6.0)
     axes = figure.subplots(2, math.ceil(len(methods) / 2), squeeze=False).ravel()
     lrs, betas, best = axis(cells.lr), axis(cells.beta), cells.gain.max()
     for ax, method in zip(axes, methods, strict=False):
@@ -57,7 +58,7 @@ def _cell(ax, pen, x: int, y: int, runs, best: float) -> None:
     if len(failed):
         edge = [x - 0.46, x + 0.46, x + 0.46, x - 0.46, x - 0.46]
         ax.plot(edge, [y - 0.45] * 2 + [y + 0.45] * 2 + [y - 0.45], color=pen("m0"), lw=1.8)
-    ink = pen(readable(face, pen.theme))
+    ink = pen(readable(face))
     words = fixed(gain, "+.2f") if np.isfinite(gain) else "diverged"
     ax.text(x, y + 0.08, words, ha="center", va="center", color=ink, fontsize=9.5)
     note = f"{len(failed)} of {len(runs)} failed" if len(failed) else f"n = {len(runs)}"
@@ -67,19 +68,17 @@ def _cell(ax, pen, x: int, y: int, runs, best: float) -> None:
 def rates_figure(study, pen):
     """Left: share of cells that failed; right: share that beat SFT. Exact 95 % intervals."""
     rates = study.rates
-    figure = pen.figure(7.4, 1.5 + 0.34 * len(rates))
+    figure = pen.figure(NARROW, 1.9 + 0.42 * len(rates))
     axes = figure.subplots(1, 2, sharey=True)
     panels = (("failed", "Cells that failed (fewer is better)"),
               ("beat", "Cells that beat SFT (more is better)"))  # fmt: skip
     for ax, (key, title) in zip(axes, panels, strict=True):
-        for y, row in enumerate(rates.itertuples()):
-            at = getattr(row, key) / row.n
-            span = [getattr(row, f"{key}_low"), getattr(row, f"{key}_high")]
-            ax.plot(span, [y, y], color=pen.of(row.method), lw=2.2)
-            ax.plot(at, y, ms=8, **pen.marker(row.method), clip_on=False, zorder=4)
         ax.set_xlim(0, 1)
+        for y, row in enumerate(rates.itertuples()):
+            k, low, high = (getattr(row, key + part) for part in ("", "_low", "_high"))
+            point(ax, pen, row.method, y, (low, k / row.n, high, f"{k} of {row.n}"))
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
-        ax.set_ylim(len(rates) - 0.5, -0.5)
+        ax.set_ylim(len(rates) - 0.5, -0.7)
         ax.grid(axis="y", visible=False)
         ax.set_title(title, fontsize=9.5)
     axes[0].set_yticks(range(len(rates)), [label(m) for m in rates.method])
@@ -88,19 +87,15 @@ def rates_figure(study, pen):
 
 def headline(study) -> str:
     """How often each method failed, and whether that tells any two apart."""
-    rates, pairs = study.rates, grid.compared(study.rates)
-    told = pairs[pairs.p_holm < 1 - st.LEVEL]
-    counts = joined(f"{label(r.method)} in {r.failed} of {r.n}" for r in rates.itertuples())
-    start = f"Training failed in {counts} settings around the tuned ones"
-    if not len(told):
-        return f"{start}: too few to tell methods apart."
-    share = dict(zip(rates.method, rates.failed / rates.n, strict=True))
-    words = [
-        f"{label(max(r.a, r.b, key=share.get))} fails more often than "
-        f"{label(min(r.a, r.b, key=share.get))}"
-        for r in told.itertuples()
-    ]
-    return f"{start}: {joined(words)}."
+    counts = joined(f"{label(r.method)} in {r.failed} of {r.n}" for r in study.rates.itertuples())
+    return f"Training failed in {counts} settings around the tuned ones. {decided(study)}"
+
+
+def glance(study) -> str:
+    """One sentence for the page of a comparison: whether any method is the more stable one."""
+    if (grid.compared(study.rates).p_holm < 1 - st.LEVEL).any():
+        return f"On a grid around the tuned settings {decided(study)}"
+    return "On a grid around the tuned settings no method is shown to be more stable than another."
 
 
 def rate_lines(study) -> list[str]:
@@ -113,11 +108,25 @@ def rate_lines(study) -> list[str]:
         for r in rates.itertuples()
     ]
     return [
-        f"{'; '.join(items)}; exact 95 % intervals.",
-        f"What {n} cells can tell: none that failed against {st.least_significant(n)} or more "
-        "(Fisher's exact test, alone; more where several pairs are tested).",
+        f"{'; '.join(items)}; exact 95 % intervals. {decided(study)}",
+        f"{n} cells tell two methods apart only if they differ by as much as none against "
+        f"{st.least_significant(n)} failures (Fisher's exact test, alone; by more where several "
+        "pairs are tested).",
         "Cells are not a random sample of settings: the rates describe this grid.",
     ]
+
+
+def decided(study) -> str:
+    """Which failure rates differ, after Holm's correction."""
+    told = grid.compared(study.rates)
+    told = told[told.p_holm < 1 - st.LEVEL]
+    share = dict(zip(study.rates.method, study.rates.failed / study.rates.n, strict=True))
+    words = [
+        f"{label(max(r.a, r.b, key=share.get))} fails more often than "
+        f"{label(min(r.a, r.b, key=share.get))}"
+        for r in told.itertuples()
+    ]
+    return f"{joined(words)}." if words else "No two of these rates can be told apart."
 
 
 def failures(study) -> Table:
@@ -128,15 +137,15 @@ def failures(study) -> Table:
     rows = [
         [
             Cell(f"{label(r.method)} seed {r.seed}", mark=study.looks[r.method].colour),
-            Cell(factor(r.lr)),
-            Cell(factor(r.beta)),
+            Cell(factor(r.lr), value=r.lr),
+            Cell(factor(r.beta), value=r.beta),
             Cell(r.outcome, mark="bad"),
             Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
             Cell(r.reason if isinstance(r.reason, str) else ""),
         ]
         for r in lost.itertuples()
     ]
-    return Table("Every failure", header, rows)
+    return Table("Failures of the stability grid", header, rows)
 
 
 def gained(value: float) -> str:
@@ -147,14 +156,14 @@ def gained(value: float) -> str:
 def rate_table(study) -> Table:
     """By method: failures, successes, worst cell, what training looked like."""
     header = [("", ""), *heads("failed", "beat", failed="cells ↓"),
-              ("Worst · median · best", "gold above SFT ↑"),
+              ("Worst · median · best", "gold above SFT, first seed ↑"),
               *heads("drawdown", "spikes", "displacement", "collapsed", "told")]  # fmt: skip
     rows = [
         [
             Cell(label(r.method), mark=study.looks[r.method].colour),
             Cell(f"{r.failed} of {r.n}", mark="bad" if r.failed else ""),
             Cell(f"{r.beat} of {r.n}"),
-            Cell(" · ".join(map(gained, (r.worst, r.median, r.best)))),
+            Cell(" · ".join(map(gained, (r.worst, r.median, r.best))), value=max(r.worst, -1e9)),
             *(plain(key, getattr(r, key)) for key in ("drawdown", "spikes", "displacement")),
             Cell(f"{r.collapsed} of {r.n}"),
             plain("told", r.told),
@@ -193,7 +202,7 @@ def spread_table(study) -> Table:
     rows = [
         [
             Cell(label(r.method), mark=study.looks[r.method].colour),
-            Cell(factor(r.lr)),
+            Cell(factor(r.lr), value=r.lr),
             Cell(f"{r.n}"),
             Cell(f"{r.failed}", mark="bad" if r.failed else ""),
             Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
@@ -245,20 +254,25 @@ def _listed(study) -> str:
 
 PLATES = (
     Plate(
-        "grid", "Gold above SFT around the tuned settings", heat,
+        "grid", "Gold reward around each method's tuned settings", heat,
         lambda s: "Gold above SFT at the end of training, mean over the cell's runs that ended; "
         "the stronger the colour, the more. Framed: a run of the cell failed. Factors are of each "
         f"method's tuned setting, ×1 ×1. n: runs of the cell; {len(s.cells)} in all; no "
         "intervals. Rates count the first seed alone.",
         lambda s: f"Grid of learning rates and strengths for each method: {_listed(s)}.",
+        lambda s: f"gold above SFT, validation prompts · {len(s.cells)} runs · no intervals",
         wide=True,
+        category="Stability",
     ),
     Plate(
         "rates", "How often training fails, and how often it helps", rates_figure,
         lambda s: f"Bars: exact 95 % intervals. n = {int(s.rates.n.max())} cells a method, one run "
         "each.",
         lambda s: f"Failure and success rates: {_listed(s)}.",
+        lambda s: f"{int(s.rates.n.max())} cells a method, one run each · bars: exact 95 % "
+        "intervals",
+        category="Stability",
     ),
 )  # fmt: skip
 
-KIND = Kind(headline, sections, results, PLATES)
+KIND = Kind(headline, sections, results, lambda study: PLATES)

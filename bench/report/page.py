@@ -1,90 +1,80 @@
-"""The page and the README: templates filled with sentences, tables, figures and samples."""
+"""What a study's page and README show: sentences, tables, figures and samples, no HTML."""
 
+import re
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from bench.analysis.statistics import EQUIVALENCE_SEEDS
-from bench.report import costs, figures, grid, samples, style, tables, tuning, verdict, views
+from bench.report import (
+    comparison,
+    grid,
+    render,
+    samples,
+    style,
+    tables,
+    tuning,
+    verdict,
+    views,
+    words,
+)
 from bench.report.sections import Kind
 
-TEMPLATES = Path(__file__).parent / "templates"
+KINDS = {"stability": grid.KIND, "tune": tuning.KIND, "views": views.KIND}
 
 
-def kind_of(study) -> Kind | None:
-    """How a study's page is made; None: as a comparison of arms."""
-    return KINDS.get(study.meta["study"])
+def kind_of(study) -> Kind:
+    """How a study's page is made: as a comparison of arms, unless its name has its own."""
+    return KINDS.get(study.meta["study"], comparison.KIND)
 
 
 def plates_of(study) -> tuple:
     """The figures of a study's page."""
-    kind = kind_of(study)
-    return kind.plates if kind else PLATES
-
-
-def results(study):
-    """The table that becomes results.csv."""
-    kind = kind_of(study)
-    return (kind.results if kind else tables.results)(study)
+    return kind_of(study).plates(study)
 
 
 def context(study) -> dict:
     """All that the templates show; nothing in it is HTML."""
     kind = kind_of(study)
-    own = of_kind(study, kind) if kind else of_comparison(study)
+    own = of_comparison(study) if kind is comparison.KIND else {}
     return own | {
+        "headline": kind.headline(study),
+        "sections": kind.sections(study),
         "title": title(study),
+        "kicker": kicker(study.meta),
         "meta": study.meta,
         "study": study,
         "breaches": tables.breaches(study),
-        "plates": plates_of(study),
+        "plates": {plate.name: plate for plate in plates_of(study)},
         "limitations": limitations(study),
+        "reference": reference(study),
+        "glossary": tables.glossary(study),
+        "words": words.introduced(study) if kind is comparison.KIND else [],
         "command": command(study.meta),
         "version": own_version(),
     }
 
 
-def of_kind(study, kind: Kind) -> dict:
-    """What a page of sections shows."""
-    return {
-        "headline": kind.headline(study),
-        "sections": kind.sections(study),
-        "tables": {"runs": tables.runs(study), "glossary": tables.glossary(study)},
-    }
+def reference(study) -> list:
+    """The tables at the end: every run, its lm-eval scores, its settings."""
+    found = [tables.runs(study), tables.task_runs(study), tables.settings(study)]
+    return [table for table in found if table.rows]
 
 
 def of_comparison(study) -> dict:
-    """What the page of a comparison of arms shows."""
-    verdicts = {
-        "quality": verdict.quality(study),
-        "cost": [*verdict.cost(study), *views.spent_lines(study)],
-        "stability": verdict.stability(study),
-        "certainty": verdict.certainty(study),
-        "reward": verdict.reward(study),
-        "views": views.matrix_lines(study),
-    }
+    """What only the page of a comparison shows."""
     return {
-        "headline": verdict.headline(study),
-        "verdict": verdicts,
-        "tables": {f.__name__: f(study) for f in SHOWN},
+        "verdict": comparison.cards(study),
         "matched": tables.matched(study),
         "samples": samples.chosen(study),
-        "rule": samples.RULE.format(n=samples.PER_FAMILY),
+        "sets": samples.sets(study),
     }
 
 
-KINDS = {"stability": grid.KIND, "tune": tuning.KIND, "views": views.KIND}
-PLATES = (*figures.PLATES, costs.WATERFALL, views.COMPUTE)
-SHOWN = (
-    tables.summary,
-    tables.pairs,
-    tables.stability,
-    tables.tasks,
-    tables.runs,
-    tables.ledger,
-    tables.glossary,
-    costs.ledger_of_costs,
-    views.matrix,
-)
+def kicker(meta: dict) -> str:
+    """The line above the title."""
+    return (
+        f"prefbench · testbed {meta['testbed']} · study {meta['study']} · commit "
+        + (meta["commit"][:12])
+    )
 
 
 def title(study) -> str:
@@ -152,55 +142,28 @@ def own_version() -> str:
         return "not installed"
 
 
-def environment(autoescape: bool):
-    """Jinja with strict undefined names, and the filters of the templates."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def linker(study):
+    """A filter: text in which the name of an arm leads to the list of its runs."""
+    from markupsafe import Markup, escape
 
-    jinja = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=autoescape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters |= {"label": style.label, "md": markdown}
-    return jinja
+    names = {style.label(arm): arm for arm in study.runs.arm.unique()} if len(study.runs) else {}
+    longest_first = "|".join(re.escape(n) for n in sorted(names, key=len, reverse=True))
+    pattern = re.compile(rf"(?<![\w-])({longest_first})(?![\w-])") if names else None
 
+    def linked(text) -> Markup:
+        safe = str(escape(text))
+        if pattern:
+            safe = pattern.sub(lambda m: f'<a href="#runs-{names[m[1]]}">{m[1]}</a>', safe)
+        return Markup(safe)
 
-def markdown(text) -> str:
-    """Text for a cell or a line of Markdown: nothing in it is markup, nor ends the cell."""
-    from html import escape
-
-    out = escape(str(text), quote=False).replace("\n", " ")
-    for c in "\\`*_[]|~#":
-        out = out.replace(c, f"&#{ord(c)};" if c in "|`" else f"\\{c}")
-    return out
+    return linked
 
 
 def html(study, light: dict[str, str], shared: dict) -> str:
     """The page; `light` are light SVGs by name."""
-    from markupsafe import Markup
-
-    drawn = {
-        plate.name: Markup(style.inline(light[plate.name], plate.name, plate.alt(study)))
-        for plate in shared["plates"]
-    }
-    palettes = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK)}
-    template = environment(True).get_template(f"{template_of(study)}.html")
-    return clean(template.render(**shared, figures=drawn, palettes=palettes))
+    return render.html("study.html", shared, light, linker(study))
 
 
 def readme(study, shared: dict) -> str:
     """The same story for a code host."""
-    return clean(environment(False).get_template(f"{template_of(study)}.md").render(**shared))
-
-
-def template_of(study) -> str:
-    """Which template: a comparison of arms, or a list of sections."""
-    return "study" if kind_of(study) else "compare"
-
-
-def clean(text: str) -> str:
-    """Text that UTF-8 can hold, without trailing blanks."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"
+    return render.text("study.md", shared)

@@ -1,4 +1,4 @@
-"""Figures of quality: gain over SFT, gold against KL, gold against proxy. Pure functions."""
+"""Figures of quality: gold against KL, gold against proxy. Pure functions."""
 
 import math
 
@@ -6,59 +6,28 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis import statistics as st
-from bench.report.style import SFT, label
-
-
-def gain(study, pen):
-    """A row an arm: mean gold above SFT with its 95 % interval, a small mark a seed."""
-    arms = study.arms
-    figure = pen.figure(7.4, 1.3 + 0.42 * len(arms))
-    ax = figure.subplots()
-    ax.axvline(0, color=pen("muted"), lw=1.2)
-    for y, arm in enumerate(arms):
-        _gain_row(ax, study, pen, arm, y)
-    ax.set_yticks(range(len(arms)), [label(a) for a in arms])
-    ax.set_ylim(len(arms) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
-    ax.margins(x=0.12)
-    ax.set_xlabel("gold reward above the SFT base, same prompts (higher is better)")
-    ax.set_title("Gold reward above SFT")
-    return figure
-
-
-def _gain_row(ax, study, pen, arm: str, y: int) -> None:
-    """One arm of `gain`; words where it has no finished run."""
-    found = study.interval(arm, "gold_delta")
-    if found is None:
-        ax.text(0, y, "  every run failed", va="center", color=pen("muted"))
-        return
-    seeds = study.by_seed(arm) - study.base_gold
-    ax.plot(seeds, [y + 0.24] * len(seeds), "|", color=pen.of(arm), ms=6, mew=1.2)
-    if math.isfinite(found.half):
-        ax.plot([found.low, found.high], [y, y], color=pen.of(arm), lw=2.4, solid_capstyle="butt")
-    ax.plot(found.mean, y, ms=8, **pen.marker(arm))
-    ax.annotate(f"{found.mean:+.2f}", (found.mean, y), (0, 7), textcoords="offset points",
-                ha="center", fontsize=9)  # fmt: skip
+from bench.report import labels
+from bench.report.costs import LOST
+from bench.report.style import NARROW, SFT
 
 
 def frontier(study, pen):
     """Gold gained against KL spent: each seed's end, the arm's mean with intervals, the paths."""
-    figure = pen.figure(7.4, 5.0)
+    figure = pen.figure(NARROW, 5.0)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
-    ax.plot(0, 0, "o", color=pen("muted"), ms=7)
+    ax.plot(0, 0, "o", color=pen("muted"), ms=7, clip_on=False)
     ends = {}
     for arm in study.arms:
         if not study.many:
-            _paths(ax, study, pen, arm)
+            _path(ax, study, pen, arm, "kl")
         _crosses(ax, study, pen, arm)
-        if (end := _end(ax, study, pen, arm)) is not None:
+        if (end := _end(ax, study, pen, arm, "kl")) is not None:
             ends[arm] = end
     _join(ax, study, pen, ends)
     root_axis(ax)
-    ax.set_ylabel("gold reward above SFT")
-    ax.set_title("Gold reward against distance from SFT")
-    place_labels(figure, ax, pen, {SFT: (0, 0)} | ends)
+    ax.set_ylabel("gold reward above SFT (higher is better)")
+    labels.near(pen, {ax: {SFT: (0, 0)} | ends})
     return figure
 
 
@@ -82,12 +51,12 @@ def spaced(candidates, right: float, gap: float = 0.065) -> list[float]:
     return kept
 
 
-def _paths(ax, study, pen, arm: str) -> None:
-    """The mean path of an arm's training on held-out prompts, thin."""
-    rows = study.curve(arm)
-    if len(rows):
-        mean = rows.groupby("fraction")[["kl", "gain"]].mean()
-        ax.plot(mean.kl.clip(lower=0), mean.gain, color=pen.of(arm), lw=1.1, alpha=0.75,
+def _path(ax, study, pen, arm: str, column: str) -> None:
+    """The mean path of an arm's training on held-out prompts, thin, where its curve has that."""
+    rows = ended(study, arm)
+    if column in rows and len(rows.dropna(subset=[column])):
+        mean = rows.groupby("fraction")[[column, "gain"]].mean()
+        ax.plot(mean[column], mean.gain, color=pen.of(arm), lw=1.1, alpha=0.75,
                 ls=study.looks[arm].line)  # fmt: skip
 
 
@@ -101,22 +70,26 @@ def _crosses(ax, study, pen, arm: str) -> None:
             ax.plot(*at, "x", color=pen.of(arm), ms=10, mew=2.2, zorder=5, clip_on=False)
 
 
-def _end(ax, study, pen, arm: str) -> tuple[float, float] | None:
-    """The end points of one arm; returns their mean (KL, gain)."""
-    kl, gained = study.interval(arm, "kl"), study.interval(arm, "gold_delta")
-    if kl is None or gained is None:
+def _end(ax, study, pen, arm: str, column: str) -> tuple[float, float] | None:
+    """The end points of one arm, gold against a measure; returns their mean."""
+    across, gained = study.interval(arm, column), study.interval(arm, "gold_delta")
+    if across is None or gained is None:
         return None
     mark = pen.marker(arm)
     if study.seeds > 1:
-        seeds = study.by_seed(arm, "kl"), study.by_seed(arm) - study.base_gold
-        ax.plot(*seeds, ls="", ms=4.5, alpha=0.55, **mark)
-    if math.isfinite(gained.half):
-        ax.plot([kl.mean] * 2, [gained.low, gained.high], color=pen.of(arm), lw=1.6)
-    if math.isfinite(kl.half):
-        ends = [max(kl.low, 0), kl.high]
-        ax.plot(ends, [gained.mean] * 2, color=pen.of(arm), lw=1.6)
-    ax.plot(kl.mean, gained.mean, ls="", ms=9, zorder=4, **mark)
-    return kl.mean, gained.mean
+        seeds = {column: study.by_seed(arm, column), "gain": study.by_seed(arm) - study.base_gold}
+        ax.plot(column, "gain", data=pd.DataFrame(seeds), ls="", ms=4.5, alpha=0.55, **mark)
+    cross_hair(ax, pen, arm, across, gained)
+    ax.plot(across.mean, gained.mean, ls="", ms=9, zorder=4, **mark)
+    return across.mean, gained.mean
+
+
+def cross_hair(ax, pen, arm: str, across: st.Interval, up: st.Interval) -> None:
+    """The intervals of a point in both directions, where it has them."""
+    if math.isfinite(up.half):
+        ax.plot([across.mean] * 2, [up.low, up.high], color=pen.of(arm), lw=1.5)
+    if math.isfinite(across.half):
+        ax.plot([across.low, across.high], [up.mean] * 2, color=pen.of(arm), lw=1.5)
 
 
 def _join(ax, study, pen, ends: dict) -> None:
@@ -127,66 +100,30 @@ def _join(ax, study, pen, ends: dict) -> None:
             ax.plot(*zip(*points, strict=True), color=pen.of(arms[0]), lw=2, alpha=0.9, zorder=2)
 
 
-def place_labels(figure, ax, pen, points: dict, gap: float = 13, reach: float = 90) -> None:
-    """Names beside their points, pushed up where they would overlap (pixels).
-
-    A variant's is left out where that would take it further than two lines from its point.
-    """
-    figure.draw_without_rendering()  # fixes the layout, so that pixels mean something
-    taken = []
-    pixel = {arm: ax.transData.transform(point) for arm, point in points.items()}
-    plain = {arm for arm in points if arm not in pen.looks or pen.looks[arm].filled}
-    for arm in sorted(pixel, key=lambda a: (a not in plain, pixel[a][1])):
-        x, y = pixel[arm]
-        up = y + 6
-        while any(abs(up - v) < gap and abs(x - u) < reach for u, v in taken):
-            up += 2
-        if arm not in plain and up - y > 6 + 2 * gap:
-            continue
-        taken.append((x, up))
-        scale = 72 / figure.dpi
-        right = x > ax.bbox.x1 - 60
-        ax.annotate(label(arm), points[arm], ((-9 if right else 9), (up - y) * scale),
-                    textcoords="offset points", ha="right" if right else "left", va="bottom",
-                    fontsize=9.5, color=pen.of(arm), fontweight="bold", zorder=6)  # fmt: skip
-
-
 def overoptimisation(study, pen):
     """Gold gained against the proxy reward, in SDs of SFT samples; thin: the way there."""
-    figure = pen.figure(7.4, 4.4)
+    figure = pen.figure(NARROW, 4.6)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
     ax.axvline(0, color=pen("muted"), lw=1)
     ends = {}
     for arm in study.arms:
-        proxy, gold = proxy_ends(study, arm)
-        _proxy_path(ax, study, pen, arm)
-        if len(proxy):
-            ax.plot(proxy, gold, ls="", ms=4.5, alpha=0.55, **pen.marker(arm))
-            ends[arm] = float(proxy.mean()), float(gold.mean())
-            ax.plot(*ends[arm], ls="", ms=9, zorder=4, **pen.marker(arm))
-    ax.set_xlabel("proxy reward: SDs above the mean of SFT samples, by the seed's reward model")
-    ax.set_ylabel("gold reward above SFT")
-    ax.set_title("What the reward model sees against what is true")
+        _path(ax, study, pen, arm, "proxy")
+        if (end := _end(ax, study, pen, arm, "proxy")) is not None:
+            ends[arm] = end
+    ax.set_xlabel("proxy reward, SDs above the mean of SFT samples, by the seed's reward model")
+    ax.set_ylabel("gold reward above SFT (higher is better)")
     ax.margins(0.1)
-    place_labels(figure, ax, pen, ends)
+    if not ends:
+        labels.nothing(ax, pen, LOST)
+    labels.near(pen, {ax: ends})
     return figure
 
 
-def proxy_ends(study, arm: str):
-    """(proxy in SDs, gold above SFT), a value a seed that has both."""
-    both = {"proxy": study.by_seed(arm, "proxy"), "gold": study.by_seed(arm) - study.base_gold}
-    table = pd.DataFrame(both).dropna()
-    return table.proxy, table.gold
-
-
-def _proxy_path(ax, study, pen, arm: str) -> None:
-    """The mean path of an arm that trains against the proxy, and so has it in its curve."""
-    rows = study.curve(arm)
-    if "proxy" in rows and len(rows.dropna(subset=["proxy"])):
-        mean = rows.groupby("fraction")[["proxy", "gain"]].mean()
-        ax.plot(mean.proxy, mean.gain, color=pen.of(arm), lw=1.1, alpha=0.75,
-                ls=study.looks[arm].line)  # fmt: skip
+def ended(study, arm: str) -> pd.DataFrame:
+    """The training curve of an arm's runs that ended; see `Study.curve`."""
+    rows, lost = study.curve(arm), study.failures
+    return rows[~rows.seed.isin(lost[lost.arm == arm].seed)] if len(lost) else rows
 
 
 def seed_band(rows, column: str):

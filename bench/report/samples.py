@@ -1,15 +1,13 @@
 """What the models wrote: which samples are shown is a rule, and their text is made harmless."""
 
 import unicodedata
+from hashlib import sha256
 
 from bench.report.style import SFT, label
 
-PER_FAMILY = 3
+RANDOM = 4  # prompts of each family drawn by the hash of their id
+EXTREME = 3  # prompts of each family where an arm gained most, and where it lost most
 LONGEST = 1200  # characters of an answer that are shown
-RULE = (
-    "Chosen by a rule, not by hand: the first {n} test prompts of each family by id; of each arm "
-    "the run with the lowest seed that ended."
-)
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
@@ -30,21 +28,60 @@ def _shown(c: str) -> str:
     return f"⟨U+{ord(c):04X}⟩"
 
 
-def chosen(study, per_family: int = PER_FAMILY) -> list[dict]:
-    """One entry a prompt: id, family, prompt and an answer of each arm, SFT first."""
+def sets(study) -> dict[str, str]:
+    """{key: how the set is chosen, in words}: random prompts, each arm's best and worst."""
+    found = {"random": f"{RANDOM} of each family at random (by a hash of the prompt's id)"}
+    for arm in [] if study.many else study.arms:
+        found[f"best-{arm}"] = f"the {EXTREME} of each family where {label(arm)} gained most"
+        found[f"worst-{arm}"] = f"the {EXTREME} of each family where {label(arm)} lost most"
+    return found
+
+
+def chosen(study) -> list[dict]:
+    """One entry a prompt of any set: id, family, prompt, its sets, and an answer of each arm.
+
+    Of each arm the run with the lowest seed that ended; SFT first. Random prompts come first.
+    """
     picked = {arm: _lowest_seed(study, arm) for arm in (SFT, *study.arms)}
     table = {}
     for row in study.samples:
         if picked.get(row["arm"]) == row["seed"]:
             table.setdefault((row["family"], row["prompt_id"]), {})[row["arm"]] = row
-    families, out = {}, []
-    for (family, prompt_id), rows in sorted(table.items(), key=lambda item: str(item[0])):
-        families[family] = families.get(family, 0) + 1
-        if families[family] <= per_family:
-            prompt = next(iter(rows.values()))["prompt"]
-            head = {"id": prompt_id, "family": family, "prompt": visible(prompt)}
-            out.append(head | {"answers": [_answer(study, arm, rows.get(arm)) for arm in picked]})
-    return out
+    members = {}
+    for family in sorted({family for family, _ in table}):
+        own = {key: rows for key, rows in table.items() if key[0] == family}
+        for name in sets(study):
+            for key in _members(own, name):
+                members.setdefault(key, []).append(name)
+    return [_entry(study, key, table[key], names, picked) for key, names in members.items()]
+
+
+def _members(table: dict, name: str) -> list[tuple[str, str]]:
+    """The prompts of one family that belong to a set."""
+    by_chance = sorted(table, key=lambda key: sha256(str(key[1]).encode()).hexdigest())
+    kind, _, arm = name.partition("-")
+    if kind == "random":
+        return by_chance[:RANDOM]
+    gains = {key: _gain(table[key], arm) for key in by_chance}
+    known = [key for key in by_chance if gains[key] is not None]
+    return sorted(known, key=gains.get, reverse=kind == "best")[:EXTREME]
+
+
+def _gain(rows: dict, arm: str) -> float | None:
+    """Gold of an arm's answer less that of SFT's to the same prompt."""
+    if arm not in rows or SFT not in rows or None in (rows[arm]["gold"], rows[SFT]["gold"]):
+        return None
+    return rows[arm]["gold"] - rows[SFT]["gold"]
+
+
+def _entry(study, key, rows: dict, names: list[str], picked: dict) -> dict:
+    """One prompt with all answers to it."""
+    prompt = visible(next(iter(rows.values()))["prompt"])
+    head = {"id": key[1], "family": key[0], "prompt": prompt, "sets": names}
+    answers = [_answer(study, arm, rows.get(arm)) for arm in picked]
+    for arm, answer in zip(picked, answers, strict=True):
+        answer["gain"] = None if arm == SFT else _gain(rows, arm)
+    return head | {"answers": answers}
 
 
 def _lowest_seed(study, arm: str) -> int | None:
@@ -58,5 +95,6 @@ def _answer(study, arm: str, row: dict | None) -> dict:
     look = study.looks.get(arm)
     head = {"arm": label(arm), "mark": look.colour if look else "muted"}
     if row is None:
-        return head | {"text": None, "gold": None, "kl": None}
-    return head | {"text": visible(row["completion"]), "gold": row["gold"], "kl": row["kl"]}
+        return head | {"text": None, "gold": None, "kl": None, "seed": None}
+    scores = {"gold": row["gold"], "kl": row["kl"], "seed": row["seed"]}
+    return head | {"text": visible(row["completion"])} | scores

@@ -1,7 +1,7 @@
 """What figures, tables and sentences share: a study's tables with its summary, computed once."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
@@ -17,11 +17,20 @@ MANY = 6
 
 @dataclass
 class Study:
-    """tables, samples and meta as `bench.collect.read` gives them."""
+    """tables, samples and meta as `bench.collect.read` gives them.
+
+    companions: other studies of the same SFT base, by name, that this one's page shows too.
+    """
 
     tables: dict[str, pd.DataFrame]
     samples: list[dict]
     meta: dict
+    companions: dict[str, "Study"] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run."""
+        return self.tables["runs"]
 
     @property
     def arms(self) -> list[str]:
@@ -57,6 +66,11 @@ class Study:
     @cached_property
     def summary(self) -> pd.DataFrame:
         return ms.summary(self.tables, self.meta)
+
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """Every measure of every run (`bench.analysis.measures.of_runs`)."""
+        return ms.of_runs(self.tables, self.meta)
 
     def interval(self, arm: str, measure: str) -> st.Interval | None:
         """The interval of a measure of an arm; None where it could not be measured."""
@@ -174,8 +188,9 @@ class Study:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """The trials of a search (`bench.analysis.tuning.trials`)."""
-        return tuning.trials(self.tables, self.meta)
+        """The trials of the search, this study's own or those that its settings come from."""
+        own = self.meta["study"] == "tune"
+        return tuning.trials(self.tables, self.meta) if own else tuning.recorded(self.meta)
 
     @property
     def spending(self) -> dict[str, str]:

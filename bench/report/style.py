@@ -9,6 +9,8 @@ tell methods apart in grey.
 import io
 import math
 import re
+import textwrap
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +36,22 @@ PALETTE = {
     "p3": ("#a9c1d9", "#5d84b0"),
     "p4": ("#d6e1ec", "#3a587a"),
     "p5": ("#b9bcc0", "#565c64"),
+    "on": ("#1d1f22", "#14171c"),  # words on p2 and p3, which are dark in both themes
 }
 METHOD_COLOURS = [name for name in PALETTE if re.fullmatch(r"m\d", name)]
 PHASE_COLOURS = [name for name in PALETTE if re.fullmatch(r"p\d", name)]
+INKS = ("ink", "paper", "on")
 SHADES = ("p4", "p3", "p2", "p1")  # from little to much
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 SFT = "sft"
+FONTS = ("DejaVu Sans", "Verdana", "sans-serif")
+FAMILIES = "'DejaVu Sans', 'Verdana', sans-serif"  # the same as matplotlib writes them
+NARROW, WIDE = 6.6, 9.2  # inches: a figure of one panel, of several
+BAND = 0.15  # how strong the colour of a band is
+PIXELS = 1080  # across a PNG
+FREQUENT, APART = 12, 24  # colours of a PNG that are not the theme's, and how far from all others
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
 @dataclass(frozen=True)
@@ -86,19 +97,21 @@ def shade(share: float) -> str:
     return SHADES[min(int(max(share, 0.0) * len(SHADES)), len(SHADES) - 1)]
 
 
-def readable(face: str, theme: int) -> str:
-    """Which of ink and paper is the easier to read on a colour (WCAG's contrast)."""
-    light = luminance(PALETTE[face][theme])
-    contrast = {
-        name: abs(math.log((light + 0.05) / (luminance(PALETTE[name][theme]) + 0.05)))
-        for name in ("ink", "paper")
-    }
-    return max(contrast, key=contrast.get)
+def readable(face: str) -> str:
+    """The colour of words on a shade: the one that is the easier to read in the worse theme."""
+    worse = {name: min(contrast(face, name, t) for t in (LIGHT, DARK)) for name in INKS}
+    return max(worse, key=worse.get)
+
+
+def contrast(a: str, b: str, theme: int) -> float:
+    """WCAG's contrast of two colours of the palette."""
+    low, high = sorted(luminance(PALETTE[name][theme]) for name in (a, b))
+    return (high + 0.05) / (low + 0.05)
 
 
 def luminance(colour: str) -> float:
     """Relative luminance of '#rrggbb' (WCAG 2)."""
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    parts = [part / 255 for part in rgb(colour)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
@@ -113,8 +126,11 @@ def settings(theme: int) -> dict:
     colours |= dict.fromkeys(plain, paper) | dict.fromkeys(quiet, muted) | {"grid.color": grid}
     return colours | {
         "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
+        "font.sans-serif": list(FONTS),
         "font.size": 10,
+        "figure.titlesize": 12.5,
+        "figure.titleweight": "bold",
+        "figure.labelsize": 8,
         "axes.titlesize": 10.5,
         "axes.titlelocation": "left",
         "axes.titleweight": "bold",
@@ -122,19 +138,28 @@ def settings(theme: int) -> dict:
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
+        "xtick.major.pad": 5,
+        "xtick.major.size": 0,
+        "xtick.minor.size": 0,
+        "ytick.major.size": 0,
+        "ytick.minor.size": 0,
         "grid.linewidth": 0.7,
         "legend.frameon": False,
         "hatch.linewidth": 0.6,
         "lines.linewidth": 1.8,
+        "lines.solid_capstyle": "butt",
         "svg.fonttype": "none",
     }
 
 
 class Pen:
-    """The theme a figure is drawn in: pen("ink") is a colour, pen.figure() a new figure."""
+    """The theme a figure is drawn in: pen("ink") is a colour, pen.figure() a new figure.
 
-    def __init__(self, theme: int, arm_looks: dict[str, Look]):
-        self.theme, self.looks = theme, arm_looks
+    title and foot: the words that every figure has above and below, here in one place.
+    """
+
+    def __init__(self, theme: int, arm_looks: dict[str, Look], title: str = "", foot: str = ""):
+        self.theme, self.looks, self.title, self.foot = theme, arm_looks, title, foot
 
     def __call__(self, name: str) -> str:
         return PALETTE[name][self.theme]
@@ -150,10 +175,14 @@ class Pen:
         return {"marker": look.marker, "mfc": face, "mec": colour, "color": colour}
 
     def figure(self, width: float, height: float):
-        """An empty figure in inches, not bound to any window."""
+        """A figure in inches with its title and foot, not bound to any window."""
         from matplotlib.figure import Figure
 
-        return Figure((width, height), layout="constrained")
+        figure, edge = Figure((width, height), layout="constrained"), 0.07 / width
+        figure.suptitle(self.title, x=edge, ha="left")
+        foot = textwrap.fill(self.foot, round(18 * width))
+        figure.supxlabel(foot, x=edge, ha="left", color=self("muted"))
+        return figure
 
 
 @contextmanager
@@ -167,31 +196,134 @@ def drawing(theme: int, name: str):
         yield
 
 
-def save(figure, folder: Path, stem: str) -> list[Path]:
+def save(figure, folder: Path, stem: str, theme: int) -> list[Path]:
     """`stem`.svg and .png in a folder; the same bytes for the same data. Returns the paths."""
-    from PIL import Image
-
-    svg, png = folder / f"{stem}.svg", folder / f"{stem}.png"
-    raw = io.StringIO()
+    for ax in figure.axes:
+        for line in (*ax.get_xgridlines(), *ax.get_ygridlines()):
+            line.set_clip_on(False)  # they end with the axes anyway, and it is said of each
+    vector, raw = folder / f"{stem}.svg", io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(raw, format="svg", metadata=nothing)
-    svg.write_text(lean(raw.getvalue()), encoding="utf-8")
+    vector.write_text(lean(raw.getvalue()), encoding="utf-8")
+    return [vector, save_png(figure, folder / f"{stem}.png", theme)]
+
+
+def save_png(figure, path: Path, theme: int, pixels: int = PIXELS) -> Path:
+    """The figure as a PNG of so many pixels across, in few colours."""
+    from PIL import Image
+
     raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=120, metadata={"Software": None})
-    picture = Image.open(raw).convert("RGB").quantize(96, dither=Image.Dither.NONE)
-    picture.save(png, optimize=True)
-    return [svg, png]
+    figure.savefig(raw, format="png", dpi=pixels / figure.get_figwidth())
+    picture = Image.open(raw).convert("RGB")
+    few = Image.new("P", (1, 1))
+    few.putpalette([part for colour in few_colours(picture, theme) for part in colour])
+    picture.quantize(palette=few, dither=Image.Dither.NONE).save(path, optimize=True)
+    return path
+
+
+def few_colours(picture, theme: int) -> list[tuple[int, int, int]]:
+    """The theme's colours, as they are and fading into paper, and the picture's most frequent.
+
+    Chosen by frequency alone, two methods could become one colour, and paper would not be paper.
+    """
+    full, chosen = {key: rgb(pair[theme]) for key, pair in PALETTE.items()}, []
+    for share, keys in ((1, full), (2 / 3, full), (1 / 3, full), (BAND, METHOD_COLOURS)):
+        for key in keys:
+            _add(chosen, _faded(full[key], full["paper"], share), 4)
+    wanted = len(chosen) + FREQUENT
+    for _, colour in sorted(picture.getcolors(picture.width * picture.height), reverse=True):
+        if len(chosen) < wanted:
+            _add(chosen, colour, APART)
+    return chosen
+
+
+def _add(chosen: list, colour, apart: float) -> None:
+    """A colour more, unless there is one so near."""
+    if all(math.dist(colour, other) > apart for other in chosen):
+        chosen.append(colour)
+
+
+def _faded(colour, paper, share: float) -> tuple[int, int, int]:
+    return tuple(round(p + (c - p) * share) for p, c in zip(paper, colour, strict=True))
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """'#rrggbb' as three numbers."""
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def lean(svg: str) -> str:
-    """The SVG without metadata, comments and needless decimals."""
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
-    return re.sub(r">\s+<", ">\n<", svg)
+    """The SVG without metadata, groups that say nothing, repeated styles and needless decimals."""
+    from xml.etree import ElementTree
+
+    for prefix, uri in (("", SVG), ("xlink", XLINK)):
+        ElementTree.register_namespace(prefix, uri)
+    root = ElementTree.fromstring(svg)
+    root.set("font-family", FAMILIES)
+    _tidy(root)
+    _share_sheet(root)
+    text = ElementTree.tostring(root, encoding="unicode") + "\n"
+    for number, name in enumerate(re.findall(r'\bid="(\w+)"', text)):
+        text = text.replace(name, f"i{number}")
+    return text
+
+
+def _tidy(element) -> None:
+    """Of an element of an SVG and all below it: see `lean`."""
+    group, kept = f"{{{SVG}}}g", []
+    if element.tag == group:
+        element.attrib.pop("id", None)
+    for child in element:
+        _tidy(child)
+        if child.tag != f"{{{SVG}}}metadata":
+            kept += [child] if child.attrib or child.tag != group else list(child)
+    element[:] = kept
+    for key in {"d", "x", "y", "transform", "style"}.intersection(element.keys()):
+        element.set(key, _short(element.get(key)))
+        if element.get(key).startswith("rotate(-0 "):
+            del element.attrib[key]
+    if element.tag == group and element.attrib:
+        _share_style(element)
+    if not (element.text or "").strip():
+        element.text = None
+    element.tail = "\n"
+
+
+def _share_style(group) -> None:
+    """A style that all of a group's parts have, the markers of a line, is said once."""
+    styles = {part.get("style") for part in group}
+    if len(styles) == 1 and None not in styles and group.get("style") is None:
+        group.set("style", styles.pop())
+        for part in group:
+            del part.attrib["style"]
+
+
+def _share_sheet(root) -> None:
+    """Styles that several elements have become classes of the one style sheet."""
+    uses = Counter(element.get("style") for element in root.iter() if element.get("style"))
+    several = [style for style, times in uses.items() if times > 1]
+    names = {style: f"c{number}" for number, style in enumerate(several)}
+    for element in root.iter():
+        if element.get("style") in names:
+            element.set("class", names[element.attrib.pop("style")])
+    sheet = next(root.iter(f"{{{SVG}}}style"))
+    sheet.text += "".join(f".{name}{{{style}}}" for style, name in names.items())
+
+
+DEFAULTS = {f"font-family: {FAMILIES}", "text-anchor: start", "stroke-dashoffset: 0"}
+
+
+def _short(value: str) -> str:
+    """An attribute with three digits of its numbers, a style without what is so anyway."""
+    value = ";".join(part for part in value.split("; ") if part not in DEFAULTS)
+    value = re.sub(r"(\d\d\.\d|\d\.\d\d)\d+", r"\1", " ".join(value.split()))
+    value = re.sub(r"\.0+(?!\d)", "", value).replace(": ", ":")
+    return re.sub(r" ?([MLCQz]) ?", r"\1", value)
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """A light SVG for the page: colours become CSS variables, ids are made unique, alt is added."""
+    """A light SVG for the page: colours become CSS variables, ids and classes are made its own, alt
+    is added."""
     from html import escape
 
     body = svg[svg.index("<svg") :]
@@ -200,7 +332,9 @@ def inline(svg: str, name: str, alt: str) -> str:
     # var() is CSS: it works in a style, not in an attribute
     body = re.sub(r'\b(fill|stroke)="(var\([^"]*\))"', r'style="\1: \2"', body)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
-    return body.replace("<svg", f'<svg role="img" aria-label="{escape(alt, quote=True)}"', 1)
+    body = re.sub(r"(?<=\})(?=\.c\d+\{)", f".plate-{name} ", body)
+    head = f'<svg class="plate-{name}" role="img" aria-label="{escape(alt, quote=True)}"'
+    return body.replace("<svg", head, 1)
 
 
 def variables(theme: int) -> str:

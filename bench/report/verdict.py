@@ -15,10 +15,10 @@ STATUS = {"diverged": "diverged", "oom": "out of memory"}
 
 
 def fixed(value: float, spec: str) -> str:
-    """format() with a true minus sign, and none before a zero."""
+    """format() with a true minus sign, and no sign before a zero."""
     text = format(value, spec)
-    nothing = text.startswith("-") and not text.strip("-0.,")
-    return (format(0.0, spec) if nothing else text).replace("-", "−")
+    nothing = not text.strip("+-0.,")  # a sign before a zero would claim what digits do not show
+    return (text.lstrip("+-") if nothing else text).replace("-", "−")
 
 
 def said(interval: st.Interval, digits: int = 2) -> str:
@@ -33,6 +33,11 @@ def joined(words) -> str:
     """'a, b and c'."""
     words = list(words)
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def either(words) -> str:
+    """'a, b or c'."""
+    return " or ".join(joined(words).rsplit(" and ", 1))
 
 
 def in_words(row) -> str:
@@ -200,24 +205,54 @@ def ratio(study, a: str, b: str) -> tuple[float, float, float] | None:
     return tuple(float(np.exp(v)) for v in (found.mean, found.low, found.high))
 
 
+def glance_at_cost(study) -> str:
+    """One sentence: what the best method costs, or the dearest one, in terms of the cheapest."""
+    flops, seconds = (_known(study, key) for key in ("flops", "cost"))
+    if len(flops) < 2 or flops.keys() != seconds.keys():
+        return ""
+    cheap, dear = min(flops, key=flops.get), max(flops, key=flops.get)
+    rows = study.versus
+    top = champion(rows, list(dict.fromkeys([*rows.a, *rows.b]))) if study.seeds > 1 else None
+    if top == cheap:
+        return "It takes the fewest FLOPs, too."
+    who = top if top in flops else dear
+    return (
+        f"A run of {label(who)} takes {flops[who] / flops[cheap]:.1f} times the FLOPs of "
+        f"{label(cheap)}'s, the fewest ({seconds[who] / seconds[cheap]:.1f} times the "
+        f"{study.second_name})."
+    )
+
+
+def _known(study, key: str) -> dict[str, float]:
+    """{arm: the mean of a cost}, where it was measured."""
+    found = {arm: study.interval(arm, key) for arm in study.arms}
+    return {arm: i.mean for arm, i in found.items() if i is not None and i.mean > 0}
+
+
+def glance_at_failures(study) -> str:
+    """One sentence: how many runs failed."""
+    total, lost = len(study.runs), len(study.failures)
+    return f"{lost} of {total} runs failed." if lost else f"None of the {total} runs failed."
+
+
 def cost(study) -> list[str]:
     """The cheapest arm's seconds, the others' ratios to it, and what was charged."""
-    known = {arm: study.interval(arm, "cost") for arm in study.arms}
-    known = {arm: i.mean for arm, i in known.items() if i is not None and i.mean > 0}
+    known = _known(study, "cost")
     if not known:
         return ["Every run failed: no cost to compare."]
     cheap, *others = sorted(known, key=known.get)
     unit = study.second_name
-    out = [f"{label(cheap)} is the cheapest: {known[cheap]:,.1f} {unit} a run."]
+    out = [f"{label(cheap)} takes the fewest {unit}: {known[cheap]:,.1f} a run."]
     if others and study.many:
         low, high = (known[arm] / known[cheap] for arm in (others[0], others[-1]))
         out.append(
             f"The others cost {span((low, high))} times as much, {label(others[-1])} the most."
         )
     elif others:
-        covers = "with 95 % intervals over seeds" if study.seeds > 1 else "one seed, so no interval"
+        covers = "geometric means with 95 % intervals over seeds"
+        covers = covers if study.seeds > 1 else "one seed, so no interval"
         ratios = [f"{label(arm)} {_ratio_words(study, arm, cheap)}" for arm in others]
-        out.append(f"Times its cost, {covers}: {', '.join(ratios)}.")
+        out.append(f"Times as many as {label(cheap)} ({covers}): {', '.join(ratios)}.")
     return [*out, _charged(study)]
 
 
@@ -246,10 +281,30 @@ def _charged(study) -> str:
     return f"{start}Base, SFT and the pool of pairs are charged to none, as shared{without}."
 
 
+def tax(study) -> list[str]:
+    """The tasks on which an arm lost so much that its interval over seeds leaves out zero."""
+    table, losses = ms.tax(study.tables["tasks"], study.meta), []
+    for row in table[table.arm != SFT].itertuples():
+        loss = -row.change if row.higher_is_better else row.change
+        if math.isfinite(row.half) and loss > row.half:
+            losses.append((loss, f"{label(row.arm)} on {row.task} {_change(row)}"))
+    if not len(table) or study.seeds == 1:
+        return []
+    worst = [words for _, words in sorted(losses, reverse=True)]
+    if not worst:
+        return ["On no lm-eval task is there a loss whose interval over seeds leaves out zero."]
+    return [f"Losses on lm-eval tasks (interval over seeds leaves out zero): {', '.join(worst)}."]
+
+
+def _change(row) -> str:
+    """'−0.32 (−0.37 to −0.26)'."""
+    mean, low, high = (fixed(row.change + s * row.half, "+.2f") for s in (0, -1, 1))
+    return f"{mean} ({low} to {high})" if row.half else mean
+
+
 def stability(study) -> list[str]:
     """Failures run by run, then the spread of seeds."""
-    total, lost = len(study.tables["runs"]), study.failures
-    out = [f"All {total} runs ended." if not len(lost) else f"{len(lost)} of {total} runs failed."]
+    lost, out = study.failures, [glance_at_failures(study)]
     for (arm, status), rows in lost.groupby(["arm", "status"], sort=False) if len(lost) else ():
         reason = next((f" ({r})" for r in rows.reason.dropna().astype(str) if r), "")
         seeds = f"seed{'s' * (len(rows) > 1)} {joined(map(str, rows.seed))}"
@@ -278,7 +333,8 @@ def reward(study) -> list[str]:
     for labels in sorted(used):
         if ceiling := pool.get(f"bayes_accuracy_{labels}"):
             out.append(
-                f"Nothing can predict a {labels} label itself in over {100 * ceiling:.0f} %."
+                f"The labels carry noise: even a perfect predictor of {labels} labels would agree "
+                f"with {100 * ceiling:.0f} % of them."
             )
     return out
 

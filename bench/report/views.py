@@ -7,13 +7,13 @@ import pandas as pd
 
 from bench.analysis import statistics as st
 from bench.analysis import views
-from bench.report import quality
-from bench.report.costs import unit_scale
-from bench.report.plate import Plate, counts, interval_note
+from bench.report import labels, quality
+from bench.report.costs import LOST, unit_scale
+from bench.report.plate import Plate, bars, counts, interval_note, n_of, seeds_of
 from bench.report.sections import Kind, Section
-from bench.report.style import label
+from bench.report.style import BAND, NARROW, WIDE, label
 from bench.report.tables import Cell, Table, failed, scaled
-from bench.report.verdict import champion, fixed, in_words, joined, p_words, said, winners
+from bench.report.verdict import champion, either, fixed, in_words, joined, p_words, said, winners
 
 
 def matrix(study) -> Table:
@@ -43,7 +43,7 @@ def matrix_notes(tables: dict) -> list[str]:
     shown = [text for part, text in NOTES.items() if any(part in name for name in tables)]
     return [
         "Difference and its 95 % interval; a name says who is better after Holm's correction in "
-        f"the row, no name that it is not decided. {' '.join(shown)}",
+        f"the row; without a name it is undecided. {' '.join(shown)}",
         "The primary endpoint is all labels at the end of training; the other rows ask whether its "
         "answer depends on the view. Rows share runs: they are no independent tests.",
     ]
@@ -65,12 +65,15 @@ def matrix_lines(study) -> list[str]:
     tables, groups = study.views, {}
     for name, table in tables.items():
         groups.setdefault(tuple(winners(table)), []).append(name)
-    said_of = [
-        f"{joined(names)}: {joined(map(label, unbeaten))} unbeaten."
-        for unbeaten, names in groups.items()
-    ]
-    changes = "The set of unbeaten methods is the same in every view. "
-    return [("" if len(groups) > 1 else changes) + " ".join(said_of)]
+    if len(groups) == 1:
+        return [f"In every view {unbeaten(next(iter(groups)))}."]
+    return [f"{joined(names)}: {unbeaten(best)}." for best, names in groups.items()]
+
+
+def unbeaten(arms) -> str:
+    """'PPO is beaten by none', 'PPO and DPO are beaten by none'."""
+    arms = list(arms)
+    return f"{joined(map(label, arms))} {'is' if len(arms) == 1 else 'are'} beaten by no other"
 
 
 def headline(study) -> str:
@@ -89,12 +92,12 @@ def headline(study) -> str:
     return "In no view does one method beat all others."
 
 
-def labels(study, pen):
+def by_labels(study, pen):
     """Gold above SFT against the number of labels, a line a method, with intervals."""
-    figure = pen.figure(7.4, 4.4)
+    figure = pen.figure(NARROW, 4.6)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
-    numbers = views.label_arms(study.meta)
+    numbers, ends = views.label_arms(study.meta), {}
     for i, method in enumerate(study.meta["methods"]):
         arms = {n: found[method] for n, found in numbers.items() if method in found}
         points = [(n, study.interval(arm, "gold_delta")) for n, arm in arms.items()]
@@ -103,59 +106,64 @@ def labels(study, pen):
             if math.isfinite(point.half):
                 ax.plot([x, x], [point.low, point.high], color=pen.of(method), lw=1.8)
         if points:
-            x, y = [x for x, _ in points], [p.mean for _, p in points]
-            ax.plot(x, y, ms=7, label=label(method), ls=study.looks[method].line,
-                    **pen.marker(method))  # fmt: skip
+            ends[method] = _line(ax, study, pen, method, [(x, p.mean) for x, p in points])
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(numbers), [f"{n:,}" for n in numbers])
     ax.minorticks_off()
     ax.set_xlabel("preference labels (PPO's reward model learns from the same)")
-    ax.set_ylabel("gold reward above SFT")
-    legend(ax, "upper left")
+    ax.set_ylabel("gold reward above SFT (higher is better)")
+    labels.at_ends(pen, {ax: ends})
     return figure
+
+
+def _line(ax, study, pen, method: str, points: list) -> tuple[float, float]:
+    """A method's line with its markers; returns its last point."""
+    ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **pen.marker(method))
+    return points[-1]
 
 
 def compute(study, pen):
     """Gold gained on validation prompts against FLOPs, and against seconds, along training."""
-    figure = pen.figure(9.2, 4.0)
+    figure = pen.figure(WIDE, 4.6)
     axes = figure.subplots(1, 2, sharey=True)
+    ends = {}
     for ax, (column, unit) in zip(axes, study.spending.items(), strict=True):
         runs = views.paths(study.tables, study.meta, column, longer=True)
         most = max((p.spent.max() for paths in runs.values() for p in paths.values()), default=1)
         size, prefix = unit_scale(most)
-        for method, paths in runs.items():
-            _path(ax, study, pen, method, list(paths.values()), size)
+        ends[ax] = {
+            method: _path(ax, study, pen, method, list(paths.values()), size)
+            for method, paths in runs.items()
+        }
         ax.axhline(0, color=pen("muted"), lw=1)
-        ax.set_xlabel(f"{prefix}{unit}, what the run needed beforehand included")
+        if not runs:
+            labels.nothing(ax, pen, LOST)
+        ax.set_xlabel(f"{prefix}{unit} spent, what came before included")
         ax.set_title(f"By {unit}")
     axes[0].set_ylabel("gold above SFT, validation prompts")
-    legend(axes[0], "lower right")
+    labels.near(pen, ends)
     return figure
 
 
-def legend(ax, where: str) -> None:
-    """Which line is whose, where there is any."""
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc=where, fontsize=9, handlelength=3.2)
-
-
-def _path(ax, study, pen, method: str, paths: list[pd.DataFrame], size: float) -> None:
-    """The mean path over seeds, with its 95 % band where there are three."""
+def _path(ax, study, pen, method: str, paths: list[pd.DataFrame], size: float):
+    """The mean path over seeds, with its 95 % band where there are three; returns its end."""
     gains = np.array([path.gain for path in paths])
     spent = np.mean([path.spent for path in paths], axis=0) / size
     points = [st.over_seeds(column) for column in gains.T]
     if len(paths) >= 3:
         ax.fill_between(spent, [p.low for p in points], [p.high for p in points],
-                        color=pen.of(method), alpha=0.15, lw=0)  # fmt: skip
+                        color=pen.of(method), alpha=BAND, lw=0)  # fmt: skip
     ax.plot(spent, [p.mean for p in points], ms=5, ls=study.looks[method].line,
-            label=label(method), **pen.marker(method))  # fmt: skip
+            **pen.marker(method))  # fmt: skip
+    return spent[-1], points[-1].mean
 
 
 def frontier(study, pen):
     """The ends of each method's sweep of strengths: gold against KL, test prompts."""
-    figure = pen.figure(7.4, 5.0)
+    figure = pen.figure(NARROW, 5.0)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
+    named = {}
     for method in study.meta["methods"]:
         ends = views.sweep(study.tables, study.meta, method)
         points = [
@@ -163,23 +171,14 @@ def frontier(study, pen):
         ]
         points = [(kl, gold) for kl, gold in points if kl is not None and gold is not None]
         for kl, gold in points:
-            _cross_hair(ax, pen, method, kl, gold)
-        line = sorted((kl.mean, gold.mean) for kl, gold in points)
-        if line:
-            ax.plot(*zip(*line, strict=True), ms=7, ls=study.looks[method].line,
-                    label=label(method), **pen.marker(method))  # fmt: skip
+            quality.cross_hair(ax, pen, method, kl, gold)
+        if points:
+            line = sorted((kl.mean, gold.mean) for kl, gold in points)
+            named[method] = _line(ax, study, pen, method, line)
     quality.root_axis(ax)
-    ax.set_ylabel("gold reward above SFT")
-    legend(ax, "best")
+    ax.set_ylabel("gold reward above SFT (higher is better)")
+    labels.near(pen, {ax: named})
     return figure
-
-
-def _cross_hair(ax, pen, method: str, kl: st.Interval, gold: st.Interval) -> None:
-    """Both intervals of an end."""
-    if math.isfinite(gold.half):
-        ax.plot([kl.mean] * 2, [gold.low, gold.high], color=pen.of(method), lw=1.4)
-    if math.isfinite(kl.half):
-        ax.plot([max(kl.low, 0), kl.high], [gold.mean] * 2, color=pen.of(method), lw=1.4)
 
 
 def ends_table(study) -> Table:
@@ -223,22 +222,59 @@ def compute_lines(study) -> list[str]:
 
 
 def spent_lines(study) -> list[str]:
-    """The pairs whose verdict at equal compute is not that of the end of training."""
-    table = study.views.get(f"Equal {next(iter(study.spending.values()))}")
-    if table is None:
+    """What equal FLOPs make of the verdict at the end of training."""
+    unit = next(iter(study.spending.values()))
+    beside = study.companions.get("views", study).views
+    table, longer = (beside.get(f"Equal {unit}{more}") for more in ("", " (longer runs)"))
+    if table is None or study.seeds == 1:
         return []
+    return [*_waiting(study, table), *_turned(study, table), *_longer(table, longer)]
+
+
+def _waiting(study, table) -> list[str]:
+    """The methods that a small budget does not even let begin."""
+    out = []
+    for method, rows in table.dropna(subset=["waiting"]).groupby("waiting", sort=False):
+        others = [r.b if r.a == method else r.a for r in rows.itertuples()]
+        needs = scaled(views.begins(views.paths(study.tables, study.meta, "flops")[method]))
+        out.append(
+            f"With the FLOPs of a whole {either(map(label, others))} run {label(method)} has not "
+            f"begun to train: what it needs beforehand takes {needs}FLOPs. There it stands at the "
+            "SFT base."
+        )
+    return out
+
+
+def _turned(study, table) -> list[str]:
+    """The other pairs whose verdict at equal FLOPs is not that of the end of training."""
     verdicts = {(r.a, r.b): r.verdict for r in study.versus.itertuples()}
     turned = [
         f"{in_words(r)} than {label(r.b if r.verdict.startswith(r.a) else r.a)}"
-        for r in table.itertuples()
+        for r in table[table.waiting.isna()].itertuples()
         if r.verdict.endswith(" better") and r.verdict != verdicts.get((r.a, r.b))
     ]
-    if not turned:
+    return [f"At equal FLOPs, the most that both of a pair spent: {joined(turned)}."] * bool(turned)
+
+
+def _longer(table, longer) -> list[str]:
+    """The pairs of a method that had not begun, where the other trains on for as many FLOPs."""
+    if longer is None:
+        return []
+    late = {(r.a, r.b) for r in table.dropna(subset=["waiting"]).itertuples()}
+    items = [
+        f"{label(r.a)} − {label(r.b)} {said(r.interval)}{' (undecided)' * (r.verdict == OPEN)}"
+        for r in longer.itertuples()
+        if (r.a, r.b) in late
+    ]
+    if not items:
         return []
     return [
-        f"At equal FLOPs, the most that both of a pair spent, the verdict is another: "
-        f"{joined(turned)}."
+        "Where the cheap methods train on for more epochs, to as many FLOPs (settings as tuned for "
+        f"the usual length), the differences in gold are: {', '.join(items)}."
     ]
+
+
+OPEN = "inconclusive"
 
 
 def sections(study) -> list[Section]:
@@ -268,34 +304,59 @@ def _listed(study, arms) -> str:
     return ", ".join(f"{label(a)} {i.mean:+.2f}" for a, i in found if i is not None)
 
 
+def _of_longer(study) -> str:
+    """Which methods' runs are longer than the usual ones, and how many times."""
+    usual, longest = (views.longest(study.meta, *most) for most in ((1,), ()))
+    factors = {arm["name"]: arm["factors"].get("epochs", 1) for arm in study.meta["arms"]}
+    items = [f"{label(m)} {factors[arm]:g}" for m, arm in longest.items() if arm != usual.get(m)]
+    return f" (of longer runs, tuned in all else: {', '.join(items)} times the epochs)" * bool(
+        items
+    )
+
+
+def _ends(study) -> str:
+    """Mean gain at the end of each method's path."""
+    runs = views.paths(study.tables, study.meta, next(iter(study.spending)), longer=True)
+    found = {
+        m: np.mean([path.gain.iloc[-1] for path in paths.values()]) for m, paths in runs.items()
+    }
+    return ", ".join(f"{label(m)} {gain:+.2f}" for m, gain in found.items()) or "no run ended"
+
+
 COMPUTE = Plate(
-    "compute", "Gold against what it cost", compute,
-    lambda s: "The mean path of training over seeds, on validation prompts (of the longest runs "
-    "that are tuned in all else, where there are longer ones); each method starts "
-    "where its reward model or its reference log-probabilities are paid for. Failed runs are left "
-    f"out. {'Bands: 95 % t intervals across seeds. ' * (s.seeds >= 3)}"
-    f"n = {s.seeds} seed{'s' * (s.seeds != 1)}.",
-    lambda s: "Gold above SFT against FLOPs and seconds; ends of training: "
-    f"{_listed(s, s.meta['methods'])}.",
+    "compute", "Gold reward against what it cost", compute,
+    lambda s: f"The mean path of training over seeds, on validation prompts{_of_longer(s)}; each "
+    "method starts where its reward model or its reference log-probabilities are paid for. Failed "
+    f"runs are left out. {'Bands: 95 % t intervals across seeds. ' * (s.seeds >= 3)}"
+    f"n = {seeds_of(s)}.",
+    lambda s: "Gold above SFT on validation prompts against FLOPs and seconds; ends of training: "
+    f"{_ends(s)}.",
+    lambda s: f"{seeds_of(s)}, paths of training · "
+    + ("bands: 95 % intervals over seeds" if s.seeds >= 3 else "no intervals"),
     wide=True,
+    category="Cost",
 )  # fmt: skip
 
 PLATES = (
     Plate(
-        "labels", "Gold against the number of labels", labels,
+        "labels", "Gold reward against the number of labels", by_labels,
         lambda s: f"Ends of training. {interval_note(s)} n = {counts(s)}. Points are moved apart "
         "sideways by 2 % so that intervals can be seen.",
         lambda s: "Gold above SFT by number of labels: "
         + "; ".join(f"{n:,}: {_listed(s, a.values())}" for n, a in views.label_arms(s.meta).items())
         + ".",
+        lambda s: f"{n_of(s)} · {bars(s)}",
+        category="Quality",
     ),
     COMPUTE,
     Plate(
-        "sweep", "Gold against KL, at several strengths", frontier,
+        "sweep", "Gold reward against KL, at several strengths β", frontier,
         lambda s: "Each point the end of training at one strength, joined in order of KL. Up and "
         f"left is better. {interval_note(s)} n = {counts(s)}.",
         lambda s: f"Gold above SFT against KL: {_listed(s, [a for g in s.sweeps for a in g])}.",
+        lambda s: f"{n_of(s)} · {bars(s)}",
+        category="Quality",
     ),
 )  # fmt: skip
 
-KIND = Kind(headline, sections, results, PLATES)
+KIND = Kind(headline, sections, results, lambda study: PLATES)

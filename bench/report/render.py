@@ -1,0 +1,66 @@
+"""From what a page shows to its bytes: templates, escaping, inlined figures, the one script."""
+
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+from bench.report import style
+from bench.report.verdict import fixed
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def html(template: str, shared: dict, light: dict[str, str], linked=None) -> str:
+    """A self-contained page. light: light SVGs by name; linked: the filter that makes links of the
+    names of arms in sentences, where there is a list of runs to lead to."""
+    from markupsafe import Markup, escape
+
+    plates, study = shared["plates"], shared["study"]
+    drawn = {
+        name: Markup(style.inline(light[name], name, plate.alt(study)))
+        for name, plate in plates.items()
+    }
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    palettes = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK)}
+    jinja = environment(True)
+    jinja.filters["linked"] = linked or escape
+    more = {"figures": drawn, "palettes": palettes, "script": Markup(script), "digest": digest}
+    return clean(jinja.get_template(template).render(**shared, **more))
+
+
+def text(template: str, shared: dict) -> str:
+    """The same as Markdown."""
+    return clean(environment(False).get_template(template).render(**shared))
+
+
+def environment(autoescape: bool):
+    """Jinja with strict undefined names, and the filters of the templates."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    jinja = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters |= {"md": markdown}
+    jinja.filters |= {"signless": lambda v: fixed(v, ".2f"), "signed": lambda v: fixed(v, "+.2f")}
+    return jinja
+
+
+def markdown(text) -> str:
+    """Text for a cell or a line of Markdown: nothing in it is markup, nor ends the cell."""
+    from html import escape
+
+    out = escape(str(text), quote=False).replace("\n", " ")
+    for c in "\\`*_[]|~#":
+        out = out.replace(c, f"&#{ord(c)};" if c in "|`" else f"\\{c}")
+    return out
+
+
+def clean(text: str) -> str:
+    """Text that UTF-8 can hold, without trailing blanks."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"

@@ -1,0 +1,57 @@
+"use strict";
+// Without this script the page shows all that it has; with it tables sort and samples can be picked.
+(() => {
+  const value = cell => {
+    if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
+    const text = cell.textContent.trim();
+    if (text === "–" || text === "") return null;
+    const number = Number.parseFloat(text.replace("−", "-").replace(/[<,+\s]/g, ""));
+    return Number.isNaN(number) ? text.toLowerCase() : number;
+  };
+  const compare = (a, b) =>
+    typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? -1 : 1;
+
+  // Numbers begin with the highest, words with the first; what has no value stays last.
+  const sort = (table, column, button) => {
+    const head = button.parentElement;
+    const rows = [...table.tBodies[0].rows].map(row => [value(row.cells[column]), row]);
+    const known = rows.filter(([v]) => v !== null);
+    const before = head.getAttribute("aria-sort");
+    const words = known.every(([v]) => typeof v === "string");
+    const up = before ? before === "descending" : words;
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    known.sort((a, b) => (up ? 1 : -1) * compare(a[0], b[0]));
+    const blank = rows.filter(([v]) => v === null);
+    table.tBodies[0].append(...[...known, ...blank].map(([, row]) => row));
+  };
+
+  for (const table of document.querySelectorAll("table:not([data-fixed])")) {
+    if (table.tBodies[0].rows.length < 2) continue;
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      if (head.tagName !== "TH") return;
+      const button = document.createElement("button");
+      button.append(...head.childNodes);
+      button.addEventListener("click", () => sort(table, column, button));
+      head.append(button);
+    });
+  }
+
+  const pick = document.getElementById("pick");
+  if (!pick) return;
+  const [set, family] = pick.querySelectorAll("select");
+  const samples = [...document.querySelectorAll(".sample")];
+  const show = () => {
+    let shown = 0;
+    for (const sample of samples) {
+      const wanted = sample.dataset.sets.split(" ").includes(set.value)
+        && (!family.value || sample.dataset.family === family.value);
+      sample.hidden = !wanted;
+      shown += wanted;
+    }
+    pick.querySelector("output").textContent = `${shown} prompts`;
+  };
+  pick.hidden = false;
+  pick.addEventListener("change", show);
+  show();
+})();

@@ -1,0 +1,121 @@
+"""How the answers changed: length, entropy, repetition; and whether length explains the wins."""
+
+import math
+
+from bench.analysis import measures as ms
+from bench.analysis import statistics as st
+from bench.analysis.catalogue import BY_KEY
+from bench.report.costs import LOST
+from bench.report.plate import Plate, counts, listing, n_of
+from bench.report.quality import ended
+from bench.report.style import SFT, WIDE, label
+
+PANELS = {"length": "tokens above\nSFT's {}", "entropy": "nats a token above\nSFT's {}",
+          "distinct2": "share above SFT's\n{}, validation"}  # measure -> axis  # fmt: skip
+BOTH = {"win": -0.18, "win_lc": 0.2}  # measure -> how far below its row it is drawn
+
+
+def writing(study, pen):
+    """Change from SFT in length, entropy and distinct bigrams; win rates, length controlled too."""
+    arms = study.arms
+    figure = pen.figure(WIDE, 2.2 + (0.3 if study.many else 0.42) * len(arms))
+    axes = figure.subplots(1, 4, sharey=True, width_ratios=(1, 1, 1, 1.15))
+    for ax, (measure, words) in zip(axes, PANELS.items(), strict=False):
+        _changes(ax, study, pen, measure)
+        ax.set_title(BY_KEY[measure].label)
+        ax.set_xlabel(words.format(_of_sft(study, measure)))
+    _wins(axes[3], study, pen)
+    for ax in axes:
+        ax.grid(axis="y", visible=False)
+        ax.locator_params(axis="x", nbins=2 if study.many else 3)
+    axes[0].set_yticks(range(len(arms)), [label(arm) for arm in arms])
+    axes[0].set_ylim(len(arms) - 0.4, -0.9)
+    return figure
+
+
+def change(study, arm: str, measure: str) -> st.Interval | None:
+    """How far an arm's answers are above SFT's to the same prompts; None where not measured.
+
+    Distinct bigrams are counted over a run's answers to the validation prompts, so their interval
+    is over seeds alone.
+    """
+    if measure == "distinct2":
+        runs = ended(study, arm)
+        runs = runs.groupby("seed").distinct2 if measure in runs else None
+        return st.over_seeds(runs.last() - runs.first()) if runs is not None and len(runs) else None
+    own, base = (study.scores(name, measure) for name in (arm, SFT))
+    return st.paired_difference(*ms.paired(own, base)) if own.size and base.size else None
+
+
+def _changes(ax, study, pen, measure: str) -> None:
+    """A row an arm: its change from SFT."""
+    ax.axvline(0, color=pen("muted"), lw=1.2)
+    for y, arm in enumerate(study.arms):
+        found = change(study, arm, measure)
+        if found is None:
+            ax.annotate(LOST, (0, y), (4, 0), textcoords="offset points", va="center",
+                        fontsize=8, color=pen("muted"))  # fmt: skip
+        else:
+            _interval(ax, pen, arm, y, found, pen.marker(arm))
+    ax.margins(x=0.15)
+
+
+def _of_sft(study, measure: str) -> str:
+    """The SFT base's own value."""
+    if measure == "distinct2":
+        rows = study.curve(study.from_sft[0])
+        value = rows[rows.fraction == 0].distinct2.mean() if measure in rows else math.nan
+    else:
+        found = study.interval(SFT, measure)
+        value = found.mean if found is not None else math.nan
+    return f"{value:.3g}"
+
+
+def _interval(ax, pen, arm: str, y: float, found: st.Interval, mark: dict) -> None:
+    if math.isfinite(found.half):
+        ax.plot([found.low, found.high], [y, y], color=pen.of(arm), lw=2)
+    ax.plot(found.mean, y, ms=6.5, zorder=4, **mark)
+
+
+def _wins(ax, study, pen) -> None:
+    """Win rate above, open and below it the length-controlled one; each with its number."""
+    ax.axvline(50, color=pen("muted"), lw=1.2)
+    for y, arm in enumerate(study.arms):
+        for key, down in BOTH.items():
+            found = study.interval(arm, key)
+            if found is None:
+                continue
+            mark = pen.marker(arm) | {"mfc": pen("paper") if key == "win_lc" else pen.of(arm)}
+            _interval(ax, pen, arm, y + down, found, mark)
+            _rate(ax, found, y + down)
+    ax.margins(x=0.2)
+    ax.set_title("Win rate")
+    ax.set_xlabel("% against SFT\n(higher is better)")
+
+
+def _rate(ax, found: st.Interval, y: float) -> None:
+    """The number of a win rate, on the side of its interval that looks away from 50 %."""
+    low, high = (found.low, found.high) if math.isfinite(found.half) else (found.mean,) * 2
+    end, side, move = (high, "left", 7) if found.mean >= 50 else (low, "right", -7)
+    ax.annotate(f"{found.mean:.0f}", (end, y), (move, 0), textcoords="offset points", ha=side,
+                va="center", fontsize=8)  # fmt: skip
+
+
+def _seeds_alone(study) -> str:
+    return ", intervals over seeds alone" if study.seeds > 1 else ", no interval"
+
+
+PLATE = Plate(
+    "writing", "How the answers changed, and whether length explains the wins", writing,
+    lambda s: "Length and entropy: difference from SFT's answers to the same test prompts, bars: "
+    "95 % intervals. Distinct bigrams: difference from the start of training on validation "
+    f"prompts{_seeds_alone(s)}. Win rate: share of prompts where gold is above SFT's, a tie counts "
+    "half; length-controlled: at no difference in length, by a logistic regression for each seed "
+    f"(Dubois et al. 2024){_seeds_alone(s)}. n = {counts(s)}.",
+    lambda s: f"Win rate against SFT in %: {listing(s, 'win', 0)}; length-controlled: "
+    f"{listing(s, 'win_lc', 0)}. Length in tokens: {listing(s, 'length', 1)}.",
+    lambda s: f"{n_of(s)} · bars: 95 % intervals"
+    + ", of bigrams and open marks over seeds alone" * (s.seeds > 1)
+    + " · open: length-controlled",
+    wide=True, category="Quality",
+)  # fmt: skip
