@@ -261,6 +261,14 @@ def test_a_study_in_which_all_failed_still_reports(tmp_path, quick):
     assert "4 of 4 runs failed." in verdict.stability(study)
 
 
+def test_a_study_that_is_not_evaluated_has_a_page(study, tmp_path, quick):
+    nothing = {name: study.tables[name][["arm", "method", "seed"]][:0] for name in
+               ("prompts", "tasks")}  # fmt: skip
+    curves = Study(study.tables | nothing, [], study.meta)
+    report.build(curves, tmp_path)
+    assert "No samples were kept." in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_breach_is_stamped_on_the_page(study, tmp_path):
     values = {"ppo seed 1": 1500, "dpo seed 1": "<b>1400</b>"}
     breach = {"field": "pairs", "expect": "match", "why": "the same labels", "values": values}

@@ -143,7 +143,9 @@ def spent(cost: pd.DataFrame, columns) -> pd.DataFrame:
 
 def preference(tasks: pd.DataFrame, arm: str) -> pd.Series:
     """Held-out preference accuracy in %, by seed."""
-    named = tasks.task.astype(str).str.contains("pref") if len(tasks) else pd.Series(dtype=bool)
+    if not len(tasks):
+        return pd.Series(dtype=float)
+    named = tasks.task.astype(str).str.contains("pref")
     rows = tasks[named & (tasks.arm == arm) & tasks.metric.astype(str).str.startswith("acc")]
     rows = rows[rows.metric == rows.metric.min()] if len(rows) else rows
     return 100 * rows.groupby("seed").value.mean() if len(rows) else pd.Series(dtype=float)
