@@ -304,7 +304,7 @@ MATCHED = (
     ("eos", "end of text"),
 )
 SHOWN = (
-    ("episodes", "episodes"),
+    ("episodes", "episodes sampled"),
     ("steps", "optimiser steps"),
     ("resident_models", "models in memory"),
 )

@@ -32,6 +32,9 @@
       if (head.tagName !== "TH") return;
       const button = document.createElement("button");
       button.append(...head.childNodes);
+      const arrow = document.createElement("i");
+      arrow.className = "sort";
+      button.insertBefore(arrow, button.querySelector("small"));
       button.addEventListener("click", () => sort(table, column, button));
       head.append(button);
     });
