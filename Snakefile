@@ -354,7 +354,7 @@ rule tune:
 rule report:
     input:
         rules.collect.output,
-        [f"{folder}/meta.json" for folder in CFG.companions],
+        [path.as_posix() for folder in CFG.companions for path in sorted(folder.glob("[!.]*"))],
     output:
         f"{STUDY}/report.json",
         f"{STUDY}/report/figures.json",

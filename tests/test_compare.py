@@ -66,6 +66,34 @@ def test_other_seeds_are_compared_without_pairing(first, second):
     assert found.p == pytest.approx(expected.pvalue)
 
 
+def test_what_only_the_correction_takes_away_has_not_moved(first, second):
+    for values, move in zip(runs_of(second, "dpo"), [0.1, 0.02, 0.05, 0.08, 0.03], strict=True):
+        values["gold"] += move
+    found = row(two.moved(first, second), "dpo", "gold")
+    assert found.p < 0.05 < found.p_holm and found.verdict == two.NOISE
+
+
+def test_one_seed_in_common_makes_no_pairs(first, second):
+    for run in second["runs"]:
+        run["seed"] += 4
+    assert not two.moved(first, second).paired.any()
+
+
+def test_numbers_in_two_units_are_not_compared(first, second):
+    next(m for m in second["measures"] if m["key"] == "cost")["unit"] = "GPU-seconds"
+    found = set(two.moved(first, second).measure)
+    assert "cost" not in found and "flops" in found
+
+
+def test_what_moved_stands_first_and_only_costs_have_a_ratio(first, second):
+    runs_of(second, "ppo")[0]["gold"] += 0.01
+    for values in runs_of(second, "orpo"):
+        values["flops"] = 2 * values["flops"]
+    moved, noise = moved_table(Two(first, second, ("a", "b"))).rows
+    assert moved[0].text == "ORPO · Compute" and moved[4].text == "+100.0"
+    assert noise[0].text == "PPO · Gold reward" and noise[4].text == "–"
+
+
 def test_what_moved_alike_in_every_run_moved(first, second):
     for values in runs_of(second, "ppo"):
         values["flops"] = 2 * values["flops"]
@@ -95,6 +123,21 @@ def test_one_run_each_tells_nothing(first, second):
     assert row(two.moved(one, second), "ppo", "gold").verdict == two.IDENTICAL
 
 
+def test_one_run_against_several_tells_nothing_however_little_they_vary(first, second):
+    second["runs"] = [r for r in second["runs"] if r["seed"] == 1]
+    runs_of(second, "dpo")[0]["resident"] += 1
+    assert row(two.moved(first, second), "dpo", "resident").verdict == two.ALONE
+
+
+def test_what_one_calls_equivalent_and_the_other_leaves_open_is_not_called_decided(first, second):
+    pair = next(
+        r for r in second["comparisons"] if r["verdict"] == "inconclusive" and r["a"] != "sft"
+    )
+    pair["verdict"] = "equivalent within 0.1"
+    words = headline(Two(first, second, ("a", "b")))
+    assert "equivalent in one and inconclusive in the other" in words and "decided" not in words
+
+
 def test_numbers_of_two_testbeds_are_not_compared_but_verdicts_are(first, second):
     second["about"]["testbed"] = "reviews"
     pair = next(r for r in second["comparisons"] if (r["a"], r["b"]) == ("ppo", "orpo"))
@@ -104,6 +147,15 @@ def test_numbers_of_two_testbeds_are_not_compared_but_verdicts_are(first, second
     assert not len(both.moved) and "turned round" in headline(both)
 
 
+def test_a_pair_is_the_same_pair_the_other_way_round(first, second):
+    pair = next(r for r in second["comparisons"] if (r["a"], r["b"]) == ("ppo", "orpo"))
+    pair |= {"a": "orpo", "b": "ppo", "mean": -0.8, "low": -0.9, "high": None}
+    rows = two.verdicts(first, second)
+    found = next(r for r in rows if (r["a"], r["b"]) == ("ppo", "orpo"))
+    assert len(rows) == 6 and found["agreement"] == "same"
+    assert [found["second"][key] for key in ("mean", "low", "high")] == [0.8, None, 0.9]
+
+
 @pytest.mark.parametrize(
     "one,other,words",
     [
@@ -111,6 +163,7 @@ def test_numbers_of_two_testbeds_are_not_compared_but_verdicts_are(first, second
         ("ppo better", "dpo better", "opposite"),
         ("ppo better", "inconclusive", "decided in one only"),
         ("inconclusive", "equivalent within 0.1", "both open"),
+        ("equivalent within 0.12", "equivalent within 0.1", "same"),
     ],
 )
 def test_how_two_verdicts_stand_to_each_other(one, other, words):

@@ -285,6 +285,17 @@ def test_a_fresh_clone_plans_every_run(tmp_path):
     assert planned(done)["report"] == 1
 
 
+def test_the_page_is_made_again_when_a_table_of_a_companion_changes(tmp_path):
+    beside = tmp_path / "runs/tiny/study-views/results"
+    beside.mkdir(parents=True)
+    assert "study-views" not in snakemake(tmp_path, "-n", "report").stdout  # not finished
+    for name in ("meta.json", "curve.csv", ".runs.csv.part1"):
+        (beside / name).write_text("{}")
+    said = snakemake(tmp_path, "-n", "report").stdout
+    assert "study-views/results/meta.json" in said and "study-views/results/curve.csv" in said
+    assert ".part1" not in said
+
+
 def test_the_blog_kit_is_made_where_it_is_asked_for(tmp_path):
     assert "blog" not in planned(snakemake(tmp_path, "-n"))
     assert planned(snakemake(tmp_path, "-n", "blog"))["blog"] == 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize
 
 from bench.analysis import measures as ms
 
@@ -33,6 +34,22 @@ def test_the_model_is_that_of_dubois_and_colleagues():
     assert wins.mean() > 50
 
 
+def test_few_prompts_are_fitted_as_the_likelihood_has_it():
+    """Against a general optimiser, so that the penalty is seen to do nothing."""
+    rng = np.random.default_rng(3)
+    longer = rng.normal(3, 5, 40)
+    won = 1.0 * (rng.random(40) < 1 / (1 + np.exp(-np.tanh(longer / 5) * 2)))
+    x = np.tanh(longer / longer.std())
+
+    def cost(w):
+        score = w[0] + w[1] * x
+        return np.sum(np.logaddexp(0, score) - won * score)
+
+    best = optimize.minimize(cost, [0.0, 0.0]).x[0]
+    expected = 100 / (1 + np.exp(-best))
+    assert ms.win_at_no_difference(100 * won, longer) == pytest.approx(expected, abs=0.02)
+
+
 @pytest.mark.parametrize(
     "wins,expected", [([100] * 4, 100), ([0] * 4, 0), ([50] * 4, 50), ([100], 100), ([50], 50)]
 )
@@ -42,9 +59,12 @@ def test_all_wins_all_ties_or_one_prompt_are_no_trouble(wins, expected):
 
 def test_it_is_taken_seed_by_seed_on_prompts_that_sft_answered():
     """Seed 1 wins where it is longer, seed 2 wins three of four whatever its length."""
-    rows = [("sft", 0, p, 10, 0.0) for p in range(8)]
-    rows += [("dpo", 1, p, 14 if p % 2 else 6, 1.0 if p % 2 else -1.0) for p in range(9)]
-    rows += [("dpo", 2, p, 14 if p < 4 else 6, 1.0 if p % 4 else -1.0) for p in range(9)]
+    base = [10, 10, 40, 40, 10, 10, 40, 40, 10]  # the SFT's own length is the prompt's affair
+    rows = [("sft", 0, p, base[p], 0.0) for p in range(8)]
+    rows += [("dpo", 1, p, base[p] + (4 if p % 2 else -4), 2.0 * (p % 2) - 1) for p in range(9)]
+    rows += [
+        ("dpo", 2, p, base[p] + (4 if p < 4 else -4), 1.0 if p % 4 else -1.0) for p in range(9)
+    ]
     table = pd.DataFrame(rows, columns=["arm", "seed", "prompt_id", "length", "gold"])
     table = ms.with_wins(table.assign(family="review"))
     found = ms.length_controlled(table, "dpo", ["review"])

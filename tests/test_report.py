@@ -402,6 +402,16 @@ def test_a_companion_is_shown_if_it_started_from_the_same_weights(study):
     assert not report.same_start(study, Study(study.tables | {"runs": runs}, [], study.meta))
 
 
+def test_a_companion_of_other_settings_is_left_out(study):
+    """A run that both hold must be the same run; a failed one has no weights to compare."""
+    assert report.same_runs(study, Study(study.tables, [], study.meta))
+    changed = study.runs.model_sha256.mask(study.runs.arm == "dpo", "another")
+    runs = study.runs.assign(model_sha256=changed)
+    assert not report.same_runs(study, Study(study.tables | {"runs": runs}, [], study.meta))
+    others = study.runs.assign(arm=study.runs.arm + "-betax3", model_sha256="another")
+    assert report.same_runs(study, Study(study.tables | {"runs": others}, [], study.meta))
+
+
 def test_what_was_not_run_is_said_with_its_command(study):
     words = " ".join(line for s in page.context(study)["sections"] for line in s.lines)
     assert "Not run here" in words and "study=stability" in words

@@ -87,9 +87,10 @@ def tested(x: np.ndarray, y: np.ndarray, paired: bool) -> tuple[float, float, fl
     """(low, high, p) of mean(y) - mean(x); without an interval where runs are too few to tell."""
     fixed = np.ptp(y - x) == 0 if paired else np.ptp(x) == np.ptp(y) == 0
     step = float(y[0] - x[0])
-    if fixed and (len(x) > 1 or step == 0):
+    few = min(len(x), len(y)) < 2
+    if fixed and (not few or step == 0):
         return step, step, float(step == 0)  # the same in every run: no noise to speak of
-    if min(len(x), len(y)) < 2:
+    if few:
         return np.nan, np.nan, np.nan
     found = stats.ttest_rel(y, x) if paired else stats.ttest_ind(y, x, equal_var=False)
     span = found.confidence_interval(st.LEVEL)
@@ -107,9 +108,10 @@ def verdict(row) -> str:
 
 def verdicts(a: dict, b: dict) -> list[dict]:
     """The declared pairs of methods that both have: difference and verdict in each, and whether
-    they agree: 'same', 'opposite', or 'decided in one only'."""
+    they agree (see `agreement`)."""
     first, second = ({(r["a"], r["b"]): r for r in d["comparisons"] if r["family"] == "methods"}
                      for d in (a, b))  # fmt: skip
+    second |= {(y, x): turned(r) for (x, y), r in second.items()}
     return [
         {"a": pair[0], "b": pair[1], "first": first[pair], "second": second[pair]}
         | {"agreement": agreement(first[pair]["verdict"], second[pair]["verdict"])}
@@ -118,9 +120,17 @@ def verdicts(a: dict, b: dict) -> list[dict]:
     ]
 
 
+def turned(row: dict) -> dict:
+    """A comparison with its arms the other way round."""
+    ends = {"mean": row["mean"], "low": row["high"], "high": row["low"]}
+    ends = {key: None if value is None else -value for key, value in ends.items()}
+    return row | {"a": row["b"], "b": row["a"]} | ends
+
+
 def agreement(one: str, other: str) -> str:
-    """How two verdicts on the same pair stand to each other."""
-    if one == other:
+    """How two verdicts on the same pair stand to each other; the margin of 'equivalent within' is
+    no verdict."""
+    if one == other or all(word.startswith("equivalent") for word in (one, other)):
         return "same"
     decided = [word.endswith(" better") for word in (one, other)]
     return "opposite" if all(decided) else "decided in one only" if any(decided) else "both open"

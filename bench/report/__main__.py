@@ -44,22 +44,30 @@ def load(cfg) -> Study:
 
 
 def companions(cfg, study: Study) -> dict[str, Study]:
-    """The complete studies beside `compare` whose runs started from the same weights."""
+    """The complete studies beside `compare` of the same start, whose runs are the same wherever
+    both have them: after a change of settings the others are of methods as they were."""
     from bench import collect
 
     found = {}
     for path in cfg.companions:
         other = Study(*collect.read(path))
-        if other.meta["complete"] and same_start(study, other):
+        if other.meta["complete"] and same_start(study, other) and same_runs(study, other):
             found[other.meta["study"]] = other
         else:
-            cli.say("report", f"{path} is incomplete or of another SFT base: left out")
+            cli.say("report", f"{path} is incomplete, or of another SFT base or settings: left out")
     return found
 
 
 def same_start(a: Study, b: Study) -> bool:
     """Whether all runs of two studies started from the same weights."""
     return len({h for s in (a, b) for h in s.runs.get("hash_start", [None])}) == 1
+
+
+def same_runs(a: Study, b: Study) -> bool:
+    """Whether the runs that two studies share, by arm and seed, ended in the same weights."""
+    first, second = (s.runs[["arm", "seed", "model_sha256"]] for s in (a, b))
+    both = first.merge(second, on=["arm", "seed"]).drop(columns=["arm", "seed"]).fillna("failed")
+    return bool((both.model_sha256_x == both.model_sha256_y).all())
 
 
 def record(out: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from bench.analysis.stability import stability as runs_by_arm
 from bench.report import page, samples, tables, verdict
 from bench.report.findings import FINDINGS
 from bench.report.marks import Fact, digest, inert
-from bench.report.style import SFT, label
+from bench.report.style import SFT
 from bench.report.verdict import fixed, said
 
 
@@ -115,15 +115,7 @@ def of_tasks(study):
         yield f"{SFT}.{key}", base, study.arms
         yield f"{key}.n", f"{group.n.max():,.0f}", study.arms
         for arm in study.arms:
-            yield f"{arm}.{key}", change(known[arm]) if arm in known else "–", [arm]
-
-
-def change(row) -> str:
-    """'−0.103 (−0.151 to −0.055)'; without an interval where all seeds have the same."""
-    mean, low, high = (fixed(row.change + s * row.half, "+.3f") for s in (0, -1, 1))
-    if not math.isfinite(row.half):
-        return f"{fixed(row.change, '+.3f')} (no interval)"
-    return f"{mean} ({low} to {high})" if row.half else mean
+            yield f"{arm}.{key}", verdict.change(known[arm]) if arm in known else "–", [arm]
 
 
 def of_plates(study):
@@ -134,11 +126,10 @@ def of_plates(study):
 
 def of_samples(study):
     """Of each family one prompt, by the page's rule, with every arm's answer and its gold."""
-    arms = {label(arm): arm for arm in (SFT, *study.arms)}
     for family, sample in one_a_family(study).items():
         yield f"{family}.prompt", inert(sample["prompt"]), study.arms
-        for answer in sample["answers"]:
-            arm, text = arms[answer["arm"]], answer["text"]
+        for arm, answer in zip((SFT, *study.arms), sample["answers"], strict=True):
+            text = answer["text"]
             runs = study.arms if arm == SFT else [arm]
             words = "no answer: its runs failed" if text is None else inert(text) or "(nothing)"
             gold = "–" if text is None else fixed(answer["gold"], ".2f")

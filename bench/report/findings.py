@@ -69,7 +69,7 @@ def gains(study) -> str:
 def compute(study) -> str:
     """What equal FLOPs make of the answer."""
     lines = views.spent_lines(study)
-    return inert(" ".join(lines) or "At equal FLOPs no verdict between two methods is another.")
+    return inert(" ".join(lines) or "That cannot be told here.")
 
 
 def reward(study) -> str:

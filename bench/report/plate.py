@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.report import style
+from bench.report.verdict import fixed
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,12 @@ def ends(study) -> str:
             continue
         last = curve.groupby("seed").gain.last()
         last = last[[seed for seed in last.index if (arm, seed) not in lost]]
-        words += [f"{style.label(arm)} {last.mean():.2f}"] if len(last) else []
+        words += [f"{style.label(arm)} {fixed(last.mean(), '.2f')}"] if len(last) else []
     return ", ".join(words) or "no run ended"
 
 
 def listing(study, measure: str, digits: int = 2) -> str:
     """'PPO 0.90, DPO 0.71' for alt texts."""
     found = [(arm, study.interval(arm, measure)) for arm in study.arms]
-    words = [f"{style.label(a)} {i.mean:.{digits}f}" for a, i in found if i is not None]
+    words = [f"{style.label(a)} {fixed(i.mean, f'.{digits}f')}" for a, i in found if i is not None]
     return ", ".join(words) or "every run failed"

@@ -83,14 +83,21 @@ def of_verdicts(rows: list[dict]) -> str:
     """How many verdicts between methods agree."""
     if not rows:
         return "The two have no pair of methods in common."
-    same = [r for r in rows if r["first"]["verdict"] == r["second"]["verdict"]]
-    if len(same) == len(rows):
+    groups = {}
+    for r in rows:
+        groups.setdefault(r["agreement"], []).append(_pair(r))
+    same = len(groups.pop("same", ()))
+    if same == len(rows):
         return f"All {len(rows)} verdicts between methods are the same."
-    turned = [_pair(r) for r in rows if r["agreement"] == "opposite"]
-    other = [_pair(r) for r in rows if r not in same and r["agreement"] != "opposite"]
-    parts = [f"{joined(turned)} turned round"] * bool(turned)
-    parts += [f"{joined(other)} decided in one and not in the other"] * bool(other)
-    return f"{len(same)} of {len(rows)} verdicts between methods are the same; {'; '.join(parts)}."
+    parts = [f"{joined(pairs)} {AGREEMENT[word]}" for word, pairs in groups.items()]
+    return f"{same} of {len(rows)} verdicts between methods are the same; {'; '.join(parts)}."
+
+
+AGREEMENT = {
+    "opposite": "turned round",
+    "decided in one only": "decided in one and not in the other",
+    "both open": "equivalent in one and inconclusive in the other",
+}
 
 
 def _pair(row: dict) -> str:
@@ -163,15 +170,13 @@ def notes(both: Two) -> list[str]:
     """How the numbers were compared, and which are not listed."""
     if not len(both.moved):
         return []
-    way = "Seeds differ: Welch's test over seeds."
-    if both.moved.paired.all():
-        way = "Runs with the same seed are paired: they have the same pairs and prompts."
     same = int((both.moved.verdict == IDENTICAL).sum())
     return [
         *([f"{same} numbers are identical in every run, and not listed here."] if same else []),
-        f"{way} Intervals are over seeds, on the prompts that were asked. Holm's correction within "
-        "each measure. 'Within noise' does not mean equal. Seconds and memory move with the "
-        "machine and with its other work.",
+        "Runs with the same seed are paired where there are two or more, and others left out; else "
+        "Welch's t test. Intervals are over seeds, on the prompts that were asked. Holm's "
+        "correction within each measure. 'Within noise' does not mean equal. Seconds and memory "
+        "move with the machine and with its other work.",
     ]
 
 

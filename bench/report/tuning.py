@@ -244,7 +244,10 @@ def _listed(study) -> str:
     parts = []
     for method in methods(study):
         curve = tuning.best_of(study.trials, method)
-        parts.append(f"{label(method)} {curve.gain.iloc[0]:+.2f} to {curve.gain.iloc[-1]:+.2f}")
+        parts.append(
+            f"{label(method)} {fixed(curve.gain.iloc[0], '+.2f')} to "
+            f"{fixed(curve.gain.iloc[-1], '+.2f')}"
+        )
     return ", ".join(parts)
 
 

@@ -103,6 +103,7 @@ def quality(study) -> list[str]:
     above = rows[rows.verdict == [f"{a} better" for a in rows.a]] if len(rows) else rows
     below = rows[rows.verdict == f"{SFT} better"] if len(rows) else rows
     rest = rows[rows.verdict == "inconclusive"] if len(rows) else rows
+    same = rows[rows.verdict.str.startswith("equivalent")] if len(rows) else rows
     parts = [
         _against_sft(study, above, "end above the SFT base", "ends above the SFT base"),
         _against_sft(study, below, "end below the SFT base", "ends below the SFT base"),
@@ -111,6 +112,7 @@ def quality(study) -> list[str]:
         ),
     ]
     lost = [label(a) for a in study.arms if a not in set(rows.a)]
+    parts += [f"{label(r.a)} and the SFT base are {r.verdict} in gold." for r in same.itertuples()]
     parts.append(f"{joined(lost)}: every run failed." if lost else "")
     return [p for p in [*parts, *_pairs(study), *_variants(study)] if p]
 
@@ -149,7 +151,10 @@ def _against_sft(study, rows, many: str, one: str) -> str:
     """A sentence about all arms with the same verdict against SFT."""
     if not len(rows):
         return ""
-    items = [f"{label(r.a)} {said(r.interval)}" for r in rows.itertuples()]
+    items = [
+        f"{label(r.a)} {said(r.interval)}{' (one seed)' * (r.interval.seeds == 1)}"
+        for r in rows.itertuples()
+    ]
     verb = one if len(items) == 1 else many
     names = joined(label(a) for a in rows.a)
     numbers = "" if study.many else f", with 95 % intervals: {', '.join(items)}"
@@ -213,6 +218,8 @@ def glance_at_cost(study) -> str:
     cheap, dear = min(flops, key=flops.get), max(flops, key=flops.get)
     rows = study.versus
     top = champion(rows, list(dict.fromkeys([*rows.a, *rows.b]))) if study.seeds > 1 else None
+    if flops[cheap] == flops[dear]:
+        return "All take the same FLOPs."
     if top == cheap:
         return "It takes the fewest FLOPs, too."
     who = top if top in flops else dear
@@ -284,11 +291,12 @@ def _charged(study) -> str:
 def tax(study) -> list[str]:
     """The tasks on which an arm lost so much that its interval over seeds leaves out zero."""
     table, losses = ms.tax(study.tables["tasks"], study.meta), []
-    for row in table[table.arm != SFT].itertuples():
+    known = table[(table.arm != SFT) & np.isfinite(table.half.astype(float))]
+    for row in known.itertuples():
         loss = -row.change if row.higher_is_better else row.change
-        if math.isfinite(row.half) and loss > row.half:
-            losses.append((loss, f"{label(row.arm)} on {row.task} {_change(row)}"))
-    if not len(table) or study.seeds == 1:
+        if loss > row.half:
+            losses.append((loss, f"{label(row.arm)} on {row.task} {change(row)}"))
+    if not len(known):
         return []
     worst = [words for _, words in sorted(losses, reverse=True)]
     if not worst:
@@ -296,9 +304,11 @@ def tax(study) -> list[str]:
     return [f"Losses on lm-eval tasks (interval over seeds leaves out zero): {', '.join(worst)}."]
 
 
-def _change(row) -> str:
-    """'−0.32 (−0.37 to −0.26)'."""
-    mean, low, high = (fixed(row.change + s * row.half, "+.2f") for s in (0, -1, 1))
+def change(row) -> str:
+    """'−0.103 (−0.151 to −0.055)'; without an interval where all seeds have the same."""
+    mean, low, high = (fixed(row.change + s * row.half, "+.3f") for s in (0, -1, 1))
+    if not math.isfinite(row.half):
+        return f"{fixed(row.change, '+.3f')} (no interval)"
     return f"{mean} ({low} to {high})" if row.half else mean
 
 

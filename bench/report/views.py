@@ -13,7 +13,7 @@ from bench.report.plate import Plate, bars, counts, interval_note, n_of, seeds_o
 from bench.report.sections import Kind, Section
 from bench.report.style import BAND, NARROW, WIDE, label
 from bench.report.tables import Cell, Table, failed, scaled
-from bench.report.verdict import champion, either, fixed, in_words, joined, p_words, said, winners
+from bench.report.verdict import champion, either, fixed, joined, p_words, said, winners
 
 
 def matrix(study) -> Table:
@@ -222,55 +222,66 @@ def compute_lines(study) -> list[str]:
 
 
 def spent_lines(study) -> list[str]:
-    """What equal FLOPs make of the verdict at the end of training."""
-    unit = next(iter(study.spending.values()))
-    beside = study.companions.get("views", study).views
-    table, longer = (beside.get(f"Equal {unit}{more}") for more in ("", " (longer runs)"))
-    if table is None or study.seeds == 1:
+    """What equal FLOPs make of the verdict at the end of training; nothing where that is not
+    known. All of it is from one study: the one of the views, where it has been run."""
+    beside = study.companions.get("views", study)
+    name = f"Equal {study.spending['flops']}"
+    table, longer = (beside.views.get(name + more) for more in ("", " (longer runs)"))
+    if table is None or beside.seeds == 1:
         return []
-    return [*_waiting(study, table), *_turned(study, table), *_longer(table, longer)]
+    found = [*_waiting(beside, table), *_turned(study, table), *_longer(table, longer)]
+    return found or ["At equal FLOPs no verdict between two methods is another."]
 
 
 def _waiting(study, table) -> list[str]:
     """The methods that a small budget does not even let begin."""
     out = []
+    runs = views.paths(study.tables, study.meta, "flops")
     for method, rows in table.dropna(subset=["waiting"]).groupby("waiting", sort=False):
         others = [r.b if r.a == method else r.a for r in rows.itertuples()]
-        needs = scaled(views.begins(views.paths(study.tables, study.meta, "flops")[method]))
         out.append(
             f"With the FLOPs of a whole {either(map(label, others))} run {label(method)} has not "
-            f"begun to train: what it needs beforehand takes {needs}FLOPs. There it stands at the "
-            "SFT base."
+            f"begun to train: what it needs beforehand takes {scaled(views.begins(runs[method]))}"
+            "FLOPs. There it stands at the SFT base."
         )
     return out
 
 
 def _turned(study, table) -> list[str]:
-    """The other pairs whose verdict at equal FLOPs is not that of the end of training."""
-    verdicts = {(r.a, r.b): r.verdict for r in study.versus.itertuples()}
+    """The other pairs of which equal FLOPs decide otherwise than the end of training."""
+    ends = {frozenset((r.a, r.b)): _decision(r) for r in study.versus.itertuples()}
     turned = [
-        f"{in_words(r)} than {label(r.b if r.verdict.startswith(r.a) else r.a)}"
+        _decision(r)
         for r in table[table.waiting.isna()].itertuples()
-        if r.verdict.endswith(" better") and r.verdict != verdicts.get((r.a, r.b))
+        if _decision(r) != ends.get(frozenset((r.a, r.b)), _decision(r))
     ]
     return [f"At equal FLOPs, the most that both of a pair spent: {joined(turned)}."] * bool(turned)
 
 
+def _decision(row) -> str:
+    """'PPO better than DPO', 'PPO against DPO undecided'; the same however the pair is turned."""
+    winner = row.verdict.removesuffix(" better")
+    if winner == row.verdict:
+        return f"{' against '.join(sorted((label(row.a), label(row.b))))} undecided"
+    return f"{label(winner)} better than {label(row.b if winner == row.a else row.a)}"
+
+
 def _longer(table, longer) -> list[str]:
-    """The pairs of a method that had not begun, where the other trains on for as many FLOPs."""
+    """The pairs of a method that had not begun, where the other trains on until it has."""
     if longer is None:
         return []
     late = {(r.a, r.b) for r in table.dropna(subset=["waiting"]).itertuples()}
     items = [
         f"{label(r.a)} − {label(r.b)} {said(r.interval)}{' (undecided)' * (r.verdict == OPEN)}"
-        for r in longer.itertuples()
+        for r in longer[longer.waiting.isna()].itertuples()
         if (r.a, r.b) in late
     ]
     if not items:
         return []
     return [
-        "Where the cheap methods train on for more epochs, to as many FLOPs (settings as tuned for "
-        f"the usual length), the differences in gold are: {', '.join(items)}."
+        "Where the cheap methods train on for more epochs (settings as tuned for the usual "
+        "length), the differences in gold, at the most FLOPs that both of a pair spent, are: "
+        f"{', '.join(items)}."
     ]
 
 
@@ -301,7 +312,7 @@ def results(study) -> pd.DataFrame:
 
 def _listed(study, arms) -> str:
     found = [(arm, study.interval(arm, "gold_delta")) for arm in arms]
-    return ", ".join(f"{label(a)} {i.mean:+.2f}" for a, i in found if i is not None)
+    return ", ".join(f"{label(a)} {fixed(i.mean, '+.2f')}" for a, i in found if i is not None)
 
 
 def _of_longer(study) -> str:
@@ -320,7 +331,8 @@ def _ends(study) -> str:
     found = {
         m: np.mean([path.gain.iloc[-1] for path in paths.values()]) for m, paths in runs.items()
     }
-    return ", ".join(f"{label(m)} {gain:+.2f}" for m, gain in found.items()) or "no run ended"
+    items = [f"{label(m)} {fixed(gain, '+.2f')}" for m, gain in found.items()]
+    return ", ".join(items) or "no run ended"
 
 
 COMPUTE = Plate(

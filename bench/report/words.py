@@ -1,6 +1,7 @@
 """What a reader who is new here must know, in a sentence each: testbeds, gold, SFT."""
 
 from bench.analysis import measures as ms
+from bench.report.verdict import fixed
 from bench.thresholds import MARGIN
 
 MICRO = "a controlled world: a small Llama and generated product reviews, requests and sums"
@@ -29,8 +30,8 @@ def introduced(study) -> list[str]:
     gold = GOLD.get(meta["testbed"], "the testbed's ground truth")
     scale = ""
     if base.size:
-        scale = f" SFT's answers score {study.base_gold:.2f} on average, with a standard deviation "
-        scale += f"of {study.margin / MARGIN:.2f} between prompts."
+        scale = f" SFT's answers score {fixed(study.base_gold, '.2f')} on average, with a standard "
+        scale += f"deviation of {study.margin / MARGIN:.2f} between prompts."
     where = f" The testbed {meta['testbed']} is {TESTBEDS[meta['testbed']]}." if (
         meta["testbed"] in TESTBEDS) else ""  # fmt: skip
     return [
