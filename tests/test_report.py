@@ -379,6 +379,12 @@ def test_numbers_lead_to_the_runs_that_they_come_from(study, built):
     assert '<a href="#runs-ppo">' in html and 'id="runs-ppo"' in html
 
 
+def test_names_of_arms_become_links_and_nothing_else_does(sweep):
+    linked = page.linker(sweep)("DPO, DPO β=0.3 & <DPO> are no DPOs: IPO-like")
+    dpo, weak = '<a href="#runs-dpo">DPO</a>', '<a href="#runs-dpo-beta0.3">DPO β=0.3</a>'
+    assert str(linked) == f"{dpo}, {weak} &amp; &lt;{dpo}&gt; are no DPOs: IPO-like"
+
+
 def test_samples_are_chosen_by_their_gold_or_by_chance(study):
     entries = samples.chosen(study)
     gains = {}

@@ -151,10 +151,11 @@ def linker(study):
     pattern = re.compile(rf"(?<![\w-])({longest_first})(?![\w-])") if names else None
 
     def linked(text) -> Markup:
-        safe = str(escape(text))
-        if pattern:
-            safe = pattern.sub(lambda m: f'<a href="#runs-{names[m[1]]}">{m[1]}</a>', safe)
-        return Markup(safe)
+        parts = pattern.split(str(text)) if pattern else [str(text)]
+        link = Markup('<a href="#runs-{}">{}</a>').format
+        return Markup("").join(
+            link(names[part], part) if i % 2 else escape(part) for i, part in enumerate(parts)
+        )
 
     return linked
 
