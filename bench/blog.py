@@ -95,6 +95,8 @@ def renew(study, post: Path, report_dir: Path, check: bool) -> None:
             shutil.copyfile(report_dir / name, post.parent / name)
     stale = [change for change in changes if change.stale]
     counts = f"{len(changes) - len(stale)} changed, {len(stale)} stale, {len(redrawn)} drawn anew"
+    if text != old and not changes:
+        counts += ", the same words from other runs"
     cli.say("blog", f"{post}: {len(marks.MARK.findall(text))} facts, {counts}")
     if stale or (check and (redrawn or text != old)):
         raise UserError(f"{post} is not up to date: {counts}")

@@ -337,6 +337,16 @@ def test_the_command_renews_a_copy_and_its_figures(place, tmp_path, capsys):
         call(place, post, check=True)
 
 
+def test_a_check_says_that_only_the_runs_are_others(place, tmp_path):
+    call(place)
+    text = (place.study_dir / "blog/post.md").read_text()
+    post = tmp_path / "mine.md"
+    known = next(m for m in marks.MARK.finditer(text) if m[1] == "ppo.kl")
+    post.write_text(text.replace(known[0], known[0].replace(known[2], "0" * 8)))
+    with pytest.raises(UserError, match="the same words from other runs"):
+        call(place, post, check=True)
+
+
 def test_a_stale_fact_makes_the_command_fail(place, tmp_path):
     call(place)
     text = (place.study_dir / "blog/post.md").read_text()

@@ -130,3 +130,8 @@ def test_a_base_below_zero_has_a_minus_sign(tmp_path):
     study = study_of(tmp_path, seeds=(1,), prompts=24)
     study.tables["prompts"]["gold"] -= 5
     assert "SFT's answers score −" in words.introduced(study)[1]
+
+
+def test_one_arm_alone_is_compared_with_none(tmp_path):
+    study = Study(*fake_runs.collected(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2)))
+    assert verdict.headline(study).startswith("DPO alone was trained: gold above SFT +")

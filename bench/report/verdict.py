@@ -89,6 +89,8 @@ def _headline_without_pairs(study) -> str:
     if not found:
         return "Every run failed: there is nothing to compare."
     best = max(found, key=lambda arm: found[arm].mean)
+    if len(study.arms) == 1:
+        return f"{label(best)} alone was trained: gold above SFT {said(found[best])}."
     return (
         f"The highest mean gold above SFT is {label(best)}'s, {said(found[best])}; variants are "
         "tested against their method as tuned, not against each other."
