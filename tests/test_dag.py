@@ -253,6 +253,8 @@ def clone(finished, tmp_path):
     shutil.copytree(REPO / "bench", tmp_path / "repo/bench")
     shutil.copy(REPO / "Snakefile", tmp_path / "repo")
     shutil.copytree(finished, tmp_path / "work", symlinks=True)
+    for other in (tmp_path / "work/runs/tiny").glob("study-*"):
+        shutil.rmtree(other)  # results of other studies are inputs of the report
     return tmp_path
 
 
