@@ -11,6 +11,7 @@ from bench.analysis import statistics as st
 from bench.analysis.stability import stability as runs_by_arm
 from bench.report.style import SFT, label
 
+LISTED = 8  # losses that a sentence names
 STATUS = {"diverged": "diverged", "oom": "out of memory"}
 
 
@@ -303,7 +304,9 @@ def tax(study) -> list[str]:
     worst = [words for _, words in sorted(losses, reverse=True)]
     if not worst:
         return ["On no lm-eval task is there a loss whose interval over seeds leaves out zero."]
-    return [f"Losses on lm-eval tasks (interval over seeds leaves out zero): {', '.join(worst)}."]
+    rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
+    listed = f"{', '.join(worst[:LISTED])}{rest}"
+    return [f"Losses on lm-eval tasks (interval over seeds leaves out zero): {listed}."]
 
 
 def change(row) -> str:
