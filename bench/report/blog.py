@@ -5,16 +5,14 @@ Every number and finding of the draft is a fact (`bench.report.facts`) between m
 """
 
 import re
-from pathlib import Path
 
-from bench.report import facts, page
+from bench.report import facts, page, render
 from bench.report.findings import plain
 from bench.report.marks import code, digest, inert, mark
 from bench.report.style import label
 from bench.report.verdict import joined
 from bench.report.words import EXACT, GOLD, PREDICTED
 
-TEMPLATES = Path(__file__).parent / "templates"
 OTHERS = ("stability", "tune", "views")  # studies that compare no finished methods
 UNSEALED = "00000000"
 SEAL = re.compile(r"<!--draft ([0-9a-f]{8})")
@@ -78,26 +76,20 @@ def edited(text: str) -> bool:
 
 
 def environment():
-    """Jinja for Markdown; undefined names are errors."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(TEMPLATES)
-    jinja = Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    """The pages' Jinja for Markdown, with the filters of a post."""
+    jinja = render.environment(False)
     jinja.filters |= {"label": label, "code": code, "inert": inert}
     return jinja
 
 
 def tidy(text: str) -> str:
     """Without trailing blanks and with no more than one empty line in a row."""
-    text = "\n".join(line.rstrip() for line in text.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
+    return re.sub(r"\n{3,}", "\n\n", render.clean(text)).lstrip("\n")
 
 
 def entries() -> dict[str, str]:
     """{key: entry} of all that can be cited."""
-    text = (TEMPLATES / "references.bib").read_text(encoding="utf-8")
+    text = (render.TEMPLATES / "references.bib").read_text(encoding="utf-8")
     return {re.match(r"@\w+\{(\w+),", e)[1]: e for e in text.strip().split("\n\n")}
 
 

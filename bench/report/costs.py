@@ -29,7 +29,7 @@ SHARED = {"base": "base (shared)", "sft": "SFT (shared)", "pairs": "pool of pair
 
 def by_phase(study, column: str) -> pd.DataFrame:
     """Means over the runs that ended: a row an arm, a column a phase as readers call it."""
-    rows = ms.run_costs(study.tables["cost"], column).merge(ms.ended(study.tables["runs"]))
+    rows = ms.run_costs(study.tables["cost"], column).merge(ms.ended(study.runs))
     rows = rows.assign(phase=rows.group.map(PHASES).fillna(OTHER))
     each = rows.pivot_table(
         index=["arm", "seed"], columns="phase", values=column, aggfunc="sum", fill_value=0.0

@@ -20,7 +20,7 @@ from bench.report.verdict import fixed, said
 
 def stamp(study, arms) -> str:
     """8 hex digits over the weights of all runs of these arms; a failed run has its status."""
-    runs = study.tables["runs"].to_dict("records")
+    runs = study.runs.to_dict("records")
     lines = [
         f"{run['arm']} {run['seed']} {run.get('model_sha256')} {run['status']}"
         for run in runs

@@ -71,10 +71,8 @@ def of_comparison(study) -> dict:
 
 def kicker(meta: dict) -> str:
     """The line above the title."""
-    return (
-        f"prefbench · testbed {meta['testbed']} · study {meta['study']} · commit "
-        + (meta["commit"][:12])
-    )
+    place = f"testbed {meta['testbed']} · study {meta['study']}"
+    return f"prefbench · {place} · commit {meta['commit'][:12]}"
 
 
 def title(study) -> str:
@@ -97,7 +95,7 @@ def command(meta: dict) -> str:
 
 def limitations(study) -> list[str]:
     """What this result does not show, of this study and in general."""
-    meta, runs = study.meta, study.tables["runs"]
+    meta, runs = study.meta, study.runs
     size = int(runs.parameters.max()) if "parameters" in runs and len(runs) else 0
     out = [
         f"One testbed ({meta['testbed']}) and one model"

@@ -91,20 +91,6 @@ def bands(study) -> str:
     return "bands: 95 % intervals over seeds" if drawn else "means over seeds, no bands"
 
 
-def ends(study) -> str:
-    """'PPO 0.85, DPO 0.56': mean gain at the end of the curves of the runs that ended."""
-    lost = set(zip(study.failures.arm, study.failures.seed, strict=True))
-    words = []
-    for arm in study.arms:
-        curve = study.curve(arm)
-        if not len(curve):
-            continue
-        last = curve.groupby("seed").gain.last()
-        last = last[[seed for seed in last.index if (arm, seed) not in lost]]
-        words += [f"{style.label(arm)} {fixed(last.mean(), '.2f')}"] if len(last) else []
-    return ", ".join(words) or "no run ended"
-
-
 def listing(study, measure: str, digits: int = 2) -> str:
     """'PPO 0.90, DPO 0.71' for alt texts."""
     found = [(arm, study.interval(arm, measure)) for arm in study.arms]

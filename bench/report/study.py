@@ -110,10 +110,18 @@ class Study:
         rows = rows.assign(gain=rows.gold - starts.gold.mean())
         return ms.with_scaled_proxy(rows, self.tables["reward"], self.meta)
 
+    @cached_property
+    def failed(self) -> dict[str, tuple[int, int]]:
+        """{arm: (how many of its runs failed, how many it has)}."""
+        if not len(self.runs):
+            return {}
+        statuses = self.runs.groupby("arm").status
+        return {arm: (int((s != "ok").sum()), len(s)) for arm, s in statuses}
+
     @property
     def failures(self) -> pd.DataFrame:
         """The runs that failed: diverged or out of memory."""
-        runs = self.tables["runs"]
+        runs = self.runs
         return runs[runs.status != "ok"] if len(runs) else runs
 
     @property
@@ -173,7 +181,7 @@ class Study:
 
     def setting(self, arm: str, key: str):
         """The value of a setting of an arm, as its runs recorded it."""
-        runs = self.tables["runs"]
+        runs = self.runs
         return json.loads(runs[runs.arm == arm].settings.iloc[0])[key]
 
     @cached_property

@@ -180,8 +180,7 @@ def share(count: int, n: int) -> Cell:
 
 def failed(study, arm: str) -> Cell:
     """How many of an arm's runs failed."""
-    mine = study.runs[study.runs.arm == arm] if len(study.runs) else study.runs
-    return share(int((mine.status != "ok").sum()) if len(mine) else 0, len(mine))
+    return share(*study.failed.get(arm, (0, 0)))
 
 
 def pairs(study) -> Table:
@@ -312,7 +311,7 @@ SHOWN = (
 
 def matched(study) -> list[tuple[str, str]]:
     """What the contract holds equal, as (name, value); values that differ are all listed."""
-    runs = study.tables["runs"]
+    runs = study.runs
     out = []
     for column, name in MATCHED:
         if column in runs and runs[column].notna().any():
