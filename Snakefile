@@ -29,13 +29,31 @@ except UserError as error:
 RUNS, STUDY = CFG.runs.as_posix(), CFG.study_dir.as_posix()
 RUNS_OF_STUDY = [f"{arm}/seed{seed}" for arm, seed in CFG.study_runs]
 
-GPU = min(gpus(), 1)  # what a run asks for; a machine without one runs on its cores
-MEMORY = 6000 if CFG.model.kind == "gguf" else 1200  # MB a run
-workflow.global_resources.setdefault("gpu", max(gpus(), 1))
-workflow.global_resources.setdefault("mem_mb", memory_mb())
+HERE = workflow.nodes is None  # else a cluster's nodes run the jobs: this machine limits nothing
+GPU = (min(gpus(), 1) if HERE else 0) if CFG.jobs.gpu is None else CFG.jobs.gpu
+if HERE:
+    workflow.global_resources.setdefault("gpu", max(gpus(), 1))
+    workflow.global_resources.setdefault("mem_mb", memory_mb())
 
 
 report: "bench/report/snakemake/workflow.rst"
+
+
+# Seconds of work, or, where the base model is fetched, in need of a network: not sent to a cluster.
+localrules:
+    data,
+    pairs,
+    contract,
+    collect,
+    tune,
+    report,
+    blog,
+
+
+if not CFG.base.steps:
+
+    localrules:
+        base,
 
 
 wildcard_constraints:
@@ -49,8 +67,9 @@ class Command:
     `params:`, so neither another virtual environment nor an override that a step does not read
     reruns it: `code` decides alone."""
 
-    def __init__(self, step):
+    def __init__(self, step, model=False):
         options = ["--testbed", TESTBED, *(word for item in SET for word in ("--set", item))]
+        options += ["--needs-gpu"] if model and CFG.jobs.gpu else []
         name, *words = step.split()
         self.line = shlex.join([sys.executable, "-m", f"bench.{name}", *words, *options])
 
@@ -79,6 +98,17 @@ FIGURES = Figures()
 def code(step):
     """For `params:`, the hash of all that a step's result depends on."""
     return lambda wildcards: fingerprint(CFG, step, getattr(wildcards, "arm", None))
+
+
+def memory(wildcards, attempt):
+    """MB of a job that runs a model, for `resources:`; more after a failure."""
+    return CFG.jobs.mem_mb * attempt
+
+
+def minutes(step):
+    """For `resources:`, the time after which a cluster ends a job; more after a failure."""
+    limit = getattr(CFG.jobs.minutes, step) or CFG.jobs.minutes.default
+    return lambda wildcards, attempt: limit * attempt
 
 
 def pool_of(wildcards):
@@ -141,11 +171,12 @@ rule base:
         f"{RUNS}/logs/base.log",
     threads: CFG.threads.base
     resources:
-        gpu=GPU,
-        mem_mb=MEMORY,
+        gpu=GPU if CFG.base.steps else 0,
+        mem_mb=memory,
+        runtime=minutes("base"),
     params:
         code=code("base"),
-        run=Command("base"),
+        run=Command("base", model=CFG.base.steps > 0),
     shell:
         "{params.run} 2>&1 | tee {log:q}"
 
@@ -161,10 +192,11 @@ rule sft:
     threads: CFG.threads.sft
     resources:
         gpu=GPU,
-        mem_mb=MEMORY,
+        mem_mb=memory,
+        runtime=minutes("sft"),
     params:
         code=code("sft"),
-        run=Command("sft"),
+        run=Command("sft", model=True),
     shell:
         "{params.run} 2>&1 | tee {log:q}"
 
@@ -180,10 +212,11 @@ rule pool:
         f"{RUNS}/logs/pool.log",
     resources:
         gpu=GPU,
-        mem_mb=MEMORY,
+        mem_mb=memory,
+        runtime=minutes("pool"),
     params:
         code=code("pairs"),
-        run=Command("pairs pool"),
+        run=Command("pairs pool", model=True),
     shell:
         "{params.run} 2>&1 | tee {log:q}"
 
@@ -199,10 +232,11 @@ rule demonstrations:
         f"{RUNS}/logs/demonstrations.log",
     resources:
         gpu=GPU,
-        mem_mb=MEMORY,
+        mem_mb=memory,
+        runtime=minutes("pool"),
     params:
         code=code("pairs"),
-        run=Command("pairs demonstrations"),
+        run=Command("pairs demonstrations", model=True),
     shell:
         "{params.run} 2>&1 | tee {log:q}"
 
@@ -234,10 +268,11 @@ rule reward:
     priority: 20  # the longest chains hang on it
     resources:
         gpu=GPU,
-        mem_mb=MEMORY,
+        mem_mb=memory,
+        runtime=minutes("reward"),
     params:
         code=code("reward"),
-        run=Command("reward"),
+        run=Command("reward", model=True),
     shell:
         "{params.run} --labels {wildcards.labels:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
 
@@ -254,10 +289,11 @@ rule reference:
     priority: 20
     resources:
         gpu=GPU,
-        mem_mb=MEMORY,
+        mem_mb=memory,
+        runtime=minutes("reference"),
     params:
         code=code("reference"),
-        run=Command("reference"),
+        run=Command("reference", model=True),
     shell:
         "{params.run} 2>&1 | tee {log:q}"
 
@@ -276,10 +312,11 @@ rule align:
     priority: 10
     resources:
         gpu=GPU,
-        mem_mb=MEMORY,
+        mem_mb=memory,
+        runtime=minutes("align"),
     params:
         code=code("align"),
-        run=Command("align"),
+        run=Command("align", model=True),
     shell:
         "{params.run} --arm {wildcards.arm:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
 
@@ -300,10 +337,11 @@ rule evaluate:
         f"{RUNS}/logs/evaluate-{{arm}}-seed{{seed}}.log",
     resources:
         gpu=GPU,
-        mem_mb=MEMORY,
+        mem_mb=memory,
+        runtime=minutes("evaluate"),
     params:
         code=code("evaluate"),
-        run=Command("evaluate"),
+        run=Command("evaluate", model=True),
     shell:
         "{params.run} --arm {wildcards.arm:q}" " --seed {wildcards.seed:q} 2>&1 | tee {log:q}"
 

@@ -8,6 +8,8 @@ checkpoint cut short has none and the newest whole one before it serves.
 import fcntl
 import hashlib
 import json
+import os
+import platform
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +58,23 @@ def keep_last(root: Path, n: int = 2) -> None:
 def lease(root: Path):
     """Holds ``root`` for one writer: an orphan of a killed Snakemake may still be training.
 
-    Raises BlockingIOError where another process holds it; the system frees it when that ends.
+    Raises BlockingIOError, with the holder's name in it, where another process holds it; the system
+    frees it when that ends.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with open(root / "lease", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open(root / "lease", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise BlockingIOError(error.errno, file.read() or "another process") from None
+        file.truncate(0)
+        file.write(holder())
+        file.flush()
         yield
+
+
+def holder() -> str:
+    """This process, as one finds it to end it: a Slurm job, or a process of a machine."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return (f"Slurm job {job}" if job else f"process {os.getpid()}") + f" on {platform.node()}"

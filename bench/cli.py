@@ -13,6 +13,7 @@ import csv
 import errno
 import json
 import os
+import platform
 import shutil
 import sys
 import time
@@ -41,6 +42,8 @@ def main(
         arm = getattr(args, "arm", None)
         cfg = load(args.testbed, args.set).slice(step, arm)
         check_disk(Path.cwd())
+        if args.needs_gpu:
+            check_gpu()
         set_threads(getattr(cfg.threads, step, cfg.threads.default))
         if cfg.overrides:
             say(label(step, args), "with " + " ".join(cfg.overrides))
@@ -78,6 +81,7 @@ def arguments(
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting"
     )
+    parser.add_argument("--needs-gpu", action="store_true", help="fail where no GPU is visible")
     if options:
         options(parser)
     return parser
@@ -110,6 +114,18 @@ def check_disk(where: Path, need_mb: int = NEED_MB) -> None:
         raise UserError(f"only {free} MB of disk are free in {where}, {need_mb} needed: free some")
 
 
+def check_gpu() -> None:
+    """Raise UserError where torch sees no CUDA device: a scheduler may give none in silence."""
+    import torch
+
+    if not torch.cuda.is_available():
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        raise UserError(
+            f"no CUDA device is visible (CUDA_VISIBLE_DEVICES: {given}): on a cluster ask for one "
+            "(partition, driver), or take the CPU with --config 'jobs={gpu: 0}'"
+        )
+
+
 def set_threads(n: int) -> None:
     """Compute with `n` threads in this process, whether torch is imported yet or not."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -126,7 +142,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    part = path.with_name(f".{path.name}.part{os.getpid()}-{platform.node()}")  # nodes share disks
     try:
         yield part
         if path.is_dir():

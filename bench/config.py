@@ -41,6 +41,29 @@ class Threads(Section):
     default: int = Field(1, ge=1)
 
 
+class Minutes(Section):
+    base: int | None = Field(None, ge=1)  # null: default
+    sft: int | None = Field(None, ge=1)
+    pool: int | None = Field(None, ge=1)
+    reward: int | None = Field(None, ge=1)
+    reference: int | None = Field(None, ge=1)
+    align: int | None = Field(None, ge=1)
+    evaluate: int | None = Field(None, ge=1)
+    default: int = Field(30, ge=1)
+
+
+class Jobs(Section):
+    """What a job that runs a model asks for, of this machine or of a cluster.
+
+    A second attempt gets twice the minutes and the memory, a third three times. gpu null: one,
+    where this machine has one, and none of a cluster.
+    """
+
+    gpu: int | None = Field(None, ge=0)
+    mem_mb: int = Field(1200, ge=1)  # of the host
+    minutes: Minutes = Minutes()
+
+
 class Lora(Section):
     r: int = Field(16, ge=1)
     alpha: float = 32.0
@@ -171,6 +194,7 @@ class Core(Section):
     studies: dict[str, Annotated[tuple[str, ...], BeforeValidator(_listed)]]
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     threads: Threads = Threads()
+    jobs: Jobs = Jobs()
     model: Model = Model()
     base: Base = Base()
     sft: Sft = Sft()
@@ -298,7 +322,7 @@ class Slice:
 
     def values(self) -> dict[str, Any]:
         """All that the step can read, as plain values, to be hashed."""
-        everything = self._cfg.model_dump(mode="json", exclude={"testbed", "threads"})
+        everything = self._cfg.model_dump(mode="json", exclude={"testbed", "threads", "jobs"})
         keys = everything if "*" in READS[self._step] else READS[self._step]
         own = {key: everything[key] for key in keys if key != "arm"}
         if "arm" in keys and self._arm in self._cfg.known_arms:
@@ -334,13 +358,14 @@ def load(testbed: str, overrides: Iterable[str] = ()) -> Core:
 
 
 def difference(cfg: Core, plain: dict, testbed: str) -> Iterator[str]:
-    """What overriding changed, one 'a.b=value' a leaf: an override that changes nothing is none."""
+    """What overriding changed, one 'a.b=value' a leaf: an override that changes nothing is none,
+    nor is what jobs ask for, which no result depends on."""
     try:
         before = checked(config_class(plain.get("data", {})), plain | {"testbed": testbed}, "")
     except UserError:  # the testbed's file needs the override to be complete
         before = None
-    old = dict(leaves(before.model_dump(mode="json"))) if before else {}
-    for key, value in leaves(cfg.model_dump(mode="json")):
+    old = dict(leaves(before.model_dump(mode="json", exclude={"jobs"}))) if before else {}
+    for key, value in leaves(cfg.model_dump(mode="json", exclude={"jobs"})):
         if key not in old or old[key] != value:
             yield f"{key}={flow(value)}"
 

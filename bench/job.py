@@ -1,5 +1,6 @@
 """Setting up a training job of a step: seeds, checkpoint folder, monitor, and what it records."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -11,6 +12,7 @@ from bench.monitor import Monitor
 from bench.record import Ledger, machine, versions
 from bench.schema import UserError
 
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what flock says where there are none
 FRACTIONS = (0.25, 0.5, 0.75)  # of a step's budget, at which it writes a checkpoint
 
 
@@ -37,10 +39,17 @@ def held(root: Path):
     try:
         with checkpoints.lease(root):
             yield root
-    except BlockingIOError:
+    except BlockingIOError as error:
         raise UserError(
-            f"another process is still training into {root} (left by a killed snakemake?): "
+            f"{error.strerror} is still training into {root} (left by a killed snakemake?): "
             "wait for it or end it, then run the same command again"
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise UserError(
+            f"the file system of {root} has no locks, so two jobs could write one run: "
+            "mount it with them (Lustre: -o flock) or work on another"
         ) from None
     shutil.rmtree(root, ignore_errors=True)
 

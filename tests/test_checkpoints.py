@@ -1,8 +1,14 @@
 """Only whole checkpoints are resumed, and one writer holds a run."""
 
+import errno
+import os
+import platform
+
 import pytest
 
 from bench import checkpoints
+from bench.job import held
+from bench.schema import UserError
 
 
 def checkpoint(root, step, text="weights"):
@@ -45,4 +51,23 @@ def test_a_second_writer_is_refused(tmp_path):
     ):
         pass
     with checkpoints.lease(tmp_path / "run"):
+        pass
+
+
+@pytest.mark.parametrize("job,name", [(None, f"process {os.getpid()}"), ("17", "Slurm job 17")])
+def test_a_refusal_names_the_holder(tmp_path, monkeypatch, job, name):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    refused = pytest.raises(UserError, match=f"^{name} on {platform.node()} is still training")
+    with held(tmp_path), refused, held(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")  # Lustre without -o flock
+
+    monkeypatch.setattr(checkpoints.fcntl, "flock", flock)
+    with pytest.raises(UserError, match="has no locks"), held(tmp_path):
         pass

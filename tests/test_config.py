@@ -4,6 +4,7 @@ import pytest
 
 from bench.checks import check_spaces
 from bench.config import flatten, load
+from bench.fingerprint import fingerprint
 from bench.methods import METHODS
 from bench.schema import UserError
 
@@ -32,6 +33,14 @@ def test_strings_are_coerced_as_yaml_and_snakemake_deliver_them():
 def test_an_override_that_changes_nothing_is_none():
     assert load("tiny", [f"dpo.beta={load('tiny').dpo.beta}"]).overrides == ()
     assert load("tiny", ["dpo.beta=0.37"]).overrides == ("dpo.beta=0.37",)
+
+
+def test_what_jobs_ask_for_is_no_override_and_changes_no_hash():
+    plain, large = load("tiny"), load("tiny", ["jobs={mem_mb: 9000, minutes: {align: 600}}"])
+    assert (large.jobs.mem_mb, large.jobs.minutes.align) == (9000, 600)
+    assert large.overrides == ()
+    for step, arm in (("align", "dpo"), ("collect", None)):
+        assert fingerprint(large, step, arm) == fingerprint(plain, step, arm)
 
 
 @pytest.mark.parametrize(

@@ -303,6 +303,34 @@ def test_the_blog_kit_is_made_where_it_is_asked_for(tmp_path):
     assert planned(snakemake(tmp_path, "-n", "blog"))["blog"] == 1
 
 
+def asked(done, rule) -> dict[str, str]:
+    """Resources of a rule's first job in a dry run."""
+    job = re.search(rf"rule {rule}:(?:\n    .*)*?\n    resources: (.*)", done.stdout + done.stderr)
+    return dict(item.split("=") for item in job[1].split(", "))
+
+
+@pytest.mark.parametrize("rule", ["sft", "pool", "reward", "reference", "align", "evaluate"])
+def test_a_cluster_is_asked_for_what_the_testbed_says(plan_of_reviews, rule):
+    resources = asked(plan_of_reviews, rule)
+    minutes = {"align": "90"}.get(rule, "30")
+    assert [resources[key] for key in ("gpu", "mem_mb", "runtime")] == ["1", "6000", minutes]
+
+
+@pytest.fixture(scope="module")
+def plan_of_reviews(tmp_path_factory):
+    config = ["testbed=reviews", "jobs={minutes: {align: 90}}"]
+    return snakemake(tmp_path_factory.mktemp("plan"), "-n", "--jobs", "9", config=config)
+
+
+def test_the_pod_s_command_plans_the_whole_study(tmp_path):
+    folder = REPO / "bench/profiles/kubernetes"
+    pod = yaml.safe_load((folder / "job.yaml").read_text())["spec"]["template"]["spec"]
+    command = pod["containers"][0]["args"][0].partition(" && ")[2].split()
+    assert command[:3] == ["snakemake", "--workflow-profile", "bench/profiles/kubernetes"]
+    done = snakemake(tmp_path, "-n", "--workflow-profile", folder)
+    assert planned(done)["align"] == len(METHODS) * len(SEEDS)
+
+
 @pytest.mark.parametrize(
     "word,hint",
     [("testbed=tinny", "did you mean 'tiny'"), ("dpo={lrr: 3}", "did you mean 'dpo.lr'")],
