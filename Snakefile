@@ -41,6 +41,7 @@ report: "bench/report/snakemake/workflow.rst"
 
 # Seconds of work, or, where the base model is fetched, in need of a network: not sent to a cluster.
 localrules:
+    prefetch,
     data,
     pairs,
     contract,
@@ -148,6 +149,18 @@ rule all:
     input:
         f"{STUDY}/report.json",
         f"{RUNS}/tuned.yaml" if CFG.study == "tune" else [],
+
+
+rule prefetch:
+    output:
+        f"{RUNS}/prefetch.json",
+    log:
+        f"{RUNS}/logs/prefetch.log",
+    params:
+        code=code("prefetch"),
+        run=Command("prefetch"),
+    shell:
+        "{params.run} 2>&1 | tee {log:q}"
 
 
 rule data:

@@ -133,6 +133,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         root=root,
         monitor=monitor,
         ledger=ledger,
+        micro_batch=cfg.model.micro_batch,
     )
 
 

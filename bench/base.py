@@ -1,4 +1,4 @@
-"""The base model: trained from scratch on the world's raw text, or converted from a package.
+"""The base model: trained from scratch on the world's raw text, or published by others.
 
 python -m bench.base --testbed micro
 """
@@ -12,7 +12,7 @@ from bench.rows import read_rows
 
 def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``runs/<testbed>/base``: weights, tokenizer, ``step.json``."""
-    makers = {"llama": pretrain, "gguf": convert}
+    makers = {"llama": pretrain, "gguf": convert, "hub": fetch}
     out = Path(cfg.runs, "base")
     makers[cfg.model.kind](cfg, out)
 
@@ -26,6 +26,18 @@ def convert(cfg, out: Path) -> None:
     ledger = Ledger()
     with cli.atomic(out) as part, ledger.phase("convert"):
         gguf.convert(part)
+        cli.write_json(part / "step.json", record("base", cfg, ledger, {}))
+
+
+def fetch(cfg, out: Path) -> None:
+    """A model of the hub, or of a local folder, with its chat template and tokens settled."""
+    from bench.data import hub_model
+    from bench.job import record
+    from bench.record import Ledger
+
+    ledger = Ledger()
+    with cli.atomic(out) as part, ledger.phase("fetch"):
+        hub_model.fetch(cfg.model.hub, cfg.model.dtype, part)
         cli.write_json(part / "step.json", record("base", cfg, ledger, {}))
 
 

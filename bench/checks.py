@@ -13,6 +13,7 @@ from bench.schema import UserError
 
 def check(cfg) -> None:
     """Every check, of a loaded ``bench.config.Core``."""
+    check_model(cfg.model)
     check_methods(cfg.views.longer, "views.longer")
     check_spaces(cfg.tune.spaces)
     check_curve(cfg)
@@ -21,6 +22,16 @@ def check(cfg) -> None:
     for name in [*cfg.arms, *cfg.study_arms]:
         check_labels(cfg, cfg.arm(name))
     check_seeds(cfg)
+
+
+def check_model(model) -> None:
+    """Refuse a model of the hub without a name, a name of none, and weights that nothing trains."""
+    if (model.kind == "hub") != (model.hub is not None):
+        raise UserError("model.hub names the model of model.kind=hub: set both or neither")
+    if model.quantise and model.lora is None:
+        raise UserError("model.quantise freezes the weights: set model.lora, which is trained")
+    if model.quantise and model.dtype != "bfloat16":
+        raise UserError("model.quantise needs model.dtype=bfloat16: TRL's adapters then are that")
 
 
 def check_names(cfg) -> None:

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, cre
 
 from bench import checks, studies
 from bench.data import WORLDS, world
+from bench.data.hub_model import HubModel
 from bench.methods import METHODS
 from bench.names import nearest
 from bench.schema import Section, UserError
@@ -71,13 +72,17 @@ class Lora(Section):
 
 
 class Model(Section):
-    kind: Literal["llama", "gguf"] = "llama"
+    kind: Literal["llama", "gguf", "hub"] = "llama"
+    hub: HubModel | None = None  # which one, for kind hub
     hidden: int = 96
     layers: int = 3
     heads: int = 4
     intermediate: int = 256
     context: int = 96
     lora: Lora | None = None
+    micro_batch: int | None = Field(None, ge=1)  # rows a training pass holds; null: the batch
+    checkpointing: bool = False  # layers are computed again in backward, which saves memory
+    quantise: Literal["nf4"] | None = None  # the frozen weights under LoRA, in 4 bits (QLoRA)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
 
@@ -127,6 +132,8 @@ class Curve(Section):
 class Eval(Section):
     prompts: int = Field(256, ge=1)
     batch: int = Field(128, ge=1)
+    tasks: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()  # of lm-eval, by their names
+    limit: int | None = Field(None, ge=1)  # documents of each of these; null: all
 
 
 class Grid(Section):
@@ -280,6 +287,7 @@ class Core(Section):
 
 # What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
 READS = {
+    "prefetch": ("data", "model", "eval"),
     "data": ("data",),
     "base": ("data", "model", "base"),
     "sft": ("data", "model", "sft"),

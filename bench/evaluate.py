@@ -152,9 +152,10 @@ def write_samples(out: Path, table, parts: list[dict]) -> None:
 
 def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
     """A row a task and metric: value, standard error, number of documents, direction."""
-    from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
+
+    from bench import standard
 
     model = HFLM(
         pretrained=policy,
@@ -163,16 +164,27 @@ def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
         add_bos_token=tokenizer.chat_template is None,
         max_length=policy.config.max_position_embeddings,
     )
+    own = [task_config(cfg, name) for name in task_names(cfg)]
+    rows = harnessed(model, own, task_manager=TaskManager(include_defaults=False))
+    if not cfg.eval.tasks:
+        return rows
+    return rows + harnessed(model, standard.load(cfg.eval.tasks), limit=cfg.eval.limit)
+
+
+def harnessed(model, tasks: list, **options) -> list[dict]:
+    """What lm-eval finds on tasks, as rows."""
+    from lm_eval import simple_evaluate
+
     with quiet_stderr():
         found = simple_evaluate(
             model=model,
-            tasks=[task_config(cfg, name) for name in task_names(cfg)],
-            task_manager=TaskManager(include_defaults=False),
-            apply_chat_template=tokenizer.chat_template is not None,
+            tasks=tasks,
+            apply_chat_template=model.tokenizer.chat_template is not None,
             bootstrap_iters=100,
             log_samples=False,
             random_seed=TEST_SEED,
             verbosity="ERROR",
+            **options,
         )
     return [row for name in found["results"] for row in task_rows(found, name)]
 
@@ -211,8 +223,12 @@ def task_config(cfg, name: str) -> dict:
 
 
 def task_rows(found: dict, name: str) -> list[dict]:
-    """The metrics of one task, out of lm-eval's result."""
+    """The metrics of one task, out of lm-eval's result; each filter's where a task has several.
+
+    The gap between a strict and a flexible one tells format from ability (gsm8k).
+    """
     rows = []
+    metrics = [key.partition(",")[0] for key in found["results"][name] if "," in key]
     for key, value in found["results"][name].items():
         metric, _, chosen_filter = key.partition(",")
         if not chosen_filter or metric.endswith("_stderr"):
@@ -221,7 +237,7 @@ def task_rows(found: dict, name: str) -> list[dict]:
         rows.append(
             {
                 "task": name,
-                "metric": metric,
+                "metric": metric + (f" ({chosen_filter})" if metrics.count(metric) > 1 else ""),
                 "value": value,
                 "stderr": stderr if isinstance(stderr, float) else "",
                 "n": found["n-samples"][name]["effective"],

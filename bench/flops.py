@@ -19,7 +19,7 @@ class Shape:
     """Sizes of a Llama-type model, and what of it is trained.
 
     rank: of its LoRA adapters, 0 without; first: the lowest layer that has one; full: whether the
-    weights themselves are trained.
+    weights themselves are trained; again: whether layers are computed again in backward.
     """
 
     layers: int
@@ -32,6 +32,7 @@ class Shape:
     rank: int = 0
     first: int = 0
     full: bool = True
+    again: bool = False
 
     @classmethod
     def of(cls, model) -> "Shape":
@@ -52,6 +53,7 @@ class Shape:
             rank=next(iter(factors.values())).shape[0] if factors else 0,
             first=min(depths, default=0),
             full=any(own),
+            again=getattr(unwrap(model), "is_activation_checkpointing", False),
         )
 
     def bare(self) -> "Shape":
@@ -106,7 +108,7 @@ def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0
     that of frozen weights is left out, and so is all below the first adapter.
     """
     lengths = list(lengths)
-    there = forward(shape, lengths, outputs + again)
+    there = forward(shape, lengths, outputs + again) + recomputed(shape, lengths)
     if shape.full:
         return there + 2 * forward(shape, lengths, outputs)
     upper, tokens = shape.above(shape.first), sum(lengths)
@@ -115,6 +117,16 @@ def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0
     frozen = upper.layers * sum(i * o for i, o in shape.linear)
     unasked = sum(i * o + shape.rank * i for i, o in shape.entering)
     return there + back - 2 * tokens * (frozen + unasked)
+
+
+def recomputed(shape: Shape, lengths: list[int]) -> float:
+    """What checkpointing computes again: the layers that have a gradient, each less its last
+    product, whose output backward does not ask for."""
+    if not shape.again:
+        return 0
+    upper = shape.above(shape.first)
+    last = (shape.rank or shape.intermediate) * shape.hidden
+    return forward(upper, lengths) - 2 * sum(lengths) * upper.layers * last
 
 
 def sampling(shape: Shape, prompts: list[int], completions: list[int]) -> dict[str, float]:

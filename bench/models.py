@@ -5,6 +5,8 @@ safetensors only and no remote code is run.
 """
 
 import hashlib
+import importlib.util
+import tempfile
 from pathlib import Path
 
 from bench.schema import UserError
@@ -55,7 +57,10 @@ def load_scorer(folder: Path, settings):
 def _load(auto_class, folder: Path, settings, **kwargs):
     import torch
 
+    device = pick_device(settings.device)
     kwargs |= {"dtype": getattr(torch, settings.dtype), "use_safetensors": True}
+    if settings.quantise:
+        kwargs |= {"quantization_config": four_bits(settings), "device_map": {"": device}}
     if not is_adapter(present(folder)):
         model = auto_class.from_pretrained(folder, **kwargs)
     else:
@@ -63,23 +68,60 @@ def _load(auto_class, folder: Path, settings, **kwargs):
 
         base = PeftConfig.from_pretrained(folder).base_model_name_or_path
         model = auto_class.from_pretrained(base, **kwargs)
-        model = PeftModel.from_pretrained(model, folder).merge_and_unload()
-    return model.to(pick_device(settings.device))
+        model = PeftModel.from_pretrained(model, folder)
+        if not settings.quantise:  # into 4 bits an adapter would be rounded away
+            model = model.merge_and_unload()
+    return model if settings.quantise else model.to(device)
+
+
+def four_bits(settings):
+    """How bitsandbytes holds frozen weights: Dettmers et al. 2023 (2305.14314)."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError("model.quantise needs bitsandbytes: run `pip install -e '.[quantise]'`")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=settings.quantise,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+        llm_int8_skip_modules=["lm_head", "score"],
+    )
+
+
+def merged(model, settings):
+    """A trained model's whole weights; an adapter of 4-bit ones goes into what they stand for."""
+    if unwrap(model) is model:
+        return model
+    if not settings.quantise:
+        return model.merge_and_unload()
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return load_policy(Path(folder), settings.model_copy(update={"quantise": None}))
 
 
 def adapt(model, settings, task: str = "CAUSAL_LM"):
     """``model`` made trainable: with LoRA on its upper layers where the settings ask for it."""
-    if settings.lora is None:
-        return model
+    model = model if settings.lora is None else with_lora(model, settings, task)
+    if settings.checkpointing:
+        unwrap(model).gradient_checkpointing_enable({"use_reentrant": False})
+        unwrap(model).disable_input_require_grads()  # which only the reentrant form needs
+    return model
+
+
+def with_lora(model, settings, task: str):
+    """``model`` frozen but for a fresh adapter on the upper layers."""
     from peft import LoraConfig, get_peft_model
 
     depth = model.config.num_hidden_layers
+    upper = min(settings.lora.layers or depth, depth)
     config = LoraConfig(
         r=settings.lora.r,
         lora_alpha=settings.lora.alpha,
         lora_dropout=0.0,
         target_modules=LLAMA_LINEAR,
-        layers_to_transform=list(range(depth - min(settings.lora.layers, depth), depth)),
+        layers_to_transform=list(range(depth - upper, depth)),
         task_type=task,
     )
     return get_peft_model(model, config)
@@ -92,8 +134,14 @@ def unwrap(model):
 
 def parameters(model) -> tuple[int, int]:
     """(trainable, all) numbers of parameters."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    sizes = [(numel(p), p.requires_grad) for p in model.parameters()]
     return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
+
+
+def numel(weight) -> int:
+    """Of a weight in 4 bits as well, two of which lie in a byte."""
+    packed = getattr(weight, "quant_state", None)
+    return packed.shape.numel() if packed else weight.numel()
 
 
 def save(model, tokenizer, folder: Path) -> None:
@@ -106,5 +154,7 @@ def weights_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(folder).glob("*.safetensors")):
         digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        with open(path, "rb") as file:  # in pieces: a file may be larger than the memory
+            while piece := file.read(1 << 24):
+                digest.update(piece)
     return digest.hexdigest()

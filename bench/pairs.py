@@ -50,7 +50,7 @@ def make_pool(cfg) -> None:
     given = Path(cfg.runs, "data", "pool.jsonl")
     with ledger.phase("pool"):
         if given.exists():
-            pool = read_rows(given)
+            pool = with_gold(cfg, read_rows(given))
         else:
             pool, held_out = sampled_pools(cfg, ledger)
             cli.write_lines(out / "preference.jsonl", [task_row(row) for row in held_out])
@@ -60,6 +60,18 @@ def make_pool(cfg) -> None:
     cli.write_json(out / "step.json", job.record("pairs", cfg, ledger, pool_metrics(pool)))
 
 
+def with_gold(cfg, pool: list[dict]) -> list[dict]:
+    """The testbed's own pairs with the gold of both completions, where they come without."""
+    if "gold_a" in pool[0]:
+        return pool
+    gold = world(cfg.data.kind).Gold(Path(cfg.runs, "data"))
+    columns = {f"gold_{side}": gold(pool, [row[side] for row in pool]) for side in "ab"}
+    return [
+        row | {name: float(values[i]) for name, values in columns.items()}
+        for i, row in enumerate(pool)
+    ]
+
+
 def task_row(row: dict) -> dict:
     """A document of the lm-eval task: which completion does gold prefer?"""
     label = 0 if row["gold_a"] > row["gold_b"] else 1
@@ -67,8 +79,11 @@ def task_row(row: dict) -> dict:
 
 
 def pool_metrics(pool: list[dict]) -> dict[str, float]:
-    """Bayes accuracy of a label: how often the better one is preferred, for each kind of label."""
-    kinds = pool[0]["p"]
+    """Bayes accuracy of a label: how often the better one is preferred, for each kind of label.
+
+    Of labels that are given rather than drawn it is not known.
+    """
+    kinds = [k for k in pool[0]["p"] if any(0 < row["p"][k] < 1 for row in pool)]
     bayes = {
         f"bayes_accuracy_{k}": sum(max(row["p"][k], 1 - row["p"][k]) for row in pool) / len(pool)
         for k in kinds

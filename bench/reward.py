@@ -40,7 +40,8 @@ def run(cfg, args: argparse.Namespace) -> None:
     with job.held(root):
         total = trainer.total_steps(cfg.reward, len(rows))
         monitor = job.plain_monitor(head, total, ledger, root)
-        todo = trainer.Job(head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger)
+        parts = head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger
+        todo = trainer.Job(*parts, cfg.model.micro_batch)
         trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
         metrics = quality(cfg, model, tokenizer, ledger, {r["id"] for r in read_rows(data)})
         with cli.atomic(Path(cfg.runs, "reward", args.labels, f"seed{args.seed}")) as part:

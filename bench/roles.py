@@ -295,8 +295,12 @@ def frozen_layers(trunk) -> int:
 
 
 def assemble(run) -> Copies | Shared:
-    """The four models of a run (see ``bench.align.Run``): one base where it has LoRA."""
+    """The four models of a run (see ``bench.align.Run``): one base where it has LoRA.
+
+    They stay in eval mode, in which no layer is computed again: ``micro_batch`` bounds the memory.
+    """
     settings = run.settings
+    unwrap(run.policy).gradient_checkpointing_disable()
     if unwrap(run.policy) is not run.policy:
         return Shared(run.policy, run.reward, settings.critic_init, settings.reference_ema > 0)
     start = run.reward if settings.critic_init == "reward" else run.sft

@@ -18,9 +18,9 @@ def run(cfg, args: argparse.Namespace) -> None:
         adapt,
         load_policy,
         load_tokenizer,
+        merged,
         parameters,
         save,
-        unwrap,
         weights_sha256,
     )
     from bench.record import Ledger
@@ -40,11 +40,12 @@ def run(cfg, args: argparse.Namespace) -> None:
     )
     with job.held(root):
         monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
-        todo = trainer.Job("sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger)
+        parts = "sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger
+        todo = trainer.Job(*parts, cfg.model.micro_batch)
         trainer.fit(sft_trainer(todo, rows), todo)
         trainable, total = parameters(model)
         metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
-        whole = model.merge_and_unload() if unwrap(model) is not model else model
+        whole = merged(model, cfg.model)
         with cli.atomic(out) as part:
             save(whole, tokenizer, part)
             cli.write_json(part / "step.json", job.record("sft", cfg, ledger, metrics))

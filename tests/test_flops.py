@@ -127,15 +127,16 @@ def test_a_forward_pass(folders, settings):
         assert booked == pytest.approx(counted.get_total_flops(), rel=0.01)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("adapted", [0, 1, 3])
-def test_grouped_heads_and_any_number_of_adapted_layers(adapted):
+def test_grouped_heads_and_any_number_of_adapted_layers(adapted, checkpointing):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     sizes = {"hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 80, "vocab_size": 90}
     heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10}
     lora = Lora(r=4, alpha=8, layers=adapted) if adapted else None
     model = eager(LlamaForCausalLM(LlamaConfig(**sizes, **heads)))
-    model = adapt(model, SimpleNamespace(lora=lora))
+    model = adapt(model, SimpleNamespace(lora=lora, checkpointing=checkpointing)).train()
     with FlopCounterMode(display=False) as counted:
         model(input_ids=torch.zeros(2, 19, dtype=torch.long)).logits.sum().backward()
     booked = train(Shape.of(model), [19, 19], 38 * 90)

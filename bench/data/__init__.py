@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-WORLDS = {"micro": "bench.data.micro", "reviews": "bench.data.reviews"}
+WORLDS = {"micro": "bench.data.micro", "reviews": "bench.data.reviews", "hub": "bench.data.hub"}
 
 
 def world(kind: str) -> ModuleType:
