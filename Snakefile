@@ -31,6 +31,7 @@ RUNS_OF_STUDY = [f"{arm}/seed{seed}" for arm, seed in CFG.study_runs]
 
 HERE = workflow.nodes is None  # else a cluster's nodes run the jobs: this machine limits nothing
 GPU = (min(gpus(), 1) if HERE else 0) if CFG.jobs.gpu is None else CFG.jobs.gpu
+GPUS = GPU * CFG.launch.processes  # of a training
 if HERE:
     workflow.global_resources.setdefault("gpu", max(gpus(), 1))
     workflow.global_resources.setdefault("mem_mb", memory_mb())
@@ -63,6 +64,13 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def launcher():
+    """The words before the name of a step that is trained by several processes."""
+    how = ["--processes", str(CFG.launch.processes), "--config", CFG.launch.config]
+    cpu = ["--cpu"] if CFG.model.device == "cpu" else []
+    return ["bench.launch", *how, *cpu, "--"]
+
+
 class Command:
     """A step's command line. Snakemake ignores objects of unknown classes when it compares
     `params:`, so neither another virtual environment nor an override that a step does not read
@@ -72,7 +80,9 @@ class Command:
         options = ["--testbed", TESTBED, *(word for item in SET for word in ("--set", item))]
         options += ["--needs-gpu"] if model and CFG.jobs.gpu else []
         name, *words = step.split()
-        self.line = shlex.join([sys.executable, "-m", f"bench.{name}", *words, *options])
+        launched = name in ("sft", "reward", "align") and CFG.launch.processes > 1
+        head = [*launcher(), name] if launched else [f"bench.{name}"]
+        self.line = shlex.join([sys.executable, "-m", *head, *words, *options])
 
     def __str__(self):
         return self.line
@@ -104,6 +114,11 @@ def code(step):
 def memory(wildcards, attempt):
     """MB of a job that runs a model, for `resources:`; more after a failure."""
     return CFG.jobs.mem_mb * attempt
+
+
+def training_memory(wildcards, attempt):
+    """The same of a training, whose processes hold a model each."""
+    return memory(wildcards, attempt) * CFG.launch.processes
 
 
 def minutes(step):
@@ -202,10 +217,10 @@ rule sft:
         directory(f"{RUNS}/sft"),
     log:
         f"{RUNS}/logs/sft.log",
-    threads: CFG.threads.sft
+    threads: CFG.threads.sft * CFG.launch.processes
     resources:
-        gpu=GPU,
-        mem_mb=memory,
+        gpu=GPUS,
+        mem_mb=training_memory,
         runtime=minutes("sft"),
     params:
         code=code("sft"),
@@ -279,9 +294,10 @@ rule reward:
     log:
         f"{RUNS}/logs/reward-{{labels}}-seed{{seed}}.log",
     priority: 20  # the longest chains hang on it
+    threads: CFG.launch.processes
     resources:
-        gpu=GPU,
-        mem_mb=memory,
+        gpu=GPUS,
+        mem_mb=training_memory,
         runtime=minutes("reward"),
     params:
         code=code("reward"),
@@ -323,9 +339,10 @@ rule align:
     log:
         f"{RUNS}/logs/align-{{arm}}-seed{{seed}}.log",
     priority: 10
+    threads: CFG.launch.processes
     resources:
-        gpu=GPU,
-        mem_mb=memory,
+        gpu=GPUS,
+        mem_mb=training_memory,
         runtime=minutes("align"),
     params:
         code=code("align"),

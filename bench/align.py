@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cli
+from bench import cli, processes
 from bench.methods import METHODS
 from bench.rows import ids_sha256, json_sha256, read_rows, spread
+from bench.schema import UserError
 
 CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
 
@@ -31,7 +32,7 @@ class Run:
     pairs, held_out: rows with prompt, chosen, rejected; reward: folder of the seed's reward model
     or None; reference: pool id -> log-probs of its two completions under the SFT base; model,
     decode: those sections of the settings. episodes, resident_models and held_out_loss are for the
-    method to fill in.
+    method to fill in, and so is weights, where those in ``policy`` are shards.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Run:
     micro_batch: int | None = None
     episodes: int = 0
     resident_models: int = 1
+    weights: dict | None = None
     held_out_loss: float | None = None
 
     def reference_logps(self, pair: dict) -> tuple[float, float]:
@@ -203,28 +205,46 @@ def attempt(method, todo: Run) -> tuple[str, str]:
     except (Diverged, NoDistribution) as error:
         return "diverged", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        return "oom", str(error).splitlines()[0]
+        return out_of_memory(error)
     except RuntimeError as error:  # torch has no error class of its own for this
-        reason = str(error).splitlines()[0]
-        if "can't allocate memory" in reason:
-            return "oom", reason
+        if "can't allocate memory" in str(error).splitlines()[0]:
+            return out_of_memory(error)
         raise
     return "ok", ""
 
 
-def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str]) -> None:
-    """All outputs of the run; ``run.json`` last."""
-    from bench.models import save
+def out_of_memory(error: Exception) -> tuple[str, str]:
+    """That status; raises UserError in one of several processes, since it cannot tell the others,
+    which wait for it: it ends, and so the launcher ends them all."""
+    reason = str(error).splitlines()[0]
+    if processes.count() > 1:
+        raise UserError(f"process {processes.rank()} is out of memory: {reason}") from error
+    return "oom", reason
 
+
+def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str]) -> None:
+    """All outputs of the run, by the main process; ``run.json`` last."""
     out = Path(cfg.runs, "align", arm.name, f"seed{todo.seed}")
-    with cli.atomic(out / "model") as part, todo.ledger.phase("save"):
-        part.mkdir(parents=True)
-        if status == "ok":
-            save(todo.policy, todo.tokenizer, part)
+    with todo.ledger.phase("save"):
+        if processes.is_main():
+            write_model(todo, out / "model", status)
+    record = run_record(cfg, arm, todo, status, reason, inputs, out)
+    if not processes.is_main():
+        return
     cli.write_table(out / "log.csv", todo.monitor.log, ["step"])
     cli.write_table(out / "curve.csv", todo.monitor.curve, ["fraction", "step", "family"])
     cli.write_lines(out / "samples.jsonl", todo.monitor.samples)
-    cli.write_json(out / "run.json", run_record(cfg, arm, todo, status, reason, inputs, out))
+    cli.write_json(out / "run.json", record)
+
+
+def write_model(todo: Run, folder: Path, status: str) -> None:
+    """The trained policy; an empty folder where training failed."""
+    from bench.models import save
+
+    with cli.atomic(folder) as part:
+        part.mkdir(parents=True)
+        if status == "ok":
+            save(todo.policy, todo.tokenizer, part, todo.weights)
 
 
 def run_record(cfg, arm, todo: Run, status, reason, inputs, out: Path) -> dict:

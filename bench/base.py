@@ -61,7 +61,7 @@ def pretrain(cfg, out: Path) -> None:
     with job.held(root):
         monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
         todo = trainer.Job("base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger)
-        config = trainer.arguments(TrainingArguments, todo)
+        config = trainer.arguments(TrainingArguments, todo, len(rows))
         trainer.fit(
             Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)),
             todo,

@@ -22,6 +22,7 @@ def check(cfg) -> None:
     for name in [*cfg.arms, *cfg.study_arms]:
         check_labels(cfg, cfg.arm(name))
     check_seeds(cfg)
+    check_launch(cfg)
 
 
 def check_model(model) -> None:
@@ -57,6 +58,19 @@ def check_study(cfg) -> None:
     zero = [method for method in METHODS if not getattr(cfg, method).beta]
     if zero and cfg.study in ("stability", "views"):
         raise UserError(f"{zero[0]}.beta is 0: study '{cfg.study}' multiplies it by factors")
+
+
+def check_launch(cfg) -> None:
+    """Refuse to shard what is not written for it: PPO's models, and adapters, which are small."""
+    if cfg.launch.config == "ddp" or cfg.launch.processes == 1:
+        return
+    ppo = [name for name in cfg.study_arms if cfg.arm(name).method == "ppo"]
+    reason = f"arm {ppo[0]} is PPO" if ppo else "model.lora is set" if cfg.model.lora else None
+    if reason:
+        raise UserError(
+            f"launch.config={cfg.launch.config} shards the model, but {reason}: take ddp, or leave "
+            "that out of the study"
+        )
 
 
 def check_seeds(cfg) -> None:

@@ -22,10 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import processes
 from bench.schema import UserError
 
 QUIET_S = 10.0  # seconds between two progress lines of a process
 NEED_MB = 500  # free disk space without which no step starts
+ON_GPU = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate")
 
 
 def main(
@@ -45,6 +47,8 @@ def main(
         if args.needs_gpu:
             check_gpu()
         set_threads(getattr(cfg.threads, step, cfg.threads.default))
+        pin(step, cfg)
+        processes.start()
         if cfg.overrides:
             say(label(step, args), "with " + " ".join(cfg.overrides))
         run(cfg, args)
@@ -63,13 +67,25 @@ def main(
         fail("the disk is full: free some space and run the same command again; what is done stays")
 
 
+def pin(step: str, cfg: Any) -> None:
+    """Take a GPU for this process alone, so that its seconds are honest; ``bench.launch`` takes
+    those of several processes."""
+    if step in ON_GPU and processes.count() == 1 and cfg.model.device != "cpu":
+        from bench.machine import pin_gpus
+
+        pin_gpus(1)
+
+
 def book(runs: Path, step: str, head: str, arm: str | None) -> None:
-    """Record what this process took in all, imports included: ``ledger/<its label>.json``."""
+    """Record what this step's processes took in all, imports included: ``ledger/<label>.json``."""
     import psutil
 
+    wall = time.time() - psutil.Process().create_time()
+    walls, cpus = zip(*processes.gathered((wall, time.process_time())), strict=True)
     row = {"step": step, "arm": arm or "", "process": head}
-    row |= {"wall_s": time.time() - psutil.Process().create_time(), "cpu_s": time.process_time()}
-    write_json(Path(runs, "ledger", head.replace(" ", "-") + ".json"), row)
+    row |= {"wall_s": sum(walls), "cpu_s": sum(cpus)}
+    if processes.is_main():
+        write_json(Path(runs, "ledger", head.replace(" ", "-") + ".json"), row)
 
 
 def arguments(
@@ -103,8 +119,9 @@ def fail(message: str) -> None:
 
 
 def say(head: str, message: str) -> None:
-    """One line to the user: [head] message."""
-    print(f"[{head}] {message}", file=sys.stderr, flush=True)
+    """One line to the user: [head] message; of several processes the main one speaks."""
+    if processes.is_main():
+        print(f"[{head}] {message}", file=sys.stderr, flush=True)
 
 
 def check_disk(where: Path, need_mb: int = NEED_MB) -> None:
@@ -185,7 +202,7 @@ class Progress:
     def __init__(self, head: str, total: int | None, unit: str = "step"):
         self.head, self.total, self.unit = head, total, unit
         self.done, self.start, self.bar = 0, time.monotonic(), None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and processes.is_main():
             from tqdm import tqdm
 
             self.bar = tqdm(total=total, desc=head, unit=unit, leave=False, disable=False)

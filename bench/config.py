@@ -65,6 +65,16 @@ class Jobs(Section):
     minutes: Minutes = Minutes()
 
 
+class Launch(Section):
+    """How many processes train one run, and how they share the model (bench/profiles/accelerate).
+
+    The global batch is the same on any number, so this changes no result beyond float noise.
+    """
+
+    processes: int = Field(1, ge=1)  # one a GPU; without GPUs, on the cores
+    config: Literal["ddp", "fsdp", "zero2", "zero3"] = "ddp"
+
+
 class Lora(Section):
     r: int = Field(16, ge=1)
     alpha: float = 32.0
@@ -202,6 +212,7 @@ class Core(Section):
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     threads: Threads = Threads()
     jobs: Jobs = Jobs()
+    launch: Launch = Launch()
     model: Model = Model()
     base: Base = Base()
     sft: Sft = Sft()
@@ -302,7 +313,9 @@ READS = {
     "report": ("*",),
     "blog": ("*",),
 }
-FREE = ("testbed", "threads", "runs", "overrides")  # change no result: read by all, hashed by none
+# Change no result: read by all, hashed by none.
+UNHASHED = ("testbed", "threads", "jobs", "launch")
+FREE = (*UNHASHED, "runs", "overrides")
 
 
 class Slice:
@@ -330,7 +343,7 @@ class Slice:
 
     def values(self) -> dict[str, Any]:
         """All that the step can read, as plain values, to be hashed."""
-        everything = self._cfg.model_dump(mode="json", exclude={"testbed", "threads", "jobs"})
+        everything = self._cfg.model_dump(mode="json", exclude=set(UNHASHED))
         keys = everything if "*" in READS[self._step] else READS[self._step]
         own = {key: everything[key] for key in keys if key != "arm"}
         if "arm" in keys and self._arm in self._cfg.known_arms:
@@ -344,7 +357,7 @@ class Slice:
     def _touches(self, item: str) -> bool:
         head, *rest = item.split("=", 1)[0].split(".")
         reads = READS[self._step]
-        if "*" in reads or head == "threads" or head in reads:
+        if "*" in reads or head in UNHASHED or head in reads:
             return True
         if "arm" not in reads or self._arm not in self._cfg.known_arms:
             return False

@@ -11,6 +11,8 @@ POWERCAP = Path("/sys/class/powercap")
 class Nvml:
     """Energy of one GPU since its driver was loaded; library: ``pynvml``."""
 
+    SHARED = False  # each process has a GPU of its own
+
     def __init__(self, library, uuid: str):
         library.nvmlInit()
         self.library, self.handle = library, library.nvmlDeviceGetHandleByUUID(uuid)
@@ -25,6 +27,8 @@ class Rapl:
 
     The counters start again from 0 after some minutes to hours of load: read more often than that.
     """
+
+    SHARED = True
 
     def __init__(self, folder: Path = POWERCAP):
         self.zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if is_package(zone)]

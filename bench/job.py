@@ -7,7 +7,7 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import checkpoints, cli
+from bench import checkpoints, cli, processes
 from bench.monitor import Monitor
 from bench.record import Ledger, machine, versions
 from bench.schema import UserError
@@ -35,7 +35,13 @@ def checkpoint_root(cfg, name: str, code: str, inputs: dict[str, str]) -> Path:
 
 @contextmanager
 def held(root: Path):
-    """Holds ``root`` for this process and removes it when the work inside has succeeded."""
+    """Holds ``root`` for this process and removes it when the work inside has succeeded.
+
+    Of several processes the main one does so for all.
+    """
+    if not processes.is_main():
+        yield root
+        return
     try:
         with checkpoints.lease(root):
             yield root
@@ -71,3 +77,17 @@ def record(step: str, cfg, ledger: Ledger, metrics: dict) -> dict:
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def write(folder: Path, todo, model, recorded: dict) -> None:
+    """The folder of a trained model, with its tokenizer and ``step.json``, by the main process.
+
+    todo: the ``bench.trainer.Job`` that it was trained by.
+    """
+    from bench.models import save
+
+    if not processes.is_main():
+        return
+    with cli.atomic(folder) as part:
+        save(model, todo.tokenizer, part, todo.weights)
+        cli.write_json(part / "step.json", recorded)

@@ -144,8 +144,9 @@ def numel(weight) -> int:
     return packed.shape.numel() if packed else weight.numel()
 
 
-def save(model, tokenizer, folder: Path) -> None:
-    model.save_pretrained(folder)
+def save(model, tokenizer, folder: Path, weights: dict | None = None) -> None:
+    """Writes the model, with ``weights`` where its own are shards of them."""
+    model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
 
 

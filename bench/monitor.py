@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import checkpoints
+from bench import checkpoints, processes
 from bench.measure import summarise
 from bench.thresholds import MAX_KL
 
@@ -73,6 +73,7 @@ class Monitor:
 
     def near(self, kl: float, step: int) -> None:
         """Raises Diverged where a KL, in nats a sequence, is beyond MAX_KL or no number."""
+        kl = processes.gathered(kl)[0]  # the main one's, so that all stop, or none
         if not kl <= MAX_KL:
             raise Diverged(f"KL from the SFT base is {kl:.1f} nats at step {step}, above {MAX_KL}")
 
@@ -82,13 +83,15 @@ class Monitor:
         return [{"fraction": fraction} | row for row in few[keep].to_dict("records")]
 
     def save(self, folder: Path) -> None:
-        """Adds this state to a checkpoint and seals it."""
+        """Adds this state to a checkpoint that all processes have written, and seals it."""
         state = {
             "log": self.log,
             "curve": self.curve,
             "samples": self.samples,
-            "cost": self.ledger.table(),
+            "cost": self.ledger.table(),  # waits for all
         }
+        if not processes.is_main():
+            return
         (folder / "monitor.json").write_text(json.dumps(state))
         checkpoints.seal(folder)
         checkpoints.keep_last(self.root)

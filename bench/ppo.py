@@ -9,19 +9,24 @@ a setting in ``bench/methods/ppo.py``. The models are in ``bench/roles.py``.
 Policy and critic each have their own loss, gradient norm and weights. Nothing here sees the gold
 reward.
 
+Several processes (``bench.processes``) hold the same models and share out the rows of each rollout
+and of each minibatch; what is drawn, whitened or averaged is so over the whole of it. One process
+takes all rows.
+
 Shapes: B episodes, T completion columns. Masks are 1 on real completion tokens, EOS included.
 """
 
 import ast
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from bench import checkpoints
+from bench import checkpoints, cli, processes
 from bench.roles import assemble
-from bench.sampling import Samples, sample, token_logps
+from bench.sampling import Draws, NoDistribution, Samples, pad_left, sample, token_logps
+from bench.schema import UserError
 from bench.text import prompt_ids
 
 ADAM_EPS = 1e-5  # N+, section 7: with the usual 1e-8 the first steps are too large
@@ -102,6 +107,24 @@ def adapted(beta: float, kl: float, target: float, gain: float) -> float:
     return beta * (1 + gain * error)
 
 
+def together(samples: Samples, prompts: torch.Tensor, prompt_mask: torch.Tensor) -> Samples:
+    """The samples of all processes, in the order of ``prompts`` (B, P), each row's padded."""
+    width = max(processes.gathered(samples.mask.shape[1]))
+    drawn = (samples.completions, samples.mask, samples.logps, samples.ended)
+    return Samples(prompts, prompt_mask, *(processes.joined(padded(x, width)) for x in drawn))
+
+
+def attempted(draw) -> Samples:
+    """``draw()``; raises NoDistribution in all processes where one of them does."""
+    try:
+        drawn, failure = draw(), None
+    except NoDistribution as error:
+        drawn, failure = None, str(error)
+    for reason in filter(None, processes.gathered(failure)):
+        raise NoDistribution(reason)
+    return drawn
+
+
 # --- the trainer --------------------------------------------------------------------------------
 
 
@@ -167,12 +190,13 @@ class PPO:
         """One rollout and the steps on it; returns their means. ``number`` counts from 1."""
         s, ledger = self.settings, self.run.ledger
         self.schedule(number)
+        mine = processes.own_rows(s.batch)
         with ledger.phase("rollout"):
             samples = self.collect()
-            ledger.add(**self.roles.cost("rollout", samples))
+            ledger.add(**self.roles.cost("rollout", samples[mine]))
         with ledger.phase("score"):
             rollout = self.score(samples)
-            ledger.add(**self.roles.cost("score", samples))
+            ledger.add(**self.roles.cost("score", samples[mine]))
         with ledger.phase("update"):
             steps = self.learn(rollout)
         metrics = summary(rollout) | {"beta": self.beta} | steps
@@ -201,15 +225,19 @@ class PPO:
 
     def collect(self) -> Samples:
         """Completions of the next prompts, with their log-probs, at temperature 1."""
-        length = self.run.decode.max_new_tokens
+        prompts, length = self.next_prompts(), self.run.decode.max_new_tokens
         policy, tokenizer = self.roles.policy, self.run.tokenizer
-        return sample(policy, tokenizer, self.next_prompts(), length, 1.0, self.generator)
+        if processes.count() == 1:
+            return sample(policy, tokenizer, prompts, length, 1.0, self.generator)
+        own, draws = prompts[processes.own_rows(len(prompts))], Draws(self.generator)
+        drawn = attempted(lambda: sample(policy, tokenizer, own, length, 1.0, draws))
+        return together(drawn, *pad_left(prompts, tokenizer.pad_token_id, policy.device))
 
     @torch.no_grad()
     def score(self, samples: Samples) -> Rollout:
         """Rewards, values, advantages and returns of freshly drawn samples."""
         s, mask = self.settings, samples.mask
-        samples = self.roles.digested(samples)
+        samples = self.digested(samples)
         scores, ref_logps, values = self.judged(samples)
         if self.offset is None:  # the first rollout is the SFT base's
             self.offset = scores.mean().item() if s.center else 0.0
@@ -224,14 +252,20 @@ class PPO:
             advantages = whiten(advantages, mask)
         return Rollout(samples, samples.logps, ref_logps, values, scores, advantages, returns)
 
+    def digested(self, samples: Samples) -> Samples:
+        """With the work done that the four models have in common, where there is any."""
+        hidden = self.roles.digested(samples[processes.own_rows(len(samples.mask))]).hidden
+        return samples if hidden is None else replace(samples, hidden=processes.joined(hidden))
+
     def judged(self, samples: Samples) -> tuple[torch.Tensor, ...]:
         """Raw scores (B,), the reference's log-probs and the critic's values, both (B, T)."""
+        samples = samples[processes.own_rows(len(samples.mask))]
         rows, width = samples.batches(self.settings.micro_batch), samples.mask.shape[1]
         parts = [samples[r].trimmed() for r in rows]
         back = torch.cat(rows).argsort()
 
         def of(judge) -> torch.Tensor:
-            return torch.cat([padded(judge(part), width) for part in parts])[back]
+            return processes.joined(torch.cat([padded(judge(p), width) for p in parts])[back])
 
         scores = of(self.roles.scores)
         with self.run.ledger.phase("reference") as ledger:
@@ -252,7 +286,8 @@ class PPO:
         for rows in self.minibatches(len(rollout.scores)):
             batch = rollout[rows]
             step = self.gradients(batch)
-            self.run.ledger.add(**self.roles.cost("update", batch.samples))
+            own = batch.samples[processes.own_rows(len(rows))]
+            self.run.ledger.add(**self.roles.cost("update", own))
             if steps and step["approx_kl"] > stop:
                 break
             steps.append(step | self.apply())
@@ -267,9 +302,11 @@ class PPO:
     def gradients(self, batch: Rollout) -> dict[str, float]:
         """Gradients of a minibatch, summed over its micro-batches; returns its losses."""
         self.optimizer.zero_grad()
-        tokens = batch.samples.mask.sum()
-        parts = [self.part(p, tokens) for p in batch.parts(self.settings.micro_batch)]
-        sums = torch.stack(parts).sum(0).tolist()
+        tokens, own = batch.samples.mask.sum(), batch[processes.own_rows(len(batch.scores))]
+        parts = [self.part(p, tokens) for p in own.parts(self.settings.micro_batch)]
+        sums = processes.add_up(torch.stack(parts).sum(0)).tolist()
+        for weight in [*self.roles.actor_weights, *self.roles.critic_weights]:
+            processes.add_up(weight.grad)
         names = ("policy_loss", "value_loss", "clip_share", "approx_kl")
         metrics = dict(zip(names, sums, strict=True))
         return {"loss": metrics["policy_loss"] + metrics["value_loss"]} | metrics
@@ -338,6 +375,7 @@ def train_ppo(run) -> None:
 
     Raises Diverged where a loss is no number or the policy has run away from the reference.
     """
+    check(run.settings, processes.count())
     with run.ledger.phase("load"):
         ppo = PPO(run, assemble(run))
     run.resident_models = ppo.roles.resident
@@ -352,19 +390,29 @@ def train_ppo(run) -> None:
         ppo.roles.release()
 
 
+def check(settings, count: int) -> None:
+    """Raises UserError where ``count`` processes cannot share rollouts and minibatches equally."""
+    if settings.batch % count or settings.minibatch % count:
+        raise UserError(
+            f"ppo.batch={settings.batch} in minibatches of {settings.minibatch} cannot be shared "
+            f"equally by {count} processes: make both multiples of {count}"
+        )
+
+
 def checkpoint(ppo: PPO, number: int) -> None:
     folder = ppo.run.root / f"checkpoint-{number}"
-    folder.mkdir(exist_ok=True)
-    torch.save(ppo.state(), folder / "state.pt")
+    if processes.is_main():
+        folder.mkdir(exist_ok=True)
+        torch.save(ppo.state(), folder / "state.pt")
     ppo.run.monitor.save(folder)
 
 
 def resume(ppo: PPO) -> int:
     """Restores the newest whole checkpoint; returns how many updates it has behind it."""
-    found = checkpoints.newest(ppo.run.root)
+    found = processes.from_main(lambda: checkpoints.newest(ppo.run.root))
     if found is None:
         return 0
     ppo.restore(torch.load(found / "state.pt", weights_only=True))
     ppo.run.monitor.load(found)
-    print(f"[{ppo.run.name}] resuming from {found}", flush=True)
+    cli.say(ppo.run.name, f"resuming from {found}")
     return int(found.name.split("-")[1])

@@ -3,6 +3,7 @@
 from trl import DPOConfig, DPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
+from bench import processes
 from bench.text import completion_ids, prompt_ids
 from bench.trainer import TrainerMixin, arguments, dataset, fit
 
@@ -52,6 +53,7 @@ def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> No
     config = arguments(
         DPOConfig,
         run,
+        len(run.pairs),
         beta=run.settings.beta,
         loss_type=[loss_type],
         precompute_ref_log_probs=True,
@@ -76,6 +78,25 @@ class OddsTrainer(TrainerMixin, ORPOTrainer):
     def tokenize_row(self, feature, model=None) -> dict:
         return feature
 
+    def get_batch_samples(self, *args):
+        """Notes the mean number of tokens that a pass of this step has in its likelihood."""
+        batches, items = super().get_batch_samples(*args)
+        counts = [sum(likelihood_tokens(batch) for batch in batches), len(batches)]
+        tokens, passes = map(sum, zip(*processes.gathered(counts), strict=True))
+        self.mean_tokens = tokens / passes
+        return batches, items
+
+    def concatenated_forward(self, model, batch):
+        """Weights a pass by its tokens: the likelihood is a mean over those of the whole batch."""
+        *rest, nll = super().concatenated_forward(model, batch)
+        share = likelihood_tokens(batch) / self.mean_tokens if model.training else 1.0
+        return *rest, nll * share
+
+
+def likelihood_tokens(batch: dict) -> int:
+    """Tokens of prompts and chosen completions that are predicted: all but each row's first."""
+    return int(batch["chosen_attention_mask"][:, 1:].sum())
+
 
 def orpo_row(row: dict) -> dict:
     """The columns of TRL's ORPO collator, for a row of ``tokenised``; labels skip the prompt."""
@@ -92,7 +113,9 @@ def orpo_row(row: dict) -> dict:
 
 def train_orpo(run) -> None:
     """Trains ``run.policy`` with ORPO's loss."""
-    config = arguments(ORPOConfig, run, beta=run.settings.beta, remove_unused_columns=False)
+    config = arguments(
+        ORPOConfig, run, len(run.pairs), beta=run.settings.beta, remove_unused_columns=False
+    )
     trainer = OddsTrainer(
         model=run.policy,
         args=config,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from bench import processes
 from bench.energy import counter
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "numpy", "pandas")
@@ -14,7 +15,9 @@ MIB = 2**20
 
 
 class Ledger:
-    """What this process spent, by phase. Phases nest: entering one stops the one around it.
+    """What was spent, by phase. Phases nest: entering one stops the one around it.
+
+    Each process books its own; ``table`` and ``totals`` are sums over those of ``bench.processes``.
 
     A row: wall_s, cpu_s (wall seconds depend on the neighbours, CPU-seconds of this process do not
     much); tokens passed through models; generated: tokens sampled; flops (``bench.flops``); joules
@@ -77,8 +80,13 @@ class Ledger:
             self.energy.joules()  # of a counter that starts again from 0, a look in time
 
     def table(self) -> list[dict]:
+        """The rows, summed over the processes, all of which must call this."""
         self._flush()
-        return [dict(row) for row in self.rows.values()]
+        if not processes.is_main() and self.energy and self.energy.SHARED:
+            for row in self.rows.values():
+                row["joules"] = 0.0  # the main process reads the same counter
+        tables = processes.gathered([dict(row) for row in self.rows.values()])
+        return [total(rows) for rows in zip(*tables, strict=True)]
 
     def totals(self, *keys: str) -> dict[str, float]:
         """Sums over the charged phases up to now."""
@@ -89,7 +97,16 @@ class Ledger:
         """Adds the cost of an earlier, interrupted attempt, as its checkpoint recorded it."""
         for row in rows:
             mine = self._row(row["phase"], row["charged"])
-            mine.update({key: plus(mine[key], row[key]) for key in self.COLUMNS})
+            if processes.is_main():  # it is the cost of all of them
+                mine.update({key: plus(mine[key], row[key]) for key in self.COLUMNS})
+
+
+def total(rows: tuple[dict, ...]) -> dict:
+    """The row of a phase, summed over the processes' rows of it."""
+    sums = dict(rows[0])
+    for row in rows[1:]:
+        sums |= {key: plus(sums[key], row[key]) for key in Ledger.COLUMNS}
+    return sums
 
 
 def plus(a: float | None, b: float | None) -> float | None:
@@ -150,11 +167,15 @@ class MemoryMeter(threading.Thread):
 
     @property
     def peaks(self) -> dict[str, float | None]:
-        """MiB: ``peak_mb``, and ``peak_reserved_mb``, which is None without CUDA."""
+        """MiB: ``peak_mb``, and ``peak_reserved_mb``, which is None without CUDA.
+
+        Of several processes, those of the one that held most.
+        """
         if self.watching:
             self._fold()
-        reserved = self.reserved / MIB if self.cuda else None
-        return {"peak_mb": self.peak / MIB, "peak_reserved_mb": reserved}
+        all_ = processes.gathered((self.peak, self.reserved))
+        peak, reserved = (max(x) for x in zip(*all_, strict=True))
+        return {"peak_mb": peak / MIB, "peak_reserved_mb": reserved / MIB if self.cuda else None}
 
 
 def resident_bytes() -> int:
@@ -170,7 +191,8 @@ def machine() -> dict[str, str | int]:
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"cpu": _cpu_name(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()}
+    found = {"cpu": _cpu_name(), "cores": os.cpu_count(), "gpu": gpu, "system": platform.system()}
+    return found | ({"processes": processes.count()} if processes.count() > 1 else {})
 
 
 def _cpu_name() -> str:

@@ -20,7 +20,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``reward/<labels>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
     from bench import job, trainer
     from bench.fingerprint import code_hash
-    from bench.models import adapt, load_scorer, load_tokenizer, save, weights_sha256
+    from bench.models import adapt, load_scorer, load_tokenizer, weights_sha256
     from bench.record import Ledger
 
     trainer.quieten()
@@ -44,9 +44,8 @@ def run(cfg, args: argparse.Namespace) -> None:
         todo = trainer.Job(*parts, cfg.model.micro_batch)
         trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
         metrics = quality(cfg, model, tokenizer, ledger, {r["id"] for r in read_rows(data)})
-        with cli.atomic(Path(cfg.runs, "reward", args.labels, f"seed{args.seed}")) as part:
-            save(model, tokenizer, part)
-            cli.write_json(part / "step.json", job.record("reward", cfg, ledger, metrics))
+        out = Path(cfg.runs, "reward", args.labels, f"seed{args.seed}")
+        job.write(out, todo, model, job.record("reward", cfg, ledger, metrics))
     cli.say(head, json.dumps(metrics))
 
 
@@ -81,7 +80,8 @@ def reward_trainer(todo, rows: list[dict]):
         pass
 
     center = todo.settings.center
-    config = arguments(RewardConfig, todo, max_length=None, center_rewards_coefficient=center)
+    extra = {"max_length": None, "center_rewards_coefficient": center}
+    config = arguments(RewardConfig, todo, len(rows), **extra)
     return Trainer(
         model=todo.policy,
         args=config,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
+from bench import processes
 from bench.models import unwrap
 
 
@@ -81,6 +82,30 @@ def positions(attention: torch.Tensor) -> torch.Tensor:
     return (attention.cumsum(1) - 1).clamp(min=0)
 
 
+class Draws:
+    """Uniform numbers for a batch whose rows several processes share out (``own_rows``).
+
+    generator: in the same state in all of them. Each draws for the whole batch and takes the
+    numbers of its own rows, so that no draw depends on how many processes there are.
+    """
+
+    def __init__(self, generator: torch.Generator):
+        self.generator = generator
+
+    def rand(self, n: int) -> tuple[torch.Tensor, bool]:
+        """((n, 1) numbers for the rows that still run here, whether any runs anywhere)."""
+        running = processes.gathered(n)
+        start = sum(running[: processes.rank()])
+        device, kind = self.generator.device, torch.float64
+        whole = torch.rand(sum(running), 1, generator=self.generator, device=device, dtype=kind)
+        return whole[start : start + n], any(running)
+
+    def idle(self, steps: int) -> None:
+        """Takes part for as long as rows of others run, at most ``steps``."""
+        while steps and self.rand(0)[1]:
+            steps -= 1
+
+
 class NoDistribution(RuntimeError):
     """A policy's logits are no numbers, so that nothing can be drawn from them."""
 
@@ -91,8 +116,9 @@ def sample(
 ):
     """Draw one completion of at most ``length`` tokens for each prompt; returns ``Samples``.
 
-    A temperature of 0 is greedy. A sample that has ended leaves the batch, so that no work is done
-    on what follows its EOS. Raises NoDistribution.
+    generator: of torch, or ``Draws`` where the prompts are a process's share of a batch. A
+    temperature of 0 is greedy. A sample that has ended leaves the batch, so that no work is done on
+    what follows its EOS. Raises NoDistribution.
     """
     model.eval()
     ids, prompt_mask = pad_left(prompts, tokenizer.pad_token_id, model.device)
@@ -123,6 +149,8 @@ def sample(
             cache.batch_select_indices((~over).nonzero()[:, 0])
         attention = torch.cat([attention, torch.ones_like(token)[:, None]], 1)
         step = token[:, None]
+    if isinstance(generator, Draws):
+        generator.idle(length - t - 1)
     if not logps.isfinite().all():
         raise NoDistribution("the policy's probabilities are no numbers")
     used = slice(0, t + 1)
@@ -136,10 +164,17 @@ def _draw(logits, temperature, generator):
         token = logits.argmax(-1)
     else:  # the inverse of the distribution function; torch.multinomial takes ten times as long
         cdf = (logits / temperature).softmax(-1).double().cumsum(-1)
-        uniform = torch.rand(len(cdf), 1, generator=generator, device=cdf.device, dtype=cdf.dtype)
+        uniform = uniforms(len(cdf), generator, cdf.device)
         token = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True)[:, 0]
         token = token.clamp(max=cdf.shape[1] - 1)  # beyond the vocabulary where cdf is NaN
     return token, logps.gather(1, token[:, None])[:, 0]
+
+
+def uniforms(n: int, generator, device) -> torch.Tensor:
+    """(n, 1) numbers in [0, 1)."""
+    if isinstance(generator, Draws):
+        return generator.rand(n)[0]
+    return torch.rand(n, 1, generator=generator, device=device, dtype=torch.float64)
 
 
 def _inputs(samples: Samples) -> dict:

@@ -20,7 +20,6 @@ def run(cfg, args: argparse.Namespace) -> None:
         load_tokenizer,
         merged,
         parameters,
-        save,
         weights_sha256,
     )
     from bench.record import Ledger
@@ -46,9 +45,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         trainable, total = parameters(model)
         metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
         whole = merged(model, cfg.model)
-        with cli.atomic(out) as part:
-            save(whole, tokenizer, part)
-            cli.write_json(part / "step.json", job.record("sft", cfg, ledger, metrics))
+        job.write(out, todo, whole, job.record("sft", cfg, ledger, metrics))
 
 
 def tokenised(tokenizer, rows: list[dict]) -> list[dict]:
@@ -73,7 +70,7 @@ def sft_trainer(todo, rows: list[dict]):
     class Trainer(TrainerMixin, SFTTrainer):
         pass
 
-    config = arguments(SFTConfig, todo, max_length=None)
+    config = arguments(SFTConfig, todo, len(rows), max_length=None)
     return Trainer(
         model=todo.policy,
         args=config,

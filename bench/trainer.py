@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
-from bench import checkpoints
+from bench import checkpoints, cli, processes
 from bench.flops import Shape, train
 from bench.monitor import Monitor
 from bench.record import Ledger
+from bench.schema import UserError
 
 MAX_GRAD_NORM = 1.0
 
@@ -28,7 +31,8 @@ class Job:
     """One training: what is trained, how, and who watches.
 
     name: what messages call it; root: where its checkpoints lie; micro_batch: rows a forward pass
-    holds at most (the optimiser's batch is accumulated from these).
+    holds at most (the optimiser's batch is accumulated from these); weights: filled in where those
+    in ``policy`` are shards.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Job:
     monitor: Monitor
     ledger: Ledger
     micro_batch: int | None = None
+    weights: dict | None = None
 
 
 def quieten() -> None:
@@ -69,12 +74,24 @@ def total_steps(settings, n: int) -> int:
     return steps or math.ceil(math.ceil(n / settings.batch) * settings.epochs)
 
 
-def splits(batch: int, micro: int | None) -> tuple[int, int]:
-    """(rows a forward pass, passes to accumulate) whose product is ``batch`` exactly."""
-    passes = next(
-        p for p in range(1, batch + 1) if batch % p == 0 and batch // p <= (micro or batch)
-    )
-    return batch // passes, passes
+def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[int, int]:
+    """(rows a forward pass, passes to accumulate) of each of ``count`` processes.
+
+    Rows, passes and processes multiply to ``batch`` exactly. With more than one pass in all, no
+    pass is ever part filled, not in the last batch of an epoch over ``n`` rows either: means over
+    passes are then means over the batch. Raises UserError where that cannot be.
+    """
+    if count == 1 and batch <= (micro or batch):
+        return batch, 1
+    whole = math.gcd(batch, n)
+    if whole % count:
+        raise UserError(
+            f"{n} rows in batches of {batch} leave a batch of {n % batch or batch}, which {count} "
+            f"processes cannot share equally: make both multiples of {count}"
+        )
+    share = whole // count
+    rows = max(d for d in range(1, share + 1) if share % d == 0 and d <= (micro or share))
+    return rows, batch // (rows * count)
 
 
 def schedule(settings) -> dict:
@@ -86,10 +103,10 @@ def schedule(settings) -> dict:
     return {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": last}
 
 
-def arguments(config_class, job: Job, **extra):
-    """The arguments of a trainer for ``job``; ``extra`` are those of its own."""
+def arguments(config_class, job: Job, n: int, **extra):
+    """The arguments of a trainer of ``job`` on ``n`` rows; ``extra`` are those of its own."""
     settings = job.settings
-    rows, passes = splits(settings.batch, job.micro_batch)
+    rows, passes = splits(settings.batch, job.micro_batch, n, processes.count())
     return config_class(
         output_dir=str(job.root),
         per_device_train_batch_size=rows,
@@ -111,16 +128,27 @@ def arguments(config_class, job: Job, **extra):
         use_cpu=job.policy.device.type == "cpu",
         bf16=False,
         gradient_checkpointing=False,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=job.policy.device.type != "cpu",
         **extra,
     )
 
 
 class TrainerMixin:
-    """TRL writes a model card with each checkpoint; ours need none."""
+    """TRL's trainer as used here, on one process or several."""
 
     def create_model_card(self, *args, **kwargs):
-        pass
+        """TRL writes one with each checkpoint; ours need none."""
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """Of all rows in each process, which gathers nothing: shared out, the last batch would be
+        filled with rows from the start, and no mean be that of one process."""
+        if processes.count() == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        self.accelerator.gather = lambda values: values
+        rows = self._remove_unused_columns(self.eval_dataset)
+        loader = DataLoader(rows, self.args.eval_batch_size, collate_fn=self.data_collator)
+        return prepare_data_loader(loader, num_processes=1, process_index=0)
 
 
 class Watch(TrainerCallback):
@@ -136,7 +164,8 @@ class Watch(TrainerCallback):
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         if "loss" in logs:
             rows = rows_in(state.global_step, self.n, self.batch)
-            self.ledger.add(**{key: rows * mean for key, mean in self.cost.items()})
+            if processes.is_main():  # for all
+                self.ledger.add(**{key: rows * mean for key, mean in self.cost.items()})
             metrics = {clean(k): float(v) for k, v in logs.items() if is_metric(k, v)}
             due = self.monitor.step(state.global_step, metrics, model)
             control.should_save = control.should_save or due
@@ -166,14 +195,16 @@ def fit(trainer, job: Job, head: str = "fused") -> None:
         trainer.remove_callback(callback)
     rows = trainer.train_dataset
     trainer.add_callback(Watch(job, row_cost(trainer.model, rows, head), len(rows)))
-    found = checkpoints.newest(job.root)
+    found = processes.from_main(lambda: checkpoints.newest(job.root))
     if found:
         job.monitor.load(found)
-        print(f"[{job.name}] resuming from {found}", flush=True)
+        cli.say(job.name, f"resuming from {found}")
     steps = total_steps(job.settings, len(rows))
     with job.ledger.phase("train"):
         job.monitor.begin(steps, trainer.model)
         trainer.train(resume_from_checkpoint=str(found) if found else None)
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            job.weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
 
 
 def rows_in(step: int, n: int, batch: int) -> int:

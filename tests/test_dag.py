@@ -229,7 +229,7 @@ def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path, arm):
     shutil.rmtree(folder)
     kill_after_a_checkpoint(tmp_path, arm, *options)
     assert not folder.exists()
-    assert "resuming from" in align(tmp_path, arm, *options).stdout
+    assert "resuming from" in align(tmp_path, arm, *options).stderr
     assert trajectory(folder) == whole
     assert not list((tmp_path / "runs/tiny/checkpoints").rglob("checkpoint-*"))
 

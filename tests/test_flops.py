@@ -173,7 +173,7 @@ def test_pretraining(folders, settings, tokenizer, tmp_path):
 
     todo = job_of(policy_in(folders, settings), tokenizer, tmp_path)
     rows = trainer.dataset(base.packed(tokenizer, [PROMPT] * 40, 16))
-    config = trainer.arguments(TrainingArguments, todo)
+    config = trainer.arguments(TrainingArguments, todo, len(rows))
     with todo.ledger.counter:
         hugging = Trainer(model=todo.policy, args=config, train_dataset=rows)
         trainer.fit(hugging, todo, head="full")
