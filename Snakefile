@@ -17,6 +17,7 @@ from bench.config import flatten, load
 from bench.fingerprint import fingerprint
 from bench.machine import gpus, memory_mb
 from bench.methods import METHODS
+from bench.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, pool_of
 from bench.schema import UserError
 
 try:
@@ -127,17 +128,16 @@ def minutes(step):
     return lambda wildcards, attempt: limit * attempt
 
 
-def pool_of(wildcards):
-    """What a seed's pairs are drawn from: samples of the SFT base, or demonstrations."""
-    own = "demonstrations" if wildcards.labels.startswith("demonstrations") else "pool"
-    return f"{RUNS}/pairs/{own}.jsonl"
+def pool_file(labels):
+    """What a seed's pairs are drawn from."""
+    return f"{RUNS}/pairs/{pool_of(labels)}.jsonl"
 
 
 def run_inputs(wildcards):
     """What a run trains from: its start, its pairs, and what its method needs."""
     arm, seed = CFG.arm(wildcards.arm), wildcards.seed
     reward = f"{RUNS}/reward/{arm.data}/seed{seed}"
-    needed = {"reward": reward, "reference": f"{RUNS}/reference/logps.csv"}
+    needed = {"reward": reward, "reference": f"{RUNS}/reference/{pool_of(arm.data)}/logps.csv"}
     pairs = [f"{RUNS}/pairs/{arm.data}/{name}{seed}.jsonl" for name in ("seed", "heldout")]
     folders = dict.fromkeys([f"{RUNS}/sft", f"{RUNS}/{arm.start}"])
     return [*folders, *pairs, *(needed[need] for need in METHODS[arm.method].NEEDS)]
@@ -249,29 +249,31 @@ rule pool:
         "{params.run} 2>&1 | tee {log:q}"
 
 
-rule demonstrations:
+rule own_pool:
     input:
         rules.data.output,
-        rules.base.output,
+        lambda wildcards: f"{RUNS}/{'base' if wildcards.pool == DEMONSTRATIONS else 'sft'}",
     output:
-        f"{RUNS}/pairs/demonstrations.jsonl",
-        f"{RUNS}/pairs/demonstrations.json",
+        f"{RUNS}/pairs/{{pool}}.jsonl",
+        f"{RUNS}/pairs/{{pool}}.json",
     log:
-        f"{RUNS}/logs/demonstrations.log",
+        f"{RUNS}/logs/{{pool}}.log",
+    wildcard_constraints:
+        pool="|".join(OWN_POOLS),
     resources:
         gpu=GPU,
         mem_mb=memory,
         runtime=minutes("pool"),
     params:
         code=code("pairs"),
-        run=Command("pairs demonstrations", model=True),
+        run=Command("pairs", model=True),
     shell:
-        "{params.run} 2>&1 | tee {log:q}"
+        "{params.run} {wildcards.pool:q} 2>&1 | tee {log:q}"
 
 
 rule pairs:
     input:
-        pool_of,
+        lambda wildcards: pool_file(wildcards.labels),
     output:
         f"{RUNS}/pairs/{{labels}}/seed{{seed}}.jsonl",
         f"{RUNS}/pairs/{{labels}}/heldout{{seed}}.jsonl",
@@ -288,7 +290,7 @@ rule reward:
     input:
         rules.sft.output,
         rules.pairs.output,
-        f"{RUNS}/pairs/pool.jsonl",
+        lambda wildcards: pool_file(wildcards.labels),
     output:
         directory(f"{RUNS}/reward/{{labels}}/seed{{seed}}"),
     log:
@@ -309,12 +311,14 @@ rule reward:
 rule reference:
     input:
         rules.sft.output,
-        f"{RUNS}/pairs/pool.jsonl",
+        f"{RUNS}/pairs/{{pool}}.jsonl",
     output:
-        f"{RUNS}/reference/logps.csv",
-        f"{RUNS}/reference/step.json",
+        f"{RUNS}/reference/{{pool}}/logps.csv",
+        f"{RUNS}/reference/{{pool}}/step.json",
     log:
-        f"{RUNS}/logs/reference.log",
+        f"{RUNS}/logs/reference-{{pool}}.log",
+    wildcard_constraints:
+        pool=f"{POOL}|{ON_POLICY}",
     priority: 20
     resources:
         gpu=GPU,

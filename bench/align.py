@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import cli, processes
 from bench.methods import METHODS
+from bench.names import pool_of
 from bench.rows import ids_sha256, json_sha256, read_rows, spread
 from bench.schema import UserError
 
@@ -95,8 +96,13 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
     if "reward" in needs:
         found["reward"] = weights_sha256(reward_folder(cfg, arm, seed))
     if "reference" in needs:
-        found["reference"] = sha256(Path(cfg.runs, "reference", "logps.csv"))
+        found["reference"] = sha256(reference_file(cfg, arm))
     return found
+
+
+def reference_file(cfg, arm) -> Path:
+    """Log-probs under the SFT base of the pool that the arm's pairs come from."""
+    return Path(cfg.runs, "reference", pool_of(arm.data), "logps.csv")
 
 
 def reward_folder(cfg, arm, seed: int) -> Path:
@@ -129,7 +135,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         sft=sft,
         reward=reward,
         scorer=scorer,
-        reference=reference_table(cfg) if "reference" in needs else {},
+        reference=reference_table(reference_file(cfg, arm)) if "reference" in needs else {},
         model=cfg.model,
         decode=cfg.decode,
         root=root,
@@ -144,8 +150,8 @@ def held_out_rows(path: Path) -> list[dict]:
     return read_rows(path) if path.exists() and path.stat().st_size else []
 
 
-def reference_table(cfg) -> dict[int, dict[str, float]]:
-    with open(Path(cfg.runs, "reference", "logps.csv"), newline="") as file:
+def reference_table(path: Path) -> dict[int, dict[str, float]]:
+    with open(path, newline="") as file:
         rows = csv.DictReader(file)
         return {int(row["id"]): {side: float(row[side]) for side in "ab"} for row in rows}
 

@@ -6,8 +6,9 @@ Each check raises UserError with one clear line.
 from collections.abc import Iterable
 
 from bench import studies
+from bench.data import world
 from bench.methods import METHODS
-from bench.names import NAME, nearest
+from bench.names import DEMONSTRATIONS, NAME, ON_POLICY, nearest
 from bench.schema import UserError
 
 
@@ -118,10 +119,14 @@ def check_labels(cfg, arm) -> None:
     where = f"arms.{arm.name}"
     if not NAME.fullmatch(arm.labels):
         raise UserError(f"{where}.labels={arm.labels!r} is no name: use letters, digits, '-', '_'")
-    made = arm.labels == "demonstrations"  # their ids are not those of the pool
+    made = arm.labels == DEMONSTRATIONS
     if made and "reference" in METHODS[arm.method].NEEDS:
         raise UserError(
             f"{where}: {arm.method} needs reference log-probabilities, which demonstrations lack"
+        )
+    if arm.labels == ON_POLICY and not world(cfg.data.kind).GIVEN_PAIRS:
+        raise UserError(
+            f"{where}: this testbed's own pairs are sampled from the SFT base: take gold"
         )
     if arm.n and not made and arm.n > cfg.pairs.n:
         raise UserError(f"{where}.n={arm.n} is more than pairs.n, which is {cfg.pairs.n}")

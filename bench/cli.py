@@ -104,9 +104,10 @@ def arguments(
 
 
 def label(step: str, args: argparse.Namespace) -> str:
-    """The words at the head of a step's lines: 'dpo seed 1', 'reward gold seed 1', 'sft'."""
+    """The words at the head of a step's lines: 'dpo seed 1', 'pairs pool', 'sft'."""
     arm, seed = getattr(args, "arm", None), getattr(args, "seed", None)
-    labels = getattr(args, "labels", None)
+    what = getattr(args, "what", None) or getattr(args, "pool", None)
+    labels = what if what not in (None, "draw") else getattr(args, "labels", None)
     words = [arm if arm and step == "align" else step]
     words += [arm] if arm and step != "align" else [labels] if labels else []
     return " ".join(words + ([f"seed {seed}"] if seed is not None else []))

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from bench import cli
+from bench.names import OWN_POOLS, POOL, pool_of
 from bench.runs import SFT, read_json, read_runs
 
 COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
@@ -81,8 +82,8 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
         rows += _phases(key, "align", run)
         for need in needs.get(run["method"], ()):
             rows += _phases(key, need, *_needed(root, need, run))
-        if run.get("origin") == "base":  # its pairs are its own, where SFT's stand for the others
-            rows += _phases(key, "demonstrations", *_demonstrations(root, run))
+        if (pool := pool_of(run["data"])) != POOL:  # the testbed's own pairs are shared by all
+            rows += _phases(key, pool, *_own_pairs(root, pool, run))
     methods = {r["arm"]: r["method"] for r in runs}
     for e in evals:
         key = {"arm": e["arm"], "method": methods.get(e["arm"], SFT), "seed": e["seed"]}
@@ -93,9 +94,9 @@ def cost_table(root: Path, runs: list[dict], evals: list[dict], needs: dict):
     return pd.DataFrame(rows, columns=None if rows else list(_phases({}, "", {"cost": [{}]})[0]))
 
 
-def _demonstrations(root: Path, run: dict) -> tuple[dict, float]:
-    """The record of the base's answers, and the share of them that the run learns from."""
-    record = read_json(root / "pairs" / "demonstrations.json")
+def _own_pairs(root: Path, pool: str, run: dict) -> tuple[dict, float]:
+    """The record of the answers sampled for a pool, and the share that the run learns from."""
+    record = read_json(root / "pairs" / f"{pool}.json")
     pool, pairs = record.get("metrics", {}).get("pairs"), run.get("pairs")
     return record, min(1.0, pairs / pool) if pool and pairs else 1.0
 
@@ -105,10 +106,11 @@ def _needed(root: Path, need: str, run: dict) -> tuple[dict, float]:
     if need != "reference":
         folder = root / need / run["data"] / f"seed{run['seed']}"
         return read_json(folder / "step.json"), 1.0
-    logps = root / "reference" / "logps.csv"
+    folder = root / "reference" / pool_of(run["data"])
+    logps = folder / "logps.csv"
     pool = sum(1 for _ in logps.open()) - 1 if logps.exists() else 0
     pairs = run.get("pairs") or pool
-    return read_json(root / "reference" / "step.json"), min(1.0, pairs / pool) if pool else 1.0
+    return read_json(folder / "step.json"), min(1.0, pairs / pool) if pool else 1.0
 
 
 def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: bool = True) -> list:
@@ -149,8 +151,9 @@ def ledger_table(root: Path, runs: list[dict]):
     rows = [read_json(path) for path in sorted((root / "ledger").glob("*.json"))]
     names = [f"{run[key]} seed {run['seed']}" for run in runs for key in ("arm", "data")]
     own = {f"{SFT} seed 0", *names}
+    foreign = set(OWN_POOLS) - {pool_of(run["data"]) for run in runs}
     last = ("contract", "collect", "tune", "report", "blog")
-    rows = [r for r in rows if r["step"] not in last and _is_of(r["process"], own)]
+    rows = [r for r in rows if r["step"] not in last and _is_of(r["process"], own, foreign)]
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
     sums = table.groupby("step", sort=False).agg(
         processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")
@@ -158,9 +161,14 @@ def ledger_table(root: Path, runs: list[dict]):
     return sums.sort_values("cpu_s", ascending=False).reset_index()
 
 
-def _is_of(process: str, own: set[str]) -> bool:
-    """Whether a process ('sft', 'dpo seed 1', 'reward gold seed 1') belongs to the runs ``own``."""
-    return " seed " not in process or process in own or process.partition(" ")[2] in own
+def _is_of(process: str, own: set[str], foreign: set[str]) -> bool:
+    """Whether a process ('sft', 'dpo seed 1', 'reward gold seed 1') belongs to the runs ``own``.
+
+    foreign: pools that none of them draws from.
+    """
+    if " seed " not in process:
+        return process.rpartition(" ")[2] not in foreign
+    return process in own or process.partition(" ")[2] in own
 
 
 def read_samples(root: Path, keys: list[tuple[str, str, int]]) -> list[dict]:

@@ -19,7 +19,7 @@ from bench import checks, studies
 from bench.data import WORLDS, world
 from bench.data.hub_model import HubModel
 from bench.methods import METHODS
-from bench.names import nearest
+from bench.names import POOL, nearest, pool_of
 from bench.schema import Section, UserError
 
 TESTBEDS = Path(__file__).parent / "testbeds"
@@ -115,6 +115,8 @@ class Pairs(Section):
     n: int = Field(1500, ge=1)  # pairs a seed, drawn from the pool
     pool: int | None = Field(None, ge=1)  # null: 2 n
     held_out: int = Field(128, ge=1)  # pairs on test prompts, for the lm-eval task `preference`
+    validation: int = Field(256, ge=0)  # pairs a seed that no training sees, for the loss on them
+    demonstrations: int | None = Field(None, ge=2)  # with the base's answers, at most; null: all
     temperature: float = Field(1.0, gt=0)
     batch: int = Field(256, ge=1)
     seed: int = 0
@@ -198,8 +200,9 @@ class Arm(Section):
 
     @property
     def judge(self) -> str:
-        """The name of the reward model that scores its samples."""
-        return self.data if self.start == "sft" else "gold"
+        """The name of the reward model that scores its samples: its own if it needs one."""
+        own = "reward" in METHODS[self.method].NEEDS or pool_of(self.data) == POOL
+        return self.data if own else "gold"
 
 
 class Core(Section):

@@ -2,6 +2,7 @@
 
 python -m bench.pairs pool --testbed micro
 python -m bench.pairs demonstrations --testbed micro
+python -m bench.pairs on-policy --testbed reviews
 python -m bench.pairs draw --testbed micro --labels gold --seed 1
 
 Labels may name how many: `gold-n750` are the first 750 of the seed's pairs.
@@ -9,30 +10,29 @@ Labels may name how many: `gold-n750` are the first 750 of the seed's pairs.
 
 import argparse
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import cli
 from bench.data import world
+from bench.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, parsed, pool_of
 from bench.rows import read_rows
 from bench.schema import UserError
 
 PASSES = 4  # over the prompts, at most, to fill the pool
-HELD_OUT = 256  # pairs a seed that no training sees, for the loss on them
-DEMONSTRATIONS = "demonstrations"  # labels of the pairs that a run from the base learns from
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("pool", DEMONSTRATIONS, "draw"))
+    parser.add_argument("what", choices=(POOL, *OWN_POOLS, "draw"))
     parser.add_argument("--labels", default="gold", help="whose preference (%(default)s)")
     parser.add_argument("--seed", type=int, default=None)
 
 
 def run(cfg, args: argparse.Namespace) -> None:
     """Writes a pool, or a seed's two files in ``pairs/<labels>``."""
-    if args.what == "pool":
-        make_pool(cfg)
-    elif args.what == DEMONSTRATIONS:
-        make_demonstrations(cfg)
+    makers = {POOL: make_pool, DEMONSTRATIONS: make_demonstrations, ON_POLICY: make_on_policy}
+    if args.what in makers:
+        makers[args.what](cfg)
     else:
         draw(cfg, args.labels, args.seed)
 
@@ -47,10 +47,9 @@ def make_pool(cfg) -> None:
 
     trainer.quieten()
     ledger, out = Ledger(), Path(cfg.runs, "pairs")
-    given = Path(cfg.runs, "data", "pool.jsonl")
     with ledger.phase("pool"):
-        if given.exists():
-            pool = with_gold(cfg, read_rows(given))
+        if world(cfg.data.kind).GIVEN_PAIRS:
+            pool = with_gold(cfg, read_rows(Path(cfg.runs, "data", "pool.jsonl")))
         else:
             pool, held_out = sampled_pools(cfg, ledger)
             cli.write_lines(out / "preference.jsonl", [task_row(row) for row in held_out])
@@ -93,6 +92,18 @@ def pool_metrics(pool: list[dict]) -> dict[str, float]:
 
 def sampled_pools(cfg, ledger) -> tuple[list[dict], list[dict]]:
     """(pool on train prompts, held-out pairs on test prompts) sampled from the SFT base."""
+    draw_batch = drawing(cfg, ledger)
+    pool = sampled_pool(cfg, "train", pool_size(cfg), draw_batch)
+    held_out = sampled_pool(cfg, "test", cfg.pairs.held_out, draw_batch)
+    return pool, [row for row in held_out if row["gold_a"] != row["gold_b"]]
+
+
+def pool_size(cfg) -> int:
+    return cfg.pairs.pool or 2 * cfg.pairs.n
+
+
+def drawing(cfg, ledger) -> Callable[[list[dict]], list[str | None]]:
+    """What draws one answer of the SFT base to each row's prompt; one stream of luck for all."""
     import torch
 
     from bench.models import load_policy, load_tokenizer
@@ -100,13 +111,7 @@ def sampled_pools(cfg, ledger) -> tuple[list[dict], list[dict]]:
     sft = Path(cfg.runs, "sft")
     model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
     generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
-
-    def draw_batch(rows: list[dict]) -> list[str | None]:
-        return texts(cfg, model, tokenizer, rows, generator, ledger)
-
-    pool = sampled_pool(cfg, "train", cfg.pairs.pool or 2 * cfg.pairs.n, draw_batch)
-    held_out = sampled_pool(cfg, "test", cfg.pairs.held_out, draw_batch)
-    return pool, [row for row in held_out if row["gold_a"] != row["gold_b"]]
+    return lambda rows: texts(cfg, model, tokenizer, rows, generator, ledger)
 
 
 def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
@@ -193,6 +198,8 @@ def make_demonstrations(cfg) -> None:
     trainer.quieten()
     ledger, base = Ledger(), Path(cfg.runs, "base")
     rows = read_rows(Path(cfg.runs, "data", "sft.jsonl"))
+    if (most := cfg.pairs.demonstrations) and most < len(rows):
+        rows = random.Random(f"demonstrations {cfg.pairs.seed}").sample(rows, most)
     found, progress = [], cli.Progress("pairs demonstrations", len(rows), "pair")
     with ledger.phase("pool"):
         model, tokenizer = load_policy(base, cfg.model), load_tokenizer(base)
@@ -202,11 +209,30 @@ def make_demonstrations(cfg) -> None:
             drawn = texts(cfg, model, tokenizer, batch, generator, ledger, ended=False)
             found += zip(batch, drawn, strict=True)
             progress.update(len(batch))
-    out = Path(cfg.runs, "pairs")
     pairs = [demonstrated(i, row, text) for i, (row, text) in enumerate(found) if text]
-    cli.write_lines(out / f"{DEMONSTRATIONS}.jsonl", pairs)
-    record = job.record("pairs", cfg, ledger, {"pairs": len(pairs)})
-    cli.write_json(out / f"{DEMONSTRATIONS}.json", record)
+    write_own(cfg, DEMONSTRATIONS, pairs, job.record("pairs", cfg, ledger, {"pairs": len(pairs)}))
+
+
+def make_on_policy(cfg) -> None:
+    """``pairs/on-policy.jsonl``: pairs sampled from the SFT base, which gold labels.
+
+    What PPO's samples are to its pairs, for those methods that cannot sample.
+    """
+    from bench import job, trainer
+    from bench.record import Ledger
+
+    trainer.quieten()
+    ledger = Ledger()
+    with ledger.phase("pool"):
+        pool = sampled_pool(cfg, "train", pool_size(cfg), drawing(cfg, ledger))
+    write_own(cfg, ON_POLICY, pool, job.record("pairs", cfg, ledger, pool_metrics(pool)))
+
+
+def write_own(cfg, name: str, pool: list[dict], record: dict) -> None:
+    """A pool beside the testbed's, and the record of its making."""
+    out = Path(cfg.runs, "pairs")
+    cli.write_lines(out / f"{name}.jsonl", pool)
+    cli.write_json(out / f"{name}.json", record)
 
 
 def demonstrated(i: int, row: dict, text: str) -> dict:
@@ -222,30 +248,24 @@ def draw(cfg, data: str, seed: int) -> None:
     Fewer are the first of them, so that all numbers of labels share the held-out pairs.
     """
     labels, n = parsed(data)
-    own = "pool" if labels != DEMONSTRATIONS else DEMONSTRATIONS
+    own = pool_of(data)
     pool = read_rows(Path(cfg.runs, "pairs", f"{own}.jsonl"))
     if labels not in pool[0]["p"]:
         raise UserError(
             f"labels '{labels}' are not in the pool: choose from {sorted(pool[0]['p'])}"
         )
     stream = random.Random(f"pairs {cfg.pairs.seed} {seed}")
-    whole = cfg.pairs.n if own == "pool" else len(pool) // 2
+    whole = len(pool) // 2 if own == DEMONSTRATIONS else min(cfg.pairs.n, len(pool))
     taken = stream.sample(pool, whole)
     rows = [chosen(row, labels, stream.random()) for row in taken]
     if n and n > len(rows):
         raise UserError(f"labels '{data}' ask for more than pairs.n, which is {len(rows)}")
     used = {row["id"] for row in taken}
     rest = [row for row in pool if row["id"] not in used]
-    held_out = [chosen(row, labels, stream.random()) for row in rest[:HELD_OUT]]
+    held_out = [chosen(row, labels, stream.random()) for row in rest[: cfg.pairs.validation]]
     folder = Path(cfg.runs, "pairs", data)
     cli.write_lines(folder / f"heldout{seed}.jsonl", held_out)
     cli.write_lines(folder / f"seed{seed}.jsonl", rows[:n])
-
-
-def parsed(data: str) -> tuple[str, int | None]:
-    """'gold-n750' -> ('gold', 750); 'gold' -> ('gold', None)."""
-    labels, _, number = data.rpartition("-n")
-    return (labels, int(number)) if labels and number.isdigit() else (data, None)
 
 
 def chosen(row: dict, labels: str, luck: float) -> dict:

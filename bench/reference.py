@@ -1,6 +1,6 @@
-"""Log-probs of the whole pool under the SFT base: once for DPO and IPO, all seeds and betas.
+"""Log-probs of a whole pool under the SFT base: once for DPO and IPO, all seeds and betas.
 
-python -m bench.reference --testbed micro
+python -m bench.reference --testbed micro --pool pool
 """
 
 import argparse
@@ -8,13 +8,18 @@ import csv
 from pathlib import Path
 
 from bench import cli
+from bench.names import ON_POLICY, POOL
 from bench.rows import read_rows
 
 BATCH = 128
 
 
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pool", default=POOL, choices=(POOL, ON_POLICY))
+
+
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``reference/logps.csv``: pool id, and the summed log-prob of each completion."""
+    """Writes ``reference/<pool>/logps.csv``: pool id, and each completion's summed log-prob."""
     from bench import job, trainer
     from bench.models import load_policy, load_tokenizer
     from bench.record import Ledger
@@ -22,10 +27,10 @@ def run(cfg, args: argparse.Namespace) -> None:
     trainer.quieten()
     ledger, sft = Ledger(), Path(cfg.runs, "sft")
     model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
-    pool = read_rows(Path(cfg.runs, "pairs", "pool.jsonl"))
+    pool = read_rows(Path(cfg.runs, "pairs", f"{args.pool}.jsonl"))
     with ledger.phase("reference"):
         table = logps(model, tokenizer, pool, ledger)
-    out = Path(cfg.runs, "reference")
+    out = Path(cfg.runs, "reference", args.pool)
     with cli.atomic(out / "logps.csv") as part, open(part, "w", newline="") as file:
         csv.writer(file).writerows([("id", "a", "b"), *table])
     cli.write_json(out / "step.json", job.record("reference", cfg, ledger, {"pairs": len(pool)}))
@@ -61,4 +66,4 @@ def summed(model, tokenizer, rows: list[dict], side: str, ledger) -> list[float]
 
 
 if __name__ == "__main__":
-    cli.main("reference", run, options=None)
+    cli.main("reference", run, options)

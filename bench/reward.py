@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from bench import cli
+from bench.names import pool_of
 from bench.rows import read_rows
 
 
@@ -43,7 +44,8 @@ def run(cfg, args: argparse.Namespace) -> None:
         parts = head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger
         todo = trainer.Job(*parts, cfg.model.micro_batch)
         trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
-        metrics = quality(cfg, model, tokenizer, ledger, {r["id"] for r in read_rows(data)})
+        used = {r["id"] for r in read_rows(data)}
+        metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.labels), used)
         out = Path(cfg.runs, "reward", args.labels, f"seed{args.seed}")
         job.write(out, todo, model, job.record("reward", cfg, ledger, metrics))
     cli.say(head, json.dumps(metrics))
@@ -90,19 +92,19 @@ def reward_trainer(todo, rows: list[dict]):
     )
 
 
-def quality(cfg, model, tokenizer, ledger, used: set[int]) -> dict[str, float]:
+def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[str, float]:
     """How often the reward model's order is gold's, on pairs of the pool it was not trained on.
 
     Beside it the ceiling for a noisy label, and the mean and spread of the scores.
     """
     import numpy as np
 
-    pool = [
-        row for row in read_rows(Path(cfg.runs, "pairs", "pool.jsonl")) if row["id"] not in used
+    rest = [
+        row for row in read_rows(Path(cfg.runs, "pairs", f"{pool}.jsonl")) if row["id"] not in used
     ]
     with ledger.phase("check", charged=False):
-        a, b = (scores(model, tokenizer, pool, side) for side in "ab")
-    gold = np.array([row["gold_a"] - row["gold_b"] for row in pool])
+        a, b = (scores(model, tokenizer, rest, side) for side in "ab")
+    gold = np.array([row["gold_a"] - row["gold_b"] for row in rest])
     differ = gold != 0
     right = ((a > b) == (gold > 0))[differ]
     both = np.concatenate([a, b])

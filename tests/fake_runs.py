@@ -221,10 +221,10 @@ def failed(root: Path, arm: str, method: str, seed: int, status: str) -> None:
 def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), text="") -> Path:
     """Write the folder; `fail` is {(arm, seed): status}."""
     fail = dict(fail)
-    for name, seconds in (("base", 70.0), ("sft", 40.0), ("pairs", 20.0), ("reference", 12.0)):
+    for name, seconds in (("base", 70.0), ("sft", 40.0), ("pairs", 20.0), ("reference/pool", 12.0)):
         more = {"bayes_accuracy_gold": 0.758} if name == "pairs" else {}
         step(root / name, name, seconds, **more)
-    put_csv(root / "reference" / "logps.csv", [{"id": i, "a": -1, "b": -2} for i in range(3000)])
+    put_csv(root / "reference/pool/logps.csv", [{"id": i, "a": -1, "b": -2} for i in range(3000)])
     evaluation(root / "evaluate/sft/seed0", "sft", 0, np.random.default_rng(1), 0, 0, prompts)
     for seed in seeds:
         step(

@@ -91,7 +91,8 @@ def test_an_arm_says_what_it_varies():
 def test_a_run_from_the_base_pays_for_its_share_of_the_base_s_answers(tmp_path):
     fake_runs.step(tmp_path / "pairs", "pool", 20.0, pairs=3000)
     (tmp_path / "pairs/step.json").rename(tmp_path / "pairs/demonstrations.json")
-    run = fake_runs.run_json("orpo-from-base", "orpo", 1) | {"origin": "base", "pairs": 1500}
+    run = fake_runs.run_json("orpo-from-base", "orpo", 1)
+    run |= {"origin": "base", "pairs": 1500, "data": "demonstrations"}
     cost = collect.cost_table(tmp_path, [run], [], fake_runs.NEEDS)
     assert cost[cost.step == "demonstrations"].wall_s.sum() == pytest.approx(10.0)
 

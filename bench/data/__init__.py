@@ -7,5 +7,8 @@ WORLDS = {"micro": "bench.data.micro", "reviews": "bench.data.reviews", "hub": "
 
 
 def world(kind: str) -> ModuleType:
-    """The module of a world: Settings, TASKS, TUNED_FAMILIES, write, Gold."""
+    """The module of a world: Settings, TASKS, TUNED_FAMILIES, GIVEN_PAIRS, write, Gold, preference.
+
+    GIVEN_PAIRS: whether ``write`` leaves a ``pool.jsonl`` of pairs that are not the SFT base's.
+    """
     return import_module(WORLDS[kind])

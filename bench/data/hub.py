@@ -19,13 +19,15 @@ from random import Random
 from pydantic import Field
 
 from bench.data.hub_gold import ASSISTANT, FILE, Gold, Judge
+from bench.data.labels import on_policy
 from bench.hub import Rows, load_rows
 from bench.schema import Section, UserError
 
-__all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "write"]
+__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "write"]
 
 FAMILY = "chat"
 TUNED_FAMILIES = (FAMILY,)
+GIVEN_PAIRS = True
 TASKS = ["preference"]
 
 
@@ -227,6 +229,11 @@ def pool_rows(settings: Settings, train: list[dict]) -> list[dict]:
         head = {"id": i, "prompt_id": f"p{i:06d}", "prompt": pair["prompt"], "family": FAMILY}
         rows.append(head | {"a": pair[a], "b": pair[b], "p": {"gold": float(first)}})
     return rows
+
+
+def preference(prompts, a, b, gold_a, gold_b, settings: Settings) -> list[dict]:
+    """Chance that a is preferred to b, for pairs sampled from the SFT base: on gold alone."""
+    return on_policy(gold_a, gold_b, scale=1.0)  # a reward model's own unit
 
 
 def preference_rows(settings: Settings, test: list[dict]) -> list[dict]:

@@ -23,6 +23,7 @@ from bench.schema import Section, UserError
 __all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "vocabulary", "write"]
 
 TUNED_FAMILIES = ("review", "request")
+GIVEN_PAIRS = False
 TASKS = [
     "grammar",
     "sums_easy",

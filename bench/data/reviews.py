@@ -19,13 +19,15 @@ from random import Random
 
 from pydantic import Field
 
+from bench.data.labels import on_policy
 from bench.data.reviews_gold import FILE, MENTION, REPETITION, Gold, Regressor
 from bench.data.reviews_texts import PACKAGE, Text, askable, fetch_texts, keywords, tokens
 from bench.schema import Section, UserError
 
-__all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "write"]
+__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "write"]
 
 TUNED_FAMILIES = ("movie", "product", "tweet")
+GIVEN_PAIRS = True
 TASKS = ["raters", "order", "news"]
 TITLES = {"movie": "movie review", "product": "product review", "tweet": "tweet", "news": "news"}
 SCORES = range(-4, 5)
@@ -44,6 +46,8 @@ class Settings(Section):
     max_chars: int = Field(120, ge=10)
     pool: int = Field(2400, ge=1)  # preference pairs, shared by all seeds
     uses: int = Field(4, ge=1)  # pairs of the pool that one text may be in
+    # of the Bradley-Terry labels of on-policy pairs, per unit of gold: about as sure as the raters
+    label_scale: float = Field(2.2, gt=0)
     alpha: float = Field(2.0, gt=0)  # penalty of gold's ridge regression
     raters: int = Field(100, ge=3)  # documents of each lm-eval task
     order: int = Field(100, ge=1)
@@ -295,6 +299,11 @@ def pool_rows(settings: Settings, words: dict, texts: list[Text], prompts, gold)
         }
         for i, ((_, a, b), prompt) in enumerate(zip(found, asked, strict=True))
     ]
+
+
+def preference(prompts, a, b, gold_a, gold_b, settings: Settings) -> list[dict]:
+    """Chance that a is preferred to b, for pairs sampled from the SFT base: on gold alone."""
+    return on_policy(gold_a, gold_b, scale=settings.label_scale)
 
 
 def holders_of(words: set[str], texts: list[Text]) -> dict[str, list[int]]:

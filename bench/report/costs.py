@@ -14,6 +14,7 @@ from bench.report.tables import Cell, Table, libraries, number, runs_of, scaled
 PHASES = {
     "reward model": "reward model",
     "demonstrations": "answers of the base",
+    "on-policy": "answers of SFT",
     "reference": "reference log-probs",
     "rollout": "rollouts",
     "score": "scoring",
