@@ -367,7 +367,7 @@ STEPS = [
     ("sft", {}),
     ("pairs", {"what": "pool"}),
     ("pairs", {"what": "draw", "labels": "gold", "seed": 1}),
-    ("reference", {}),
+    ("reference", {"pool": "pool"}),
     ("reward", {"labels": "gold", "seed": 1}),
     ("align", {"arm": "dpo", "seed": 1}),
     ("align", {"arm": "ppo", "seed": 1}),
