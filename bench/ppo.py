@@ -319,7 +319,7 @@ class PPO:
         actor.backward()
         args = (part.values, part.returns, mask, s.value_clip, tokens)
         critic = value_loss(self.centred(self.roles.values(samples)) * mask, *args)
-        critic.backward()
+        self.roles.criticise(critic)
         moved = 0.5 * ((logps - part.logps) ** 2 * mask).sum() / tokens  # "k2" of the step's KL
         return torch.stack([actor, critic, clipped, moved]).detach()
 

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from bench.flops import Shape, forward, sampling, train
-from bench.models import load_policy, load_scorer, unwrap
+from bench.models import adapt, load_policy, load_scorer, unwrap
 from bench.sampling import (
     Samples,
     completion_logits,
@@ -56,6 +57,22 @@ class Roles:
         return {"tokens": 2 * tokens, "flops": work}
 
 
+@contextmanager
+def recomputing(model):
+    """Layers that are checkpointed take part in it, although the model stays in eval mode.
+
+    They look at their own flag alone: no dropout inside them wakes.
+    """
+    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    try:
+        for layer in layers:
+            layer.training = torch.is_grad_enabled()
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
 class Copies(Roles):
     """Four separate models.
 
@@ -78,11 +95,17 @@ class Copies(Roles):
 
     def logits(self, samples: Samples) -> torch.Tensor:
         """(B, T, V) of the policy, with gradient."""
-        return completion_logits(self.policy, samples)
+        with recomputing(self.policy):
+            return completion_logits(self.policy, samples)
 
     def values(self, samples: Samples) -> torch.Tensor:
         """(B, T) the critic before each completion token, with gradient."""
-        return token_scores(self.critic, samples)[:, :-1]
+        with recomputing(self.critic):
+            return token_scores(self.critic, samples)[:, :-1]
+
+    def criticise(self, loss: torch.Tensor) -> None:
+        """Backward of a loss on ``values``."""
+        loss.backward()
 
     @torch.no_grad()
     def reference_logps(self, samples: Samples) -> torch.Tensor:
@@ -125,8 +148,6 @@ class Shared(Roles):
     def __init__(self, policy, reward: Path, critic_init: str = "reward", moving: bool = False):
         self.policy = policy.eval()
         self.trunk = policy.get_base_model().model
-        if getattr(self.trunk, "is_activation_checkpointing", False):
-            raise ValueError("what is computed again in backward would wear another adapter")
         self.adapters = ["reward", "critic", *(["reference"] if moving else [])]
         for name in self.adapters:
             policy.add_adapter(name, policy.peft_config["default"])
@@ -206,7 +227,7 @@ class Shared(Roles):
     def _headed(self, role: str, samples: Samples) -> torch.Tensor:
         """(B, T + 1) a role's head at the last prompt token and at each completion token."""
         head = self.heads[role]
-        with self._wearing(role), self._above(samples):
+        with self._wearing(role), self._above(samples), recomputing(self.trunk):
             hidden = last_hidden(self.trunk, samples).to(head.weight.dtype)
         return head_scores(head, hidden, samples)
 
@@ -234,11 +255,15 @@ class Shared(Roles):
         return self._only(slice(below, None), self.trunk.norm)
 
     def logits(self, samples: Samples) -> torch.Tensor:
-        with self._above(samples):
+        with self._above(samples), recomputing(self.trunk):
             return completion_logits(self.policy, samples)
 
     def values(self, samples: Samples) -> torch.Tensor:
         return self._headed("critic", samples)[:, :-1]
+
+    def criticise(self, loss: torch.Tensor) -> None:
+        with self._wearing("critic"):  # by the layers that are computed again, too
+            loss.backward()
 
     @torch.no_grad()
     def reference_logps(self, samples: Samples) -> torch.Tensor:
@@ -295,16 +320,12 @@ def frozen_layers(trunk) -> int:
 
 
 def assemble(run) -> Copies | Shared:
-    """The four models of a run (see ``bench.align.Run``): one base where it has LoRA.
-
-    They stay in eval mode, in which no layer is computed again: ``micro_batch`` bounds the memory.
-    """
+    """The four models of a run (see ``bench.align.Run``): one base where it has LoRA."""
     settings = run.settings
-    unwrap(run.policy).gradient_checkpointing_disable()
     if unwrap(run.policy) is not run.policy:
         return Shared(run.policy, run.reward, settings.critic_init, settings.reference_ema > 0)
     start = run.reward if settings.critic_init == "reward" else run.sft
-    critic = load_scorer(start, run.model)
+    critic = adapt(load_scorer(start, run.model), run.model)
     if settings.critic_init == "base":
         width = critic.score.weight.shape[1]
         torch.nn.init.normal_(critic.score.weight, std=(width + 1) ** -0.5)

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from conftest import ending
 from bench.align import attempt
 from bench.config import Lora, load
 from bench.methods.ppo import Settings
-from bench.models import adapt, load_policy, load_scorer, load_tokenizer, save
+from bench.models import adapt, load_policy, load_scorer, load_tokenizer, save, unwrap
 from bench.monitor import Diverged, Monitor
 from bench.ppo import PPO, adapted, masked_mean, token_rewards, whiten
 from bench.record import Ledger
@@ -74,6 +75,19 @@ def trainer(roles, tokenizer, **settings):
         ledger=Ledger(),
     )
     return PPO(run, roles)
+
+
+@contextmanager
+def counted(model):
+    """The passes through a model's attention, in a list that grows."""
+    passes = []
+    hooks = [
+        layer.self_attn.register_forward_hook(lambda *_: passes.append(1))
+        for layer in unwrap(model).model.layers
+    ]
+    yield passes
+    for hook in hooks:
+        hook.remove()
 
 
 def drawn(roles, tokenizer):
@@ -202,6 +216,29 @@ def test_micro_batches_add_up_to_the_minibatch(make, folders, tokenizer):
     (one, whole), (many, parts) = found
     assert one == pytest.approx(many, rel=1e-4, abs=1e-6) and one["clip_share"] > 0
     torch.testing.assert_close(whole, parts, atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [copies, shared])
+def test_layers_computed_again_give_the_same_gradients(make, folders, tokenizer):
+    found = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        roles = make(folders)
+        models = (roles.policy, roles.critic) if make is copies else (roles.policy,)
+        if checkpointing:
+            for model in map(unwrap, models):
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+                model.disable_input_require_grads()
+        ppo = trainer(roles, tokenizer)
+        for weight in roles.actor_weights:  # an adapter starts at 0: no gradient tells
+            torch.nn.init.normal_(weight, std=0.1)
+        with counted(models[0]) as passes:
+            ppo.gradients(ppo.score(ppo.collect()))
+        found.append([passes, [w.grad for w in roles.actor_weights + roles.critic_weights]])
+    (once, plain), (twice, again) = found
+    assert sum(twice) > sum(once)
+    for a, b in zip(plain, again, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_padding_that_a_micro_batch_shares_is_cut(folders, tokenizer):
