@@ -103,10 +103,24 @@ def merged(model, settings):
 
 def adapt(model, settings, task: str = "CAUSAL_LM"):
     """``model`` made trainable: with LoRA on its upper layers where the settings ask for it."""
-    model = model if settings.lora is None else with_lora(model, settings, task)
+    model = mixed(model, settings) if settings.lora is None else with_lora(model, settings, task)
     if settings.checkpointing:
         unwrap(model).gradient_checkpointing_enable({"use_reentrant": False})
         unwrap(model).disable_input_require_grads()  # which only the reentrant form needs
+    return model
+
+
+def mixed(model, settings):
+    """``model``, its weights in float32 and its passes in the settings' dtype, where that is less:
+    the small steps of fine-tuning would be rounded away in a bfloat16 weight."""
+    import torch
+
+    if settings.dtype == "float32":
+        return model
+    model = model.float()
+    for part in (model, model.base_model):
+        cast = torch.autocast(model.device.type, dtype=getattr(torch, settings.dtype))
+        part.forward = cast(part.forward)
     return model
 
 

@@ -55,3 +55,23 @@ def policy(tokenizer):
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.2)
     return ending(model.eval(), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def sft_and_reward(tokenizer, tmp_path_factory):
+    """A folder with an SFT base, a reward model and a reward adapter of random weights."""
+    import torch
+    from trainings import LORA, PLAIN
+
+    from bench.base import small_llama
+    from bench.models import adapt, load_scorer, save
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("models")
+    base = small_llama(PLAIN, tokenizer)
+    for weight in base.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    save(base, tokenizer, root / "sft")
+    save(load_scorer(root / "sft", PLAIN), tokenizer, root / "reward")
+    save(adapt(load_scorer(root / "sft", LORA), LORA, "SEQ_CLS"), tokenizer, root / "adapter")
+    return root

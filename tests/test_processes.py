@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from trainings import LORA, PLAIN, RUNS, TRAININGS
+from trainings import RUNS, TRAININGS
 
 from bench import processes
-from bench.base import small_llama
 from bench.config import Launch, load
 from bench.launch import CONFIGS, command
 from bench.methods.ppo import Settings
-from bench.models import adapt, load_scorer, save
 from bench.ppo import check
 from bench.sampling import Draws
 from bench.schema import UserError
@@ -30,20 +28,6 @@ BY_PASS = {"entropy", "logits_chosen", "logits_rejected", "mean_token_accuracy"}
 BY_PASS |= {"min_reward", "max_reward"}
 
 
-@pytest.fixture(scope="module")
-def folder(tokenizer, tmp_path_factory):
-    """An SFT base, a reward model and a reward adapter with random weights."""
-    torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("processes")
-    base = small_llama(PLAIN, tokenizer)
-    for weight in base.parameters():
-        torch.nn.init.normal_(weight, std=0.2)
-    save(base, tokenizer, root / "sft")
-    save(load_scorer(root / "sft", PLAIN), tokenizer, root / "reward")
-    save(adapt(load_scorer(root / "sft", LORA), LORA, "SEQ_CLS"), tokenizer, root / "adapter")
-    return root
-
-
 def train(folder, out, names, launcher=()):
     env = os.environ | {"PYTHONPATH": str(HERE.parent), "ACCELERATE_USE_CPU": "true"}
     words = [sys.executable, *launcher, HERE / "trainings.py", folder, out, *names]
@@ -53,11 +37,11 @@ def train(folder, out, names, launcher=()):
 
 
 @pytest.fixture(scope="module")
-def outcomes(folder, tmp_path_factory):
+def outcomes(sft_and_reward, tmp_path_factory):
     """The folders of what one process and what two have written."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    train(folder, one, TRAININGS)
-    train(folder, two, TRAININGS, TORCHRUN)
+    train(sft_and_reward, one, TRAININGS)
+    train(sft_and_reward, two, TRAININGS, TORCHRUN)
     return one, two
 
 
@@ -100,13 +84,15 @@ def test_episodes_of_ppo_end_at_different_times(outcomes):
 
 
 @pytest.mark.parametrize("there,here", [(0, TORCHRUN), (1, ())])
-def test_a_run_goes_on_with_another_number_of_processes(there, here, folder, outcomes, tmp_path):
+def test_a_run_goes_on_with_another_number_of_processes(
+    there, here, sft_and_reward, outcomes, tmp_path
+):
     names = ["orpo", "ppo"]
     for name in names:
         where = f"checkpoints/{name}"
         shutil.copytree(outcomes[there] / where, tmp_path / where)
         assert list((tmp_path / where).glob("checkpoint-*/manifest.json"))
-    said = train(folder, tmp_path, names, here)
+    said = train(sft_and_reward, tmp_path, names, here)
     assert said.count("resuming from") == len(names)
     for name in names:
         assert_same(outcomes[0], tmp_path, name)
