@@ -28,8 +28,9 @@ BY_PASS = {"entropy", "logits_chosen", "logits_rejected", "mean_token_accuracy"}
 BY_PASS |= {"min_reward", "max_reward"}
 
 
-def train(folder, out, names, launcher=()):
-    env = os.environ | {"PYTHONPATH": str(HERE.parent), "ACCELERATE_USE_CPU": "true"}
+def train(folder, out, names, launcher=(), device="cpu"):
+    env = os.environ | {"PYTHONPATH": str(HERE.parent), "TRAININGS_DEVICE": device}
+    env |= {"ACCELERATE_USE_CPU": "true"} if device == "cpu" else {}
     words = [sys.executable, *launcher, HERE / "trainings.py", folder, out, *names]
     done = subprocess.run(words, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -49,7 +50,7 @@ def read(out, name):
     return json.loads((out / f"{name}.json").read_text()), torch.load(out / f"{name}.pt")
 
 
-def assert_same(one, two, name):
+def assert_same(one, two, name, atol=2e-6):
     """But for the order in which floats were added."""
     (a, weights), (b, others) = (read(out, name) for out in (one, two))
     assert len(a["log"]) == len(b["log"]) > 2
@@ -59,7 +60,7 @@ def assert_same(one, two, name):
             assert row[key] == pytest.approx(other[key], rel=1e-3, abs=1e-4), key
     ends = [run["held_out_loss"] or 0.0 for run in (a, b)]  # TRL's methods have one
     assert ends[0] == pytest.approx(ends[1], rel=1e-5)
-    torch.testing.assert_close(weights, others, atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(weights, others, atol=atol, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", TRAININGS)

@@ -8,6 +8,7 @@ goes on from a checkpoint in OUT/checkpoints/NAME.
 """
 
 import json
+import os
 import random
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ from bench.monitor import Monitor
 from bench.record import Ledger
 
 WORDS = ["the", "a", "review", "do", "take", "then", "this", "but", "is", "an"]
-PLAIN = load("tiny").model
+DEVICE = os.environ.get("TRAININGS_DEVICE", "cpu")
+PLAIN = load("tiny", [f"model.device={DEVICE}"]).model
 LORA = PLAIN.model_copy(update={"lora": Lora(r=4, alpha=8, layers=1)})
 BATCH = {"lr": 3e-3, "batch": 8, "epochs": 2, "warmup": 1}
 # name: (method, settings of the model, rows a pass, settings of the method)
