@@ -28,7 +28,6 @@ def first_loss(name, sft_and_reward, root):
 
 @pytest.mark.parametrize("name", ["dpo", "ipo", "orpo"])  # PPO's luck is the device's own
 def test_the_first_loss_is_the_cpu_s(name, sft_and_reward, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
     found = []
     for device in ("cpu", "cuda"):
         on(device, "float32", name, monkeypatch)
