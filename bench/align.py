@@ -17,6 +17,7 @@ from bench.methods import METHODS
 from bench.names import pool_of
 from bench.rows import ids_sha256, json_sha256, read_rows, spread
 from bench.schema import UserError
+from bench.thresholds import max_kl
 
 CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
 
@@ -186,7 +187,8 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
     )
     progress = cli.Progress(name, None)
     fractions = arm.curve or cfg.curve.fractions
-    return Monitor(measure, fractions, here.TUNED_FAMILIES, ledger, progress, root)
+    far = max_kl(cfg.decode.max_new_tokens)
+    return Monitor(measure, fractions, here.TUNED_FAMILIES, ledger, progress, root, far)
 
 
 def watched_bytes(policy, measure) -> int:

@@ -20,16 +20,17 @@ class Monitor:
 
     measure: callable from a policy to a table of samples, or None; fractions: of the budget, at
     which the curve has a point and a checkpoint is written; ledger: books the curve as a phase that
-    is not charged; progress: of ``bench.cli``; root: where the checkpoints lie.
+    is not charged; progress: of ``bench.cli``; root: where the checkpoints lie; max_kl: nats a
+    sample, beyond which a run has diverged.
     """
 
-    def __init__(self, measure, fractions, tuned, ledger, progress, root: Path):
+    def __init__(self, measure, fractions, tuned, ledger, progress, root: Path, max_kl=MAX_KL):
         self.measure, self.fractions, self.tuned = measure, fractions, tuned
         self.ledger, self.progress, self.root = ledger, progress, root
         self.log: list[dict] = []
         self.curve: list[dict] = []
         self.samples: list[dict] = []
-        self.total = 0
+        self.total, self.max_kl = 0, max_kl
 
     def begin(self, total: int, policy) -> None:
         """``total`` optimiser steps are to come; the curve starts with the untrained policy."""
@@ -72,10 +73,12 @@ class Monitor:
         self.near(float(rows.set_index("family").kl["all"]), step)
 
     def near(self, kl: float, step: int) -> None:
-        """Raises Diverged where a KL, in nats a sequence, is beyond MAX_KL or no number."""
+        """Raises Diverged where a KL, in nats a sequence, is beyond ``max_kl`` or no number."""
         kl = processes.gathered(kl)[0]  # the main one's, so that all stop, or none
-        if not kl <= MAX_KL:
-            raise Diverged(f"KL from the SFT base is {kl:.1f} nats at step {step}, above {MAX_KL}")
+        if not kl <= self.max_kl:
+            raise Diverged(
+                f"KL from the SFT base is {kl:.1f} nats at step {step}, above {self.max_kl}"
+            )
 
     def _sampled(self, table: pd.DataFrame, fraction: float) -> list[dict]:
         keep = ["prompt_id", "family", "prompt", "completion", "gold", "kl"]

@@ -1,8 +1,10 @@
 """What counts as a failure, declared once and beforehand (no import)."""
 
 # Nats a sample. A sample that is e^30 times likelier under the policy than under the SFT base has
-# nothing in common with it; runs that come back from there were not seen.
+# nothing in common with it; runs that come back from there were not seen. Of answers that may be
+# longer than 30 tokens, 1 a token.
 MAX_KL = 30.0
+MAX_KL_WORDS = f"{MAX_KL:g} nats a sample (1 a token, where more than {MAX_KL:g} may be drawn)"
 
 # Standard deviations of the SFT base's gold over prompts. Smaller differences are of no interest: a
 # reader of single answers could not see them. Worse than SFT by this much is a failure of training,
@@ -11,3 +13,8 @@ MARGIN = 0.1
 
 # Share of the SFT base's entropy below which the policy says much the same each time.
 ENTROPY_LEFT = 0.5
+
+
+def max_kl(tokens: int) -> float:
+    """Nats a sample from which on a run has diverged; tokens: that an answer may have."""
+    return max(MAX_KL, float(tokens))

@@ -102,11 +102,11 @@ WORK = {
 
 def one_base(config):
     """Our four roles on one base; the reward adapter comes from a folder, as in a run."""
-    from bench.config import Lora
+    from bench.config import Lora, Model
     from bench.models import adapt
     from bench.roles import Shared
 
-    settings = SimpleNamespace(lora=Lora(r=16, alpha=32, layers=10))
+    settings = Model(lora=Lora(r=16, alpha=32, layers=10))
     with tempfile.TemporaryDirectory() as folder:
         reward = LlamaForSequenceClassification(config)
         adapt(reward, settings, "SEQ_CLS").save_pretrained(folder)

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import base, job, pairs, preference, reference, reward, sft, trainer
 from bench.align import watched_bytes
-from bench.config import Lora, load
+from bench.config import Lora, Model, load
 from bench.energy import Nvml, Rapl, counter
 from bench.flops import Shape, forward, train
 from bench.methods import dpo, ipo, orpo, ppo
@@ -136,7 +136,7 @@ def test_grouped_heads_and_any_number_of_adapted_layers(adapted, checkpointing):
     heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10}
     lora = Lora(r=4, alpha=8, layers=adapted) if adapted else None
     model = eager(LlamaForCausalLM(LlamaConfig(**sizes, **heads)))
-    model = adapt(model, SimpleNamespace(lora=lora, checkpointing=checkpointing)).train()
+    model = adapt(model, Model(lora=lora, checkpointing=checkpointing)).train()
     with FlopCounterMode(display=False) as counted:
         model(input_ids=torch.zeros(2, 19, dtype=torch.long)).logits.sum().backward()
     booked = train(Shape.of(model), [19, 19], 38 * 90)

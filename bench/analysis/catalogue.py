@@ -7,7 +7,7 @@ are computed by the module that their `source` names.
 
 from dataclasses import dataclass
 
-from bench.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL
+from bench.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
 
 UP, DOWN, NEITHER = "higher is better", "lower is better", "neither"
 ARROW = {UP: " ↑", DOWN: " ↓", NEITHER: ""}
@@ -73,8 +73,8 @@ MEASURES = (
     ),
     Measure(
         "proxy", "Proxy reward", "SDs", NEITHER,
-        "score of the seed's reward model in SDs above its mean over unseen SFT samples; only PPO "
-        "trains against it",
+        "score of the seed's reward model in SDs above its mean over the pool's unseen answers; "
+        "only PPO trains against it",
         "bench/reward.py", table="prompts", column="proxy",
     ),
     Measure(
@@ -136,7 +136,7 @@ MEASURES = (
     # Stability
     Measure(
         "failed", "Failed", "runs", DOWN,
-        f"loss or gradient that is no number, KL above {MAX_KL:g} nats, or out of memory; in the "
+        f"loss or gradient that is no number, KL above {MAX_KL_WORDS}, or out of memory; in the "
         f"grid also gold that ends {MARGIN:g} SDs of the SFT's below it",
         "bench/thresholds.py",
     ),

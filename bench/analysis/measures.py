@@ -68,7 +68,7 @@ def with_wins(prompts: pd.DataFrame) -> pd.DataFrame:
 
 
 def proxy_scale(reward: pd.DataFrame) -> dict[tuple[str, int], tuple[float, float]]:
-    """{(labels, seed): mean and SD of the reward model's scores of SFT samples it never saw}.
+    """{(labels, seed): mean and SD of the reward model's scores of the pool's unseen answers}.
 
     Each seed's reward model has a zero and a unit of its own; in these units they compare.
     """
@@ -80,7 +80,7 @@ def proxy_scale(reward: pd.DataFrame) -> dict[tuple[str, int], tuple[float, floa
 
 
 def with_scaled_proxy(table: pd.DataFrame, reward: pd.DataFrame, meta: dict) -> pd.DataFrame:
-    """A table of prompts or curves with `proxy` in SDs above SFT samples; NaN without a scale."""
+    """A table of prompts or curves, `proxy` in SDs above the pool's answers; NaN: no scale."""
     if "proxy" not in table or not len(table):
         return table
     scale = proxy_scale(reward)
@@ -230,7 +230,7 @@ def of_runs(tables: dict, meta: dict) -> pd.DataFrame:
 
 
 def scaled_prompts(tables: dict, meta: dict) -> pd.DataFrame:
-    """The prompts' table with wins against SFT, and the proxy in SDs above SFT samples."""
+    """The prompts' table with wins against SFT, and the proxy in SDs above the pool's answers."""
     return with_scaled_proxy(with_wins(tables["prompts"]), tables["reward"], meta)
 
 

@@ -80,7 +80,7 @@ def reward(study) -> str:
         if "gold_order_accuracy" in own and len(own):
             share = percent(st.over_seeds(100 * own.gold_order_accuracy))
             said.append(
-                f"Reward models of {labels} labels rank pairs of SFT samples that they never saw "
+                f"Reward models of {labels} labels rank pairs of the pool that they never saw "
                 f"as gold does in {share} of cases."
             )
         if ceiling := pool.get(f"bayes_accuracy_{labels}"):

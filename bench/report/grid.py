@@ -12,7 +12,7 @@ from bench.report.sections import Kind, Section
 from bench.report.style import NARROW, WIDE, label, readable, shade
 from bench.report.tables import Cell, Table, heads, plain
 from bench.report.verdict import fixed, joined, p_words
-from bench.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL
+from bench.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
 
 
 def axis(values) -> list[float]:
@@ -218,8 +218,8 @@ def declared(study) -> list[str]:
     """The thresholds, as they were declared beforehand."""
     low = grid.margin(study.tables["curve"])
     return [
-        f"A cell fails if its run diverges (a loss that is no number, or a KL above {MAX_KL:g} "
-        f"nats a sample), runs out of memory, or ends {low:.2g} gold or more below the SFT base: "
+        f"A cell fails if its run diverges (a loss that is no number, or a KL above "
+        f"{MAX_KL_WORDS}), runs out of memory, or ends {low:.2g} gold or more below the SFT base: "
         f"{MARGIN:g} SDs of the SFT base's gold over prompts, less than a reader would notice.",
         f"It beats SFT if it ends as much above it. Entropy has collapsed if less than "
         f"{100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",

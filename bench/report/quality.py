@@ -101,7 +101,7 @@ def _join(ax, study, pen, ends: dict) -> None:
 
 
 def overoptimisation(study, pen):
-    """Gold gained against the proxy reward, in SDs of SFT samples; thin: the way there."""
+    """Gold gained against the proxy reward, in SDs of the pool's answers; thin: the way there."""
     figure = pen.figure(NARROW, 4.6)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
@@ -111,7 +111,9 @@ def overoptimisation(study, pen):
         _path(ax, study, pen, arm, "proxy")
         if (end := _end(ax, study, pen, arm, "proxy")) is not None:
             ends[arm] = end
-    ax.set_xlabel("proxy reward, SDs above the mean of SFT samples, by the seed's reward model")
+    ax.set_xlabel(
+        "proxy reward, SDs above the mean of the pool's answers, by the seed's reward model"
+    )
     ax.set_ylabel("gold reward above SFT (higher is better)")
     ax.margins(0.1)
     if not ends:

@@ -81,7 +81,7 @@ class Study:
 
     @cached_property
     def answers(self) -> pd.DataFrame:
-        """The table of prompts with `proxy` in SDs above SFT samples."""
+        """The table of prompts with `proxy` in SDs above the pool's answers."""
         return ms.with_scaled_proxy(self.tables["prompts"], self.tables["reward"], self.meta)
 
     def scores(self, arm: str, column: str = "gold") -> pd.DataFrame:

@@ -341,8 +341,8 @@ def reward(study) -> list[str]:
             found = st.over_seeds(100 * group.gold_order_accuracy)
             span_words = f", 95 % interval {found.low:.0f} to {found.high:.0f}"
             out.append(
-                f"Reward model ({labels} labels): orders SFT samples it never saw as gold does in "
-                f"{found.mean:.0f} % of pairs{span_words if found.seeds >= 3 else ''}."
+                f"Reward model ({labels} labels): orders pairs that it never saw as gold does in "
+                f"{found.mean:.0f} % of cases{span_words if found.seeds >= 3 else ''}."
             )
     pool = study.meta.get("pool") or {}
     for labels in sorted(used):
