@@ -205,7 +205,8 @@ def gather(root: Path, arms: dict[str, str], study, needs: dict, breaches=(), ev
         "ledger": ledger_table(root, runs),
     }
     pool = read_json(root / "pairs" / "step.json").get("metrics", {})
-    facts = _facts(runs) | {"pool": pool, "breaches": list(breaches)}
+    gold = read_json(root / "data" / "manifest.json").get("gold", {})
+    facts = _facts(runs) | {"pool": pool, "gold": gold, "breaches": list(breaches)}
     present = {(r["arm"], r["seed"]) for r in runs}
     done = {(e["arm"], e["seed"]) for e in evals} if evaluated else present
     facts["complete"] = present & done >= set(study)

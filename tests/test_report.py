@@ -191,10 +191,20 @@ def test_costs_are_ratios_of_the_means_over_seeds(study):
     )
 
 
+def test_a_fitted_gold_says_how_near_it_is_to_the_raters(study):
+    found = {
+        "with_raters": {"movie": {"r": 0.664, "ci95": [0.634, 0.689], "n": 1590}},
+        "pairs_in_raters_order": {"movie": 0.8187},
+    }
+    own = Study(study.tables, study.samples, study.meta | {"gold": found})
+    (line,) = set(verdict.reward(own)) - set(verdict.reward(study))
+    assert "at 0.66 (0.63 to 0.69) for movie texts" in line and "82 % (movie)" in line
+
+
 def test_the_reward_models_accuracy_stands_beside_its_ceiling(study):
     first, second = verdict.reward(study)
     assert (
-        "in 83 % of pairs, 95 % interval 81 to 85" in first and "agree with 76 % of them" in second
+        "in 83 % of cases, 95 % interval 81 to 85" in first and "agree with 76 % of them" in second
     )
 
 

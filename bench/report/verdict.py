@@ -351,7 +351,23 @@ def reward(study) -> list[str]:
                 f"The labels carry noise: even a perfect predictor of {labels} labels would agree "
                 f"with {100 * ceiling:.0f} % of them."
             )
-    return out
+    return out + gold(study.meta.get("gold") or {})
+
+
+def gold(found: dict) -> list[str]:
+    """How near a fitted gold is to those whose judgement it stands for, where that is known."""
+    if "with_raters" not in found:
+        return []
+    near = [
+        f"{r['r']:.2f} ({r['ci95'][0]:.2f} to {r['ci95'][1]:.2f}) for {kind} texts"
+        for kind, r in found["with_raters"].items()
+    ]
+    right = [f"{100 * x:.0f} % ({kind})" for kind, x in found["pairs_in_raters_order"].items()]
+    return [
+        "Gold is not the raters: on texts that it was not fitted on, it correlates with their mean "
+        f"scores at {joined(near)} (95 % interval over documents), and it orders the pool's pairs "
+        f"as most raters do in {joined(right)}."
+    ]
 
 
 def certainty(study) -> list[str]:
