@@ -328,7 +328,7 @@ rule reference:
         code=code("reference"),
         run=Command("reference", model=True),
     shell:
-        "{params.run} 2>&1 | tee {log:q}"
+        "{params.run} --pool {wildcards.pool:q} 2>&1 | tee {log:q}"
 
 
 rule align:

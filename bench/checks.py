@@ -54,7 +54,8 @@ def check_study(cfg) -> None:
         raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
     if cfg.study == "tune" and set(cfg.tune.spaces) != set(METHODS):
         raise UserError(
-            f"testbed '{cfg.testbed}' has no tune.spaces for every method: add them to its file"
+            f"testbed '{cfg.testbed}' has no tune.spaces for a method whose beta is 0: add them to "
+            "its file"
         )
     zero = [method for method in METHODS if not getattr(cfg, method).beta]
     if zero and cfg.study in ("stability", "views"):

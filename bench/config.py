@@ -19,6 +19,7 @@ from bench import checks, studies
 from bench.data import WORLDS, world
 from bench.data.hub_model import HubModel
 from bench.methods import METHODS
+from bench.methods import check as check_method
 from bench.names import POOL, nearest, pool_of
 from bench.schema import Section, UserError
 
@@ -377,8 +378,10 @@ def load(testbed: str, overrides: Iterable[str] = ()) -> Core:
         own = merge(own, parse(item, own))
     schema = config_class(own.get("data", {}))
     cfg = checked(schema, own | {"testbed": testbed}, "")
+    changed = tuple(difference(cfg, plain, testbed))
+    cfg = cfg.model_copy(update={"tune": studies.with_spaces(cfg), "overrides": changed})
     checks.check(cfg)
-    return cfg.model_copy(update={"overrides": tuple(difference(cfg, plain, testbed))})
+    return cfg
 
 
 def difference(cfg: Core, plain: dict, testbed: str) -> Iterator[str]:
@@ -460,7 +463,7 @@ def layers(testbed: str) -> dict:
         raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
     own = read(testbed)
     parent = own.pop("extends", None)
-    whole = merge(layers(parent) if parent else read("base"), own)
+    whole = merge(renamed(layers(parent), own) if parent else read("base"), own)
     return merge(whole, read(f"{testbed}{TUNED}")) if tuned_file(testbed).exists() else whole
 
 
@@ -494,6 +497,16 @@ def merge(low: dict, high: dict) -> dict:
     return out
 
 
+def renamed(low: dict, high: dict) -> dict:
+    """``low`` without what it says of a model, data set or gold for which ``high`` names another:
+    splits, tokens or a revision of the one would be wrong of the other."""
+    out = dict(low)
+    for key, value in high.items():
+        if isinstance(value, dict) and isinstance(out.get(key), dict):
+            out[key] = {} if {"id", "file"} & value.keys() else renamed(out[key], value)
+    return out
+
+
 def config_class(data: Any) -> type[Core]:
     """Core with the settings of the testbed's world and of each method in METHODS."""
     kind = data.get("kind", "") if isinstance(data, dict) else ""
@@ -507,6 +520,8 @@ def _config_class(kind: str) -> type[Core]:
     settings = world(kind).Settings
     if "kind" not in settings.model_fields:
         settings = create_model("Data", __base__=settings, kind=(Literal[kind], kind))
+    for name, module in METHODS.items():
+        check_method(name, module, {*Core.model_fields, "data"})
     methods = {
         name: (m.Settings, Field(m.Settings(), validate_default=True))
         for name, m in METHODS.items()

@@ -56,7 +56,7 @@ def closure(start: str, method: str | None, kind: str | None) -> set[str]:
         if name in found or name in NEUTRAL or name == METHODS or path_of(name) is None:
             continue
         found.add(name)
-        todo += [n for n in imports(name) if not n.startswith(f"{METHODS}.")]
+        todo += imports(name)
     return found
 
 
@@ -79,14 +79,22 @@ def tree_of(name: str) -> ast.Module:
 
 @cache
 def imports(name: str) -> tuple[str, ...]:
-    """Dotted names that a module imports, anywhere in it (absolute imports, as all here are)."""
+    """Dotted names that a module imports, anywhere in it."""
     found = []
     for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(name, node)
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     return tuple(found)
+
+
+def _absolute(name: str, node: ast.ImportFrom) -> str:
+    """The module that a `from` in the module ``name`` means."""
+    parts = [*name.split("."), *(["__init__"] if path_of(name).name == "__init__.py" else [])]
+    parents = parts[: -node.level] if node.level else []
+    return ".".join([*parents, *([node.module] if node.module else [])])
 
 
 @cache

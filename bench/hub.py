@@ -3,9 +3,13 @@
 An id is ``owner/name`` or a path. What cannot be had is one line that names cause and remedy.
 """
 
+import hashlib
 import os
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+
+from pydantic import computed_field
 
 from bench.schema import Section, UserError
 
@@ -19,16 +23,42 @@ class Source(Section):
     @property
     def where(self) -> dict[str, str]:
         """The revision, as transformers and datasets take it; a local folder has none."""
-        return {} if Path(self.id).is_dir() else {"revision": self.revision}
+        return {} if Path(self.id).exists() else {"revision": self.revision}
 
     def __str__(self) -> str:
         return f"'{self.id}'" + (f" at {self.revision}" if self.where else "")
 
 
+FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}
+
+
 class Rows(Source):
-    """A data set; folder: one of those inside it (helpful-base of hh-rlhf), null: its default."""
+    """A data set; folder: one of those inside it (helpful-base of hh-rlhf), null: its default.
+
+    Also one local file, .jsonl, .json, .csv or .parquet (.gz too): the split "train" and no other.
+    """
 
     folder: str | None = None
+
+    @computed_field
+    @property
+    def sha256(self) -> str | None:
+        """Of a local file, so that what was made of its content is made again when that changes."""
+        return content(self.id)
+
+
+def content(path: str) -> str | None:
+    """sha256 of a file, read anew once it has changed; None where there is no such file."""
+    if not Path(path).is_file():
+        return None
+    state = os.stat(path)
+    return _sha256(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _sha256(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -82,16 +112,38 @@ def offline() -> bool:
 
 
 def load_rows(source: Rows, split: str):
-    """A split of a data set; raises UserError where it cannot be had or has no such split."""
+    """A split of a data set; raises UserError where it cannot be read or has no such split."""
     from datasets import load_dataset
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DatasetGenerationError
 
     with reaching(source):
         try:
+            if file_format(source.id):
+                return load_dataset(file_format(source.id), data_files=source.id, split=split)
             return load_dataset(source.id, split=split, data_dir=source.folder, **source.where)
+        except (DatasetGenerationError, EmptyDatasetError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise UserError(f"{source} cannot be read: {reason}") from None
         except ValueError as error:
             if "split" not in str(error).lower():
                 raise
             raise UserError(f"{source} has no split '{split}': {error}") from None
+
+
+def file_format(name: str) -> str | None:
+    """What ``datasets`` calls the format of a file; None for what is no file's name.
+
+    Raises UserError where the file is not there, or is of no such format.
+    """
+    if Path(name).is_dir():
+        return None
+    found = FORMATS.get(Path(name.removesuffix(".gz")).suffix.removeprefix("."))
+    if found and not Path(name).is_file():
+        raise UserError(f"there is no file '{name}' in {Path.cwd()}")
+    if Path(name).is_file() and not found:
+        raise UserError(f"'{name}' is no data file: its name must end in {', '.join(FORMATS)}")
+    return found
 
 
 def fetch_model(source: Source) -> None:

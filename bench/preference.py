@@ -1,5 +1,9 @@
 """DPO, IPO and ORPO by TRL's trainers, on token ids that ``bench.text`` made for all methods."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
 from trl import DPOConfig, DPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
@@ -46,6 +50,51 @@ class SummedTrainer(PreferenceTrainer):
         mask = inputs["completion_mask"]
         inputs["completion_mask"] = mask / mask.sum(1, keepdim=True)  # each row's sum is 1
         return super()._compute_loss(model, inputs, return_outputs)
+
+
+@dataclass
+class Answers:
+    """The chosen or the rejected answers of a batch of B pairs; each (B,).
+
+    logps: log-prob of the answer, the sum over its tokens; tokens: how many, EOS included;
+    reference: its log-prob under the SFT base, 0 unless the method NEEDS "reference".
+    """
+
+    logps: Tensor
+    tokens: Tensor
+    reference: Tensor
+
+
+class OwnLossTrainer(PreferenceTrainer):
+    """TRL's DPO trainer, its metrics included, with another loss on the same forward pass.
+
+    own_loss: (chosen, rejected), both ``Answers``, -> (B,) losses, whose mean is minimised.
+    """
+
+    own_loss: Callable
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        noted = []
+
+        def forward(**ids):
+            noted.append(model(**ids))
+            return noted[0]
+
+        super()._compute_loss(forward, inputs, False)  # for the metrics alone
+        logps = noted[0].log_probs.sum(1).chunk(2)
+        tokens = inputs["completion_mask"][:, 1:].sum(1).chunk(2)
+        reference = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        sides = zip(logps, tokens, reference, strict=True)
+        loss = self.own_loss(*(Answers(*side) for side in sides)).mean()
+        return (loss, noted[0]) if return_outputs else loss
+
+
+def train_own_loss(run, loss: Callable) -> None:
+    """Trains ``run.policy`` with a loss of pairs of one's own: see ``OwnLossTrainer.own_loss``."""
+    if not run.reference:
+        run.reference = {pair["id"]: {"a": 0.0, "b": 0.0} for pair in run.pairs + run.held_out}
+    own = type("Trainer", (OwnLossTrainer,), {"own_loss": staticmethod(loss)})
+    train_preference(run, "sigmoid", own)
 
 
 def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> None:

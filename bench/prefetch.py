@@ -44,8 +44,9 @@ def needed(cfg) -> tuple[list, list]:
     if cfg.data.kind != "hub":
         return models, []
     data, pairs = cfg.data, cfg.data.pairs
-    splits = [(data.sft, data.sft.split), (pairs, pairs.train), (pairs, pairs.test)]
-    return [*models, data.gold], splits
+    splits = [(data.sft, data.sft.split)] if data.sft else []
+    splits += [(pairs, split) for split in (pairs.train, pairs.test) if split]
+    return [*models, *([data.gold] if data.gold.id else [])], splits
 
 
 if __name__ == "__main__":

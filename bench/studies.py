@@ -13,6 +13,7 @@ from bench.methods import METHODS
 
 GRID_CURVE = (0.0, 0.5, 1.0)  # the start, and two points: enough for a drawdown
 TRIAL_CURVE = (0.0, 1.0)
+REACH = 10  # of a search whose space no file declares, either way
 COMPANIONS = ("stability", "views")  # shown in the report of `compare` too
 UNEVALUATED = ("stability", "tune")  # judged on validation prompts, by the runs' own curves
 
@@ -92,6 +93,18 @@ def trials(cfg) -> dict[str, dict]:
             spec = {"method": method, "curve": TRIAL_CURVE, "tasks": False}
             found[f"{method}-trial{number:02d}"] = spec | drawn
     return found
+
+
+def with_spaces(cfg):
+    """``cfg.tune`` with a space for each method: where none is declared, from a tenth to ten times
+    of the method's learning rate and strength."""
+    spaces = dict(cfg.tune.spaces)
+    for method in METHODS:
+        own = getattr(cfg, method)
+        if method not in spaces and own.beta:
+            centres = {"lr": own.lr, "beta": own.beta}
+            spaces[method] = {key: (c / REACH, c * REACH) for key, c in centres.items()}
+    return cfg.tune.model_copy(update={"spaces": spaces})
 
 
 def log_uniform(stream: random.Random, low: float, high: float) -> float:

@@ -250,6 +250,19 @@ def test_another_set_of_labels_has_pairs_of_its_own(ledger):
     assert breaches([*ledger, *arms], SFT) == []
 
 
+def test_reference_log_probs_are_one_set_a_pool():
+    names = {"dpo": "gold", "dpo-n750": "gold-n750", "dpo-on-policy": "on-policy"}
+    ledger = [entry(arm, seed, "dpo") for arm in names for seed in (1, 2)]
+    for run in ledger:
+        run["labels"] = names[run["arm"]].partition("-n7")[0]
+        run["data"] = run["declared"]["data"] = names[run["arm"]]
+        run["hashes"] |= {"reference": "own" if run["data"] == "on-policy" else "pool"}
+        run["hashes"]["pairs"] += run["data"]
+    assert breaches(ledger, SFT) == []
+    ledger[2]["hashes"]["reference"] = "another"  # of dpo-n750 alone
+    assert named(ledger) == {"hashes.reference"}
+
+
 def test_a_sentence_names_the_field_and_both_values():
     values = {"dpo seed 1": 1400, "ipo seed 1": 1500}
     breach = {"field": "pairs", "expect": MATCH, "why": "the same number of labels"}

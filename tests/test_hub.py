@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -183,16 +182,6 @@ def test_hub_testbed_loads_without_the_hub(testbed):
     assert cfg.eval.prompts <= cfg.data.test and cfg.curve.prompts <= cfg.data.validation
 
 
-def test_the_testbed_that_the_readme_shows_loads(tmp_path, monkeypatch):
-    text = (config.TESTBEDS.parents[1] / "README.md").read_text(encoding="utf-8")
-    shown = next(part for part in text.split("```yaml\n")[1:] if part.startswith("extends:"))
-    shutil.copytree(config.TESTBEDS, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "mine.yaml").write_text(shown.partition("```")[0])
-    monkeypatch.setattr(config, "TESTBEDS", tmp_path)
-    cfg = load("mine")
-    assert cfg.model.quantise == "nf4" and "my/task.yaml" in cfg.eval.tasks
-
-
 def test_a_hub_model_must_be_named():
     with pytest.raises(UserError, match=r"model\.hub names the model"):
         load("smol-hub", ["model.hub=null"])
@@ -283,7 +272,7 @@ def test_quantised_weights_need_an_adapter_in_bfloat16(other):
 
 def gold_of(folder, judge) -> hub_gold.Gold:
     folder.mkdir()
-    (folder / hub_gold.FILE).write_text(hub_gold.Judge(id=judge, batch=3).model_dump_json())
+    hub_gold.keep(hub_gold.Judge(id=judge, batch=3), folder)
     return hub_gold.Gold(folder)
 
 

@@ -33,8 +33,8 @@ class Recorder:
         return False
 
 
-def first_loss(module, policy, tokenizer, tmp_path, **settings):
-    """The loss of one optimiser step over both pairs, as TRL reports it."""
+def stepped(module, policy, tokenizer, tmp_path, **settings) -> SimpleNamespace:
+    """A run after one optimiser step over both pairs."""
     run = SimpleNamespace(
         name="test",
         policy=copy.deepcopy(policy),
@@ -47,12 +47,19 @@ def first_loss(module, policy, tokenizer, tmp_path, **settings):
         micro_batch=None,
         pairs=PAIRS,
         held_out=PAIRS,
+        reference=REFERENCE,
         reference_logps=lambda pair: (
             REFERENCE[pair["id"]][pair["side"]],
             REFERENCE[pair["id"]]["b" if pair["side"] == "a" else "a"],
         ),
     )
     module.train(run)
+    return run
+
+
+def first_loss(module, policy, tokenizer, tmp_path, **settings):
+    """The loss of that step, as TRL reports it."""
+    run = stepped(module, policy, tokenizer, tmp_path, **settings)
     # a learning rate of nearly 0 leaves the policy as it was
     assert run.held_out_loss == pytest.approx(run.monitor.rows[0]["loss"], abs=1e-5)
     return run.monitor.rows[0]["loss"], tokenised(run, PAIRS)

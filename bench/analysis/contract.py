@@ -13,8 +13,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 
+from bench.names import pool_of
+
 MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
-BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared")  # of the ledger, not of run.json
+# of the ledger, not of run.json
+BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared", "pool")
 OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status")  # the SFT base's too
 NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
 SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
@@ -68,7 +71,13 @@ RULES = (
         ARM,
         optional=True,
     ),
-    Rule("hashes.reference", MATCH, "one set of reference log-probabilities", optional=True),
+    Rule(
+        "hashes.reference",
+        MATCH,
+        "one set of reference log-probabilities",
+        ("pool",),
+        optional=True,
+    ),
     Rule("template", MATCH, "the same prompt template"),
     Rule("eos", MATCH, "the same end-of-text policy"),
     Rule("decode", MATCH, "the same sampling settings"),
@@ -141,8 +150,9 @@ def fields(run: dict) -> list[str]:
 
 
 def _completed(run: dict) -> dict:
-    """The run with what an absent field stands for."""
+    """The run with what an absent field stands for, and the pool that its pairs were drawn from."""
     run = {"origin": "sft", "data": run.get("labels")} | run
+    run |= {"pool": pool_of(str(run["data"]))}
     if not run.get("steps"):  # no step was logged: two such logs are equal by right
         run |= {"trajectory_sha256": None}
     return run

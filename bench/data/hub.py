@@ -1,8 +1,11 @@
 """The hub world: demonstrations, labelled pairs and a reward model that others have published.
 
+Any of them can be the user's own, as local files.
+
 Preferences are the data set's own: its pairs are the pool from which each seed draws, and each
 label is given, not drawn. PPO's prompts are those of the pairs. Validation and test prompts are of
-the pairs' test split. Gold is a published reward model, on which no method trains.
+the pairs' test split, or held out of the train split where that is all. Gold is a published reward
+model, or a function of the user's, on which no method trains.
 Nothing is truncated: what is longer than the settings allow is left out, and counted.
 
     python -m bench.data --testbed zephyr-7b       # writes runs/zephyr-7b/data
@@ -18,7 +21,7 @@ from random import Random
 
 from pydantic import Field
 
-from bench.data.hub_gold import ASSISTANT, FILE, Gold, Judge
+from bench.data.hub_gold import ASSISTANT, Gold, Judge, keep
 from bench.data.labels import on_policy
 from bench.hub import Rows, load_rows
 from bench.schema import Section, UserError
@@ -37,14 +40,14 @@ class Demonstrations(Rows):
 
 class Pairs(Rows):
     train: str = "train"
-    test: str = "test"
+    test: str | None = None  # null: a fifth of train, or what the pool leaves of it, is held out
 
 
 class Settings(Section):
     """Which data sets, which judge, and how many rows of each."""
 
     seed: int = 0
-    sft: Demonstrations
+    sft: Demonstrations | None = None  # null: the preferred answers of the pool
     pairs: Pairs
     gold: Judge
     demonstrations: int = Field(10_000, ge=1)
@@ -60,17 +63,14 @@ def write(settings: Settings, out: Path) -> None:
     """The `data` step: every file of the world into `out`, the manifest last."""
     out, left_out = Path(out), {}
     (out / "tasks").mkdir(parents=True, exist_ok=True)
-    train = taken(settings, settings.pairs.train, settings.pool, left_out)
-    need = max(settings.validation + settings.test, settings.preference)
-    known = {row["prompt"] for row in train}
-    test = taken(settings, settings.pairs.test, need, left_out, known)
+    train, test = divided(settings, left_out)
     files = {
-        "sft.jsonl": demonstrations(settings, {row["prompt"] for row in test}, left_out),
+        "sft.jsonl": demonstrations(settings, train, test, left_out),
         "prompts.jsonl": prompt_rows(settings, train, test),
         "pool.jsonl": pool_rows(settings, train),
         "tasks/preference.jsonl": preference_rows(settings, test),
     }
-    (out / FILE).write_text(settings.gold.model_dump_json(), encoding="utf-8")
+    keep(settings.gold, out)
     write_files(files, settings, left_out, out)
 
 
@@ -79,7 +79,10 @@ def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict
     entries = {}
     for name, rows in files.items():
         if not rows:
-            raise UserError(f"data: {name} would be empty; raise data.max_prompt, data.max_answer")
+            raise UserError(
+                f"data: {name} would be empty; rows left out, and why: {left_out}; is it the form, "
+                "or data.max_prompt, data.max_answer?"
+            )
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (out / name).write_text(text, encoding="utf-8", newline="\n")
         entries[name] = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "rows": len(rows)}
@@ -147,12 +150,22 @@ def shared_prompt(sides: list[tuple[str, str] | None]) -> tuple[str, str, str] |
     return (*sides[0], sides[1][1])
 
 
+def check_columns(source: Rows, found: set[str]) -> None:
+    """Refuse a data set without the columns that ``exchange`` or ``preference_of`` reads."""
+    forms = [{"chosen", "rejected"}]
+    forms += [{"messages"}, {"prompt", "completion"}] if isinstance(source, Demonstrations) else []
+    if not any(form <= found for form in forms):
+        wanted = "; or ".join(", ".join(sorted(form)) for form in forms)
+        raise UserError(f"{source} has the columns {', '.join(sorted(found))}; needed: {wanted}")
+
+
 # --- choosing -------------------------------------------------------------------------------------
 
 
 def shuffled(settings: Settings, source: Rows, split: str) -> Iterator[dict]:
     """The rows of a split in an order of its own."""
     rows = load_rows(source, split)
+    check_columns(source, set(rows.column_names))
     order = list(range(len(rows)))
     stream(settings, f"order {split}").shuffle(order)
     return (rows[i] for i in order)
@@ -162,7 +175,7 @@ def fitting(settings: Settings, rows: Iterator[dict], read: Callable, why: dict)
     """Prompt and answers of the rows that can be used; ``why`` counts the others."""
     for row in rows:
         texts = read(row)
-        if texts is None:
+        if texts is None or not all(isinstance(text, str) for text in texts):
             why["form"] = why.get("form", 0) + 1
             continue
         prompt, *answers = texts
@@ -191,16 +204,35 @@ def taken(settings: Settings, split: str, n: int, left_out: dict, known=frozense
     return found
 
 
-def demonstrations(settings: Settings, held_out: set[str], left_out: dict) -> list[dict]:
+def divided(settings: Settings, left_out: dict) -> tuple[list[dict], list[dict]]:
+    """(train, test) pairs, which share no prompt."""
+    need = max(settings.validation + settings.test, settings.preference)
+    if settings.pairs.test is None:
+        found = taken(settings, settings.pairs.train, settings.pool + need, left_out)
+        cut = min(need, max(len(found) // 5, len(found) - settings.pool))
+        return found[cut:], found[:cut]
+    train = taken(settings, settings.pairs.train, settings.pool, left_out)
+    known = {row["prompt"] for row in train}
+    return train, taken(settings, settings.pairs.test, need, left_out, known)
+
+
+def demonstrations(settings: Settings, train: list, test: list, left_out: dict) -> list[dict]:
     """Rows of sft.jsonl; none on a held-out prompt."""
-    why, rows = left_out.setdefault("sft", {}), []
-    source = shuffled(settings, settings.sft, settings.sft.split)
-    for prompt, answer in fitting(settings, source, exchange, why):
+    held_out, rows = {row["prompt"] for row in test}, []
+    for prompt, answer in shown(settings, train, left_out):
         if prompt not in held_out:
             rows.append({"prompt": prompt, "completion": answer, "family": FAMILY})
         if len(rows) == settings.demonstrations:
             break
     return rows
+
+
+def shown(settings: Settings, train: list[dict], left_out: dict) -> Iterator[tuple[str, str]]:
+    """(prompt, answer) of the demonstrations; without a data set of them, what the pool prefers."""
+    if settings.sft is None:
+        return ((row["prompt"], row["chosen"]) for row in train)
+    source = shuffled(settings, settings.sft, settings.sft.split)
+    return fitting(settings, source, exchange, left_out.setdefault("sft", {}))
 
 
 def prompt_rows(settings: Settings, train: list[dict], test: list[dict]) -> list[dict]:
@@ -233,7 +265,7 @@ def pool_rows(settings: Settings, train: list[dict]) -> list[dict]:
 
 def preference(prompts, a, b, gold_a, gold_b, settings: Settings) -> list[dict]:
     """Chance that a is preferred to b, for pairs sampled from the SFT base: on gold alone."""
-    return on_policy(gold_a, gold_b, scale=1.0)  # a reward model's own unit
+    return on_policy(gold_a, gold_b, settings.gold.scale)
 
 
 def preference_rows(settings: Settings, test: list[dict]) -> list[dict]:

@@ -1,37 +1,109 @@
-"""Gold of the hub world: a published reward model, a sequence classifier with one output.
+"""Gold of the hub world: a published reward model, or a Python file of the user's.
 
-It reads a dialogue by its own chat template, or prompt and answer as a pair of texts where it has
-none. Its scores are in its own unit, and only their order and differences mean anything.
+The reward model is a sequence classifier with one output. It reads a dialogue by its own chat
+template, or prompt and answer as a pair of texts where it has none. The file defines
+
+    def gold(prompts: list[dict], completions: list[str]) -> list[float]
+
+where a prompt's text is its "prompt". Scores are in a unit of their own, and only their order and
+differences mean anything.
 """
 
 import json
+from collections.abc import Callable
 from functools import cached_property
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveFloat, computed_field, model_validator
 
-from bench.hub import Source, reaching
+from bench.hub import Source, content, reaching
 from bench.schema import UserError
 
 FILE = "gold.json"
+OWN = "gold.py"  # the user's file, as it was when the data were made
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
 class Judge(Source):
-    """The reward model; batch: answers scored at once."""
+    """The reward model `id`, or else `file`; batch: answers scored at once by a model.
 
+    scale: of on-policy labels, P(a preferred) = sigmoid(scale x (gold of a - gold of b)).
+    """
+
+    id: str | None = None
+    file: str | None = None
     batch: int = Field(8, ge=1)
+    scale: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _one(self):
+        if bool(self.id) == bool(self.file):
+            raise ValueError("name a reward model as id, or a Python file as file")
+        if self.file and not Path(self.file).is_file():
+            raise ValueError(f"there is no file '{self.file}' in {Path.cwd()}")
+        return self
+
+    @computed_field
+    @property
+    def sha256(self) -> str | None:
+        """Of the file, so that another content reruns all that gold was part of."""
+        return content(self.file) if self.file else None
+
+
+def keep(judge: Judge, data_dir: Path) -> None:
+    """Leaves in the data folder what ``Gold`` reads: the model's name, or a copy of the file."""
+    model, own = Path(data_dir, FILE), Path(data_dir, OWN)
+    for path in (model, own):
+        path.unlink(missing_ok=True)
+    if judge.file:
+        own.write_bytes(Path(judge.file).read_bytes())
+        load_own(own, judge.file)
+    else:
+        model.write_text(judge.model_dump_json(exclude={"sha256"}), encoding="utf-8")
+
+
+def load_own(path: Path, name: str) -> Callable:
+    """The function ``gold`` of a file; raises UserError, which calls it ``name``, without one."""
+    spec = spec_from_file_location("own_gold", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "gold", None)):
+        raise UserError(f"{name} defines no function gold(prompts, completions)")
+    return module.gold
 
 
 class Gold:
     """Gold of completions of prompts; `data_dir` is the testbed's data folder."""
 
     def __init__(self, data_dir: Path):
-        self.judge = Judge(**json.loads(Path(data_dir, FILE).read_text(encoding="utf-8")))
+        own = Path(data_dir, OWN)
+        self.own = load_own(own, str(own)) if own.exists() else None
+        if not self.own:
+            self.judge = Judge(**json.loads(Path(data_dir, FILE).read_text(encoding="utf-8")))
 
     def __call__(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
-        """(n,) scores; `prompts` are rows with "prompt". Answers of like lengths go together."""
+        """(n,) scores; `prompts` are rows with "prompt"."""
+        return (self.by_rule if self.own else self.by_model)(prompts, completions)
+
+    def by_rule(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
+        """Of the user's function; raises UserError unless they are n finite numbers."""
+        scores = np.asarray(self.own(prompts, completions), dtype=float)
+        if scores.shape != (len(completions),):
+            raise UserError(
+                f"data.gold.file: gold() returned scores of shape {scores.shape} for "
+                f"{len(completions)} completions: return a number for each"
+            )
+        for i in np.flatnonzero(~np.isfinite(scores))[:1]:
+            raise UserError(
+                f"data.gold.file: gold() returned {scores[i]} for the completion "
+                f"{completions[i]!r}: return a finite number for every text"
+            )
+        return scores
+
+    def by_model(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
+        """Of the reward model; answers of like lengths go together."""
         inputs = [self.encoded(row["prompt"], text)
                   for row, text in zip(prompts, completions, strict=True)]  # fmt: skip
         order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))

@@ -39,6 +39,7 @@ def shown(study) -> dict:
         "gold": gold(study.meta["testbed"]),
         "with_ppo": "ppo" in used,
         "direct": joined(cited for method, cited in DIRECT.items() if method in used),
+        "by_trl": joined(label(method) for method in DIRECT if method in used),
         "arms": study.arms,
         "listed": plain(study),
         "plates": {plate.name: plate for plate in page.plates_of(study)},

@@ -27,7 +27,8 @@ def factor(value: float) -> str:
 
 def heat(study, pen):
     """A panel a method: learning rate across, strength up; each cell its mean gain, or its end."""
-    methods, cells = study.meta["methods"], study.cells
+    cells = study.cells
+    methods = [method for method in study.meta["methods"] if (cells.method == method).any()]
     figure = pen.figure(WIDE, 6.0)
     axes = figure.subplots(2, math.ceil(len(methods) / 2), squeeze=False).ravel()
     lrs, betas, best = axis(cells.lr), axis(cells.beta), cells.gain.max()

@@ -302,6 +302,7 @@ MATCHED = (
     ("template", "template"),
     ("eos", "end of text"),
 )
+BY_TRL = ("dpo", "ipo", "orpo")
 SHOWN = (
     ("episodes", "episodes sampled"),
     ("steps", "optimiser steps"),
@@ -335,9 +336,10 @@ def unmatched(study) -> list[str]:
             values = [f"{label(a)} {short(v)}" for a, v in by_arm.items() if a in study.arms]
             parts += [f"{name} ({', '.join(values)})"] if by_arm.nunique() > 1 else []
     used = [m for m in study.meta["methods"] if m in set(study.method.values())]
-    trl = [label(m) for m in used if m != "ppo"]
+    trl = [label(m) for m in used if m in BY_TRL]
     code = [f"{verdict.joined(trl)} are trained by TRL's trainers"] if trl else []
     code += ["PPO by prefbench's own"] if "ppo" in used else []
+    code += [f"{label(m)} by bench/methods/{m}.py" for m in used if m not in (*BY_TRL, "ppo")]
     differs = [f"Not matched: compute; {'; '.join(parts)}."] if parts else []
     return [*differs, f"{', '.join(code)}; see the limitations."]
 
