@@ -1,5 +1,6 @@
 # From nothing to a report: snakemake --cores all
 # Another testbed or setting: snakemake --cores all --config testbed=reviews 'dpo={lr: 2e-5}'
+# What it will take, beforehand: snakemake --cores 1 estimate --config testbed=zephyr-7b gpu=h100
 #
 # data -> base -> sft -> pairs -> reward | reference -> align -> evaluate
 #      -> contract -> collect -> report (and tuned.yaml, by the study `tune`)
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 from bench.config import flatten, load
+from bench.estimate.devices import named
 from bench.fingerprint import fingerprint
 from bench.machine import gpus, memory_mb
 from bench.methods import METHODS
@@ -22,7 +24,9 @@ from bench.schema import UserError
 
 try:
     TESTBED = str(config.get("testbed", "micro"))
-    SET = flatten({key: value for key, value in config.items() if key != "testbed"})
+    NO_SETTINGS = ("testbed", "gpu")
+    ESTIMATED = ["--gpu", named(str(config["gpu"]))] if "gpu" in config else []
+    SET = flatten({key: value for key, value in config.items() if key not in NO_SETTINGS})
     CFG = load(TESTBED, SET)
 except UserError as error:
     sys.exit(f"error: {error}")
@@ -43,6 +47,7 @@ report: "bench/report/snakemake/workflow.rst"
 
 # Seconds of work, or, where the base model is fetched, in need of a network: not sent to a cluster.
 localrules:
+    estimate,
     prefetch,
     data,
     pairs,
@@ -164,6 +169,16 @@ rule all:
     input:
         f"{STUDY}/report.json",
         f"{RUNS}/tuned.yaml" if CFG.study == "tune" else [],
+
+
+rule estimate:
+    log:
+        f"{RUNS}/logs/estimate.log",
+    params:
+        run=Command("estimate"),
+        gpu=ESTIMATED,
+    shell:
+        "{params.run} {params.gpu:q} 2>&1 | tee {log:q}"
 
 
 rule prefetch:
@@ -468,4 +483,5 @@ rule blog:
 
 
 onsuccess:
-    print(f"The report is {STUDY}/report/index.html")
+    if Path(STUDY, "report.json").exists():
+        print(f"The report is {STUDY}/report/index.html")

@@ -79,7 +79,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     root = job.checkpoint_root(cfg, name, code_hash("align", arm.method, cfg.data.kind), inputs)
     with job.held(root):
         todo = prepare(cfg, arm, args.seed, root)
-        status, reason = attempt(METHODS[arm.method], todo)
+        status, reason = attempt(METHODS[arm.method], todo, cfg.launch.config)
         write(cfg, arm, todo, status, reason, inputs)
     cli.say(todo.name, status + (f": {reason}" if reason else ""))
 
@@ -201,8 +201,8 @@ def watched_bytes(policy, measure) -> int:
     return sum(p.nbytes for model in models for p in model.parameters())
 
 
-def attempt(method, todo: Run) -> tuple[str, str]:
-    """(status, reason) of the training: ok, diverged, or oom."""
+def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
+    """(status, reason) of the training: ok, diverged, or oom; launch: how processes share it."""
     import torch
 
     from bench.monitor import Diverged
@@ -213,21 +213,26 @@ def attempt(method, todo: Run) -> tuple[str, str]:
     except (Diverged, NoDistribution) as error:
         return "diverged", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        return out_of_memory(error)
+        failure = error
     except RuntimeError as error:  # torch has no error class of its own for this
-        if "can't allocate memory" in str(error).splitlines()[0]:
-            return out_of_memory(error)
-        raise
-    return "ok", ""
+        if "can't allocate memory" not in str(error).partition("\n")[0]:
+            raise
+        failure = error
+    else:
+        return "ok", ""
+    return "oom", out_of_memory(failure, method, todo, launch)
 
 
-def out_of_memory(error: Exception) -> tuple[str, str]:
-    """That status; raises UserError in one of several processes, since it cannot tell the others,
-    which wait for it: it ends, and so the launcher ends them all."""
-    reason = str(error).splitlines()[0]
+def out_of_memory(error: Exception, method, todo: Run, launch: str) -> str:
+    """Why, and the setting that would fit; raises UserError in one of several processes, since it
+    cannot tell the others, which wait for it: it ends, and so the launcher ends them all."""
+    from bench.estimate.memory import advice_after
+
+    said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    reason = f"{said}; {advice_after(method, todo, launch)}"
     if processes.count() > 1:
         raise UserError(f"process {processes.rank()} is out of memory: {reason}") from error
-    return "oom", reason
+    return reason
 
 
 def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str]) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 METHODS = "bench.methods"
 # Reached by every step, but deciding nothing that a step computes: what a step reads of the
-# settings is hashed by value, and progress lines are no result.
-NEUTRAL = {"bench.config", "bench.cli", "bench.fingerprint"}
+# settings is hashed by value, and progress lines and advice are no result.
+NEUTRAL = {"bench.config", "bench.cli", "bench.fingerprint", "bench.estimate.memory"}
 PAGE = "bench/report/templates"
 FILES = {"evaluate": "bench/data/tasks/{kind}", "report": PAGE, "blog": PAGE}  # beside code
 LIBRARIES = ("torch", "transformers", "trl", "peft", "tokenizers", "numpy", "accelerate", "lm-eval")

@@ -119,6 +119,22 @@ def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0
     return there + back - 2 * tokens * (frozen + unasked)
 
 
+def training(shape: Shape, sequences: Iterable[tuple[int, int]], head: str, tiled: bool) -> float:
+    """Training on sequences of (tokens, those with a label), one at a time.
+
+    head: what they end in: ``full`` vocabulary at every position (transformers' loss, TRL's ORPO),
+    a ``scalar`` there (TRL's reward trainer), or ``fused``: TRL's kernel (SFT, DPO, IPO), which
+    computes its logits again in backward, of the labelled positions alone where it is ``tiled``, on
+    a GPU, and of all but the last elsewhere (``trl.trainer.utils.add_fused_lm_head``).
+    """
+    work = 0.0
+    for length, labelled in sequences:
+        positions = {"full": length, "scalar": length, "fused": labelled if tiled else length - 1}
+        outputs = positions[head] * (1 if head == "scalar" else shape.vocabulary)
+        work += train(shape, [length], outputs, outputs if head == "fused" else 0)
+    return work
+
+
 def recomputed(shape: Shape, lengths: list[int]) -> float:
     """What checkpointing computes again: the layers that have a gradient, each less its last
     product, whose output backward does not ask for."""

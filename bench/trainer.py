@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
 from bench import checkpoints, cli, processes
-from bench.flops import Shape, train
+from bench.batches import splits, total_steps
+from bench.flops import Shape, training
 from bench.monitor import Monitor
 from bench.record import Ledger
-from bench.schema import UserError
 
 MAX_GRAD_NORM = 1.0
 
@@ -66,32 +66,6 @@ def dataset(rows: list[dict]):
     from datasets import Dataset
 
     return Dataset.from_list(rows)
-
-
-def total_steps(settings, n: int) -> int:
-    """Optimiser steps: as set, or as the epochs over ``n`` rows give."""
-    steps = getattr(settings, "steps", 0)
-    return steps or math.ceil(math.ceil(n / settings.batch) * settings.epochs)
-
-
-def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[int, int]:
-    """(rows a forward pass, passes to accumulate) of each of ``count`` processes.
-
-    Rows, passes and processes multiply to ``batch`` exactly. With more than one pass in all, no
-    pass is ever part filled, not in the last batch of an epoch over ``n`` rows either: means over
-    passes are then means over the batch. Raises UserError where that cannot be.
-    """
-    if count == 1 and batch <= (micro or batch):
-        return batch, 1
-    whole = math.gcd(batch, n)
-    if whole % count:
-        raise UserError(
-            f"{n} rows in batches of {batch} leave a batch of {n % batch or batch}, which {count} "
-            f"processes cannot share equally: make both multiples of {count}"
-        )
-    share = whole // count
-    rows = max(d for d in range(1, share + 1) if share % d == 0 and d <= (micro or share))
-    return rows, batch // (rows * count)
 
 
 def schedule(settings) -> dict:
@@ -185,7 +159,7 @@ def clean(key: str) -> str:
 
 
 def fit(trainer, job: Job, head: str = "fused") -> None:
-    """Trains, from the newest whole checkpoint where there is one; head: see ``row_cost``.
+    """Trains, from the newest whole checkpoint where there is one; head: see ``flops.training``.
 
     Raises Diverged where the loss is no number or the policy has run away.
     """
@@ -213,20 +187,10 @@ def rows_in(step: int, n: int, batch: int) -> int:
 
 
 def row_cost(model, rows, head: str) -> dict[str, float]:
-    """Tokens and FLOPs of training on one row, the mean of ``rows``.
-
-    head: what the sequences end in: ``full`` vocabulary at every position (transformers' loss,
-    TRL's ORPO), a ``scalar`` there (TRL's reward trainer), or ``fused``: TRL's kernel (SFT, DPO,
-    IPO), which computes its logits again in backward, of the labelled positions alone on a GPU and
-    of all but the last elsewhere (``trl.trainer.utils.add_fused_lm_head``).
-    """
-    shape, triton = Shape.of(model), model.device.type in ("cuda", "xpu")
-    tokens, work = 0, 0.0
-    for length, labelled in (pass_ for row in rows for pass_ in sequences(row)):
-        positions = {"full": length, "scalar": length, "fused": labelled if triton else length - 1}
-        outputs = positions[head] * (1 if head == "scalar" else shape.vocabulary)
-        tokens += length
-        work += train(shape, [length], outputs, outputs if head == "fused" else 0)
+    """Tokens and FLOPs of training on one row, the mean of ``rows``; head: of ``training``."""
+    shape, tiled = Shape.of(model), model.device.type in ("cuda", "xpu")
+    whole = [pass_ for row in rows for pass_ in sequences(row)]
+    tokens, work = sum(length for length, _ in whole), training(shape, whole, head, tiled)
     return {"tokens": tokens / len(rows), "flops": work / len(rows)}
 
 

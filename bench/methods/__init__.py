@@ -6,6 +6,7 @@ A method is a module with
   (its strength) are among them, since every study varies both;
 - ``NEEDS``: which artefacts it trains from, out of ``"reward"`` (the seed's reward model) and
   ``"reference"`` (log-probs of the pool under the SFT base);
+- ``HEAD``, where it is not ``"fused"``: what its passes end in, for ``bench.estimate``;
 - ``train(run)``: trains ``run.policy`` in place (see ``bench.align.Run``).
 
 A file whose name begins with an underscore is none. Importing this package imports no torch: the

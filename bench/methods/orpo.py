@@ -5,6 +5,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from bench.schema import Section
 
 NEEDS = ()
+HEAD = "full"
 
 
 class Settings(Section):

@@ -18,6 +18,7 @@ from pydantic import (
 from bench.schema import Section
 
 NEEDS = ("reward",)
+HEAD = "rollout"
 
 
 class Settings(Section):

@@ -1,0 +1,1 @@
+"""What a study will take in memory and time, before it starts."""

@@ -1,0 +1,69 @@
+"""Shapes of models that need not be here: what an estimate reads before anything is fetched.
+
+A model that is here has its shape in its own ``config.json``, which wins.
+"""
+
+import json
+from pathlib import Path
+
+from bench.data import world
+from bench.flops import Shape
+from bench.schema import UserError
+
+SMOLLM2 = (Shape(30, 576, 9, 3, 64, 1536, 49152), True)
+# (shape, whether input and output embeddings are one), as the models' publishers give them
+PUBLISHED = {
+    "mistralai/Mistral-7B-v0.1": (Shape(32, 4096, 32, 8, 128, 14336, 32000), False),
+    "meta-llama/Llama-2-7b-hf": (Shape(32, 4096, 32, 32, 128, 11008, 32000), False),
+    "HuggingFaceTB/SmolLM2-135M": SMOLLM2,
+    "Skywork/Skywork-Reward-V2-Qwen3-4B": (Shape(36, 2560, 32, 8, 128, 9728, 151936), True),
+    "Skywork/Skywork-Reward-V2-Qwen3-0.6B": (Shape(28, 1024, 16, 8, 128, 3072, 151936), True),
+}
+
+
+def of_policy(cfg) -> tuple[Shape, bool, str]:
+    """(shape, whether embeddings are tied, where they come from) of the testbed's model."""
+    base = Path(cfg.runs, "base", "config.json")
+    if base.exists():
+        return *of_config(base), str(base)
+    if cfg.model.kind == "llama":
+        m, words = cfg.model, len(world(cfg.data.kind).vocabulary())
+        width = m.hidden // m.heads
+        shape = Shape(m.layers, m.hidden, m.heads, m.heads, width, m.intermediate, words)
+        return shape, True, "the settings"
+    if cfg.model.kind == "gguf":
+        return *SMOLLM2, "SmolLM2-135M as published"
+    return of_source(cfg.model.hub)
+
+
+def of_source(source) -> tuple[Shape, bool, str]:
+    """The same of a model of the hub or a folder, without a network; raises UserError."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = Path(source.id, "config.json")
+    if not path.exists() and not Path(source.id).exists():
+        path = try_to_load_from_cache(source.id, "config.json", revision=source.revision)
+    if isinstance(path, str | Path) and Path(path).exists():
+        return *of_config(Path(path)), f"the config.json of {source}"
+    if source.id not in PUBLISHED:
+        raise UserError(
+            f"the shape of {source} is not known before it is here: run `python -m bench.prefetch` "
+            "with the same --testbed, or name a folder that holds its config.json"
+        )
+    return *PUBLISHED[source.id], f"{source.id} as published"
+
+
+def of_config(path: Path) -> tuple[Shape, bool]:
+    """Read off a model's ``config.json``."""
+    c = json.loads(path.read_text(encoding="utf-8"))
+    heads = c["num_attention_heads"]
+    shape = Shape(
+        layers=c["num_hidden_layers"],
+        hidden=c["hidden_size"],
+        heads=heads,
+        kv_heads=c.get("num_key_value_heads") or heads,
+        head_dim=c.get("head_dim") or c["hidden_size"] // heads,
+        intermediate=c["intermediate_size"],
+        vocabulary=c["vocab_size"],
+    )
+    return shape, c.get("tie_word_embeddings", False)
