@@ -8,9 +8,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 
+LONG = ("test_slurm", "test_dag", "test_processes", "test_browser", "test_flops", "test_hub")
+
 
 def pytest_collection_modifyitems(items):
-    """Tests that need a GPU or a package index say so when they are skipped."""
+    """Tests that need a GPU or a package index say so when they are skipped; files that take
+    minutes come first, so that of two workers none is left with one of them at the end."""
     from bench.machine import gpus
 
     missing = {
@@ -21,6 +24,8 @@ def pytest_collection_modifyitems(items):
         for name, reason in missing.items():
             if reason and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+    rank = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="session")
