@@ -73,7 +73,8 @@ class Case:
 def at_once(head: str, settings, micro_batch: int | None, n: int, count: int) -> dict[str, int]:
     """Rows of a pass, as ``Case`` calls them, of a method's settings on ``n`` pairs."""
     if head != "rollout":
-        return {"rows": splits(settings.batch, micro_batch, n, count)[0]}
+        batch = getattr(settings, "batch", 1)  # a method of one's own need not have one
+        return {"rows": splits(batch, micro_batch, n, count)[0]}
     share, most = settings.batch // count, settings.micro_batch
     own = settings.minibatch // count
     return {"rows": min(most or own, own), "read": min(most or share, share), "batch": share}
@@ -167,7 +168,10 @@ def training_pass(case: Case) -> float:
         return case.rows * each
     tokens = case.rows * case.sequences * (case.prompt + case.answer)
     tile = min(tokens, TILE[0]) * min(words, TILE[1]) * (case.size if case.tiled else COPIES)
-    logits = {"full": tokens * WHOLE * words, "fused": tile, "scalar": 0}
+    gradient = (
+        0 if case.model.lora else WIDE * words * case.shape.hidden
+    )  # of the head, beside its own
+    logits = {"full": tokens * WHOLE * words, "fused": tile + gradient, "scalar": 0}
     return tokens * kept(case) + logits[case.head]
 
 
@@ -286,8 +290,9 @@ def remedies(case: Case, section: str) -> Iterator[tuple[str, Case]]:
         rows = case.rows
         while rows:
             smaller = [f"{section}.micro_batch={rows}"] if rows < case.rows else []
-            read = min(rows, case.read)
-            yield " ".join(changed + smaller), replace(case, model=model, rows=rows, read=read)
+            other = replace(case, model=model, rows=rows, read=min(rows, case.read))
+            if changed or smaller:
+                yield " ".join(changed + smaller), other
             rows //= 2
     if case.head != "rollout" and not case.model.lora:
         for n in (2, 4, 8):

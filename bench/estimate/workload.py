@@ -231,7 +231,8 @@ class Study:
         rest = max(0, getattr(cfg.data, "pool", 2 * n) - n)
         check = Work(read=2 * rest * self.read())
         rows = [(length, length) for length, _ in self.whole]
-        return self.training("reward model", case, n * cfg.reward.epochs, rows, watched=check)
+        name, n = "reward model" + ("" if data == "gold" else f" {data}"), n * cfg.reward.epochs
+        return self.training(name, case, n, rows, "reward model", check)
 
     def align(self, arm) -> Job:
         """A run, and the points of its curve."""
@@ -246,7 +247,7 @@ class Study:
             return self.rollouts(arm, n, curve)
         case = self.split(head, arm.settings, n, **self.watching(False))
         check = Work(read=2 * cfg.pairs.validation * self.read(self.lengths.answer))
-        n *= arm.settings.epochs
+        n *= getattr(arm.settings, "epochs", 1)
         return self.training(arm.name, case, n, self.whole, arm.method, curve + check, loads=2)
 
     def rollouts(self, arm, n: int, curve: Work) -> Job:
@@ -279,9 +280,8 @@ class Study:
         """Test prompts, and the tasks of lm-eval that are known here."""
         cfg, case = self.cfg, self.bare
         work = self.measured(cfg.eval.prompts, cfg.eval.batch, arm is not None)
-        if arm is None or arm.tasks:
-            for task in cfg.eval.tasks:
-                work += self.task(task)
+        tasks = cfg.eval.tasks if arm is None or arm.tasks else ()
+        work = sum(map(self.task, tasks), work)
         models = 2 * memory.held(case) + (memory.held(case, scorer=True) if arm else 0)
         most = models + self.judge.bytes + memory.measuring(case, cfg.eval.batch)
         return Job("evaluation", "evaluation", most, most, Work(), work, models + self.judge.bytes)
@@ -339,9 +339,9 @@ class Judge:
 
 
 def judge(cfg, tiled: bool) -> Judge:
-    """In bfloat16 on a GPU, else in float32 (``bench.data.hub_gold``); elsewhere gold is no model
-    that counts."""
-    if cfg.data.kind != "hub":
+    """In bfloat16 on a GPU, else in float32 (``bench.data.hub_gold``); a gold that is no model of
+    the hub is not counted."""
+    if cfg.data.kind != "hub" or not cfg.data.gold.id:
         return Judge(Shape(0, 0, 0, 0, 0, 0, 0), 0.0)
     shape, tied, _ = of_source(cfg.data.gold)
     return Judge(shape, (2 if tiled else 4) * sum(memory.parameters(shape, tied, scorer=True)))
