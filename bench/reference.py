@@ -11,7 +11,7 @@ from bench import cli
 from bench.names import ON_POLICY, POOL
 from bench.rows import read_rows
 
-BATCH = 128
+BATCH = 128  # pairs at once, where model.micro_batch does not say
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -29,18 +29,20 @@ def run(cfg, args: argparse.Namespace) -> None:
     model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
     pool = read_rows(Path(cfg.runs, "pairs", f"{args.pool}.jsonl"))
     with ledger.phase("reference"):
-        table = logps(model, tokenizer, pool, ledger)
+        table = logps(model, tokenizer, pool, ledger, cfg.model.micro_batch or BATCH)
     out = Path(cfg.runs, "reference", args.pool)
     with cli.atomic(out / "logps.csv") as part, open(part, "w", newline="") as file:
         csv.writer(file).writerows([("id", "a", "b"), *table])
     cli.write_json(out / "step.json", job.record("reference", cfg, ledger, {"pairs": len(pool)}))
 
 
-def logps(model, tokenizer, pool: list[dict], ledger) -> list[tuple[int, float, float]]:
+def logps(
+    model, tokenizer, pool: list[dict], ledger, batch: int = BATCH
+) -> list[tuple[int, float, float]]:
     """(id, log-prob of a, log-prob of b) for each pair of the pool."""
     table, progress = [], cli.Progress("reference", len(pool), "pair")
-    for start in range(0, len(pool), BATCH):
-        rows = pool[start : start + BATCH]
+    for start in range(0, len(pool), batch):
+        rows = pool[start : start + batch]
         a, b = (summed(model, tokenizer, rows, side, ledger) for side in "ab")
         table += [(row["id"], x, y) for row, x, y in zip(rows, a, b, strict=True)]
         progress.update(len(rows))

@@ -11,6 +11,8 @@ from bench import cli
 from bench.names import pool_of
 from bench.rows import read_rows
 
+BATCH = 256  # answers scored at once, where model.micro_batch does not say
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", default="gold", help="whose preference (%(default)s)")
@@ -103,7 +105,9 @@ def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[st
         row for row in read_rows(Path(cfg.runs, "pairs", f"{pool}.jsonl")) if row["id"] not in used
     ]
     with ledger.phase("check", charged=False):
-        a, b = (scores(model, tokenizer, rest, side) for side in "ab")
+        a, b = (
+            scores(model, tokenizer, rest, side, cfg.model.micro_batch or BATCH) for side in "ab"
+        )
     gold = np.array([row["gold_a"] - row["gold_b"] for row in rest])
     differ = gold != 0
     right = ((a > b) == (gold > 0))[differ]
@@ -116,7 +120,7 @@ def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[st
     }
 
 
-def scores(model, tokenizer, pool: list[dict], side: str, batch: int = 256):
+def scores(model, tokenizer, pool: list[dict], side: str, batch: int):
     """(N,) scores of one completion of each pair."""
     import numpy as np
 

@@ -20,12 +20,12 @@ from bench.estimate.shapes import of_source
 from bench.flops import Shape, forward, sampling, training
 from bench.methods import METHODS
 from bench.names import DEMONSTRATIONS, POOL, parsed, pool_of
+from bench.reference import BATCH
 
 SAMPLE = 400  # rows whose lengths stand for all
 A_TOKEN = 4  # characters of English text
 # Tokens where the data is not here: prompt, answer, and the longest of each, as they were measured.
 TYPICAL = {"micro": (10, 16, 11, 26), "reviews": (13, 19, 17, 47)}
-REFERENCE_BATCH = 128  # of bench.reference
 PHASES = ("rollout", "score", "reference", "update")  # of PPO
 # lm-eval's tasks: documents, sequences read for each, tokens of one, tokens drawn for each
 TASKS = {
@@ -219,8 +219,8 @@ class Study:
     def reference(self) -> Job:
         """Log-probs of a pool under the SFT base."""
         n = getattr(self.cfg.data, "pool", None) or self.cfg.pairs.pool or 2 * self.cfg.pairs.n
-        held = memory.held(self.bare)
-        most = held + memory.reading_pass(self.bare, REFERENCE_BATCH, self.lengths.answer)
+        held, batch = memory.held(self.bare), self.cfg.model.micro_batch or BATCH
+        most = held + memory.reading_pass(self.bare, batch, self.lengths.answer)
         work = Work(read=2 * n * self.read(mean(labelled for _, labelled in self.whole)))
         return Job("reference", "reference", most, most, work, loads=held)
 
