@@ -54,12 +54,13 @@ def test_a_second_writer_is_refused(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("job,name", [(None, f"process {os.getpid()}"), ("17", "Slurm job 17")])
+@pytest.mark.parametrize("job,name", [(None, "process {pid}"), ("17", "Slurm job 17")])
 def test_a_refusal_names_the_holder(tmp_path, monkeypatch, job, name):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     if job:
         monkeypatch.setenv("SLURM_JOB_ID", job)
-    refused = pytest.raises(UserError, match=f"^{name} on {platform.node()} is still training")
+    holder = f"{name.format(pid=os.getpid())} on {platform.node()}"
+    refused = pytest.raises(UserError, match=f"^{holder} is still training")
     with held(tmp_path), refused, held(tmp_path):
         pass
 
