@@ -192,12 +192,13 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
 
 
 def watched_bytes(policy, measure) -> int:
-    """Bytes of the models that only the curve uses: its reference, and its copy of the reward
-    model where the policy's own base carries that (``bench.roles.assemble``)."""
+    """Bytes of the models that only the curve uses: its reference, a gold that is a model, and its
+    copy of the reward model where the policy's own base carries that (``bench.roles.assemble``)."""
     from bench.models import unwrap
 
     shared = unwrap(policy) is not policy
-    models = [measure.reference, *([measure.scorer] if shared and measure.scorer else [])]
+    models = [measure.reference, *getattr(measure.gold, "models", ())]
+    models += [measure.scorer] if shared and measure.scorer else []
     return sum(p.nbytes for model in models for p in model.parameters())
 
 

@@ -32,10 +32,15 @@ def is_whole(folder: Path) -> bool:
 
 def _hashes(folder: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): _sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:  # which may be larger than the memory
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def newest(root: Path) -> Path | None:

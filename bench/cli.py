@@ -44,10 +44,10 @@ def main(
         arm = getattr(args, "arm", None)
         cfg = load(args.testbed, args.set).slice(step, arm)
         check_disk(Path.cwd())
+        set_threads(getattr(cfg.threads, step, cfg.threads.default))
+        pin(step, cfg)  # before torch looks for a device: the driver hides none from then on
         if args.needs_gpu:
             check_gpu()
-        set_threads(getattr(cfg.threads, step, cfg.threads.default))
-        pin(step, cfg)
         processes.start()
         if cfg.overrides:
             say(label(step, args), "with " + " ".join(cfg.overrides))

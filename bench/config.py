@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, cre
 from bench import checks, studies
 from bench.data import WORLDS, world
 from bench.data.hub_model import HubModel
+from bench.hub import content
 from bench.methods import METHODS
 from bench.methods import check as check_method
 from bench.names import POOL, nearest, pool_of
@@ -346,13 +347,15 @@ class Slice:
         return self._cfg.arm(name)
 
     def values(self) -> dict[str, Any]:
-        """All that the step can read, as plain values, to be hashed."""
+        """All that the step can read, as plain values, to be hashed; of own tasks the content."""
         everything = self._cfg.model_dump(mode="json", exclude=set(UNHASHED))
         keys = everything if "*" in READS[self._step] else READS[self._step]
         own = {key: everything[key] for key in keys if key != "arm"}
         if "arm" in keys and self._arm in self._cfg.known_arms:
             own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json")
-        return own
+        tasks = self._cfg.eval.tasks if "eval" in keys else ()
+        files = {name: found for name in tasks if (found := content(name))}
+        return own | ({"task_files": files} if files else {})
 
     def overridden(self) -> tuple[str, ...]:
         """The overrides that touch what this step reads, as 'a.b=value'."""

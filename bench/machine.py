@@ -14,10 +14,12 @@ import psutil
 
 from bench.schema import UserError
 
+HIDDEN = ("", "-1", "NoDevFiles")  # what people and Slurm write where no device is to be seen
+
 
 def gpus() -> int:
-    """Number of CUDA devices that the driver lists; 0 without a driver."""
-    return len(uuids())
+    """Number of CUDA devices that are visible here; 0 without a driver."""
+    return len(visible()) if shutil.which("nvidia-smi") else 0
 
 
 def uuids() -> list[str]:
@@ -37,7 +39,7 @@ def visible() -> list[str]:
     if given is None:
         return here
     numbered = {str(i): name for i, name in enumerate(here)}
-    return [numbered.get(name, name) for name in given.split(",") if name]
+    return [numbered.get(name, name) for name in given.split(",") if name not in HIDDEN]
 
 
 def pin_gpus(n: int, folder: Path | None = None) -> list[str]:

@@ -41,7 +41,7 @@ def load_tokenizer(folder: Path):
 
 
 def load_policy(folder: Path, settings):
-    """The causal language model in ``folder``, any adapter merged into it."""
+    """The causal language model in ``folder``, an adapter merged into it where it is float32."""
     from transformers import AutoModelForCausalLM
 
     return _load(AutoModelForCausalLM, folder, settings)
@@ -60,7 +60,9 @@ def _load(auto_class, folder: Path, settings, **kwargs):
     device = pick_device(settings.device)
     kwargs |= {"dtype": getattr(torch, settings.dtype), "use_safetensors": True}
     if settings.quantise:
-        kwargs |= {"quantization_config": four_bits(settings), "device_map": {"": device}}
+        # by its number, which accelerate compares with that of the process's GPU
+        place = torch.cuda.current_device() if device == "cuda" else device
+        kwargs |= {"quantization_config": four_bits(settings), "device_map": {"": place}}
     if not is_adapter(present(folder)):
         model = auto_class.from_pretrained(folder, **kwargs)
     else:
@@ -69,7 +71,7 @@ def _load(auto_class, folder: Path, settings, **kwargs):
         base = PeftConfig.from_pretrained(folder).base_model_name_or_path
         model = auto_class.from_pretrained(base, **kwargs)
         model = PeftModel.from_pretrained(model, folder)
-        if not settings.quantise:  # into 4 bits an adapter would be rounded away
+        if settings.dtype == "float32":  # into less an adapter would be rounded away
             model = model.merge_and_unload()
     return model if settings.quantise else model.to(device)
 
@@ -98,7 +100,8 @@ def merged(model, settings):
         return model.merge_and_unload()
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        return load_policy(Path(folder), settings.model_copy(update={"quantise": None}))
+        plain = settings.model_copy(update={"quantise": None})
+        return merged(load_policy(Path(folder), plain), plain)
 
 
 def adapt(model, settings, task: str = "CAUSAL_LM"):

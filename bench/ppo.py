@@ -346,7 +346,7 @@ class PPO:
     def restore(self, state: dict) -> None:
         self.roles.restore(state["roles"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"])
         self.order.setstate(ast.literal_eval(state["order"]))
         self.queue, self.beta, self.offset = state["queue"], state["beta"], state["offset"]
 
@@ -412,7 +412,8 @@ def resume(ppo: PPO) -> int:
     found = processes.from_main(lambda: checkpoints.newest(ppo.run.root))
     if found is None:
         return 0
-    ppo.restore(torch.load(found / "state.pt", weights_only=True))
+    # by way of the host: it was saved by the main process, from that one's GPU
+    ppo.restore(torch.load(found / "state.pt", weights_only=True, map_location="cpu"))
     ppo.run.monitor.load(found)
     cli.say(ppo.run.name, f"resuming from {found}")
     return int(found.name.split("-")[1])

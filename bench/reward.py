@@ -46,6 +46,8 @@ def run(cfg, args: argparse.Namespace) -> None:
         parts = head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger
         todo = trainer.Job(*parts, cfg.model.micro_batch)
         trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
+        if hasattr(model, "unshard"):  # FSDP's: trunk and head are read by themselves from here on
+            model.unshard()
         used = {r["id"] for r in read_rows(data)}
         metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.labels), used)
         out = Path(cfg.runs, "reward", args.labels, f"seed{args.seed}")
@@ -97,13 +99,15 @@ def reward_trainer(todo, rows: list[dict]):
 def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[str, float]:
     """How often the reward model's order is gold's, on pairs of the pool it was not trained on.
 
-    Beside it the ceiling for a noisy label, and the mean and spread of the scores.
+    Beside it the mean and spread of the scores. Nothing where it was trained on the whole pool.
     """
     import numpy as np
 
     rest = [
         row for row in read_rows(Path(cfg.runs, "pairs", f"{pool}.jsonl")) if row["id"] not in used
     ]
+    if not rest:
+        return {}
     with ledger.phase("check", charged=False):
         a, b = (
             scores(model, tokenizer, rest, side, cfg.model.micro_batch or BATCH) for side in "ab"

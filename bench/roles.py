@@ -16,7 +16,7 @@ import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from bench.flops import Shape, forward, sampling, train
-from bench.models import adapt, load_policy, load_scorer, unwrap
+from bench.models import adapt, load_policy, load_scorer, mixed, unwrap
 from bench.sampling import (
     Samples,
     completion_logits,
@@ -329,4 +329,7 @@ def assemble(run) -> Copies | Shared:
     if settings.critic_init == "base":
         width = critic.score.weight.shape[1]
         torch.nn.init.normal_(critic.score.weight, std=(width + 1) ** -0.5)
-    return Copies(run.policy, load_policy(run.sft, run.model), critic, run.scorer)
+    reference = load_policy(run.sft, run.model)
+    if settings.reference_ema:  # in steps that a bfloat16 weight would lose
+        reference = mixed(reference, run.model)
+    return Copies(run.policy, reference, critic, run.scorer)

@@ -347,7 +347,6 @@ def exhausted(error, tokenizer, policy, monkeypatch):
     def train(run):
         raise error
 
-    gold = SimpleNamespace(model=torch.nn.Linear(8, 2))
     run = SimpleNamespace(
         policy=policy,
         tokenizer=tokenizer,
@@ -357,7 +356,7 @@ def exhausted(error, tokenizer, policy, monkeypatch):
         decode=load("tiny").decode,
         pairs=[{"prompt": "review", "chosen": "take this " * 50, "rejected": "do"}] * 16,
         ledger=SimpleNamespace(memory=SimpleNamespace(watched_bytes=1000)),
-        monitor=SimpleNamespace(measure=SimpleNamespace(batch=1, gold=gold)),
+        monitor=SimpleNamespace(measure=SimpleNamespace(batch=1)),
     )
     method = SimpleNamespace(train=train, __name__="bench.methods.dpo")
     there = 0.8 * memory.needed(memory.case_of(method, run, "ddp"))

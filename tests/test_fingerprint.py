@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.config import load
+from bench.fingerprint import fingerprint
+
 REPO = Path(__file__).parent.parent
 STEPS = [("data", None), ("sft", None), ("pairs", None), ("reward", None), ("reference", None)]
 RUNS = [("align", arm) for arm in ("ppo", "dpo", "ipo", "orpo")]
@@ -72,6 +75,16 @@ def test_a_shared_module_reruns_all_that_use_it(copy):
 def test_a_task_template_reruns_the_evaluation_alone(copy):
     edit = ("data/tasks/micro/grammar.yaml", "version: 1.0", "version: 1.1")
     assert changed(copy, edit) == {"evaluate dpo"}
+
+
+def test_the_content_of_a_task_of_one_s_own_reruns_the_evaluation_alone(tmp_path):
+    task, found = tmp_path / "task.yaml", []
+    for text in ("task: mine", "task: other"):
+        task.write_text(text)
+        cfg = load("tiny", [f"eval.tasks=[{task}, gsm8k]"])
+        found.append([fingerprint(cfg, step, "dpo") for step in ("evaluate", "align")])
+    (evaluate, align), (evaluate_again, align_again) = found
+    assert evaluate != evaluate_again and align == align_again
 
 
 def test_the_page_retrains_nothing(copy):

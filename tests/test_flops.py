@@ -391,10 +391,12 @@ def test_models_that_only_watch_are_no_memory_of_the_method(monkeypatch, tiny):
     monkeypatch.setattr("bench.record.resident_bytes", lambda: 900 * MIB)
     assert meter.peaks["peak_mb"] == 40
     size = sum(p.nbytes for p in tiny.parameters())
-    measure = SimpleNamespace(reference=tiny, scorer=tiny)
+    measure = SimpleNamespace(reference=tiny, scorer=tiny, gold=SimpleNamespace())
     lora = load("tiny").model.model_copy(update={"lora": LORA})
     assert watched_bytes(tiny, measure) == size  # PPO's four copies have the scorer as theirs
     assert watched_bytes(adapt(copy.deepcopy(tiny), lora), measure) == 2 * size
+    measure.gold.models = [tiny]
+    assert watched_bytes(tiny, measure) == 2 * size
 
 
 def test_cuda_s_peaks_are_those_of_charged_phases(monkeypatch):

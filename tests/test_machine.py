@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from bench import cli
 from bench.machine import gpus, pin_gpus, take, visible
 from bench.schema import UserError
 
@@ -28,11 +29,12 @@ def listed(monkeypatch, tmp_path):
 def test_what_a_cluster_gives_is_what_is_seen(monkeypatch, listed):
     assert gpus() == 2 and visible() == ["GPU-aa", "GPU-bb"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert visible() == ["GPU-bb"]
+    assert gpus() == 1 and visible() == ["GPU-bb"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-bb,MIG-cc")
     assert visible() == ["GPU-bb", "MIG-cc"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible() == []
+    for hidden in ("", "-1", "NoDevFiles"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert visible() == []
 
 
 def test_a_gpu_that_is_held_is_not_given_twice(monkeypatch, tmp_path):
@@ -59,3 +61,13 @@ def test_a_machine_without_gpus_holds_none(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert pin_gpus(4, tmp_path / "none") == []
     assert not (tmp_path / "none").exists()
+
+
+def test_a_gpu_is_taken_before_torch_looks_for_one(monkeypatch, tmp_path):
+    """Later CUDA_VISIBLE_DEVICES changes nothing, and all runs of a machine would share one."""
+    done = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "pin", lambda *_: done.append("taken"))
+    monkeypatch.setattr(cli, "check_gpu", lambda: done.append("looked for"))
+    cli.main("base", lambda *_: done.append("run"), argv=["--testbed", "tiny", "--needs-gpu"])
+    assert done == ["taken", "looked for", "run"]

@@ -1,8 +1,14 @@
-"""Whole weights are trained in float32 although passes are in bfloat16."""
+"""What is trained is float32 although passes are in bfloat16, and stays so where it is loaded."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 import trainings
+
+from bench.methods import ppo
+from bench.models import adapt, load_policy, load_scorer, save
+from bench.roles import assemble
 
 HALF = trainings.PLAIN.model_copy(update={"dtype": "bfloat16"})
 
@@ -26,3 +32,34 @@ def test_a_method(name, sft_and_reward, tmp_path, monkeypatch):
     start = trainings.load_policy(sft_and_reward / "sft", HALF).float()
     both = zip(policy.parameters(), start.parameters(), strict=True)
     assert not any(torch.equal(a, b) for a, b in both)
+
+
+def test_an_adapter_is_not_rounded_into_the_weights_of_a_loaded_model(
+    sft_and_reward, tokenizer, tmp_path
+):
+    half = trainings.LORA.model_copy(update={"dtype": "bfloat16"})
+    trained = adapt(load_policy(sft_and_reward / "sft", half), half).eval()
+    for name, weight in trained.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.01)
+    save(trained, tokenizer, tmp_path)
+    ids = torch.arange(8)[None]
+    with torch.no_grad():
+        found = load_policy(tmp_path, half).eval()(ids).logits
+        assert torch.equal(found, trained(ids).logits)
+        with trained.disable_adapter():
+            assert not torch.equal(found, trained(ids).logits)
+
+
+@pytest.mark.parametrize("rate,kept", [(0.0, torch.bfloat16), (0.05, torch.float32)])
+def test_a_reference_takes_the_small_steps_of_one_that_moves(rate, kept, sft_and_reward):
+    sft, reward = sft_and_reward / "sft", sft_and_reward / "reward"
+    run = SimpleNamespace(
+        settings=ppo.Settings(reference_ema=rate),
+        policy=adapt(load_policy(sft, HALF), HALF),
+        scorer=load_scorer(reward, HALF),
+        model=HALF,
+        sft=sft,
+        reward=reward,
+    )
+    assert {weight.dtype for weight in assemble(run).reference.parameters()} == {kept}

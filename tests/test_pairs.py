@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench import pairs
+from bench import pairs, reward
 from bench.config import load
 from bench.data import labels
 from bench.names import pool_of
@@ -87,3 +87,11 @@ def test_a_world_whose_pairs_are_sampled_has_no_others_on_policy():
 def test_only_a_method_that_needs_a_reward_model_has_one_of_its_own_pool(method, judge):
     own = f"arms={{x: {{method: {method}, labels: on-policy}}}}"
     assert load("reviews-cpu", [own]).arm("x").judge == judge
+
+
+def test_a_reward_model_of_the_whole_pool_has_nothing_left_to_be_checked_on(drawn):
+    rows, held_out = drawn("gold", pool(6))
+    cfg = load("reviews-cpu").slice("reward")
+    used = {row["id"] for row in rows}
+    assert len(used) == 6 and not held_out
+    assert reward.quality(cfg, None, None, None, "pool", used) == {}

@@ -113,6 +113,11 @@ class Gold:
             scores[rows] = self.scored([inputs[i] for i in rows])
         return scores
 
+    @property
+    def models(self) -> list:
+        """Those that take memory, once they are loaded, as they are by this."""
+        return [] if self.own else [self.model]
+
     def parts(self, prompts: list[dict], completions: list[str]) -> list[dict[str, float]]:
         """One number has no parts."""
         return [{} for _ in completions]

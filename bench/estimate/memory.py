@@ -249,7 +249,7 @@ def case_of(method, run, config: str) -> Case:
     from bench.text import completion_ids, prompt_ids
 
     policy, head = unwrap(run.policy), getattr(method, "HEAD", "fused")
-    watch, count, n = run.monitor.measure, processes.count(), len(run.pairs)
+    count, n = processes.count(), len(run.pairs)
     prompts = [prompt_ids(run.tokenizer, pair["prompt"]) for pair in run.pairs]
     answers = [completion_ids(run.tokenizer, pair[side]) for pair in run.pairs for side in SIDES]
     return Case(
@@ -260,19 +260,13 @@ def case_of(method, run, config: str) -> Case:
         prompt=max(map(len, prompts)),
         answer=max(map(len, answers)),
         made=run.decode.max_new_tokens,
-        curve=watch.batch,
-        watching=run.ledger.memory.watched_bytes + judge_bytes(watch.gold),
+        curve=run.monitor.measure.batch,
+        watching=run.ledger.memory.watched_bytes,
         tiled=policy.device.type == "cuda",
         processes=count,
         config=config,
         **at_once(head, run.settings, run.micro_batch, n, count),
     )
-
-
-def judge_bytes(gold) -> int:
-    """Of a gold that has loaded a model, which it does when it is first asked."""
-    model = vars(gold).get("model")
-    return sum(p.nbytes for p in model.parameters()) if hasattr(model, "parameters") else 0
 
 
 def device_bytes(device) -> int:

@@ -203,18 +203,20 @@ class Study:
         return Job(kind or name, name, *peak, work, watched, loads, case)
 
     def pool(self, name: str) -> Job:
-        """Pairs, sampled or with gold's scores of both answers alone."""
+        """Pairs with gold's scores of both answers, and sampled unless they were given;
+        demonstrations are answered once and not scored."""
         cfg, n = self.cfg, self.cfg.pairs.pool or 2 * self.cfg.pairs.n
         if name == POOL and world(cfg.data.kind).GIVEN_PAIRS:
-            work = self.scored(2 * getattr(cfg.data, "pool", n))
-            return Job(
-                "pool", "pool", self.judge.bytes, self.judge.bytes, work, loads=self.judge.bytes
-            )
-        n = self.demonstrations / 2 if name == DEMONSTRATIONS else n  # one answer is there
+            work, most = self.scored(2 * getattr(cfg.data, "pool", n)), self.judge.bytes
+            return Job("pool", "pool", most, most, Work(), work, loads=most)
         held = memory.held(self.bare)
         most = held + memory.sampling_pass(self.bare, cfg.pairs.batch)
-        work = self.sampled(2 * n, cfg.pairs.batch)
-        return Job("pool", name, most, most, work, loads=held)
+        if name == DEMONSTRATIONS:
+            work = self.sampled(self.demonstrations, cfg.pairs.batch)
+            return Job("pool", name, most, most, work, loads=held)
+        held, most = held + self.judge.bytes, most + self.judge.bytes
+        work = self.sampled(2 * n, cfg.pairs.batch), self.scored(2 * n)
+        return Job("pool", name, most, most, *work, loads=held)
 
     def reference(self) -> Job:
         """Log-probs of a pool under the SFT base."""
