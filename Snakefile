@@ -235,6 +235,7 @@ rule sft:
     threads: CFG.threads.sft * CFG.launch.processes
     resources:
         gpu=GPUS,
+        nodes=1,
         mem_mb=training_memory,
         runtime=minutes("sft"),
     params:
@@ -314,6 +315,7 @@ rule reward:
     threads: CFG.launch.processes
     resources:
         gpu=GPUS,
+        nodes=1,
         mem_mb=training_memory,
         runtime=minutes("reward"),
     params:
@@ -361,6 +363,7 @@ rule align:
     threads: CFG.launch.processes
     resources:
         gpu=GPUS,
+        nodes=1,
         mem_mb=training_memory,
         runtime=minutes("align"),
     params:

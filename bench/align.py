@@ -19,6 +19,7 @@ from bench.rows import ids_sha256, json_sha256, read_rows, spread
 from bench.schema import UserError
 from bench.thresholds import max_kl
 
+NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
 
 
@@ -216,7 +217,7 @@ def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         failure = error
     except RuntimeError as error:  # torch has no error class of its own for this
-        if "can't allocate memory" not in str(error).partition("\n")[0]:
+        if not any(words in str(error) for words in NO_MEMORY):
             raise
         failure = error
     else:

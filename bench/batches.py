@@ -29,3 +29,12 @@ def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[i
     share = whole // count
     rows = max(d for d in range(1, share + 1) if share % d == 0 and d <= (micro or share))
     return rows, batch // (rows * count)
+
+
+def check_rollouts(settings, count: int) -> None:
+    """Raises UserError where ``count`` processes cannot share rollouts and minibatches equally."""
+    if settings.batch % count or settings.minibatch % count:
+        raise UserError(
+            f"ppo.batch={settings.batch} in minibatches of {settings.minibatch} cannot be shared "
+            f"equally by {count} processes: make both multiples of {count}"
+        )

@@ -6,6 +6,7 @@ Each check raises UserError with one clear line.
 from collections.abc import Iterable
 
 from bench import studies
+from bench.batches import check_rollouts, splits
 from bench.data import world
 from bench.methods import METHODS
 from bench.names import DEMONSTRATIONS, NAME, ON_POLICY, nearest
@@ -24,6 +25,7 @@ def check(cfg) -> None:
         check_labels(cfg, cfg.arm(name))
     check_seeds(cfg)
     check_launch(cfg)
+    check_shares(cfg)
 
 
 def check_model(model) -> None:
@@ -33,7 +35,7 @@ def check_model(model) -> None:
     if model.quantise and model.lora is None:
         raise UserError("model.quantise freezes the weights: set model.lora, which is trained")
     if model.quantise and model.dtype != "bfloat16":
-        raise UserError("model.quantise needs model.dtype=bfloat16: TRL's adapters then are that")
+        raise UserError("model.quantise needs model.dtype=bfloat16, in which it computes")
 
 
 def check_names(cfg) -> None:
@@ -73,6 +75,31 @@ def check_launch(cfg) -> None:
             f"launch.config={cfg.launch.config} shards the model, but {reason}: take ddp, or leave "
             "that out of the study"
         )
+
+
+def check_shares(cfg) -> None:
+    """Refuse batches that the processes of a run cannot share, before hours lead up to them."""
+    if cfg.launch.processes == 1:
+        return
+    arms = {f"arm {name}": cfg.arm(name) for name in cfg.study_arms}
+    own = [name for name, arm in arms.items() if arm.labels == DEMONSTRATIONS]  # n is not known
+    for name, arm in arms.items():
+        if name not in own:
+            check_share(cfg, name, arm.settings, arm.n or cfg.pairs.n)
+    if any("reward" in METHODS[arm.method].NEEDS for arm in arms.values()) or cfg.evaluated:
+        check_share(cfg, "reward", cfg.reward, cfg.pairs.n)
+
+
+def check_share(cfg, name: str, settings, n: int) -> None:
+    """The same of one training on ``n`` pairs."""
+    count, batch = cfg.launch.processes, getattr(settings, "batch", None)
+    try:
+        if hasattr(settings, "minibatch"):
+            check_rollouts(settings, count)
+        elif batch:
+            splits(batch, cfg.model.micro_batch, n, count)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 def check_seeds(cfg) -> None:

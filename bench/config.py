@@ -95,7 +95,7 @@ class Model(Section):
     micro_batch: int | None = Field(None, ge=1)  # rows a training pass holds; null: the batch
     checkpointing: bool = False  # layers are computed again in backward, which saves memory
     quantise: Literal["nf4"] | None = None  # the frozen weights under LoRA, in 4 bits (QLoRA)
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
 
 

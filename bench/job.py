@@ -29,7 +29,9 @@ def seed_everything(seed: int) -> None:
 
 def checkpoint_root(cfg, name: str, code: str, inputs: dict[str, str]) -> Path:
     """``runs/<testbed>/checkpoints/<name>/<hash of code, settings and inputs>``."""
-    key = json.dumps([code, cfg.values(), inputs], sort_keys=True, default=str)
+    launch = cfg.launch  # a sharded checkpoint is read by its own form alone
+    sharded = [launch.config] if launch.processes > 1 and launch.config != "ddp" else []
+    key = json.dumps([code, cfg.values(), inputs, *sharded], sort_keys=True, default=str)
     return Path(cfg.runs, "checkpoints", name, hashlib.sha256(key.encode()).hexdigest()[:16])
 
 

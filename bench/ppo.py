@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from bench import checkpoints, cli, processes
+from bench.batches import check_rollouts
 from bench.roles import assemble
 from bench.sampling import Draws, NoDistribution, Samples, pad_left, sample, token_logps
-from bench.schema import UserError
 from bench.text import prompt_ids
 
 ADAM_EPS = 1e-5  # N+, section 7: with the usual 1e-8 the first steps are too large
@@ -375,7 +375,7 @@ def train_ppo(run) -> None:
 
     Raises Diverged where a loss is no number or the policy has run away from the reference.
     """
-    check(run.settings, processes.count())
+    check_rollouts(run.settings, processes.count())
     with run.ledger.phase("load"):
         ppo = PPO(run, assemble(run))
     run.resident_models = ppo.roles.resident
@@ -388,15 +388,6 @@ def train_ppo(run) -> None:
                 checkpoint(ppo, number)
     finally:
         ppo.roles.release()
-
-
-def check(settings, count: int) -> None:
-    """Raises UserError where ``count`` processes cannot share rollouts and minibatches equally."""
-    if settings.batch % count or settings.minibatch % count:
-        raise UserError(
-            f"ppo.batch={settings.batch} in minibatches of {settings.minibatch} cannot be shared "
-            f"equally by {count} processes: make both multiples of {count}"
-        )
 
 
 def checkpoint(ppo: PPO, number: int) -> None:

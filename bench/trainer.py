@@ -167,6 +167,9 @@ def fit(trainer, job: Job, head: str = "fused") -> None:
 
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
+    for weight in trainer.model.parameters():
+        if weight.requires_grad:  # TRL casts QLoRA's to bfloat16
+            weight.data = weight.data.float()
     rows = trainer.train_dataset
     trainer.add_callback(Watch(job, row_cost(trainer.model, rows, head), len(rows)))
     found = processes.from_main(lambda: checkpoints.newest(job.root))

@@ -6,6 +6,7 @@ import pytest
 import torch
 import trainings
 
+from bench.base import small_llama
 from bench.methods import ppo
 from bench.models import adapt, load_policy, load_scorer, save
 from bench.roles import assemble
@@ -63,3 +64,18 @@ def test_a_reference_takes_the_small_steps_of_one_that_moves(rate, kept, sft_and
         reward=reward,
     )
     assert {weight.dtype for weight in assemble(run).reference.parameters()} == {kept}
+
+
+@pytest.mark.parametrize("name", ["dpo", "orpo"])
+def test_adapters_of_quantised_weights_stay_float32(name, tokenizer, tmp_path, monkeypatch):
+    """TRL's trainers cast them, PPO's does not: all four would not train alike."""
+    pytest.importorskip("bitsandbytes", reason="pip install -e '.[quantise]'")
+    method, _, rows, settings = trainings.RUNS[name]
+    blocks = {"hidden": 64, "intermediate": 128}  # 4-bit weights come in blocks of 64
+    model = trainings.LORA.model_copy(update=blocks | {"dtype": "bfloat16", "quantise": "nf4"})
+    save(small_llama(model, tokenizer), tokenizer, tmp_path / "sft")
+    monkeypatch.setitem(trainings.RUNS, name, (method, model, rows, settings | {"epochs": 1}))
+    named = dict(trainings.aligned(name, tmp_path, tmp_path).policy.named_parameters())
+    trained = {key: weight for key, weight in named.items() if weight.requires_grad}
+    assert {weight.dtype for weight in trained.values()} == {torch.float32}
+    assert all(weight.abs().max() > 0 for key, weight in trained.items() if "lora_B" in key)

@@ -13,13 +13,12 @@ import yaml
 from trainings import RUNS, TRAININGS
 
 from bench import processes
+from bench.batches import check_rollouts, splits
 from bench.config import Launch, load
 from bench.launch import CONFIGS, command
 from bench.methods.ppo import Settings
-from bench.ppo import check
 from bench.sampling import Draws
 from bench.schema import UserError
-from bench.trainer import splits
 
 HERE = Path(__file__).parent
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -120,9 +119,9 @@ def test_passes_make_up_the_batch_and_the_last_one(batch, micro, n, count, expec
 def test_a_batch_that_cannot_be_shared_is_one_line():
     with pytest.raises(UserError, match=r"1500 rows in batches of 32 leave a batch of 28.* of 8"):
         splits(32, None, 1500, 8)
-    check(Settings(batch=64, minibatch=12), 4)
+    check_rollouts(Settings(batch=64, minibatch=12), 4)
     with pytest.raises(UserError, match=r"ppo.batch=64 in minibatches of 12 .* multiples of 8"):
-        check(Settings(batch=64, minibatch=12), 8)
+        check_rollouts(Settings(batch=64, minibatch=12), 8)
 
 
 def test_shares_are_all_rows_once(monkeypatch):
@@ -165,6 +164,17 @@ def test_ppo_and_adapters_are_not_sharded():
     assert load("tiny", only).launch.config == "zero3"
     with pytest.raises(UserError, match=r"model.lora is set: take ddp"):
         load("tiny", [*only, "model.lora={r: 4}"])
+
+
+def test_batches_that_processes_cannot_share_are_refused_before_anything_runs():
+    only = "studies={mine: [dpo]}", "study=mine", "launch.processes=3"
+    with pytest.raises(UserError, match=r"arm dpo: .* of 3"):
+        load("tiny", only)
+    with pytest.raises(UserError, match=r"reward: .* of 3"):
+        load("tiny", [*only, "dpo.batch=12"])
+    load("tiny", [*only, "dpo.batch=12", "reward.batch=12"])
+    with pytest.raises(UserError, match=r"arm ppo: ppo\.batch=16"):
+        load("tiny", ["studies={mine: [ppo]}", "study=mine", "launch.processes=3"])
 
 
 def test_the_number_of_processes_reruns_nothing():
