@@ -19,7 +19,6 @@ from bench.rows import ids_sha256, json_sha256, read_rows, spread
 from bench.schema import UserError
 from bench.thresholds import max_kl
 
-NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 CURVE_SEED = 1000  # of the sampling on held-out prompts, the same for every run
 
 
@@ -205,8 +204,6 @@ def watched_bytes(policy, measure) -> int:
 
 def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
     """(status, reason) of the training: ok, diverged, or oom; launch: how processes share it."""
-    import torch
-
     from bench.monitor import Diverged
     from bench.sampling import NoDistribution
 
@@ -214,15 +211,11 @@ def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
         method.train(todo)
     except (Diverged, NoDistribution) as error:
         return "diverged", str(error)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        failure = error
-    except RuntimeError as error:  # torch has no error class of its own for this
-        if not any(words in str(error) for words in NO_MEMORY):
+    except (MemoryError, RuntimeError) as error:
+        if not cli.lacks_memory(error):
             raise
-        failure = error
-    else:
-        return "ok", ""
-    return "oom", out_of_memory(failure, method, todo, launch)
+        return "oom", out_of_memory(error, method, todo, launch)
+    return "ok", ""
 
 
 def out_of_memory(error: Exception, method, todo: Run, launch: str) -> str:

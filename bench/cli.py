@@ -25,6 +25,7 @@ from typing import Any
 from bench import processes
 from bench.schema import UserError
 
+NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 QUIET_S = 10.0  # seconds between two progress lines of a process
 NEED_MB = 500  # free disk space without which no step starts
 ON_GPU = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate")
@@ -65,6 +66,19 @@ def main(
         if error.errno != errno.ENOSPC:
             raise
         fail("the disk is full: free some space and run the same command again; what is done stays")
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        how = f"python -m bench.estimate --testbed {args.testbed}"
+        fail(
+            f"{said}: lower model.micro_batch, or see what else saves memory; `{how}` says how much"
+        )
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether that is why a step ended; torch has an error class for CUDA's main allocator alone."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def pin(step: str, cfg: Any) -> None:

@@ -66,3 +66,17 @@ def test_an_old_result_stays_until_the_new_one_is_whole(tmp_path):
 def test_progress_speaks_of_rate_and_time_left():
     line = cli.Progress("dpo seed 1", 10).line({"loss": 0.5})
     assert line.startswith("0/10 step") and "s left" in line and "loss 0.5" in line
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried 2 GiB")])
+def test_a_step_out_of_memory_is_one_line(error, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def step(cfg, args):
+        raise error
+
+    with pytest.raises(SystemExit):
+        cli.main("data", step, argv=["--testbed", "tiny"])
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {str(error) or 'MemoryError'}: lower model.micro_batch")
+    assert "bench.estimate --testbed tiny" in said and said.count("\n") == 1
