@@ -77,7 +77,7 @@ def main(
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether that is why a step ended; torch has an error class for CUDA's main allocator alone."""
+    """Whether that is why a step ended; torch has an error class for one allocator only."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
