@@ -111,9 +111,7 @@ def overoptimisation(study, pen):
         _path(ax, study, pen, arm, "proxy")
         if (end := _end(ax, study, pen, arm, "proxy")) is not None:
             ends[arm] = end
-    ax.set_xlabel(
-        "proxy reward, SDs above the mean of the pool's answers, by the seed's reward model"
-    )
+    ax.set_xlabel("proxy reward, SDs above the pool's mean, by the seed's reward model")
     ax.set_ylabel("gold reward above SFT (higher is better)")
     ax.margins(0.1)
     if not ends:
