@@ -295,10 +295,11 @@ def tax(study) -> list[str]:
     """The tasks on which an arm lost so much that its interval over seeds leaves out zero."""
     table, losses = ms.tax(study.tables["tasks"], study.meta), []
     known = table[(table.arm != SFT) & np.isfinite(table.half.astype(float))]
+    metrics = table.groupby("task").metric.nunique()
     for row in known.itertuples():
         loss = -row.change if row.higher_is_better else row.change
         if loss > row.half:
-            losses.append((loss, f"{label(row.arm)} on {row.task} {change(row)}"))
+            losses.append((loss, f"{label(row.arm)} on {named(row, metrics)} {change(row)}"))
     if not len(known):
         return []
     worst = [words for _, words in sorted(losses, reverse=True)]
@@ -307,6 +308,11 @@ def tax(study) -> list[str]:
     rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
     listed = f"{', '.join(worst[:LISTED])}{rest}"
     return [f"Losses on lm-eval tasks (interval over seeds leaves out zero): {listed}."]
+
+
+def named(row, metrics) -> str:
+    """A task, with its metric where ``metrics``, the number of a task's, has several."""
+    return f"{row.task} ({row.metric.replace('_', ' ')})" if metrics[row.task] > 1 else row.task
 
 
 def change(row) -> str:
