@@ -107,8 +107,9 @@ def test_an_interval_of_one_surviving_seed_says_so(tmp_path):
     assert line.count("(one seed)") == 1 and line.index("(one seed)") < line.index("DPO +")
 
 
-def task(arm, change, half, up=True):
-    return {"task": "sums", "arm": arm, "change": change, "half": half, "higher_is_better": up}
+def task(arm, change, half, up=True, metric="acc"):
+    head = {"task": "sums", "metric": metric, "arm": arm, "higher_is_better": up}
+    return head | {"change": change, "half": half}
 
 
 def test_a_loss_shows_the_interval_that_leaves_out_zero(monkeypatch):
@@ -118,6 +119,13 @@ def test_a_loss_shows_the_interval_that_leaves_out_zero(monkeypatch):
     assert line.endswith(
         ": PPO on sums +0.020 (+0.010 to +0.030), DPO on sums −0.014 (−0.027 to −0.001)."
     )
+
+
+def test_a_loss_on_one_of_several_metrics_names_it(monkeypatch):
+    rows = [task("dpo", -0.5, 0.1), task("dpo", 0.0, 0.1, metric="exact_match")]
+    monkeypatch.setattr(verdict.ms, "tax", lambda *_: pd.DataFrame(rows))
+    (line,) = verdict.tax(SimpleNamespace(tables={"tasks": None}, meta={}))
+    assert line.endswith(": DPO on sums (acc) −0.500 (−0.600 to −0.400).")
 
 
 def test_without_an_interval_nothing_is_said_of_losses(monkeypatch):
