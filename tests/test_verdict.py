@@ -121,8 +121,8 @@ def test_a_loss_shows_the_interval_that_leaves_out_zero(monkeypatch):
     )
 
 
-def test_a_loss_on_one_of_several_metrics_names_it(monkeypatch):
-    rows = [task("dpo", -0.5, 0.1), task("dpo", 0.0, 0.1, metric="exact_match")]
+def test_a_loss_on_a_task_with_several_metrics_is_said_once_and_names_the_metric(monkeypatch):
+    rows = [task("dpo", -0.5, 0.1), task("dpo", -0.9, 0.1, metric="exact_match")]
     monkeypatch.setattr(verdict.ms, "tax", lambda *_: pd.DataFrame(rows))
     (line,) = verdict.tax(SimpleNamespace(tables={"tasks": None}, meta={}))
     assert line.endswith(": DPO on sums (acc) −0.500 (−0.600 to −0.400).")

@@ -292,11 +292,12 @@ def _charged(study) -> str:
 
 
 def tax(study) -> list[str]:
-    """The tasks on which an arm lost so much that its interval over seeds leaves out zero."""
+    """The tasks on which an arm lost so much that its interval over seeds leaves out zero; of one
+    with several metrics, by the first that its table has."""
     table, losses = ms.tax(study.tables["tasks"], study.meta), []
     known = table[(table.arm != SFT) & np.isfinite(table.half.astype(float))]
     metrics = table.groupby("task").metric.nunique()
-    for row in known.itertuples():
+    for row in known.drop_duplicates(["task", "arm"]).itertuples():
         loss = -row.change if row.higher_is_better else row.change
         if loss > row.half:
             losses.append((loss, f"{label(row.arm)} on {named(row, metrics)} {change(row)}"))
