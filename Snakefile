@@ -35,10 +35,11 @@ RUNS, STUDY = CFG.runs.as_posix(), CFG.study_dir.as_posix()
 RUNS_OF_STUDY = [f"{arm}/seed{seed}" for arm, seed in CFG.study_runs]
 
 HERE = workflow.nodes is None  # else a cluster's nodes run the jobs: this machine limits nothing
-GPU = (min(gpus(), 1) if HERE else 0) if CFG.jobs.gpu is None else CFG.jobs.gpu
+FOUND = gpus() if HERE else 0
+GPU = min(FOUND, 1) if CFG.jobs.gpu is None else CFG.jobs.gpu
 GPUS = GPU * CFG.launch.processes  # of a training
 if HERE:
-    workflow.global_resources.setdefault("gpu", max(gpus(), 1))
+    workflow.global_resources.setdefault("gpu", max(FOUND, 1))
     workflow.global_resources.setdefault("mem_mb", memory_mb())
 
 
@@ -133,9 +134,9 @@ def minutes(step):
     return lambda wildcards, attempt: limit * attempt
 
 
-def pool_file(labels):
+def pool_file(wildcards):
     """What a seed's pairs are drawn from."""
-    return f"{RUNS}/pairs/{pool_of(labels)}.jsonl"
+    return f"{RUNS}/pairs/{pool_of(wildcards.labels)}.jsonl"
 
 
 def run_inputs(wildcards):
@@ -289,7 +290,7 @@ rule own_pool:
 
 rule pairs:
     input:
-        lambda wildcards: pool_file(wildcards.labels),
+        pool_file,
     output:
         f"{RUNS}/pairs/{{labels}}/seed{{seed}}.jsonl",
         f"{RUNS}/pairs/{{labels}}/heldout{{seed}}.jsonl",
@@ -306,7 +307,7 @@ rule reward:
     input:
         rules.sft.output,
         rules.pairs.output,
-        lambda wildcards: pool_file(wildcards.labels),
+        pool_file,
     output:
         directory(f"{RUNS}/reward/{{labels}}/seed{{seed}}"),
     log:

@@ -15,7 +15,7 @@ from typing import Any
 from bench import cli, processes
 from bench.methods import METHODS
 from bench.names import pool_of
-from bench.rows import ids_sha256, json_sha256, read_rows, spread
+from bench.rows import file_sha256, ids_sha256, json_sha256, read_rows, spread
 from bench.schema import UserError
 from bench.thresholds import max_kl
 
@@ -86,18 +86,17 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 def hashes(cfg, arm, seed: int) -> dict[str, str]:
     """sha256 of everything the run starts from."""
-    from bench.job import sha256
     from bench.models import weights_sha256
 
     found = {
         "start": weights_sha256(Path(cfg.runs, arm.start)),
-        "pairs": sha256(Path(cfg.runs, "pairs", arm.data, f"seed{seed}.jsonl")),
+        "pairs": file_sha256(Path(cfg.runs, "pairs", arm.data, f"seed{seed}.jsonl")),
     }
     needs = METHODS[arm.method].NEEDS
     if "reward" in needs:
         found["reward"] = weights_sha256(reward_folder(cfg, arm, seed))
     if "reference" in needs:
-        found["reference"] = sha256(reference_file(cfg, arm))
+        found["reference"] = file_sha256(reference_file(cfg, arm))
     return found
 
 
@@ -223,8 +222,7 @@ def out_of_memory(error: Exception, method, todo: Run, launch: str) -> str:
     cannot tell the others, which wait for it: it ends, and so the launcher ends them all."""
     from bench.estimate.memory import advice_after
 
-    said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-    reason = f"{said}; {advice_after(method, todo, launch)}"
+    reason = f"{cli.summary(error)}; {advice_after(method, todo, launch)}"
     if processes.count() > 1:
         raise UserError(f"process {processes.rank()} is out of memory: {reason}") from error
     return reason

@@ -6,13 +6,14 @@ checkpoint cut short has none and the newest whole one before it serves.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import platform
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
+
+from bench.rows import file_sha256
 
 MANIFEST = "manifest.json"
 
@@ -32,15 +33,10 @@ def is_whole(folder: Path) -> bool:
 
 def _hashes(folder: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(folder)): _sha256(path)
+        str(path.relative_to(folder)): file_sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:  # which may be larger than the memory
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def newest(root: Path) -> Path | None:

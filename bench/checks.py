@@ -81,12 +81,11 @@ def check_shares(cfg) -> None:
     """Refuse batches that the processes of a run cannot share, before hours lead up to them."""
     if cfg.launch.processes == 1:
         return
-    arms = {f"arm {name}": cfg.arm(name) for name in cfg.study_arms}
-    own = [name for name, arm in arms.items() if arm.labels == DEMONSTRATIONS]  # n is not known
-    for name, arm in arms.items():
-        if name not in own:
-            check_share(cfg, name, arm.settings, arm.n or cfg.pairs.n)
-    if any("reward" in METHODS[arm.method].NEEDS for arm in arms.values()) or cfg.evaluated:
+    arms = [cfg.arm(name) for name in cfg.study_arms]
+    for arm in arms:
+        if arm.labels != DEMONSTRATIONS:  # whose number is not known before they are there
+            check_share(cfg, f"arm {arm.name}", arm.settings, arm.n or cfg.pairs.n)
+    if any("reward" in METHODS[arm.method].NEEDS for arm in arms) or cfg.evaluated:
         check_share(cfg, "reward", cfg.reward, cfg.pairs.n)
 
 

@@ -69,16 +69,18 @@ def main(
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
-        said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-        how = f"python -m bench.estimate --testbed {args.testbed}"
-        fail(
-            f"{said}: lower model.micro_batch, or see what else saves memory; `{how}` says how much"
-        )
+        how = f"`python -m bench.estimate --testbed {args.testbed}` says how much"
+        fail(f"{summary(error)}: lower model.micro_batch, or see what else saves memory; {how}")
 
 
 def lacks_memory(error: BaseException) -> bool:
     """Whether that is why a step ended; torch has an error class for one allocator only."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+
+
+def summary(error: BaseException) -> str:
+    """The first line of what an error says, or its name."""
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def pin(step: str, cfg: Any) -> None:

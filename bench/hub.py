@@ -3,7 +3,6 @@
 An id is ``owner/name`` or a path. What cannot be had is one line that names cause and remedy.
 """
 
-import hashlib
 import os
 from contextlib import contextmanager
 from functools import cache
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from pydantic import computed_field
 
+from bench.rows import file_sha256
 from bench.schema import Section, UserError
 
 
@@ -57,8 +57,7 @@ def content(path: str) -> str | None:
 
 @cache
 def _sha256(path: str, changed: int, size: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 @contextmanager

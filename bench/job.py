@@ -16,10 +16,6 @@ NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what flock says whe
 FRACTIONS = (0.25, 0.5, 0.75)  # of a step's budget, at which it writes a checkpoint
 
 
-def sha256(path: Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 def seed_everything(seed: int) -> None:
     """Seeds torch, numpy and random."""
     from transformers import set_seed

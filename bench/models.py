@@ -173,6 +173,5 @@ def weights_sha256(folder: Path) -> str:
     for path in sorted(Path(folder).glob("*.safetensors")):
         digest.update(path.name.encode())
         with open(path, "rb") as file:  # in pieces: a file may be larger than the memory
-            while piece := file.read(1 << 24):
-                digest.update(piece)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()

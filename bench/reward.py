@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import cli
 from bench.names import pool_of
-from bench.rows import read_rows
+from bench.rows import file_sha256, read_rows
 
 BATCH = 256  # answers scored at once, where model.micro_batch does not say
 
@@ -38,7 +38,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         cfg,
         head.replace(" ", "-"),
         code_hash("reward", None, cfg.data.kind),
-        {"pairs": job.sha256(data), "sft": weights_sha256(sft)},
+        {"pairs": file_sha256(data), "sft": weights_sha256(sft)},
     )
     with job.held(root):
         total = trainer.total_steps(cfg.reward, len(rows))

@@ -22,6 +22,12 @@ def read_rows(path: Path) -> list[dict]:
     return rows
 
 
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, read in pieces: it may be larger than the memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def json_sha256(value) -> str:
     """sha256 of a value as JSON."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from bench import cli
-from bench.rows import read_rows
+from bench.rows import file_sha256, read_rows
 
 
 def run(cfg, args: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         cfg,
         "sft",
         code_hash("sft", None, cfg.data.kind),
-        {"data": job.sha256(data), "base": weights_sha256(base)},
+        {"data": file_sha256(data), "base": weights_sha256(base)},
     )
     with job.held(root):
         monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from bench import cli
-from bench.job import sha256
+from bench.rows import file_sha256
 from bench.schema import UserError
 
 
@@ -26,7 +26,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def differs(path: Path, known: str) -> bool:
-    return not path.is_file() or sha256(path) != known
+    return not path.is_file() or file_sha256(path) != known
 
 
 if __name__ == "__main__":

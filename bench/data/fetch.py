@@ -4,7 +4,6 @@ On a machine without a network (a compute node, say), put the same files into a 
 and name that folder in the environment variable PREFBENCH_DOWNLOADS.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.rows import file_sha256
 from bench.schema import UserError
 
 FOLDER = "PREFBENCH_DOWNLOADS"
@@ -32,7 +32,7 @@ def fetch(package: Package, into: Path) -> Path:
     path = Path(given, package.file) if given else None
     if path is None or not path.is_file():
         path = download(package, into)
-    found = sha256(path)
+    found = file_sha256(path)
     if found != package.sha256:
         raise UserError(
             f"{path} has sha256 {found[:12]}..., not the pinned {package.sha256[:12]}...: "
@@ -54,15 +54,6 @@ def download(package: Package, into: Path) -> Path:
             f"or put {package.file} into a folder and set {FOLDER} to it"
         )
     return path
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, in pieces."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def clean_folder(path: Path) -> Path:

@@ -13,14 +13,13 @@ Nothing is truncated: what is longer than the settings allow is left out, and co
 Rows are read in the forms that the hub's data sets have (see ``exchange`` and ``preference_of``).
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 from pydantic import Field
 
+from bench.data.files import write_manifest, write_rows
 from bench.data.hub_gold import ASSISTANT, Gold, Judge, keep
 from bench.data.labels import on_policy
 from bench.hub import Rows, load_rows
@@ -83,12 +82,9 @@ def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict
                 f"data: {name} would be empty; rows left out, and why: {left_out}; is it the form, "
                 "or data.max_prompt, data.max_answer?"
             )
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
-        entries[name] = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "rows": len(rows)}
+        entries[name] = write_rows(out / name, rows)
     sources = settings.model_dump(include={"sft", "pairs", "gold"})
-    manifest = entries | {"sources": sources, "left_out": left_out}
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_manifest(out, entries | {"sources": sources, "left_out": left_out})
 
 
 def stream(settings: Settings, name: str) -> Random:

@@ -7,8 +7,6 @@ and request get preferences; sums get none and show what alignment damages.
     python -m bench.data --testbed micro        # writes runs/micro/data
 """
 
-import hashlib
-import json
 import math
 from pathlib import Path
 from random import Random
@@ -17,6 +15,7 @@ from pydantic import Field
 
 from bench.data import micro_grammar as g
 from bench.data import micro_sums as sums
+from bench.data.files import write_manifest, write_rows
 from bench.data.micro_gold import Gold
 from bench.schema import Section, UserError
 
@@ -111,9 +110,8 @@ def write(settings: Settings, out: Path) -> None:
         **{f"tasks/{name}.jsonl": rows for name, rows in tasks(settings, prompts).items()},
     }
     (out / "tasks").mkdir(parents=True, exist_ok=True)
-    entries = {name: _write(out / name, rows) for name, rows in files.items()}
-    manifest = entries | {"sources": [SOURCE]}
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    entries = {name: write_rows(out / name, rows) for name, rows in files.items()}
+    write_manifest(out, entries | {"sources": [SOURCE]})
 
 
 SOURCE = {
@@ -122,12 +120,6 @@ SOURCE = {
     "licence": "MIT",
     "cite": "Hutto & Gilbert (2014), VADER, ICWSM-14",
 }
-
-
-def _write(path, rows):
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "rows": len(rows)}
 
 
 def stream(settings: Settings, name: str) -> Random:

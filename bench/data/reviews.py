@@ -9,8 +9,6 @@ News serves the alignment tax alone.
     python -m bench.data --testbed reviews        # writes runs/reviews/data; fetches 2.5 MB
 """
 
-import hashlib
-import json
 import tempfile
 from collections import Counter, defaultdict
 from itertools import combinations
@@ -19,6 +17,7 @@ from random import Random
 
 from pydantic import Field
 
+from bench.data.files import write_manifest, write_rows
 from bench.data.labels import on_policy
 from bench.data.reviews_gold import FILE, MENTION, REPETITION, Gold, Regressor
 from bench.data.reviews_texts import PACKAGE, Text, askable, fetch_texts, keywords, tokens
@@ -92,11 +91,8 @@ def write_files(files: dict[str, list[dict]], found: dict, out: Path) -> None:
     for name, rows in files.items():
         if not rows:
             raise UserError(f"data: {name} would be empty; widen data.max_words or data.*_share")
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
-        entries[name] = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "rows": len(rows)}
-    manifest = entries | {"sources": [SOURCE], "gold": found}
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        entries[name] = write_rows(out / name, rows)
+    write_manifest(out, entries | {"sources": [SOURCE], "gold": found})
 
 
 SOURCE = {
