@@ -14,7 +14,7 @@ LONG = ("test_slurm", "test_dag", "test_processes", "test_browser", "test_flops"
 def pytest_collection_modifyitems(items):
     """Tests that need a GPU or a package index say so when they are skipped; files that take
     minutes come first, so that of two workers none is left with one of them at the end."""
-    from bench.machine import gpus
+    from bench.core.machine import gpus
 
     missing = {
         "gpu": gpus() == 0 and "no CUDA device here",
@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def tokenizer():
     """The micro world's tokenizer."""
-    from bench.base import word_tokenizer
-    from bench.config import load
+    from bench.steps.base import word_tokenizer
+    from bench.studies import load
 
     return word_tokenizer(load("tiny").slice("base"))
 
@@ -52,8 +52,8 @@ def policy(tokenizer):
     """A small Llama with fixed random weights, large enough for its probabilities to differ."""
     import torch
 
-    from bench.base import small_llama
-    from bench.config import load
+    from bench.steps.base import small_llama
+    from bench.studies import load
 
     torch.manual_seed(0)
     model = small_llama(load("tiny").model, tokenizer)
@@ -68,8 +68,8 @@ def sft_and_reward(tokenizer, tmp_path_factory):
     import torch
     from trainings import LORA, PLAIN
 
-    from bench.base import small_llama
-    from bench.models import adapt, load_scorer, save
+    from bench.models.loading import adapt, load_scorer, save
+    from bench.steps.base import small_llama
 
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("models")

@@ -249,7 +249,7 @@ def varies(arm: str) -> list[str]:
 
 
 def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
-    """meta.json as `bench.collect.run` completes it."""
+    """meta.json as `bench.steps.collect.run` completes it."""
     plain = {"labels": "gold", "judge": "gold", "n": None, "start": "sft", "factors": {}}
     listed = [plain | {"name": a, "method": m, "varies": varies(a)} for a, m in arms.items()]
     head = {"testbed": "micro", "study": "compare", "commit": "0" * 40, "default_settings": True}
@@ -267,7 +267,7 @@ def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more):
 
 def gathered(root: Path, arms, seeds):
     """tables, samples, facts of the folder, as the steps contract and collect make them."""
-    from bench import collect, contract
+    from bench.steps import collect, contract
 
     study = [(arm, seed) for arm in arms for seed in seeds]
     return collect.gather(root, arms, study, NEEDS, contract.check(root, study)["breaches"])

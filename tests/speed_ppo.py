@@ -102,9 +102,9 @@ WORK = {
 
 def one_base(config):
     """Our four roles on one base; the reward adapter comes from a folder, as in a run."""
-    from bench.config import Lora, Model
-    from bench.models import adapt
-    from bench.roles import Shared
+    from bench.methods.ppo.roles import Shared
+    from bench.models.loading import adapt
+    from bench.settings.sections import Lora, Model
 
     settings = Model(lora=Lora(r=16, alpha=32, layers=10))
     with tempfile.TemporaryDirectory() as folder:
@@ -117,9 +117,9 @@ def one_base(config):
 def ours(work: Work):
     """A function that does one of our updates."""
     from bench.methods.ppo import Settings
-    from bench.ppo import PPO
-    from bench.record import Ledger
-    from bench.roles import Copies
+    from bench.methods.ppo.roles import Copies
+    from bench.methods.ppo.trainer import PPO
+    from bench.training.ledger import Ledger
 
     n = work.episodes
     run = SimpleNamespace(

@@ -15,13 +15,17 @@ from pathlib import Path
 
 import torch
 
-from bench import cli, job, processes, reward, sft, trainer
-from bench.align import Run
-from bench.config import Lora, load
+from bench.core import processes
+from bench.core.progress import Progress
 from bench.methods import METHODS
-from bench.models import adapt, load_policy, load_scorer, load_tokenizer
-from bench.monitor import Monitor
-from bench.record import Ledger
+from bench.models.loading import adapt, load_policy, load_scorer, load_tokenizer
+from bench.settings.sections import Lora
+from bench.steps import reward, sft
+from bench.steps.align import Run
+from bench.studies import load
+from bench.training import job, trainer
+from bench.training.ledger import Ledger
+from bench.training.monitor import Monitor
 
 WORDS = ["the", "a", "review", "do", "take", "then", "this", "but", "is", "an"]
 DEVICE = os.environ.get("TRAININGS_DEVICE", "cpu")
@@ -55,7 +59,7 @@ def pairs(n: int, seed: int) -> list[dict]:
 
 
 def monitor(root: Path) -> Monitor:
-    return Monitor(None, (0.5,), (), Ledger(), cli.Progress("test", None), root)
+    return Monitor(None, (0.5,), (), Ledger(), Progress("test", None), root)
 
 
 def aligned(name: str, folder: Path, root: Path) -> Run:

@@ -7,7 +7,7 @@ are computed by the module that their `source` names.
 
 from dataclasses import dataclass
 
-from bench.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
+from bench.core.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
 
 UP, DOWN, NEITHER = "higher is better", "lower is better", "neither"
 ARROW = {UP: " ↑", DOWN: " ↓", NEITHER: ""}

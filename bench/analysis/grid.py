@@ -12,9 +12,8 @@ from scipy import stats
 
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
-from bench.analysis.stability import by_run
-from bench.studies import GRID_CURVE
-from bench.thresholds import ENTROPY_LEFT, MARGIN
+from bench.analysis.health import by_run
+from bench.core.thresholds import ENTROPY_LEFT, GRID_CURVE, MARGIN
 
 BELOW = "below SFT"  # a failure of training, though the run ended
 
@@ -32,7 +31,7 @@ def cells(tables: dict, meta: dict) -> pd.DataFrame:
     was last seen, if anywhere; its gain is missing.
     """
     runs, curve = tables["runs"], tables["curve"]
-    columns = ["arm", "method", "seed", "status", "reason", "held_out_loss"]
+    columns = ["arm", "method", "seed", "status", "reason", "validation_loss"]
     rows = runs.reindex(columns=columns).merge(ms.ends(curve), how="left", on=["arm", "seed"])
     for key in ("lr", "beta"):
         factors = {arm["name"]: arm["factors"].get(key, 1.0) for arm in meta["arms"]}
@@ -75,7 +74,7 @@ def told(ended: pd.DataFrame) -> float:
     That is the (negated) loss on held-out pairs, or the reward model's score for a method that
     trains against it. NaN below four cells.
     """
-    signal = ended.proxy if ended.held_out_loss.isna().all() else -ended.held_out_loss
+    signal = ended.proxy if ended.validation_loss.isna().all() else -ended.validation_loss
     both = pd.DataFrame({"signal": signal, "gain": ended.gain}).dropna()
     return float(stats.spearmanr(both.signal, both.gain)[0]) if len(both) >= 4 else float("nan")
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.analysis import statistics as st
 from bench.analysis.catalogue import SUMMARY, Measure
-from bench.thresholds import MARGIN
+from bench.core.thresholds import MARGIN
 
 SFT = "sft"
 
@@ -68,15 +68,15 @@ def with_wins(prompts: pd.DataFrame) -> pd.DataFrame:
 
 
 def proxy_scale(reward: pd.DataFrame) -> dict[tuple[str, int], tuple[float, float]]:
-    """{(labels, seed): mean and SD of the reward model's scores of the pool's unseen answers}.
+    """{(reward model, seed): mean and SD of the reward model's scores of the pool's unseen answers}.
 
     Each seed's reward model has a zero and a unit of its own; in these units they compare.
     """
-    wanted = ["labels", "seed", "score_mean", "score_sd"]
+    wanted = ["reward_model", "seed", "score_mean", "score_sd"]
     if not set(wanted) <= set(reward.columns):
         return {}
     rows = reward[wanted].dropna().query("score_sd > 0").itertuples()
-    return {(r.labels, r.seed): (r.score_mean, r.score_sd) for r in rows}
+    return {(r.reward_model, r.seed): (r.score_mean, r.score_sd) for r in rows}
 
 
 def with_scaled_proxy(table: pd.DataFrame, reward: pd.DataFrame, meta: dict) -> pd.DataFrame:
@@ -84,9 +84,9 @@ def with_scaled_proxy(table: pd.DataFrame, reward: pd.DataFrame, meta: dict) -> 
     if "proxy" not in table or not len(table):
         return table
     scale = proxy_scale(reward)
-    labels = table.arm.map({arm["name"]: arm["judge"] for arm in meta["arms"]})
+    proxy = table.arm.map({arm["name"]: arm["proxy"] for arm in meta["arms"]})
     unknown = (np.nan, np.nan)
-    found = [scale.get(key, unknown) for key in zip(labels, table.seed, strict=True)]
+    found = [scale.get(key, unknown) for key in zip(proxy, table.seed, strict=True)]
     mean, sd = np.array(found, float).T
     return table.assign(proxy=(pd.to_numeric(table.proxy, errors="coerce") - mean) / sd)
 

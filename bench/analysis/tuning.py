@@ -35,7 +35,7 @@ def recorded(meta: dict) -> pd.DataFrame:
     """The trials behind a testbed's settings as `tuned.yaml` keeps them: method, gain, and the mean
     cost of the method's trials; none where the settings are not from a search."""
     rows = []
-    known = (meta["tuning"] or {}).get("methods") or {}
+    known = (meta["provenance"] or {}).get("methods") or {}
     for method in (m for m in meta["methods"] if m in known):
         found = known[method]
         means = {key: found[key] / found["trials"] for key in COUNTED}

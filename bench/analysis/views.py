@@ -35,7 +35,7 @@ def every(tables: dict, meta: dict, columns: dict[str, str]) -> dict[str, pd.Dat
 
 def usual(arm: dict) -> bool:
     """Whether an arm starts from the SFT base and learns from gold's labels, many or few."""
-    return arm["start"] == "sft" and arm["labels"] in ("gold", f"gold-n{arm['n']}")
+    return arm["start"] == "sft" and arm["label_set"] in ("gold", f"gold-n{arm['n']}")
 
 
 def label_arms(meta: dict) -> dict[int, dict[str, str]]:

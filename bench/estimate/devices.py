@@ -5,9 +5,9 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from bench.core.machine import memory_mb
+from bench.core.schema import UserError
 from bench.estimate.memory import GB
-from bench.machine import memory_mb
-from bench.schema import UserError
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench import processes
-from bench.batches import splits
-from bench.flops import Shape, adapters
-from bench.models import unwrap
+from bench.core import processes
+from bench.models.flops import Shape, adapters
+from bench.models.loading import unwrap
+from bench.training.batches import splits
 
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 WIDE = 4  # adapters, and what norms and losses are computed from, are float32
@@ -116,7 +116,7 @@ def adapter(case: Case) -> float:
 def learning(case: Case, scorer: bool = False) -> float:
     """A model, its gradients and Adam's two moments, as far as one process holds them.
 
-    Trained weights are float32; passes in less cast them (``bench.models.mixed``).
+    Trained weights are float32; passes in less cast them (``bench.models.loading.mixed``).
     """
     if case.model.lora:
         return held(case, scorer) + 4 * adapter(case)
@@ -127,7 +127,7 @@ def learning(case: Case, scorer: bool = False) -> float:
 
 
 def resident(case: Case) -> float:
-    """What a training holds from start to end (``bench.roles`` for PPO's four models)."""
+    """What a training holds from start to end (``bench.methods.ppo.roles`` for PPO's four models)."""
     if case.head != "rollout":
         return learning(case, scorer=case.head == "scalar")
     if case.model.lora:  # the critic's adapter is trained, the reward model's is not
@@ -238,7 +238,7 @@ def advice(case: Case, section: str, there: float, failed: bool = False) -> str:
 
 
 def advice_after(method, run, config: str) -> str:
-    """``advice`` on a run (``bench.align.Run``) that is out of memory; config: of ``launch``."""
+    """``advice`` on a run (``bench.training.run.Run``) that is out of memory; config: of ``launch``."""
     case, name = case_of(method, run, config), method.__name__.rpartition(".")[2]
     section = name if case.head == "rollout" else "model"
     return advice(case, section, device_bytes(unwrap(run.policy).device), failed=True)
@@ -246,7 +246,7 @@ def advice_after(method, run, config: str) -> str:
 
 def case_of(method, run, config: str) -> Case:
     """What the run asked for."""
-    from bench.text import completion_ids, prompt_ids
+    from bench.models.tokens import completion_ids, prompt_ids
 
     policy, head = unwrap(run.policy), getattr(method, "HEAD", "fused")
     count, n = processes.count(), len(run.pairs)
@@ -296,7 +296,7 @@ def remedies(case: Case, section: str) -> Iterator[tuple[str, Case]]:
 
 def changes(model) -> Iterator[tuple[list[str], Any]]:
     """(settings, that section with them), each beside those before."""
-    from bench.config import Lora
+    from bench.settings.sections import Lora
 
     said: list[str] = []
     yield said, model

@@ -6,9 +6,9 @@ A model that is here has its shape in its own ``config.json``, which wins.
 import json
 from pathlib import Path
 
-from bench.data import world
-from bench.flops import Shape
-from bench.schema import UserError
+from bench.core.schema import UserError
+from bench.models.flops import Shape
+from bench.worlds import world
 
 SMOLLM2 = (Shape(30, 576, 9, 3, 64, 1536, 49152), True)
 # (shape, whether input and output embeddings are one), as the models' publishers give them
@@ -23,7 +23,7 @@ PUBLISHED = {
 
 def of_policy(cfg) -> tuple[Shape, bool, str]:
     """(shape, whether embeddings are tied, where they come from) of the testbed's model."""
-    base = Path(cfg.runs, "base", "config.json")
+    base = cfg.layout.base / "config.json"
     if base.exists():
         return *of_config(base), str(base)
     if cfg.model.kind == "llama":
@@ -47,7 +47,7 @@ def of_source(source) -> tuple[Shape, bool, str]:
         return *of_config(Path(path)), f"the config.json of {source}"
     if source.id not in PUBLISHED:
         raise UserError(
-            f"the shape of {source} is not known before it is here: run `python -m bench.prefetch` "
+            f"the shape of {source} is not known before it is here: run `python -m bench prefetch` "
             "with the same --testbed, or name a folder that holds its config.json"
         )
     return *PUBLISHED[source.id], f"{source.id} as published"

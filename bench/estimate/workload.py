@@ -1,6 +1,6 @@
 """What the jobs of a study do: how often each runs, its passes in FLOPs, the memory it needs.
 
-FLOPs are counted by the formulas that the ledger books with (``bench.flops``, ``bench.roles``), on
+FLOPs are counted by the formulas that the ledger books with (``bench.models.flops``, ``bench.methods.ppo.roles``), on
 lengths of texts that are measured where the data is here, and declared elsewhere.
 """
 
@@ -13,14 +13,13 @@ from pathlib import Path
 from statistics import mean
 from types import SimpleNamespace
 
-from bench.data import world
+from bench.core.names import DEMONSTRATIONS, POOL, parsed, pool_of
 from bench.estimate import memory
 from bench.estimate.memory import Case, trained
 from bench.estimate.shapes import of_source
-from bench.flops import Shape, forward, sampling, training
-from bench.methods import METHODS
-from bench.names import DEMONSTRATIONS, POOL, parsed, pool_of
-from bench.reference import BATCH
+from bench.models.flops import Shape, forward, sampling, training
+from bench.training.batches import REFERENCE_BATCH
+from bench.worlds import world
 
 SAMPLE = 400  # rows whose lengths stand for all
 A_TOKEN = 4  # characters of English text
@@ -95,9 +94,9 @@ class Job:
 
 def lengths(cfg) -> Lengths:
     """Measured where the data and the model's tokenizer are here, else declared."""
-    data, base = Path(cfg.runs, "data"), Path(cfg.runs, "base")
+    data, base = cfg.layout.data, cfg.layout.base
     if (data / "sft.jsonl").exists() and (base / "tokenizer.json").exists():
-        return measured(cfg, data, base)
+        return measured(data, base, cfg.layout.pool(POOL))
     if cfg.data.kind in TYPICAL:
         p, a, longest, answer = TYPICAL[cfg.data.kind]
         return Lengths([(p, a)], [(p, a, a)], longest, answer, "as measured on this kind of data")
@@ -106,12 +105,11 @@ def lengths(cfg) -> Lengths:
     return Lengths([(p // 2, a // 2)], [(p // 2, a // 2, a // 2)], p, a, said)
 
 
-def measured(cfg, data: Path, base: Path) -> Lengths:
-    from bench.models import load_tokenizer
+def measured(data: Path, base: Path, pool: Path) -> Lengths:
+    from bench.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(base)
-    pools = (data.parent / "pairs/pool.jsonl", data / "pool.jsonl")
-    pool = next((path for path in pools if path.exists()), None)
+    pool = next((path for path in (pool, data / "pool.jsonl") if path.exists()), None)
     shown = sizes(tokenizer, data / "sft.jsonl", "completion")
     pairs = sizes(tokenizer, pool, "a", "b") if pool else [(p, a, a) for p, a in shown]
     longest = max(max(answers) for _, *answers in [*shown, *pairs])
@@ -121,7 +119,7 @@ def measured(cfg, data: Path, base: Path) -> Lengths:
 
 def sizes(tokenizer, path: Path, *answers: str) -> list[tuple[int, ...]]:
     """Tokens of prompt and answers of a file's first rows."""
-    from bench.text import completion_ids, prompt_ids
+    from bench.models.tokens import completion_ids, prompt_ids
 
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in islice(file, SAMPLE)]
@@ -137,7 +135,7 @@ def sizes(tokenizer, path: Path, *answers: str) -> list[tuple[int, ...]]:
 # --- the jobs -------------------------------------------------------------------------------------
 
 
-class Study:
+class Workload:
     """The jobs of the chosen study.
 
     shape, tied: of the policy, without adapters; tiled: whether they run on a GPU.
@@ -149,18 +147,18 @@ class Study:
         self.drawn = [(p, min(a, self.made)) for p, *both in found.pairs for a in both]
         self.whole = [(p + a, a) for p, *both in found.pairs for a in both]
         self.bare = self.case("fused", rows=1)  # for what is held by a model alone
-        self.judge = judge(cfg, tiled)
+        self.gold = gold_model(cfg, tiled)
 
     def jobs(self) -> Iterator[Job]:
         """Each job; alike ones once, with their number."""
         cfg, arms = self.cfg, [(self.cfg.arm(name), seed) for name, seed in self.cfg.study_runs]
         yield from self.starts()
-        pools = {pool_of(arm.data) for arm, _ in arms}
+        pools = {pool_of(arm.label_set) for arm, _ in arms}
         yield from (self.pool(name) for name in sorted(pools | {POOL}))
-        asked = {(pool_of(a.data), "") for a, _ in arms if "reference" in METHODS[a.method].NEEDS}
+        asked = {(pool_of(a.label_set), "") for a, _ in arms if "reference" in a.needs}
         yield from (self.reference() for _ in asked)
-        models = {(a.data, seed) for a, seed in arms if "reward" in METHODS[a.method].NEEDS}
-        models |= {(a.judge, seed) for a, seed in arms} if cfg.evaluated else set()
+        models = {(a.label_set, seed) for a, seed in arms if "reward" in a.needs}
+        models |= {(a.proxy, seed) for a, seed in arms} if cfg.evaluated else set()
         yield from (self.reward(data) for data, _ in sorted(models))
         yield from (self.align(arm) for arm, _ in arms)
         if cfg.evaluated:
@@ -207,21 +205,21 @@ class Study:
         demonstrations are answered once and not scored."""
         cfg, n = self.cfg, self.cfg.pairs.pool or 2 * self.cfg.pairs.n
         if name == POOL and world(cfg.data.kind).GIVEN_PAIRS:
-            work, most = self.scored(2 * getattr(cfg.data, "pool", n)), self.judge.bytes
+            work, most = self.scored(2 * getattr(cfg.data, "pool", n)), self.gold.bytes
             return Job("pool", "pool", most, most, Work(), work, loads=most)
         held = memory.held(self.bare)
         most = held + memory.sampling_pass(self.bare, cfg.pairs.batch)
         if name == DEMONSTRATIONS:
             work = self.sampled(self.demonstrations, cfg.pairs.batch)
             return Job("pool", name, most, most, work, loads=held)
-        held, most = held + self.judge.bytes, most + self.judge.bytes
+        held, most = held + self.gold.bytes, most + self.gold.bytes
         work = self.sampled(2 * n, cfg.pairs.batch), self.scored(2 * n)
         return Job("pool", name, most, most, *work, loads=held)
 
     def reference(self) -> Job:
         """Log-probs of a pool under the SFT base."""
         n = getattr(self.cfg.data, "pool", None) or self.cfg.pairs.pool or 2 * self.cfg.pairs.n
-        held, batch = memory.held(self.bare), self.cfg.model.micro_batch or BATCH
+        held, batch = memory.held(self.bare), self.cfg.model.micro_batch or REFERENCE_BATCH
         most = held + memory.reading_pass(self.bare, batch, self.lengths.answer)
         work = Work(read=2 * n * self.read(mean(labelled for _, labelled in self.whole)))
         return Job("reference", "reference", most, most, work, loads=held)
@@ -238,9 +236,9 @@ class Study:
 
     def align(self, arm) -> Job:
         """A run, and the points of its curve."""
-        method, cfg, n = METHODS[arm.method], self.cfg, arm.n or self.cfg.pairs.n
-        scorer = "reward" in method.NEEDS
-        if arm.labels == DEMONSTRATIONS:
+        method, cfg, n = self.cfg.known_methods[arm.method], self.cfg, arm.n or self.cfg.pairs.n
+        scorer = "reward" in arm.needs
+        if arm.preference == DEMONSTRATIONS:
             n = self.demonstrations // 2
         points = len(arm.curve or cfg.curve.fractions)
         curve = self.measured(cfg.curve.prompts, cfg.curve.batch, scorer) * points
@@ -269,7 +267,7 @@ class Study:
         """FLOPs of an episode in a phase of PPO, by the very code that books them."""
         import torch
 
-        from bench.roles import Roles
+        from bench.methods.ppo.roles import Roles
 
         roles = Roles()
         roles.shape, roles.moving = trained(self.shape, self.cfg.model), settings.reference_ema > 0
@@ -285,8 +283,8 @@ class Study:
         tasks = cfg.eval.tasks if arm is None or arm.tasks else ()
         work = sum(map(self.task, tasks), work)
         models = 2 * memory.held(case) + (memory.held(case, scorer=True) if arm else 0)
-        most = models + self.judge.bytes + memory.measuring(case, cfg.eval.batch)
-        return Job("evaluation", "evaluation", most, most, Work(), work, models + self.judge.bytes)
+        most = models + self.gold.bytes + memory.measuring(case, cfg.eval.batch)
+        return Job("evaluation", "evaluation", most, most, Work(), work, models + self.gold.bytes)
 
     def task(self, name: str) -> Work:
         """A task of lm-eval."""
@@ -304,7 +302,7 @@ class Study:
         """What looks on during a run: SFT base, gold, and a reward model that PPO holds itself
         where it holds copies."""
         own = memory.held(self.bare, scorer=True) if scorer and self.cfg.model.lora else 0
-        bytes_ = memory.held(self.bare) + self.judge.bytes + own
+        bytes_ = memory.held(self.bare) + self.gold.bytes + own
         return {"watching": bytes_, "curve": self.cfg.curve.batch}
 
     def measured(self, n: int, batch: int, scorer: bool) -> Work:
@@ -315,7 +313,7 @@ class Study:
 
     def scored(self, n: int) -> Work:
         """Gold of ``n`` answers."""
-        return Work(read=n * forward(self.judge.shape, [mean(length for length, _ in self.whole)]))
+        return Work(read=n * forward(self.gold.shape, [mean(length for length, _ in self.whole)]))
 
     def read(self, outputs: float = 0) -> float:
         """FLOPs of a pass over a sequence with logits at ``outputs`` positions."""
@@ -333,17 +331,17 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Judge:
+class GoldModel:
     """Gold, where it is a model."""
 
     shape: Shape
     bytes: float
 
 
-def judge(cfg, tiled: bool) -> Judge:
-    """In bfloat16 on a GPU, else in float32 (``bench.data.hub_gold``); a gold that is no model of
+def gold_model(cfg, tiled: bool) -> GoldModel:
+    """In bfloat16 on a GPU, else in float32 (``bench.worlds.hub.gold``); a gold that is no model of
     the hub is not counted."""
     if cfg.data.kind != "hub" or not cfg.data.gold.id:
-        return Judge(Shape(0, 0, 0, 0, 0, 0, 0), 0.0)
+        return GoldModel(Shape(0, 0, 0, 0, 0, 0, 0), 0.0)
     shape, tied, _ = of_source(cfg.data.gold)
-    return Judge(shape, (2 if tiled else 4) * sum(memory.parameters(shape, tied, scorer=True)))
+    return GoldModel(shape, (2 if tiled else 4) * sum(memory.parameters(shape, tied, scorer=True)))

@@ -1,4 +1,4 @@
-"""The methods that are compared: each is a file of this folder. To add one, write its file.
+"""The methods that are compared: each is a file or folder here. To add one, write its file.
 
 A method is a module with
 
@@ -7,49 +7,71 @@ A method is a module with
 - ``NEEDS``: which artefacts it trains from, out of ``"reward"`` (the seed's reward model) and
   ``"reference"`` (log-probs of the pool under the SFT base);
 - ``HEAD``, where it is not ``"fused"``: what its passes end in, for ``bench.estimate``;
-- ``train(run)``: trains ``run.policy`` in place (see ``bench.align.Run``).
+- ``train(run)``: trains ``run.policy`` in place (see ``bench.training.run.Run``).
 
-A file whose name begins with an underscore is none. Importing this package imports no torch: the
-Snakefile reads it.
+A file whose name begins with an underscore is none. A method may also lie outside the package: the
+setting `methods` names its file. Importing this package imports no torch: the Snakefile reads it.
 """
 
-from importlib import import_module
+from collections.abc import Iterable
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 
-from bench.schema import Section, UserError
+from bench.core import registry
+from bench.core.layout import UPSTREAM
+from bench.core.names import NAME
+from bench.core.schema import Section, UserError
 
 FIRST = ("ppo", "dpo", "ipo", "orpo")  # in every table and figure; others follow by name
 ARTEFACTS = {"reward", "reference"}
 
 
-def discovered() -> dict[str, ModuleType]:
-    """{name: module} of every method here."""
-    found = {m.name for m in iter_modules(__path__) if not m.name.startswith("_")}
-    names = [*FIRST, *sorted(found.difference(FIRST))]
-    return {name: import_module(f"{__name__}.{name}") for name in names}
+def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
+    """{name: module} of the built-in methods, then of the files at ``paths``."""
+    found = dict(METHODS)
+    for path in paths:
+        name = Path(path).stem
+        if not NAME.fullmatch(name) or name in found:
+            why = "the name of another method" if name in found else "no name"
+            raise UserError(f"methods: '{name}' is {why}: rename '{path}'")
+        found[name] = registry.from_file(path)
+    return found
+
+
+def stamped(paths: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Each path with the time of its last change, 0 where there is no file."""
+    files = [Path(path) for path in paths]
+    return tuple((str(f), f.stat().st_mtime_ns if f.is_file() else 0) for f in files)
 
 
 def check(name: str, module: ModuleType, taken: set[str]) -> None:
     """Raise UserError for a module that is no method; ``taken``: the settings' other sections."""
     for lack in lacking(module):
-        raise UserError(f"{Path(module.__file__).name} of bench/methods lacks {lack}")
+        raise UserError(f"{shown(module)} lacks {lack}")
     if name in taken:
         raise UserError(f"a method cannot be called '{name}', as a section of the settings is")
+
+
+def shown(module: ModuleType) -> str:
+    """How a message names the file of a method."""
+    path = Path(module.__file__)
+    path = path.parent if path.name == "__init__.py" else path
+    inside = path.parent == Path(__file__).parent
+    return f"{path.name} of bench/methods" if inside else str(path)
 
 
 def lacking(module: ModuleType) -> list[str]:
     """What a module would need to be a method, in words."""
     settings, needs = getattr(module, "Settings", None), getattr(module, "NEEDS", None)
     if not (isinstance(settings, type) and issubclass(settings, Section)):
-        return ["Settings, a class of its hyper-parameters that extends bench.schema.Section"]
+        return ["Settings, a class of its hyper-parameters that extends bench.core.schema.Section"]
     found = [f"{key} in Settings" for key in ("lr", "beta") if key not in settings.model_fields]
     open_ends = [key for key, field in settings.model_fields.items() if field.is_required()]
     found += [f"a default of Settings.{key}" for key in open_ends]
+    found += [f"another name for Settings.{k}" for k in UPSTREAM if k in settings.model_fields]
     if not isinstance(needs, tuple) or not ARTEFACTS.issuperset(needs):
         found.append('NEEDS, a tuple: (), ("reward",), ("reference",) or both')
     return found if callable(getattr(module, "train", None)) else [*found, "train(run)"]
 
 
-METHODS = discovered()
+METHODS = {name: registry.member(__name__, name) for name in registry.members(__name__, FIRST)}

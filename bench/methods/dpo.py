@@ -2,7 +2,7 @@
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from bench.schema import Section
+from bench.core.schema import Section
 
 NEEDS = ("reference",)
 
@@ -17,6 +17,6 @@ class Settings(Section):
 
 def train(run) -> None:
     """Minimise -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)) over the pairs."""
-    from bench.preference import train_preference
+    from bench.training.pair_engine import train_preference
 
     train_preference(run, loss_type="sigmoid")

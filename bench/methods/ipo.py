@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from bench.schema import Section
+from bench.core.schema import Section
 
 NEEDS = ("reference",)
 
@@ -24,7 +24,7 @@ class Settings(Section):
 
 def train(run) -> None:
     """Minimise (difference of log-ratios - 1 / (2 beta))^2 over the pairs."""
-    from bench.preference import PreferenceTrainer, SummedTrainer, train_preference
+    from bench.training.pair_engine import PreferenceTrainer, SummedTrainer, train_preference
 
     form = {"mean": PreferenceTrainer, "sum": SummedTrainer}[run.settings.log_ratios]
     train_preference(run, loss_type="ipo", trainer_class=form)

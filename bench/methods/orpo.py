@@ -2,7 +2,7 @@
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from bench.schema import Section
+from bench.core.schema import Section
 
 NEEDS = ()
 HEAD = "full"
@@ -18,6 +18,6 @@ class Settings(Section):
 
 def train(run) -> None:
     """Minimise NLL(chosen) - beta log sigmoid(log odds of chosen - log odds of rejected)."""
-    from bench.preference import train_orpo
+    from bench.training.pair_engine import train_orpo
 
     train_orpo(run)

@@ -97,7 +97,7 @@ def _total(study, arm: str) -> Cell:
 
 def _tuning(study, arm: str) -> Cell:
     """What finding the method's settings took, as the search recorded it."""
-    found = (study.meta.get("tuning") or {}).get("methods", {}).get(study.method[arm])
+    found = (study.meta.get("provenance") or {}).get("methods", {}).get(study.method[arm])
     if not found or arm != study.method[arm]:
         return Cell("–")
     quiet = f"{found[study.second]:,.0f} s, {found['trials']} trials"
@@ -105,7 +105,7 @@ def _tuning(study, arm: str) -> Cell:
 
 
 def _watching(study, arm: str) -> Cell:
-    """Mean seconds of a run's curve, held-out loss and evaluation."""
+    """Mean seconds of a run's curve, validation loss and evaluation."""
     rows = study.tables["cost"]
     own = rows[(rows.arm == arm) & ~rows.charged.astype(bool)]
     own = own[~own.phase.isin(["start", "other"])]
@@ -131,7 +131,7 @@ def notes(study) -> list[str]:
     return [
         *libraries(study),
         "Means of the runs that ended; the total with half of its 95 % interval over seeds. Shared "
-        "steps are paid once and charged to no method. Curves, held-out losses and evaluation are "
+        "steps are paid once and charged to no method. Curves, validation losses and evaluation are "
         "not charged. Padding is in the seconds, not in the FLOPs.",
         f"{study.second_name.capitalize()} depend on how well each method is implemented; FLOPs do "
         "so far less: they count the passes that these implementations make.",

@@ -4,38 +4,13 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 
 from bench.analysis.statistics import EQUIVALENCE_SEEDS
-from bench.report import (
-    comparison,
-    grid,
-    render,
-    samples,
-    style,
-    tables,
-    tuning,
-    verdict,
-    views,
-    words,
-)
+from bench.report import introduction, render, style, tables, verdict
 from bench.report.sections import Kind
 
-KINDS = {"stability": grid.KIND, "tune": tuning.KIND, "views": views.KIND}
 
-
-def kind_of(study) -> Kind:
-    """How a study's page is made: as a comparison of arms, unless its name has its own."""
-    return KINDS.get(study.meta["study"], comparison.KIND)
-
-
-def plates_of(study) -> tuple:
-    """The figures of a study's page."""
-    return kind_of(study).plates(study)
-
-
-def context(study) -> dict:
+def context(study, kind: Kind) -> dict:
     """All that the templates show; nothing in it is HTML."""
-    kind = kind_of(study)
-    own = of_comparison(study) if kind is comparison.KIND else {}
-    return own | {
+    return kind.more(study) | {
         "headline": kind.headline(study),
         "sections": kind.sections(study),
         "title": title(study),
@@ -43,11 +18,11 @@ def context(study) -> dict:
         "meta": study.meta,
         "study": study,
         "breaches": tables.breaches(study),
-        "plates": {plate.name: plate for plate in plates_of(study)},
+        "plates": {plate.name: plate for plate in kind.plates(study)},
         "limitations": limitations(study),
         "reference": reference(study),
         "glossary": tables.glossary(study),
-        "words": words.introduced(study) if kind is comparison.KIND else [],
+        "words": introduction.introduced(study) if kind.card else [],
         "command": command(study.meta),
         "version": own_version(),
     }
@@ -57,16 +32,6 @@ def reference(study) -> list:
     """The tables at the end: every run, its lm-eval scores, its settings."""
     found = [tables.runs(study), tables.task_runs(study), tables.settings(study)]
     return [table for table in found if table.rows]
-
-
-def of_comparison(study) -> dict:
-    """What only the page of a comparison shows."""
-    return {
-        "verdict": comparison.cards(study),
-        "matched": tables.matched(study),
-        "samples": samples.chosen(study),
-        "sets": samples.sets(study),
-    }
 
 
 def kicker(meta: dict) -> str:
@@ -116,7 +81,7 @@ def limitations(study) -> list[str]:
 
 def searched(meta: dict) -> str:
     """Where the settings come from."""
-    found = (meta["tuning"] or {}).get("methods", {})
+    found = (meta["provenance"] or {}).get("methods", {})
     if not found:
         return "The settings are not from a search on this testbed: a better one may move a method."
     moved = [m for m in found if any(o.startswith(f"{m}.") for o in meta["overrides"])]

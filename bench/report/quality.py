@@ -52,7 +52,7 @@ def spaced(candidates, right: float, gap: float = 0.065) -> list[float]:
 
 
 def _path(ax, study, pen, arm: str, column: str) -> None:
-    """The mean path of an arm's training on held-out prompts, thin, where its curve has that."""
+    """The mean path of an arm's training on validation prompts, thin, where its curve has that."""
     rows = ended(study, arm)
     if column in rows and len(rows.dropna(subset=[column])):
         mean = rows.groupby("fraction")[[column, "gain"]].mean()

@@ -1,9 +1,9 @@
 """The numbers of a report as files: results.csv, and results.json with all that says what they are.
 
-results.json (SCHEMA; `python -m bench.compare` reads it):
+results.json (SCHEMA; `python -m bench diff` reads it):
   about        testbed, study, commit, versions, machine, seeds, prompts, breaches, ...
   measures     key, label, unit, better (direction), formula, source of each
-  arms         name, label, method, settings, labels, start
+  arms         name, label, method, settings, label_set, start
   results      a row an arm and measure: mean, low, high (95 % interval), se, df, what it is over
   comparisons  a row a declared pair: family, difference of gold, interval, p, Holm's p, verdict
   tasks        a row an lm-eval task, metric and arm: mean, half of its interval, change from SFT
@@ -18,7 +18,7 @@ import pandas as pd
 
 from bench.analysis import measures as ms
 from bench.analysis.catalogue import MEASURES
-from bench.collect import plain
+from bench.core.files import plain
 from bench.report import tables
 from bench.report.style import label
 
@@ -69,7 +69,7 @@ def measures(study) -> list[dict]:
 def arms(study) -> list[dict]:
     """Every arm and the settings that its runs recorded."""
     rows = study.runs.groupby("arm", sort=False).first() if len(study.runs) else study.runs
-    keys = ("name", "method", "labels", "n", "start")
+    keys = ("name", "method", "label_set", "n", "start")
     return [
         {key: arm[key] for key in keys}
         | {"label": label(arm["name"]), "settings": json.loads(rows.settings[arm["name"]])}

@@ -24,13 +24,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of page: functions of a study that give its headline, sections, figures, and the
-    table that becomes results.csv."""
+    """A kind of page: functions of a study that give its headline, sections, figures, the table that
+    becomes results.csv, and what its templates show beside these; card: whether it has a picture
+    for social media."""
 
     headline: Callable
     sections: Callable
     results: Callable
     plates: Callable
+    more: Callable = lambda study: {}
+    card: bool = False
 
 
 def of_companion(name: str, plate: Plate) -> Plate:

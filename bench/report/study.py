@@ -17,7 +17,7 @@ MANY = 6
 
 @dataclass
 class Study:
-    """tables, samples and meta as `bench.collect.read` gives them.
+    """tables, samples and meta as `bench.analysis.tables.read` gives them.
 
     companions: other studies of the same SFT base, by name, that this one's page shows too.
     """
@@ -48,7 +48,7 @@ class Study:
         groups = {}
         for arm in self.meta["arms"]:
             if set(arm["varies"]) <= {"beta"} and not arm["n"] and arm["start"] == "sft":
-                groups.setdefault((arm["method"], arm["labels"]), []).append(arm["name"])
+                groups.setdefault((arm["method"], arm["label_set"]), []).append(arm["name"])
         return [arms for arms in groups.values() if len(arms) > 1]
 
     @property

@@ -10,8 +10,8 @@ import pandas as pd
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.analysis.catalogue import ARROW, BY_KEY, MEASURES
-from bench.analysis.stability import stability as runs_by_arm
-from bench.report import verdict, words
+from bench.analysis.health import stability as runs_by_arm
+from bench.report import introduction, verdict
 from bench.report.style import SFT, label
 
 
@@ -281,7 +281,7 @@ def tasks(study) -> Table:
         "have the same score); it leaves out the luck of the items, which all arms share."
     )
     links = ["", *(f"#tasks-{arm}" if arm in study.arms else "" for arm in arms)]
-    return Table("lm-eval", header, rows, [*words.of_tasks(table.task), note], links)
+    return Table("lm-eval", header, rows, [*introduction.of_tasks(table.task), note], links)
 
 
 def _task_cell(row) -> Cell:
@@ -298,7 +298,7 @@ MATCHED = (
     ("hash_start", "SFT weights"),
     ("pairs", "pairs a seed"),
     ("trainable_parameters", "trainable parameters"),
-    ("curve_prompts_sha256", "held-out prompts"),
+    ("curve_prompts_sha256", "validation prompts"),
     ("template", "template"),
     ("eos", "end of text"),
 )
@@ -318,7 +318,7 @@ def matched(study) -> list[tuple[str, str]]:
         if column in runs and runs[column].notna().any():
             values = dict.fromkeys(short(v) for v in runs[column].dropna())
             out.append((name, ", ".join(values)))
-    tuned = (study.meta["tuning"] or {}).get("methods", {})
+    tuned = (study.meta["provenance"] or {}).get("methods", {})
     trials = dict.fromkeys(str(method["trials"]) for method in tuned.values())
     out.append(("tuning trials a method", ", ".join(trials) or "settings are not from a search"))
     decode = study.meta.get("decode") or {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
-from bench.analysis.stability import stability as runs_by_arm
+from bench.analysis.health import stability as runs_by_arm
 from bench.report.style import SFT, label
 
 LISTED = 8  # losses that a sentence names
@@ -341,21 +341,21 @@ def stability(study) -> list[str]:
 def reward(study) -> list[str]:
     """How good the reward models are, and the ceiling that noisy labels set."""
     out, rows = [], study.tables["reward"]
-    used = {arm["labels"] for arm in study.meta["arms"]}
-    rows = rows[rows.seed.isin(study.meta["seeds"]) & rows.labels.isin(used)]
+    used = {arm["label_set"] for arm in study.meta["arms"]}
+    rows = rows[rows.seed.isin(study.meta["seeds"]) & rows.label_set.isin(used)]
     if "gold_order_accuracy" in rows:
-        for labels, group in rows.groupby("labels"):
+        for label_set, group in rows.groupby("label_set"):
             found = st.over_seeds(100 * group.gold_order_accuracy)
             span_words = f", 95 % interval {found.low:.0f} to {found.high:.0f}"
             out.append(
-                f"Reward model ({labels} labels): orders pairs that it never saw as gold does in "
+                f"Reward model ({label_set} labels): orders pairs that it never saw as gold does in "
                 f"{found.mean:.0f} % of cases{span_words if found.seeds >= 3 else ''}."
             )
     pool = study.meta.get("pool") or {}
-    for labels in sorted(used):
-        if ceiling := pool.get(f"bayes_accuracy_{labels}"):
+    for label_set in sorted(used):
+        if ceiling := pool.get(f"bayes_accuracy_{label_set}"):
             out.append(
-                f"The labels carry noise: even a perfect predictor of {labels} labels would agree "
+                f"The labels carry noise: even a perfect predictor of {label_set} labels would agree "
                 f"with {100 * ceiling:.0f} % of them."
             )
     return out + gold(study.meta.get("gold") or {})

@@ -1,0 +1,318 @@
+"""The fairness contract: which fields of `run.json` must match, may differ, or must differ.
+
+Declared as data: each field once, with its kind, the runs that are compared (`within`) and why.
+The ledger is a list of dicts, one a run of the study: the content of its run.json (none of it where
+the run is missing) with `folder_arm` and `folder_seed` (where it lay) and `evaluation` (its
+eval.json, or None). A breach carries the field and every value.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import product
+
+from bench.core.names import pool_of
+
+MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
+# of the ledger, not of run.json
+BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared", "pool")
+OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status")  # the SFT base's too
+NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
+SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Runs that agree on `within` must `match` or `differ` in `field` (dots reach into it).
+
+    apart: runs that agree on these must differ all the same (seeds of an arm, in their pairs);
+    to: the field must match another one of the same run instead;
+    optional: a run without the field (no reward model, no weights) takes no part.
+    """
+
+    field: str
+    kind: str
+    why: str
+    within: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    to: str = ""
+    optional: bool = False
+
+
+ARM, DATA = ("arm",), ("label_set", "start", "drawn_from")
+OWN = "a run lies in the folder of its own arm and seed"
+AS_SET = "a run is what its arm is configured to be"
+OF_RUN = "an evaluation is of the run beside it"
+COST, COUNT = "a cost, which is measured", "work done, which is measured"
+
+RULES = (
+    # What a run is
+    Rule("arm", MATCH, OWN, to="folder_arm"),
+    Rule("seed", MATCH, OWN, to="folder_seed"),
+    Rule("method", MATCH, AS_SET, to="declared.method"),
+    Rule("preference", MATCH, "an arm learns whose preference it learns", ARM),
+    Rule("label_set", MATCH, AS_SET, to="declared.label_set", optional=True),
+    Rule("start", MATCH, AS_SET, to="declared.start", optional=True),
+    Rule("base", MATCH, "an arm has one SFT base", ARM),
+    Rule("drawn_from", MATCH, "an arm has one pool of pairs", ARM),
+    Rule("reward_model", MATCH, "an arm has one kind of reward model", ARM),
+    Rule("settings", MATCH, AS_SET, to="declared.settings"),
+    Rule("overrides", MATCH, "the same settings from the command line", ARM),
+    # What is held equal
+    Rule("hashes.start", MATCH, "all methods start from the same weights", ("start", "base")),
+    Rule(
+        "hashes.pairs", MATCH, "each seed is one draw of pairs", (*DATA, "seed"), ARM, optional=True
+    ),
+    Rule("pairs", MATCH, "the same number of pairs", DATA),
+    Rule(
+        "hashes.reward",
+        MATCH,
+        "each seed has one reward model",
+        ("reward_model", "seed"),
+        ARM,
+        optional=True,
+    ),
+    Rule(
+        "hashes.reference",
+        MATCH,
+        "one set of reference log-probabilities",
+        ("pool", "base", "drawn_from"),
+        optional=True,
+    ),
+    Rule("template", MATCH, "the same prompt template"),
+    Rule("eos", MATCH, "the same end-of-text policy"),
+    Rule("decode", MATCH, "the same sampling settings"),
+    Rule("trainable_parameters", MATCH, "the same trainable parameters"),
+    Rule("parameters", MATCH, "the same model"),
+    Rule("tuning_trials", MATCH, "the same number of tuning trials", optional=True),
+    Rule("curve_prompts_sha256", MATCH, "the same validation prompts"),
+    Rule("versions", MATCH, "the same library versions"),
+    Rule("machine", MATCH, "the same machine, or seconds do not compare"),
+    # What seeds must change
+    Rule("trajectory_sha256", DIFFER, "another seed trains another way", ARM, optional=True),
+    Rule("model_sha256", DIFFER, "another seed gives another model", ARM, optional=True),
+    # What is measured
+    Rule("status", MAY_DIFFER, "a run that failed is a result"),
+    Rule("reason", MAY_DIFFER, "a run that failed says why"),
+    Rule("episodes", MAY_DIFFER, COUNT),
+    Rule("steps", MAY_DIFFER, COUNT),
+    Rule("planned_steps", MAY_DIFFER, "an epoch of a method is as long as it needs"),
+    Rule("generated_tokens", MAY_DIFFER, COUNT),
+    Rule("validation_loss", MAY_DIFFER, "each method has a loss of its own"),
+    Rule("resident_models", MAY_DIFFER, COST),
+    Rule("cost", MAY_DIFFER, COST),
+    Rule("peak_mb", MAY_DIFFER, COST),
+    Rule("peak_reserved_mb", MAY_DIFFER, COST),
+    # Evaluations, the SFT base's among them
+    Rule("evaluation.arm", MATCH, OWN, to="folder_arm"),
+    Rule("evaluation.seed", MATCH, OWN, to="folder_seed"),
+    Rule("evaluation.status", MATCH, OF_RUN, to="status"),
+    Rule("evaluation.model_sha256", MATCH, OF_RUN, to="model_sha256"),
+    Rule("evaluation.prompts_sha256", MATCH, "the same test prompts"),
+    Rule("evaluation.decode", MATCH, "the same sampling settings"),
+    Rule("evaluation.versions", MATCH, "the same library versions"),
+)
+
+
+def breaches(
+    ledger: list[dict], starts: dict[str, dict] | None = None, evaluations_expected: bool = True
+) -> list[dict]:
+    """Every breach of the contract: field, what is expected, why, and the values by run.
+
+    starts: {SFT base: its eval.json}, which must agree with those of the runs.
+    """
+    runs = [_completed(run) for run in ledger if "arm" in run]
+    base = [_base(name, sft) for name, sft in (starts or {}).items()]
+    found = _missing_runs(ledger) + _undeclared(runs) + _taken_out(runs)
+    if evaluations_expected:
+        found += _missing_evaluations(runs, starts)
+    for rule in RULES:
+        itself = [*runs, *base] if rule.field in OF_BASE else runs
+        found += _unlike_itself(rule, itself) if rule.to else _unlike_others(rule, [*runs, *base])
+    return found
+
+
+def name(run: dict) -> str:
+    """How messages and report call a run: by where it lies, which is unique."""
+    return f"{run['folder_arm']} seed {run['folder_seed']}"
+
+
+def value(run: dict, field: str):
+    """The value of a dotted field; None where the run does not have it."""
+    for key in field.split("."):
+        run = run.get(key) if isinstance(run, dict) else None
+    return run
+
+
+def fields(run: dict) -> list[str]:
+    """The fields of a run.json, the parts of `hashes` apart."""
+    plain = [key for key in run if key not in (*BESIDE, NESTED)]
+    return plain + [f"{NESTED}.{key}" for key in run.get(NESTED) or {}]
+
+
+def _completed(run: dict) -> dict:
+    """The run with what an absent field stands for, and the pool that its pairs were drawn from."""
+    label_set = run.get("label_set") or run.get("preference")
+    usual = {"start": "sft", "base": "sft", "drawn_from": "pairs", "reward_model": label_set}
+    run = usual | {"label_set": label_set} | run
+    run |= {"pool": pool_of(str(label_set))}
+    if not run.get("steps"):  # no step was logged: two such logs are equal by right
+        run |= {"trajectory_sha256": None}
+    return run
+
+
+def _base(base: str, sft: dict) -> dict:
+    """An SFT base as an entry: its evaluation, of the weights that its runs start from."""
+    start = {"start": "sft", "base": base, NESTED: {"start": sft.get("model_sha256") or "unknown"}}
+    head = {"folder_arm": "sft", "folder_seed": 0, "status": "ok"}
+    return head | {"evaluation": sft} | start
+
+
+def _missing_runs(ledger: list[dict]) -> list[dict]:
+    """A breach that lists the runs without a run.json."""
+    gone = {name(run): "missing" for run in ledger if "arm" not in run}
+    why = "every run of the study is counted, failed ones too"
+    return [_breach("run", "present", why, gone)] if gone else []
+
+
+def _missing_evaluations(runs: list[dict], starts: dict[str, dict] | None) -> list[dict]:
+    """A breach that lists the runs, and the SFT base, without an eval.json."""
+    found = starts or {}
+    bases = {run["base"] for run in runs if run["base"] not in found} if found else {"sft"}
+    gone = {name(_base(base, {})): "missing" for base in sorted(bases)}
+    gone |= {name(run): "missing" for run in runs if not run.get("evaluation")}
+    why = "every run is evaluated, and so is the SFT base"
+    return [_breach("evaluation", "present", why, gone)] if gone else []
+
+
+def _undeclared(runs: list[dict]) -> list[dict]:
+    """A breach that lists the fields of no rule, by run."""
+    known = {rule.field for rule in RULES}
+    strange = {name(run): ", ".join(sorted({*fields(run)} - known)) for run in runs}
+    strange = {run: names for run, names in strange.items() if names}
+    why = "the contract says of every field whether it must match"
+    return [_breach("undeclared field", "declared", why, strange)] if strange else []
+
+
+def _taken_out(runs: list[dict]) -> list[dict]:
+    """A breach for each field that some of an arm's runs that ended well have and others lack."""
+    found = []
+    asked = [r.field for r in RULES if r.optional or r.kind == MAY_DIFFER]
+    for field, arm in product(asked, dict.fromkeys(run["folder_arm"] for run in runs)):
+        ended = [r for r in runs if r["folder_arm"] == arm and r.get("status") == "ok"]
+        lack = {name(run): "missing" for run in ended if value(run, field) is None}
+        if 0 < len(lack) < len(ended):
+            found.append(
+                _breach(field, "present", "the seeds of an arm have the same fields", lack)
+            )
+    return found
+
+
+def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:
+    """A breach for each run in which two fields that must match do not."""
+    found = []
+    for run in runs:
+        if rule.to.startswith("declared.") and not run.get("declared"):
+            continue
+        mine, other = value(run, rule.field), value(run, rule.to)
+        if mine != other and (run.get("evaluation") or not _of_evaluation(rule.field)):
+            values = {_place(run, rule.field): mine, _place(run, rule.to): other}
+            found.append(_breach(rule.field, MATCH, rule.why, _contrast(values)))
+    return found
+
+
+def _place(run: dict, field: str) -> str:
+    """Whose value it is: the run's, its evaluation's or its folder's."""
+    part = re.match("evaluation|folder|declared", field)
+    return f"{part[0]} of {name(run)}" if part else name(run)
+
+
+def _of_evaluation(field: str) -> bool:
+    return field.startswith("evaluation.")
+
+
+def _unlike_others(rule: Rule, entries: list[dict]) -> list[dict]:
+    """A breach for each scope in which the values do not match, or do not differ."""
+    found = []
+    checks = [(rule.kind, rule.within)] + ([(DIFFER, rule.apart)] if rule.apart else [])
+    for expect, within in checks:
+        scopes = defaultdict(dict)
+        for entry in filter(lambda e: _takes_part(e, rule), entries):
+            scope = tuple(_key(value(entry, key)) for key in within)
+            scopes[scope][name(entry)] = value(entry, rule.field)
+        broken = filter(None, (_broken(expect, values) for values in scopes.values()))
+        found += [_breach(rule.field, expect, rule.why, values) for values in broken]
+    return found
+
+
+def _takes_part(entry: dict, rule: Rule) -> bool:
+    """Whether a rule looks at an entry: a field that every run has must not be missing."""
+    if value(entry, rule.field) is not None:
+        return True
+    whole = entry.get("evaluation" if _of_evaluation(rule.field) else "arm")
+    return bool(whole) and not rule.optional
+
+
+def _broken(expect: str, values: dict) -> dict:
+    """The part of a scope's values that breaks what is expected of them; empty if none does."""
+    same = defaultdict(list)
+    for run, v in values.items():
+        same[_key(v)].append(run)
+    if expect == MATCH:
+        return _contrast(values) if len(same) > 1 else {}
+    repeated = {run for runs in same.values() if len(runs) > 1 for run in runs}
+    return {run: v for run, v in values.items() if expect == DIFFER and run in repeated}
+
+
+def _contrast(values: dict) -> dict:
+    """Values that are mappings, cut down to the keys in which they differ."""
+    if not all(isinstance(v, dict) for v in values.values()):
+        return values
+    keys = dict.fromkeys(key for v in values.values() for key in v)
+    odd = [key for key in keys if len({_key(v.get(key)) for v in values.values()}) > 1]
+    return {run: {key: v.get(key) for key in odd} for run, v in values.items()}
+
+
+def _key(v) -> str:
+    """A value as text that is the same for equal values."""
+    return json.dumps(v, sort_keys=True, default=str)
+
+
+def _breach(field: str, expect: str, why: str, values: dict) -> dict:
+    """A breach as the report shows it."""
+    values = {run: "missing" if v is None else v for run, v in values.items()}
+    return {"field": field, "expect": expect, "why": why, "values": values}
+
+
+def sentence(breach: dict) -> str:
+    """A breach in one line: the field, what is expected of it and why, and the values."""
+    expect = breach["expect"]
+    must = expect if expect in (MATCH, DIFFER) else f"be {expect}"
+    shown = _examples(breach)[:SHOWN]
+    more = len(breach["values"]) - len(shown)
+    listed = "; ".join(f"{run}: {_short(breach['values'][run])}" for run in shown)
+    rest = f"; and {more} more" if more else ""
+    return f"fairness contract: {breach['field']} must {must} ({breach['why']}): {listed}{rest}"
+
+
+def _examples(breach: dict) -> list[str]:
+    """The runs to show: where values should match, one of each value, the rarest value first."""
+    if breach["expect"] != MATCH:
+        return list(breach["values"])
+    groups = defaultdict(list)
+    for run, v in breach["values"].items():
+        groups[_key(v)].append(run)
+    return [runs[0] for runs in sorted(groups.values(), key=len)]
+
+
+def _short(v) -> str:
+    """A value on one line: 12 digits of a hash, a long text by its start and its hash."""
+    text = str(v)
+    if re.fullmatch(r"[0-9a-f]{32,}", text):
+        return text[:12]
+    line = " ".join(text.split())
+    if len(text) <= LONG:
+        return line
+    return f"{line[: LONG // 2]}... (sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]})"

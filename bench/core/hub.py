@@ -1,0 +1,156 @@
+"""Everything that comes from the Hugging Face hub, or from a local folder of the same layout.
+
+An id is ``owner/name`` or a path. What cannot be had is one line that names cause and remedy.
+"""
+
+import os
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from pydantic import computed_field
+
+from bench.core.files import file_sha256
+from bench.core.schema import Section, UserError
+
+
+class Source(Section):
+    """A model or data set; a commit as ``revision`` makes results that others can repeat."""
+
+    id: str
+    revision: str = "main"
+
+    @property
+    def where(self) -> dict[str, str]:
+        """The revision, as transformers and datasets take it; a local folder has none."""
+        return {} if Path(self.id).exists() else {"revision": self.revision}
+
+    def __str__(self) -> str:
+        return f"'{self.id}'" + (f" at {self.revision}" if self.where else "")
+
+
+FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}
+
+
+class Rows(Source):
+    """A data set; folder: one of those inside it (helpful-base of hh-rlhf), null: its default.
+
+    Also one local file, .jsonl, .json, .csv or .parquet (.gz too): the split "train" and no other.
+    """
+
+    folder: str | None = None
+
+    @computed_field
+    @property
+    def sha256(self) -> str | None:
+        """Of a local file, so that what was made of its content is made again when that changes."""
+        return content(self.id)
+
+
+def content(path: str) -> str | None:
+    """sha256 of a file, read anew once it has changed; None where there is no such file."""
+    if not Path(path).is_file():
+        return None
+    state = os.stat(path)
+    return _sha256(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _sha256(path: str, changed: int, size: int) -> str:
+    return file_sha256(path)
+
+
+@contextmanager
+def reaching(source: Source | str):
+    """Turns a failure of the hub into UserError; other errors pass."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        line = remedy(source, chain(error))
+        if line is None:
+            raise
+        raise UserError(line) from None
+
+
+def chain(error: BaseException | None) -> list[BaseException]:
+    """An error and what caused it: transformers and datasets wrap the hub's."""
+    found = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def remedy(source: Source | str, causes: list[BaseException]) -> str | None:
+    """Cause and remedy in one line; None where none of the causes is the hub's."""
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub import errors
+
+    refused = (errors.RepositoryNotFoundError, errors.HFValidationError, DatasetNotFoundError)
+    unreachable = (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError)
+    if any(isinstance(cause, errors.RevisionNotFoundError) for cause in causes):
+        return f"{source}: the hub has no such revision; name a branch, a tag or a commit"
+    if any(isinstance(cause, refused) for cause in causes):
+        return (
+            f"{source}: the hub shows no such repository, or not to you; check the id and, where "
+            "it is gated, accept its licence on https://huggingface.co and set HF_TOKEN"
+        )
+    if any(isinstance(cause, unreachable) for cause in causes):
+        why = "HF_HUB_OFFLINE is set" if offline() else "the hub cannot be reached"
+        return (
+            f"{source} is not in the cache and {why}: run `python -m bench prefetch` with the "
+            "same --testbed on a machine with a network and this HF_HOME, or name a local folder"
+        )
+    return None
+
+
+def offline() -> bool:
+    """Whether the environment forbids the network."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
+
+
+def load_rows(source: Rows, split: str):
+    """A split of a data set; raises UserError where it cannot be read or has no such split."""
+    from datasets import load_dataset
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DatasetGenerationError
+
+    with reaching(source):
+        try:
+            if file_format(source.id):
+                return load_dataset(file_format(source.id), data_files=source.id, split=split)
+            return load_dataset(source.id, split=split, data_dir=source.folder, **source.where)
+        except (DatasetGenerationError, EmptyDatasetError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise UserError(f"{source} cannot be read: {reason}") from None
+        except ValueError as error:
+            if "split" not in str(error).lower():
+                raise
+            raise UserError(f"{source} has no split '{split}': {error}") from None
+
+
+def file_format(name: str) -> str | None:
+    """What ``datasets`` calls the format of a file; None for what is no file's name.
+
+    Raises UserError where the file is not there, or is of no such format.
+    """
+    if Path(name).is_dir():
+        return None
+    found = FORMATS.get(Path(name.removesuffix(".gz")).suffix.removeprefix("."))
+    if found and not Path(name).is_file():
+        raise UserError(f"there is no file '{name}' in {Path.cwd()}")
+    if Path(name).is_file() and not found:
+        raise UserError(f"'{name}' is no data file: its name must end in {', '.join(FORMATS)}")
+    return found
+
+
+def fetch_model(source: Source) -> None:
+    """Brings a model's safetensors, configuration and tokenizer into the cache."""
+    from huggingface_hub import snapshot_download
+
+    if Path(source.id).is_dir():
+        return
+    files = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+    with reaching(source):
+        snapshot_download(source.id, allow_patterns=files, **source.where)

@@ -1,0 +1,35 @@
+"""Names: which are allowed, which of those known is the nearest, and what names of labels mean."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+SFT = "sft"  # the SFT base, where it stands among arms
+POOL = "pool"  # of pairs, from which every seed draws
+DEMONSTRATIONS = "demonstrations"  # pairs of a demonstration and the base's own answer
+ON_POLICY = "on-policy"  # pairs sampled from the SFT base, where the testbed's own were given
+OWN_POOLS = (DEMONSTRATIONS, ON_POLICY)  # labels that come with pairs of their own
+
+
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """'; did you mean ...?' or the list of what is known."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    dotted = [f"{prefix}.{item}" if prefix else item for item in close or known]
+    if close:
+        return f"; did you mean '{dotted[0]}'?"
+    return f"; known: {', '.join(dotted)}" if known else ""
+
+
+def parsed(data: str) -> tuple[str, int | None]:
+    """A name of pairs as (whose labels, how many): 'gold-n750' -> ('gold', 750)."""
+    labels, _, number = data.rpartition("-n")
+    return (labels, int(number)) if labels and number.isdigit() else (data, None)
+
+
+def pool_of(data: str) -> str:
+    """The pool that pairs of this name are drawn from."""
+    labels, _ = parsed(data)
+    return labels if labels in OWN_POOLS else POOL

@@ -1,0 +1,56 @@
+"""The one place that imports modules by name: methods, worlds, studies, steps, files of one's own.
+
+A package finds its own members by `members`, so each dynamic import stays inside the layer that
+asks for it; tests/core/test_layers.py holds that nothing else imports by name. What a user names by
+path is loaded by `from_file`, and `bench.steps.fingerprint` hashes it like a module of the package.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
+
+from bench.core.schema import UserError
+
+
+def members(package: str, first: Iterable[str] = (), folders: bool = False) -> list[str]:
+    """Names of the modules in a package, ``first`` leading; one that begins with `_` is none.
+
+    folders: of those alone that are packages themselves.
+    """
+    here = iter_modules(sys.modules[package].__path__)
+    found = {m.name for m in here if not m.name.startswith("_") and (m.ispkg or not folders)}
+    return [*first, *sorted(found.difference(first))]
+
+
+def member(package: str, name: str) -> ModuleType:
+    """A module of a package."""
+    return import_module(f"{package}.{name}")
+
+
+def from_file(path: str | Path, shown: str = "") -> ModuleType:
+    """A Python file outside the package as a module, read anew once it has changed.
+
+    shown: how messages call it, where it is a copy. Raises UserError where there is no such file, or
+    where it cannot be imported.
+    """
+    path, shown = Path(path), shown or str(path)
+    if not path.is_file():
+        raise UserError(f"there is no file '{shown}' in {Path.cwd()}")
+    text = path.read_bytes()
+    name = f"own_{hashlib.sha256(str(path.resolve()).encode() + text).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pydantic look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"{shown} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,134 @@
+"""lm-eval on a model: the world's own tasks, and those that ``eval.tasks`` names.
+
+The world's have a template in ``bench/worlds/<kind>/tasks``. ``eval.tasks`` are tasks that lm-eval
+knows by name, or YAML files of one's own: a task, a tag or a group (``leaderboard``: the Open LLM
+Leaderboard's). Their documents are the hub's; those of a group are reported task by task.
+"""
+
+import io
+import sys
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+
+import yaml
+
+from bench.core.hub import reaching
+from bench.core.names import nearest
+from bench.core.schema import UserError
+from bench.worlds import world
+
+SEED = 2000  # of what lm-eval draws
+
+
+def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
+    """A row a task and metric: value, standard error, number of documents, direction."""
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    model = HFLM(
+        pretrained=policy,
+        tokenizer=tokenizer,
+        batch_size=cfg.eval.batch,
+        add_bos_token=tokenizer.chat_template is None,
+        max_length=policy.config.max_position_embeddings,
+    )
+    own = [task_config(cfg, name) for name in task_names(cfg)]
+    rows = harnessed(model, own, task_manager=TaskManager(include_defaults=False))
+    if not cfg.eval.tasks:
+        return rows
+    return rows + harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
+
+
+def harnessed(model, tasks: list, **options) -> list[dict]:
+    """What lm-eval finds on tasks, as rows."""
+    from lm_eval import simple_evaluate
+
+    with quiet_stderr():
+        found = simple_evaluate(
+            model=model,
+            tasks=tasks,
+            apply_chat_template=model.tokenizer.chat_template is not None,
+            bootstrap_iters=100,
+            log_samples=False,
+            random_seed=SEED,
+            verbosity="ERROR",
+            **options,
+        )
+    return [row for name in found["results"] for row in task_rows(found, name)]
+
+
+@contextmanager
+def quiet_stderr():
+    """Holds back lm-eval's bars, which ignore every switch; shown where it raises."""
+    text = io.StringIO()
+    try:
+        with redirect_stderr(text):
+            yield
+    except BaseException:
+        print(text.getvalue(), file=sys.stderr)
+        raise
+
+
+def task_names(cfg) -> list[str]:
+    """The world's tasks, and ``preference`` where the pairs step made its documents."""
+    return [
+        *world(cfg.data.kind).TASKS,
+        *(["preference"] if cfg.layout.test_pairs.exists() else []),
+    ]
+
+
+def task_config(cfg, name: str) -> dict:
+    """The template ``bench/worlds/<kind>/tasks/<name>.yaml`` with its data filled in."""
+    templates = Path(world(cfg.data.kind).__file__).parent / "tasks"
+    template = yaml.safe_load((templates / f"{name}.yaml").read_text())
+    data = cfg.layout.data / "tasks" / f"{name}.jsonl"
+    data = (data if data.exists() else cfg.layout.test_pairs).resolve()
+    source = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(data)}}}
+    return template | source | {"task": name}
+
+
+def task_rows(found: dict, name: str) -> list[dict]:
+    """The metrics of one task, out of lm-eval's result; each filter's where a task has several.
+
+    The gap between a strict and a flexible one tells format from ability (gsm8k).
+    """
+    rows = []
+    metrics = [key.partition(",")[0] for key in found["results"][name] if "," in key]
+    for key, value in found["results"][name].items():
+        metric, _, chosen_filter = key.partition(",")
+        if not chosen_filter or metric.endswith("_stderr"):
+            continue
+        stderr = found["results"][name].get(f"{metric}_stderr,{chosen_filter}")
+        rows.append(
+            {
+                "task": name,
+                "metric": metric + (f" ({chosen_filter})" if metrics.count(metric) > 1 else ""),
+                "value": value,
+                "stderr": stderr if isinstance(stderr, float) else "",
+                "n": found["n-samples"][name]["effective"],
+                "higher_is_better": found["higher_is_better"][name].get(metric, True),
+            }
+        )
+    return rows
+
+
+def load(names: tuple[str, ...]) -> list:
+    """lm-eval's tasks with their documents; UserError where one is unknown or cannot be had."""
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager()
+    return [task for name in names for task in load_one(manager, name)]
+
+
+def load_one(manager, name: str) -> list:
+    """The tasks that a name stands for."""
+    if name not in manager.all_tasks and not Path(name).is_file():
+        raise UserError(f"unknown task '{name}' in eval.tasks" + nearest(name, manager.all_tasks))
+    try:
+        with reaching(f"the data of lm-eval's '{name}'"):
+            return list(manager.load([name])["tasks"].values())
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"lm-eval's '{name}' needs packages that are missing ({error.name}): run "
+            "`pip install -e '.[hub]'`, or take it out of eval.tasks"
+        ) from None

@@ -1,0 +1,108 @@
+"""What is measured on a policy's samples: gold, proxy, KL, entropy, length, diversity.
+
+The same code serves the training curves and the final evaluation.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from bench.models.sampling import Samples, completion_logits, sample, sequence_scores
+from bench.models.tokens import decode, prompt_ids
+
+
+@torch.no_grad()
+def kl_and_entropy(policy, reference, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Per sample, (KL in nats, mean entropy in nats per token), each (B,).
+
+    KL is the full-vocabulary sum_v p log(p / q) at each position, summed along the sample: the
+    Rao-Blackwellised form of the sequence KL, of far smaller variance than log-ratios alone.
+    """
+    logp = completion_logits(policy, samples).log_softmax(-1)
+    logq = completion_logits(reference, samples).log_softmax(-1)
+    p = logp.exp()
+    kl = ((p * (logp - logq)).sum(-1) * samples.mask).sum(1)
+    entropy = (-(p * logp).sum(-1) * samples.mask).sum(1) / samples.mask.sum(1)
+    return kl.cpu().numpy(), entropy.cpu().numpy()
+
+
+class Measure:
+    """Samples a policy on fixed prompts and measures each sample.
+
+    prompts: rows of ``prompts.jsonl``; gold: the testbed's ground truth; scorer: the reward model,
+    or None; seed: of the sampling, the same for all runs so that they share its luck.
+    """
+
+    def __init__(self, tokenizer, prompts, gold, reference, scorer, decode_settings, seed, batch):
+        self.tokenizer, self.prompts, self.gold = tokenizer, prompts, gold
+        self.reference, self.scorer = reference, scorer
+        self.decode, self.seed, self.batch = decode_settings, seed, batch
+        self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts]
+
+    def __call__(self, policy) -> pd.DataFrame:
+        """A row a prompt: prompt_id, family, prompt, completion, gold, proxy, kl, entropy, ..."""
+        training = policy.training
+        policy.eval()
+        generator = torch.Generator(policy.device).manual_seed(self.seed)
+        chunks = [
+            self._chunk(policy, start, generator)
+            for start in range(0, len(self.prompts), self.batch)
+        ]
+        policy.train(training)
+        table = pd.concat(chunks, ignore_index=True)
+        table["gold"] = self.gold(self.prompts, list(table.completion))
+        return table
+
+    def _chunk(self, policy, start: int, generator) -> pd.DataFrame:
+        rows = self.prompts[start : start + self.batch]
+        ids = self.ids[start : start + self.batch]
+        length, temperature = self.decode.max_new_tokens, self.decode.temperature
+        samples = sample(policy, self.tokenizer, ids, length, temperature, generator)
+        kl, entropy = kl_and_entropy(policy, self.reference, samples)
+        proxy = np.full(len(rows), np.nan)
+        if self.scorer is not None:
+            proxy = sequence_scores(self.scorer, samples).cpu().numpy()
+        return pd.DataFrame(
+            {
+                "prompt_id": [row["id"] for row in rows],
+                "family": [row["family"] for row in rows],
+                "prompt": [row["prompt"] for row in rows],
+                "completion": [decode(self.tokenizer, tokens) for tokens in samples.rows()],
+                "proxy": proxy,
+                "kl": kl,
+                "entropy": entropy,
+                "length": samples.mask.sum(1).cpu().numpy(),
+                "ended": samples.ended.cpu().numpy(),
+            }
+        )
+
+
+def distinct_2(texts: list[str]) -> float:
+    """Distinct word bigrams over all word bigrams (Li et al. 2016, 1510.03055); NaN without any."""
+    bigrams = [pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False)]
+    return len(set(bigrams)) / len(bigrams) if bigrams else float("nan")
+
+
+def summarise(table: pd.DataFrame, tuned: tuple[str, ...]) -> pd.DataFrame:
+    """Means by family, and ``all`` over the tuned families' samples; a row each.
+
+    Standard errors are over prompts.
+    """
+    groups = {name: rows for name, rows in table.groupby("family", sort=True)}
+    groups["all"] = table[table.family.isin(tuned)]
+    return pd.DataFrame([{"family": name} | _means(rows) for name, rows in groups.items()])
+
+
+def _means(rows: pd.DataFrame) -> dict[str, float]:
+    return {
+        "n": len(rows),
+        "gold": rows.gold.mean(),
+        "gold_se": rows.gold.sem(),
+        "proxy": rows.proxy.mean(),
+        "kl": rows.kl.mean(),
+        "kl_se": rows.kl.sem(),
+        "length": rows.length.mean(),
+        "distinct2": distinct_2(list(rows.completion)),
+        "entropy": rows.entropy.mean(),
+        "ended": rows.ended.mean(),
+    }

@@ -1,0 +1,335 @@
+"""The four models of PPO-RLHF: policy, reference, critic and reward model.
+
+``Copies`` holds each as a model of its own. ``Shared`` holds one base that carries all four: the
+policy, the critic and the reward model are LoRA adapters on it (the last two with a head each), and
+the reference is the base with every adapter off. In both, the critic's weights are its own: no
+gradient of the value loss reaches the policy.
+
+Shapes as in ``bench.models.sampling``: B samples, T completion columns.
+"""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from bench.models.flops import Shape, forward, sampling, train
+from bench.models.loading import adapt, load_policy, load_scorer, mixed, unwrap
+from bench.models.sampling import (
+    Samples,
+    completion_logits,
+    completion_logps,
+    head_scores,
+    last_hidden,
+    sequence_scores,
+    token_scores,
+)
+
+
+class Roles:
+    """What both forms have in common: what their passes cost.
+
+    shape: of the policy and so of all; below: layers that ``digested`` runs once for all four;
+    moving: whether the reference is one of the adapters, where there are any.
+    """
+
+    shape: Shape
+    below = 0
+    moving = False
+
+    def cost(self, phase: str, samples: Samples) -> dict[str, float]:
+        """What a ledger books of ``samples`` in a phase: rollout, score, reference or update."""
+        made, lengths = samples.mask.sum(1).tolist(), samples.attention.sum(1).tolist()
+        if phase == "rollout":
+            return sampling(self.shape, samples.prompt_mask.sum(1).tolist(), made)
+        upper, tokens = self.shape.above(self.below), sum(lengths)
+        logits, values = self.shape.vocabulary * sum(made), sum(made) + len(made)
+        if phase == "reference":
+            worn = upper if self.moving else upper.bare()
+            return {"tokens": tokens, "flops": forward(worn, lengths, logits)}
+        if phase == "update":
+            work = train(upper, lengths, logits) + train(upper, lengths, values)
+        else:  # the reward model and the critic
+            shared = forward(self.shape.lowest(self.below), lengths)
+            work = shared + 2 * forward(upper, lengths, values)
+        return {"tokens": 2 * tokens, "flops": work}
+
+
+@contextmanager
+def recomputing(model):
+    """Layers that are checkpointed take part in it, although the model stays in eval mode.
+
+    They look at their own flag alone: no dropout inside them wakes.
+    """
+    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    try:
+        for layer in layers:
+            layer.training = torch.is_grad_enabled()
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
+class Copies(Roles):
+    """Four separate models.
+
+    policy, reference: causal language models; critic, reward: models with one scalar head.
+    """
+
+    resident = 4
+
+    def __init__(self, policy, reference, critic, reward):
+        self.policy, self.critic = policy.eval(), critic.eval()  # no dropout: N+, section 7
+        self.shape = Shape.of(policy)
+        self.reference = reference.eval().requires_grad_(False)
+        self.reward = reward.eval().requires_grad_(False)
+        self.actor_weights = list(policy.parameters())
+        self.critic_weights = list(critic.parameters())
+
+    def digested(self, samples: Samples) -> Samples:
+        """With the work done that all four have in common: here none."""
+        return samples
+
+    def logits(self, samples: Samples) -> torch.Tensor:
+        """(B, T, V) of the policy, with gradient."""
+        with recomputing(self.policy):
+            return completion_logits(self.policy, samples)
+
+    def values(self, samples: Samples) -> torch.Tensor:
+        """(B, T) the critic before each completion token, with gradient."""
+        with recomputing(self.critic):
+            return token_scores(self.critic, samples)[:, :-1]
+
+    def criticise(self, loss: torch.Tensor) -> None:
+        """Backward of a loss on ``values``."""
+        loss.backward()
+
+    @torch.no_grad()
+    def reference_logps(self, samples: Samples) -> torch.Tensor:
+        """(B, T) log-probs of the drawn tokens."""
+        return completion_logps(self.reference, samples)
+
+    def scores(self, samples: Samples) -> torch.Tensor:
+        """(B,) the reward model's score of each completion, read at its last token."""
+        return sequence_scores(self.reward, samples)
+
+    def follow(self, rate: float) -> None:
+        """Moves the reference a share ``rate`` of the way to the policy (Xu et al. 2024)."""
+        with torch.no_grad():
+            pairs = zip(self.reference.parameters(), self.policy.parameters(), strict=True)
+            for slow, fast in pairs:
+                slow.lerp_(fast.to(slow.dtype), rate)
+
+    def state(self) -> dict:
+        """The weights that training changes."""
+        models = {"policy": self.policy, "critic": self.critic, "reference": self.reference}
+        return {name: model.state_dict() for name, model in models.items()}
+
+    def restore(self, state: dict) -> None:
+        for name, weights in state.items():
+            getattr(self, name).load_state_dict(weights)
+
+    def release(self) -> None:
+        """Leaves nothing but the policy in ``policy``."""
+
+
+class Shared(Roles):
+    """One base with adapters: ``default`` is the policy's, as PEFT names it.
+
+    policy: a PEFT model; reward: folder of the reward model's adapter; critic_init: "reward" or
+    "base"; moving: whether the reference will ``follow`` the policy, which takes an adapter more.
+    """
+
+    resident = 1
+
+    def __init__(self, policy, reward: Path, critic_init: str = "reward", moving: bool = False):
+        self.policy = policy.eval()
+        self.trunk = policy.get_base_model().model
+        self.adapters = ["reward", "critic", *(["reference"] if moving else [])]
+        for name in self.adapters:
+            policy.add_adapter(name, policy.peft_config["default"])
+        self.heads = {"reward": self._load_reward(reward)}
+        self.heads["critic"] = self._new_critic(critic_init)
+        if moving:
+            self._fill("reference", self._adapter("default"))
+        self.actor_weights = self._weights("default")
+        self.critic_weights = [*self._weights("critic"), *self.heads["critic"].parameters()]
+        self._trainable()
+        self.below = frozen_layers(self.trunk)
+        self.shape, self.moving = Shape.of(policy), moving
+
+    def _weights(self, adapter: str) -> list[torch.nn.Parameter]:
+        return [p for name, p in self.policy.named_parameters() if f".{adapter}." in name]
+
+    def _adapter(self, name: str) -> dict[str, torch.Tensor]:
+        from peft import get_peft_model_state_dict
+
+        return get_peft_model_state_dict(self.policy, adapter_name=name)
+
+    def _fill(self, name: str, weights: dict[str, torch.Tensor]) -> None:
+        from peft import set_peft_model_state_dict
+
+        missed = set_peft_model_state_dict(self.policy, weights, adapter_name=name)
+        if missed.unexpected_keys:
+            raise ValueError(f"adapter '{name}' has weights of another shape: {missed}")
+
+    def _load_reward(self, folder: Path) -> torch.nn.Linear:
+        """Fills the adapter from its folder; returns the frozen head.
+
+        Raises ValueError where it was trained at another rank or scale than it would be worn at.
+        """
+        from peft import PeftConfig
+        from safetensors.torch import load_file
+
+        own, worn = PeftConfig.from_pretrained(folder), self.policy.peft_config["default"]
+        if (own.r, own.lora_alpha) != (worn.r, worn.lora_alpha):
+            sizes = (
+                f"r={own.r}, alpha={own.lora_alpha}, not the policy's {worn.r}, {worn.lora_alpha}"
+            )
+            raise ValueError(f"the adapter in {folder} has {sizes}")
+        weights = load_file(Path(folder, "adapter_model.safetensors"))
+        head = weights.pop("base_model.model.score.weight")
+        self._fill("reward", weights)
+        return self._head(head).requires_grad_(False)
+
+    def _new_critic(self, start: str) -> torch.nn.Linear:
+        """The critic's head; its adapter becomes the reward model's or stays a fresh one."""
+        width = self.heads["reward"].weight
+        if start == "base":
+            return self._head(torch.randn_like(width) * (width.shape[1] + 1) ** -0.5)
+        self._fill("critic", self._adapter("reward"))
+        return self._head(width.detach().clone())
+
+    def _head(self, weight: torch.Tensor) -> torch.nn.Linear:
+        head = torch.nn.Linear(weight.shape[1], 1, bias=False, device=self.policy.device)
+        head.weight.data.copy_(weight)
+        return head
+
+    def _trainable(self) -> None:
+        """PEFT freezes every adapter but the active one; here two are trained."""
+        for weight in [*self.actor_weights, *self.critic_weights]:
+            weight.requires_grad_(True)
+
+    @contextmanager
+    def _wearing(self, adapter: str):
+        """The base under another adapter than the policy's."""
+        self.policy.set_adapter(adapter)
+        self._trainable()
+        try:
+            yield
+        finally:
+            self.policy.set_adapter("default")
+            self._trainable()
+
+    def _headed(self, role: str, samples: Samples) -> torch.Tensor:
+        """(B, T + 1) a role's head at the last prompt token and at each completion token."""
+        head = self.heads[role]
+        with self._wearing(role), self._above(samples), recomputing(self.trunk):
+            hidden = last_hidden(self.trunk, samples).to(head.weight.dtype)
+        return head_scores(head, hidden, samples)
+
+    @torch.no_grad()
+    def digested(self, samples: Samples) -> Samples:
+        """With what leaves the layers below the first adapter: all four have them in common."""
+        if not self.below:
+            return samples
+        with self._only(slice(self.below), torch.nn.Identity()):
+            return replace(samples, hidden=last_hidden(self.trunk, samples))
+
+    @contextmanager
+    def _only(self, layers: slice, norm: torch.nn.Module):
+        """The base cut down to some of its layers."""
+        whole = self.trunk.layers, self.trunk.norm
+        self.trunk.layers, self.trunk.norm = self.trunk.layers[layers], norm
+        try:
+            yield
+        finally:
+            self.trunk.layers, self.trunk.norm = whole
+
+    def _above(self, samples: Samples):
+        """The layers that digested samples still have to pass: all, if they are not digested."""
+        below = 0 if samples.hidden is None else self.below
+        return self._only(slice(below, None), self.trunk.norm)
+
+    def logits(self, samples: Samples) -> torch.Tensor:
+        with self._above(samples), recomputing(self.trunk):
+            return completion_logits(self.policy, samples)
+
+    def values(self, samples: Samples) -> torch.Tensor:
+        return self._headed("critic", samples)[:, :-1]
+
+    def criticise(self, loss: torch.Tensor) -> None:
+        with self._wearing("critic"):  # by the layers that are computed again, too
+            loss.backward()
+
+    @torch.no_grad()
+    def reference_logps(self, samples: Samples) -> torch.Tensor:
+        moving = "reference" in self.adapters
+        worn = self._wearing("reference") if moving else self._bare()
+        with worn, self._above(samples):
+            return completion_logps(self.policy, samples)
+
+    @contextmanager
+    def _bare(self):
+        try:
+            with self.policy.disable_adapter():
+                yield
+        finally:
+            self._trainable()
+
+    @torch.no_grad()
+    def scores(self, samples: Samples) -> torch.Tensor:
+        last = samples.mask.sum(1, keepdim=True)
+        return self._headed("reward", samples).gather(1, last)[:, 0]
+
+    def follow(self, rate: float) -> None:
+        """As ``Copies.follow``, factor by factor: of their product to first order in ``rate``."""
+        with torch.no_grad():
+            pairs = zip(self._weights("reference"), self.actor_weights, strict=True)
+            for slow, fast in pairs:
+                slow.lerp_(fast, rate)
+
+    def state(self) -> dict:
+        names = ["default", *self.adapters]
+        adapters = {name: self._adapter(name) for name in names}
+        return adapters | {"head": self.heads["critic"].state_dict()}
+
+    def restore(self, state: dict) -> None:
+        self.heads["critic"].load_state_dict(state["head"])
+        for name in ["default", *self.adapters]:
+            self._fill(name, state[name])
+
+    def release(self) -> None:
+        for name in self.adapters:
+            self.policy.delete_adapter(name)
+
+
+def frozen_layers(trunk) -> int:
+    """How many layers lie below the first with an adapter.
+
+    0 for other architectures than Llama's, of which some scale what enters the first layer, or
+    choose a layer's mask by its number: they cannot be run in two parts.
+    """
+    if trunk.config.model_type != "llama":
+        return 0
+    trained = (any("lora_" in name for name, _ in x.named_parameters()) for x in trunk.layers)
+    return next(i for i, adapted in enumerate(trained) if adapted)
+
+
+def assemble(run) -> Copies | Shared:
+    """The four models of a run (see ``bench.steps.align.Run``): one base where it has LoRA."""
+    settings = run.settings
+    if unwrap(run.policy) is not run.policy:
+        return Shared(run.policy, run.reward, settings.critic_init, settings.reference_ema > 0)
+    start = run.reward if settings.critic_init == "reward" else run.sft
+    critic = adapt(load_scorer(start, run.model), run.model)
+    if settings.critic_init == "base":
+        width = critic.score.weight.shape[1]
+        torch.nn.init.normal_(critic.score.weight, std=(width + 1) ** -0.5)
+    reference = load_policy(run.sft, run.model)
+    if settings.reference_ema:  # in steps that a bfloat16 weight would lose
+        reference = mixed(reference, run.model)
+    return Copies(run.policy, reference, critic, run.scorer)

@@ -1,0 +1,94 @@
+"""A published model as a folder that every step loads: weights, tokenizer, chat template.
+
+The template is the model's own, none (a prompt is plain text), or one of TEMPLATES. EOS ends each
+answer and PAD is another token, so that padding never teaches a model to stop.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from bench.core.hub import Source, reaching
+from bench.core.schema import UserError
+
+TEMPLATES = {
+    "chatml": (
+        "{% for message in messages %}"
+        "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    ),
+    "zephyr": (
+        "{{ bos_token }}{% for message in messages %}"
+        "{{ '<|' + message['role'] + '|>\\n' + message['content'] + eos_token + '\\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+    ),
+}
+
+
+class HubModel(Source):
+    """bos, eos, pad: tokens of its vocabulary; null: the tokenizer's own (pad: else its unk)."""
+
+    template: Literal["own", "none", "chatml", "zephyr"] = "own"
+    bos: str | None = None
+    eos: str | None = None
+    pad: str | None = None
+
+
+def fetch(source: HubModel, dtype: str, out: Path) -> None:
+    """Writes ``out``: config, safetensors, tokenizer, chat template, source.json."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = load_tokenizer(source)
+    with reaching(source):
+        model = AutoModelForCausalLM.from_pretrained(
+            source.id, dtype=getattr(torch, dtype), use_safetensors=True, **source.where
+        )
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        for config in (model.config, model.generation_config):
+            setattr(config, name, getattr(tokenizer, name))
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    commit = getattr(model.config, "_commit_hash", None)  # what a branch's name meant that day
+    found = source.model_dump() | {"commit": commit}
+    Path(out, "source.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(source: HubModel):
+    """Its tokenizer with the tokens and the template asked for; UserError where they clash."""
+    from transformers import AutoTokenizer
+
+    with reaching(source):
+        tokenizer = AutoTokenizer.from_pretrained(source.id, **source.where)
+    vocabulary = tokenizer.get_vocab()
+    for role in ("bos", "eos", "pad"):
+        token = getattr(source, role)
+        if token is not None and token not in vocabulary:
+            raise UserError(f"model.hub.{role}={token!r} is not in the vocabulary of {source}")
+        if token is not None:
+            setattr(tokenizer, f"{role}_token", token)
+    if source.pad is None and tokenizer.pad_token in (None, tokenizer.eos_token):
+        tokenizer.pad_token = tokenizer.unk_token
+    if source.template != "own":
+        tokenizer.chat_template = TEMPLATES.get(source.template)
+    check(source, tokenizer)
+    return tokenizer
+
+
+def check(source: HubModel, tokenizer) -> None:
+    """Refuse a tokenizer that the steps cannot use."""
+    if tokenizer.eos_token is None or tokenizer.pad_token in (None, tokenizer.eos_token):
+        raise UserError(
+            f"{source} needs an EOS and another token as PAD: set model.hub.eos and model.hub.pad"
+        )
+    if source.template == "own" and not tokenizer.chat_template:
+        raise UserError(
+            f"{source} has no chat template of its own: set model.hub.template to none or one of "
+            + ", ".join(TEMPLATES)
+        )
+    if not tokenizer.chat_template and tokenizer.bos_token is None:
+        raise UserError(f"{source} has no BOS to open a plain prompt: set model.hub.bos")

@@ -1,0 +1,275 @@
+"""The page that sets two results side by side."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from bench.analysis import differences as two
+from bench.analysis.differences import IDENTICAL, MOVED
+from bench.report import style
+from bench.report.costs import unit_scale
+from bench.report.plate import Plate
+from bench.report.sections import Section
+from bench.report.style import label
+from bench.report.tables import Cell, Table, scaled, short
+from bench.report.verdict import fixed, joined, p_words
+
+SHOWN = ("gold_delta", "flops", "cost")  # in the figure
+
+
+@dataclass
+class Two:
+    """Two results.json, and what they are called: the places that they were read from."""
+
+    a: dict
+    b: dict
+    names: tuple[str, str]
+
+    @cached_property
+    def moved(self) -> pd.DataFrame:
+        """Every number that both have (`bench.analysis.differences.moved`)."""
+        return two.moved(self.a, self.b)
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """{arm: method} of the arms that both have."""
+        second = {arm["name"] for arm in self.b["arms"]}
+        return {x["name"]: x["method"] for x in self.a["arms"] if x["name"] in second}
+
+    @property
+    def meta(self) -> dict:
+        """What a figure is signed with."""
+        return self.a["about"]
+
+    @property
+    def looks(self) -> dict[str, style.Look]:
+        """How each arm is drawn."""
+        arms = [{"name": name, "method": method} for name, method in self.methods.items()]
+        return style.looks(arms, list(dict.fromkeys(self.methods.values())))
+
+    def measure(self, key: str) -> dict:
+        """Label, unit, digits and direction of a measure."""
+        return next(m for m in self.a["measures"] if m["key"] == key)
+
+
+def context(both: Two) -> dict:
+    """All that the templates show."""
+    about = [d["about"] for d in (both.a, both.b)]
+    places = " and ".join(f"{x['testbed']} at {x['commit'][:12]}" for x in about)
+    return {
+        "title": f"{both.names[0]} and {both.names[1]}",
+        "kicker": f"prefbench · two results side by side · {places}",
+        "headline": headline(both),
+        "sections": sections(both),
+        "plates": {plate.name: plate for plate in plates(both)},
+        "study": both,
+    }
+
+
+def plates(both: Two) -> tuple[Plate, ...]:
+    """The figure, where there is anything to draw."""
+    return (PLATE,) if len(both.moved) else ()
+
+
+def headline(both: Two) -> str:
+    """What changed, in a sentence each on verdicts and numbers."""
+    rows = two.verdicts(both.a, both.b)
+    return " ".join(s for s in (of_verdicts(rows), of_numbers(both)) if s)
+
+
+def of_verdicts(rows: list[dict]) -> str:
+    """How many verdicts between methods agree."""
+    if not rows:
+        return "The two have no pair of methods in common."
+    groups = {}
+    for r in rows:
+        groups.setdefault(r["agreement"], []).append(_pair(r))
+    same = len(groups.pop("same", ()))
+    if same == len(rows):
+        return f"All {len(rows)} verdicts between methods are the same."
+    parts = [f"{joined(pairs)} {AGREEMENT[word]}" for word, pairs in groups.items()]
+    return f"{same} of {len(rows)} verdicts between methods are the same; {'; '.join(parts)}."
+
+
+AGREEMENT = {
+    "opposite": "turned round",
+    "decided in one only": "decided in one and not in the other",
+    "both open": "equivalent in one and inconclusive in the other",
+}
+
+
+def _pair(row: dict) -> str:
+    return f"{label(row['a'])} against {label(row['b'])}"
+
+
+def of_numbers(both: Two) -> str:
+    """How many numbers moved."""
+    table = both.moved
+    if not two.same_testbed(both.a, both.b):
+        return "Two testbeds: their numbers mean different things, so only verdicts are compared."
+    if not len(table):
+        return "They share no number."
+    counts = {word: int((table.verdict == word).sum()) for word in table.verdict.unique()}
+    words = [f"{n} {_words(word)}" for word, n in counts.items()]
+    return f"Of {len(table)} numbers (arms x measures) {joined(words)}."
+
+
+def _words(word: str) -> str:
+    return {MOVED: "moved beyond noise", IDENTICAL: "are identical"}.get(word, f"are {word}")
+
+
+def sections(both: Two) -> list[Section]:
+    """The page."""
+    return [
+        Section("verdicts", "Verdicts", tables=[verdict_table(both)]),
+        Section("moved", "What moved", tables=[moved_table(both)], plates=list(plates(both))),
+        Section("made", "How they were made", tables=[made(both)]),
+    ]
+
+
+def verdict_table(both: Two) -> Table:
+    """Both verdicts on each pair of methods."""
+    header = [("Pair", ""), *((name, "difference in gold, 95 % interval") for name in both.names),
+              ("Together", "")]  # fmt: skip
+    rows = [
+        [Cell(f"{label(r['a'])} − {label(r['b'])}"), _verdict(r["first"]), _verdict(r["second"]),
+         Cell(r["agreement"], mark="bad" if r["agreement"] == "opposite" else "")]
+        for r in two.verdicts(both.a, both.b)
+    ]  # fmt: skip
+    note = (
+        "Each after Holm's correction in its own result. A verdict that is decided in one only is "
+        "no proof that the two differ: see what moved."
+    )
+    return Table("Verdicts on gold", header, rows, [note])
+
+
+def _verdict(row: dict) -> Cell:
+    """'+0.31 PPO better' with the interval beside it."""
+    words = row["verdict"]
+    arm, _, rest = words.partition(" ")
+    words = f"{label(arm)} better" if rest == "better" else words
+    known = row["low"] is not None
+    span = f"{fixed(row['low'], '+.2f')} to {fixed(row['high'], '+.2f')}" if known else ""
+    return Cell(f"{fixed(row['mean'], '+.2f')} {words}", span, value=row["mean"])
+
+
+def moved_table(both: Two) -> Table:
+    """The numbers that are not identical, with the difference; those that moved stand first."""
+    header = [("Number", ""), (both.names[0], ""), (both.names[1], ""),
+              ("Difference", "second − first, 95 % interval"), ("Relative", "%"),
+              ("p", "Holm"), ("", "")]  # fmt: skip
+    found = both.moved[both.moved.verdict != IDENTICAL]
+    order = found.assign(rank=(found.verdict != MOVED).astype(int))
+    rows = [_moved(both, r) for r in order.sort_values("rank", kind="stable").itertuples()]
+    return Table("Numbers", header, rows, notes(both))
+
+
+def notes(both: Two) -> list[str]:
+    """How the numbers were compared, and which are not listed."""
+    if not len(both.moved):
+        return []
+    same = int((both.moved.verdict == IDENTICAL).sum())
+    return [
+        *([f"{same} numbers are identical in every run, and not listed here."] if same else []),
+        "Runs with the same seed are paired where there are two or more, and others left out; else "
+        "Welch's t test. Intervals are over seeds, on the prompts that were asked. Holm's "
+        "correction within each measure. 'Within noise' does not mean equal. Seconds and memory "
+        "move with the machine and with its other work.",
+    ]
+
+
+def _moved(both: Two, row) -> list[Cell]:
+    """One row of the table."""
+    m = both.measure(row.measure)
+    span = ""
+    if math.isfinite(row.low) and row.low < row.high:
+        span = f"{shown(m, row.low, '+')} to {shown(m, row.high, '+')}"
+    ratio = 100 * row.difference / row.a if row.a and m["better"] == "lower is better" else math.nan
+    return [
+        Cell(f"{label(row.arm)} · {m['label']}", m["unit"], mark=both.looks[row.arm].colour),
+        Cell(shown(m, row.a), value=row.a),
+        Cell(shown(m, row.b), value=row.b),
+        Cell(shown(m, row.difference, "+"), span, value=row.difference),
+        Cell(fixed(ratio, "+.1f") if math.isfinite(ratio) else "–"),
+        Cell(p_words(row.p_holm).removeprefix("= ") if math.isfinite(row.p_holm) else "–"),
+        Cell(row.verdict, mark="bad" if row.verdict == MOVED else ""),
+    ]
+
+
+def shown(measure: dict, value: float, sign: str = "") -> str:
+    """A value of a measure with its digits; FLOPs with a prefix."""
+    if measure["key"] == "flops":
+        return f"{'+' * (sign == '+' and value > 0)}{scaled(value)}".replace("-", "−")
+    return fixed(value, f"{sign},.{measure['digits']}f")
+
+
+def made(both: Two) -> Table:
+    """What differs in how the two were made."""
+    header = [("", ""), (both.names[0], ""), (both.names[1], "")]
+    rows = [
+        [Cell(name), Cell(_plain(x)), Cell(_plain(y))]
+        for name, x, y in two.differences(both.a, both.b)
+    ]
+    same = ["Testbed, study, commit, seeds, machine, versions and settings are all the same."]
+    return Table("What differs in how they were made", header, rows, [] if rows else same)
+
+
+def _plain(value) -> str:
+    """A value as a reader wants it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "–" if value is None else short(value)
+
+
+def results(both: Two) -> pd.DataFrame:
+    """results.csv: a row an arm and measure."""
+    table = both.moved.copy()
+    table.insert(2, "unit", [both.measure(key)["unit"] for key in table.measure])
+    table.insert(3, "better", [both.measure(key)["better"] for key in table.measure])
+    return table
+
+
+def draw(both: Two, pen):
+    """A panel a measure, a row an arm: the first result hollow, the second filled, joined."""
+    keys = [key for key in SHOWN if (both.moved.measure == key).any()]
+    arms = list(both.methods)
+    figure = pen.figure(9.2, 1.6 + 0.42 * len(arms))
+    axes = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    for ax, key in zip(axes, keys, strict=True):
+        table = both.moved[both.moved.measure == key].set_index("arm")
+        size, prefix = unit_scale(max(table.a.max(), table.b.max()))
+        for y, arm in enumerate(arms):
+            if arm in table.index:
+                _dumbbell(ax, pen, arm, y, table.a[arm] / size, table.b[arm] / size)
+        m = both.measure(key)
+        ax.set_title(m["label"])
+        ax.set_xlabel(f"{prefix}{m['unit']} ({m['better']})")
+        ax.grid(axis="y", visible=False)
+        ax.margins(x=0.15)
+    axes[0].set_yticks(range(len(arms)), [label(arm) for arm in arms])
+    axes[0].set_ylim(len(arms) - 0.4, -0.6)
+    return figure
+
+
+def _dumbbell(ax, pen, arm: str, y: int, first: float, second: float) -> None:
+    """Both means of an arm."""
+    mark = pen.marker(arm)
+    ax.plot([first, second], [y, y], color=pen.of(arm), lw=1.4)
+    ax.plot(second, y, ls="", ms=8, **mark)
+    ax.plot(first, y, ls="", ms=11, **(mark | {"mfc": "none"}))
+
+
+PLATE = Plate(
+    "moved", "Two results side by side", draw,
+    lambda both: f"Hollow: {both.names[0]}; filled: {both.names[1]}. Means over seeds; the "
+    "intervals of the differences are in the table.",
+    lambda both: "Means of both results: " + "; ".join(
+        f"{label(r.arm)} {both.measure(r.measure)['label']} {shown(both.measure(r.measure), r.a)} "
+        f"and {shown(both.measure(r.measure), r.b)}"
+        for r in both.moved.itertuples() if r.measure in SHOWN
+    ) + ".",
+    lambda both: f"hollow: {both.names[0]} · filled: {both.names[1]} · means over seeds",
+    wide=True, category="Comparison",
+)  # fmt: skip

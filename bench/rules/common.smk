@@ -1,0 +1,98 @@
+# What the rules share: their commands, hashes, resources, and where their inputs lie.
+
+import shlex
+import sys
+
+from bench.steps.fingerprint import fingerprint
+
+SHELL = "{params.run} 2>&1 | tee {log:q}"
+# The settings under which the study's artefacts are made: its own, and those of arms with a base,
+# pairs or a reward model of their own.
+VARIANTS = {id(c): c for c in [CFG, *(CFG.of(arm) for arm in CFG.study_arms)]}.values()
+
+
+def settings(kind, wildcards):
+    """The settings of the artefact that a rule is asked for, by its key."""
+    found = [c for c in VARIANTS if c.layout.key(kind) == wildcards.key]
+    if not found:
+        raise ValueError(f"no run of this study needs {kind}{wildcards.key}")
+    return found[0]
+
+
+def at(kind, *places):
+    """An input function: each of ``places`` is a function of a layout and the wildcards."""
+
+    def found(wildcards):
+        layout = settings(kind, wildcards).layout
+        return [place(layout, wildcards).as_posix() for place in places]
+
+    return found
+
+
+def member(wildcards):
+    """The run of the study that a rule is asked for."""
+    return CFG.member(wildcards.arm, wildcards.seed)
+
+
+def launcher():
+    """The words before the name of a step that is trained by several processes."""
+    how = ["--processes", str(CFG.launch.processes), "--config", CFG.launch.config]
+    cpu = ["--cpu"] if CFG.model.device == "cpu" else []
+    return ["launch", *how, *cpu, "--"]
+
+
+class Command:
+    """A step's command line. Snakemake ignores objects of unknown classes when it compares
+    `params:`, so neither another virtual environment nor an override that a step does not read
+    reruns it: `code` decides alone."""
+
+    def __init__(self, *words, changed=(), model=False):
+        options = [word for item in [*SET, *changed] for word in ("--set", item)]
+        options += ["--needs-gpu"] if model and CFG.jobs.gpu else []
+        launched = words[0] in ("sft", "reward", "align") and CFG.launch.processes > 1
+        head = [*launcher(), *words] if launched else words
+        self.line = shlex.join([sys.executable, "-m", "bench", *head, "--testbed", TESTBED, *options])
+
+    def __str__(self):
+        return self.line
+
+
+def command(*words, of=None, model=True):
+    """For `params:`, the command of a step. {wildcards} in a word are filled in.
+
+    of: the kind of artefact that it makes, where arms may have their own; model: it runs one.
+    """
+
+    def found(wildcards):
+        filled = [word.format(wildcards=wildcards) for word in words]
+        changed = CFG.changes(settings(of, wildcards)) if of else ()
+        return Command(*filled, changed=changed, model=model)
+
+    return found
+
+
+def code(step, of=None):
+    """For `params:`, the hash of all that a step's result depends on."""
+
+    def found(wildcards):
+        arm = getattr(wildcards, "arm", None)
+        own = settings(of, wildcards) if of else CFG.of(arm) if arm in CFG.known_arms else CFG
+        return fingerprint(own, step, arm)
+
+    return found
+
+
+def memory(wildcards, attempt):
+    """MB of a job that runs a model, for `resources:`; more after a failure."""
+    return CFG.jobs.mem_mb * attempt
+
+
+def training_memory(wildcards, attempt):
+    """The same of a training, whose processes hold a model each."""
+    return memory(wildcards, attempt) * CFG.launch.processes
+
+
+def minutes(step):
+    """For `resources:`, the time after which a cluster ends a job; more after a failure."""
+    limit = getattr(CFG.jobs.minutes, step) or CFG.jobs.minutes.default
+    return lambda wildcards, attempt: limit * attempt

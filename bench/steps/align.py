@@ -1,0 +1,251 @@
+"""One run: an arm with a seed, from the SFT base to an aligned model.
+
+    python -m bench align --testbed micro --arm dpo --seed 1
+
+A run that diverges, or for which memory does not suffice, is a result: it writes every output with
+that status and exits 0.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+from bench.core import processes
+from bench.core.files import (
+    atomic,
+    file_sha256,
+    ids_sha256,
+    json_sha256,
+    read_rows,
+    spread,
+    write_json,
+    write_lines,
+    write_table,
+)
+from bench.core.progress import Progress, say
+from bench.core.schema import UserError
+from bench.core.thresholds import max_kl
+from bench.steps import runner
+from bench.training.run import Run
+
+CURVE_SEED = 1000  # of the sampling on validation prompts, the same for every run
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arm", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``align/<arm>/seed<k>``: run.json, log.csv, curve.csv, samples.jsonl, model/."""
+    from bench.steps.fingerprint import code_hash
+    from bench.training import job, trainer
+
+    trainer.quieten()
+    arm = cfg.arm(args.arm)
+    method = cfg.known_methods[arm.method]
+    job.seed_everything(args.seed)
+    inputs = hashes(cfg, arm, args.seed)
+    name = f"{cfg.layout.run_name(arm)}/seed{args.seed}"
+    root = job.checkpoint_root(cfg, name, code_hash("align", method, cfg.data.kind), inputs)
+    with job.held(root):
+        todo = prepare(cfg, arm, args.seed, root)
+        status, reason = attempt(method, todo, cfg.launch.config)
+        write(cfg, arm, todo, status, reason, inputs)
+    say(todo.name, status + (f": {reason}" if reason else ""))
+
+
+def hashes(cfg, arm, seed: int) -> dict[str, str]:
+    """sha256 of everything the run starts from."""
+    from bench.models.loading import weights_sha256
+
+    needed = cfg.layout.needed(arm, seed)
+    ways = {"start": weights_sha256, "reward": weights_sha256}
+    names = ("start", "pairs", *arm.needs)
+    return {name: ways.get(name, file_sha256)(needed[name]) for name in names}
+
+
+def prepare(cfg, arm, seed: int, root: Path) -> Run:
+    """Loads what the method needs, and the monitor."""
+    from bench.models.loading import adapt, load_policy, load_scorer, load_tokenizer
+    from bench.training.ledger import Ledger
+
+    ledger, needed = Ledger(), cfg.layout.needed(arm, seed)
+    sft, reward = needed["sft"], needed.get("reward")
+    with ledger.phase("load"):
+        tokenizer = load_tokenizer(sft)
+        policy = adapt(load_policy(needed["start"], cfg.model), cfg.model)
+        scorer = load_scorer(reward, cfg.model).eval().requires_grad_(False) if reward else None
+    name = f"{arm.name} seed {seed}"
+    monitor = new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root)
+    ledger.memory.watched_bytes = watched_bytes(policy, monitor.measure)
+    return Run(
+        name=name,
+        settings=arm.settings,
+        seed=seed,
+        policy=policy,
+        tokenizer=tokenizer,
+        pairs=read_rows(needed["pairs"]),
+        validation=validation_rows(needed["validation"]),
+        sft=sft,
+        reward=reward,
+        scorer=scorer,
+        reference=reference_table(needed["reference"]) if "reference" in needed else {},
+        model=cfg.model,
+        decode=cfg.decode,
+        root=root,
+        monitor=monitor,
+        ledger=ledger,
+        micro_batch=cfg.model.micro_batch,
+    )
+
+
+def validation_rows(path: Path) -> list[dict]:
+    """Pairs that the seed did not draw; none where it drew the whole pool."""
+    return read_rows(path) if path.exists() and path.stat().st_size else []
+
+
+def reference_table(path: Path) -> dict[int, dict[str, float]]:
+    with open(path, newline="") as file:
+        rows = csv.DictReader(file)
+        return {int(row["id"]): {side: float(row[side]) for side in "ab"} for row in rows}
+
+
+def curve_prompts(cfg) -> list[dict]:
+    """The validation prompts of the training curve, families in turn."""
+    rows = read_rows(cfg.layout.prompts)
+    return spread([row for row in rows if row["split"] == "validation"], cfg.curve.prompts)
+
+
+def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
+    """The monitor of a run: curve on validation prompts, which is not charged."""
+    from bench.evaluation.samples import Measure
+    from bench.models.loading import load_policy
+    from bench.training.monitor import Monitor
+    from bench.worlds import world
+
+    here = world(cfg.data.kind)
+    with ledger.phase("curve", charged=False):
+        reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
+        gold = here.Gold(cfg.layout.data)
+    measure = Measure(
+        tokenizer,
+        curve_prompts(cfg),
+        gold,
+        reference,
+        scorer,
+        cfg.decode,
+        CURVE_SEED,
+        cfg.curve.batch,
+    )
+    progress = Progress(name, None)
+    fractions = arm.curve or cfg.curve.fractions
+    far = max_kl(cfg.decode.max_new_tokens)
+    return Monitor(measure, fractions, here.TUNED_FAMILIES, ledger, progress, root, far)
+
+
+def watched_bytes(policy, measure) -> int:
+    """Bytes of the models that only the curve uses: its reference, a gold that is a model, and its
+    copy of the reward model where the policy's own base carries that (``bench.methods.ppo.roles.assemble``)."""
+    from bench.models.loading import unwrap
+
+    shared = unwrap(policy) is not policy
+    models = [measure.reference, *getattr(measure.gold, "models", ())]
+    models += [measure.scorer] if shared and measure.scorer else []
+    return sum(p.nbytes for model in models for p in model.parameters())
+
+
+def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
+    """(status, reason) of the training: ok, diverged, or oom; launch: how processes share it."""
+    from bench.models.sampling import NoDistribution
+    from bench.training.monitor import Diverged
+
+    try:
+        method.train(todo)
+    except (Diverged, NoDistribution) as error:
+        return "diverged", str(error)
+    except (MemoryError, RuntimeError) as error:
+        if not runner.lacks_memory(error):
+            raise
+        return "oom", out_of_memory(error, method, todo, launch)
+    return "ok", ""
+
+
+def out_of_memory(error: Exception, method, todo: Run, launch: str) -> str:
+    """Why, and the setting that would fit; raises UserError in one of several processes, since it
+    cannot tell the others, which wait for it: it ends, and so the launcher ends them all."""
+    from bench.estimate.memory import advice_after
+
+    reason = f"{runner.summary(error)}; {advice_after(method, todo, launch)}"
+    if processes.count() > 1:
+        raise UserError(f"process {processes.rank()} is out of memory: {reason}") from error
+    return reason
+
+
+def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str]) -> None:
+    """All outputs of the run, by the main process; ``run.json`` last."""
+    files = cfg.layout.run(arm, todo.seed)
+    with todo.ledger.phase("save"):
+        if processes.is_main():
+            write_model(todo, files.model, status)
+    record = run_record(cfg, arm, todo, status, reason, inputs, files)
+    if not processes.is_main():
+        return
+    write_table(files.log, todo.monitor.log, ["step"])
+    write_table(files.curve, todo.monitor.curve, ["fraction", "step", "family"])
+    write_lines(files.samples, todo.monitor.samples)
+    write_json(files.record, record)
+
+
+def write_model(todo: Run, folder: Path, status: str) -> None:
+    """The trained policy; an empty folder where training failed."""
+    from bench.models.loading import save
+
+    with atomic(folder) as part:
+        part.mkdir(parents=True)
+        if status == "ok":
+            save(todo.policy, todo.tokenizer, part, todo.weights)
+
+
+def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
+    """The content of ``run.json``: what the fairness contract compares, and the cost."""
+    from bench.models.loading import parameters, weights_sha256
+    from bench.models.tokens import policy_of
+    from bench.training.ledger import machine, versions
+
+    trainable, total = parameters(todo.policy)
+    log = todo.monitor.log
+    return {
+        "arm": arm.name,
+        "method": arm.method,
+        "seed": todo.seed,
+        "preference": arm.preference,
+        "label_set": arm.label_set,
+        "start": arm.start,
+        "base": cfg.layout.names("sft"),
+        "drawn_from": cfg.layout.names("pairs"),
+        "reward_model": cfg.layout.names("reward", arm.label_set),
+        "status": status,
+        "reason": reason,
+        "settings": arm.settings.model_dump(),
+        "overrides": list(cfg.overrides),
+        "hashes": inputs,
+        **policy_of(todo.tokenizer),
+        "decode": cfg.decode.model_dump(),
+        "trainable_parameters": trainable,
+        "parameters": total,
+        "pairs": len(todo.pairs),
+        "episodes": todo.episodes,
+        "steps": log[-1]["step"] if log else 0,
+        "planned_steps": todo.monitor.total,
+        "trajectory_sha256": json_sha256(log),
+        "validation_loss": todo.validation_loss,
+        "resident_models": todo.resident_models,
+        "cost": todo.ledger.table(),
+        "generated_tokens": todo.ledger.totals("generated")["generated"],
+        **todo.ledger.memory.peaks,
+        "versions": versions(),
+        "machine": machine(),
+        "model_sha256": weights_sha256(files.model) if status == "ok" else None,
+        "curve_prompts_sha256": ids_sha256(todo.monitor.measure.prompts),
+    }

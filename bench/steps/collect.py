@@ -1,0 +1,276 @@
+"""Gather every run of a study into tidy tables: results/*.csv, samples.jsonl and meta.json.
+
+    python -m bench collect --testbed micro [--set key=value ...]
+
+One row is one thing (a run, a phase of a run, a point of a curve, an answer to a prompt, a task)
+and each table leads with arm, method and seed. What the tables mean is in `bench/analysis`.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.analysis import tables as tables_of_study
+from bench.core.files import read_csv, read_json
+from bench.core.layout import Layout, Member, read_record
+from bench.core.names import POOL, SFT, pool_of
+from bench.core.progress import say
+
+Members = Sequence[Member]
+STEP = "step.json"  # the record of a step
+COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
+NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
+
+
+def runs_table(runs: list[dict], evals: list[dict]):
+    """One row a run: every plain field, hashes as hash_<name>, settings as JSON."""
+    import pandas as pd
+
+    models = {(e["arm"], e["seed"]): e for e in evals}
+    rows = []
+    for run in runs:
+        row = {k: v for k, v in run.items() if k not in NESTED}
+        row |= {f"hash_{k}": v for k, v in run.get("hashes", {}).items()}
+        evaluation = models.get((run["arm"], run["seed"]), {})
+        row |= {"evaluated": bool(evaluation)}
+        row |= {"settings": json.dumps(run.get("settings", {}), sort_keys=True)}
+        rows.append(row)
+    return _lead(pd.DataFrame(rows))
+
+
+def _lead(table):
+    """The table with arm, method, seed as its first columns."""
+    first = [c for c in ("arm", "method", "seed") if c in table]
+    return table[first + [c for c in table if c not in first]]
+
+
+def stack(rows: list[tuple[str, str, int, Path]]):
+    """The tables of (arm, method, seed, file) below each other; missing and empty ones skip."""
+    import pandas as pd
+
+    tables = []
+    for arm, method, seed, path in rows:
+        if path.exists():
+            table = read_csv(path)
+            table = table.drop(columns=[c for c in ("arm", "method", "seed") if c in table])
+            tables.append(table.assign(arm=arm, method=method, seed=seed))
+    full = [t for t in tables if len(t)] or tables[:1]
+    head = pd.DataFrame(columns=["arm", "method", "seed"])
+    return _lead(pd.concat(full, ignore_index=True)) if full else head
+
+
+def cost_table(members: Members, runs: list[dict], evals: list[dict], shared: Layout):
+    """One row a phase of a step, for every run that pays for it.
+
+    A run pays for its own training, for its seed's reward model if the method needs one, and for
+    reference log-probabilities of its own pairs (`share` of the pool's). Steps that all methods
+    share (base, SFT, pairs) stand once under the arm `shared`, evaluation is never charged.
+    """
+    import pandas as pd
+
+    rows, known = [], {(m.arm.name, m.seed): m for m in members}
+    for run in runs:
+        key = {k: run[k] for k in ("arm", "method", "seed")}
+        member = known[run["arm"], run["seed"]]
+        rows += _phases(key, "align", run)
+        for need in member.arm.needs:
+            rows += _phases(key, need, *_needed(member, need, run))
+        if (pool := pool_of(member.arm.label_set)) != POOL:  # the testbed's own are shared by all
+            rows += _phases(key, pool, *_own_pairs(member, pool, run))
+    methods = {r["arm"]: r["method"] for r in runs}
+    for e in evals:
+        key = {"arm": e["arm"], "method": methods.get(e["arm"], SFT), "seed": e["seed"]}
+        rows += _phases(key, "evaluate", e, charged=False)
+    records = {
+        "base": shared.base / STEP,
+        SFT: shared.sft / STEP,
+        "pairs": shared.pool_record(POOL),
+    }
+    for step, path in records.items():
+        key = {"arm": "shared", "method": "shared", "seed": 0}
+        rows += _phases(key, step, read_json(path))
+    return pd.DataFrame(rows, columns=None if rows else list(_phases({}, "", {"cost": [{}]})[0]))
+
+
+def _own_pairs(member: Member, pool: str, run: dict) -> tuple[dict, float]:
+    """The record of the answers sampled for a pool, and the share that the run learns from."""
+    record = read_json(member.layout.pool_record(pool))
+    pool, pairs = record.get("metrics", {}).get("pairs"), run.get("pairs")
+    return record, min(1.0, pairs / pool) if pool and pairs else 1.0
+
+
+def _needed(member: Member, need: str, run: dict) -> tuple[dict, float]:
+    """The step.json a run depends on, and the share of its cost that the run would pay alone."""
+    place = member.needed[need]
+    if need != "reference":
+        return read_json(place / STEP), 1.0
+    pool = sum(1 for _ in place.open()) - 1 if place.exists() else 0
+    pairs = run.get("pairs") or pool
+    return read_json(place.with_name(STEP)), min(1.0, pairs / pool) if pool else 1.0
+
+
+def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: bool = True) -> list:
+    """The cost rows of one record (run.json, step.json or eval.json)."""
+    head = {"arm": "", "method": "", "seed": 0} | key
+    return [
+        head
+        | {"step": step, "phase": c.get("phase", step)}
+        | {"charged": charged and c.get("charged", True), "share": share}
+        | {k: share * (c.get(k) or 0) for k in COUNTED}
+        | {"joules": share * c["joules"] if c.get("joules") is not None else None}
+        for c in record.get("cost", [])
+    ]
+
+
+def reward_table(members: Members):
+    """One row a reward model that a run trained against or was scored by: its name, label set and
+    seed, and the plain metrics of its step.json."""
+    import pandas as pd
+
+    places = {}
+    for m in members:
+        for label_set in {m.arm.proxy, *([m.arm.label_set] if "reward" in m.arm.needs else [])}:
+            name = m.layout.names("reward", label_set)
+            places[m.layout.reward(label_set, m.seed)] = (name, label_set, m.seed)
+    rows = []
+    for path, place in sorted(places.items(), key=lambda item: str(item[0])):
+        if not (path / STEP).exists():
+            continue
+        record = read_json(path / STEP)
+        metrics = {k: v for k, v in record.get("metrics", {}).items() if not isinstance(v, dict)}
+        head = dict(zip(("reward_model", "label_set", "seed"), place, strict=True))
+        rows.append(head | {"peak_mb": record.get("peak_mb")} | metrics)
+    return pd.DataFrame(
+        rows, columns=None if rows else ["reward_model", "label_set", "seed", "peak_mb"]
+    )
+
+
+def ledger_table(members: Members, bases: dict[str, Layout]):
+    """One row a step: its processes, and their seconds in all, imports and evaluation included.
+
+    Of what other studies made in the same folder nothing.
+    """
+    import pandas as pd
+
+    paths = [path for member in members for path in member.ledgers]
+    for name, layout in bases.items():
+        paths += [layout.ledger(step, layout.names(step)) for step in ("data", "base", "sft")]
+        paths += [layout.ledger("pairs", layout.names("pairs", POOL))]
+        paths += [layout.ledger("evaluate", name, 0)]
+    rows = [read_json(path) for path in sorted({*paths}) if path.exists()]
+    table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
+    sums = table.groupby("step", sort=False).agg(
+        processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")
+    )
+    return sums.sort_values("cpu_s", ascending=False).reset_index()
+
+
+def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
+    """The evaluated answers of every (arm, method, seed, file), with arm and seed."""
+    found = []
+    for arm, _, seed, path in rows:
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").split("\n")
+            found += [
+                {"arm": arm, "seed": seed} | json.loads(line) for line in lines if line.strip()
+            ]
+    return found
+
+
+def gather(members: Members, bases: dict[str, Layout], breaches=(), evaluated=True):
+    """Tables by name, samples, and what `meta.json` says of the runs.
+
+    members: the study's runs; bases: the SFT bases that they start from; breaches: of the fairness
+    contract; evaluated: whether the study asks for evaluations (another may have left some).
+    """
+    shared = next(iter(bases.values()))
+    runs = [run for m in members if (run := read_record(m.files.record))]
+    keys = [(m.arm.name, m.arm.method, m.seed, m.files, m.evaluation) for m in members]
+    asked = [(name, SFT, 0, at.evaluation(None)) for name, at in bases.items()] if evaluated else []
+    asked += [(*key, own) for *key, _, own in keys] if evaluated else []
+    evals = [found for *_, at in asked if (found := read_record(at.record))]
+    tables = {
+        "runs": runs_table(runs, evals),
+        "cost": cost_table(members, runs, evals, shared),
+        "curve": stack([(*key, files.curve) for *key, files, _ in keys]),
+        "log": stack([(*key, files.log) for *key, files, _ in keys]),
+        "prompts": stack([(*key, at.prompts) for *key, at in asked]),
+        "tasks": stack([(*key, at.tasks) for *key, at in asked]),
+        "reward": reward_table(members),
+        "ledger": ledger_table(members, bases),
+    }
+    pool = read_json(shared.pool_record(POOL)).get("metrics", {})
+    gold = read_json(shared.manifest).get("gold", {})
+    facts = _facts(runs) | {"pool": pool, "gold": gold, "breaches": list(breaches)}
+    present = {(r["arm"], r["seed"]) for r in runs}
+    done = {(e["arm"], e["seed"]) for e in evals} if evaluated else present
+    facts["complete"] = present & done >= {(m.arm.name, m.seed) for m in members}
+    return tables, read_samples([(*key, at.samples) for *key, at in asked]), facts
+
+
+def _facts(runs: list[dict]) -> dict:
+    """The part of meta.json that the runs themselves declare."""
+    first = runs[0] if runs else {}
+    return {
+        "machine": first.get("machine", {}),
+        "versions": first.get("versions", {}),
+        "decode": first.get("decode", {}),
+        "overrides": sorted({o for r in runs for o in r.get("overrides", [])}),
+    }
+
+
+def commit() -> str:
+    """The commit that the code was at, '+changes' where files differ from it, else 'unknown'."""
+    folder = Path(__file__).parent
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    """Output of a git command in a folder."""
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def described(cfg, name: str) -> dict:
+    """An arm's name, method, labels and start; which settings are not its method's tuned ones, and
+    by which factors its learning rate, strength and epochs differ from them."""
+    arm = cfg.arm(name)
+    own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
+    varies = [key for key, value in own.items() if value != tuned[key]]
+    known = [key for key in ("lr", "beta", "epochs") if key in varies and tuned[key]]
+    factors = {key: float(f"{own[key] / tuned[key]:.2g}") for key in known}
+    head = {"name": name, "method": arm.method, "label_set": arm.label_set, "n": arm.n}
+    head |= {"start": arm.start, "proxy": cfg.of(name).layout.names("reward", arm.proxy)}
+    return head | {"varies": varies, "factors": factors}
+
+
+def run(cfg, args) -> None:
+    """Collect the configured study into its results folder."""
+    from bench.worlds import world
+
+    layout, members = cfg.layout, cfg.members
+    found = read_json(layout.contract)["breaches"]
+    tables, samples, facts = gather(members, cfg.bases, found, cfg.evaluated)
+    changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
+    meta = facts | {
+        "testbed": cfg.testbed,
+        "study": cfg.study,
+        "commit": commit(),
+        "overrides": sorted({*changed, *facts["overrides"]}),
+        "default_settings": not changed and not facts["overrides"],
+        "seeds": sorted({member.seed for member in members}),
+        "pairs": cfg.pairs.n,
+        "provenance": cfg.provenance,
+        "tune": cfg.tune.model_dump(mode="json"),
+        "price": cfg.price.model_dump(),
+        "arms": [described(cfg, arm) for arm in cfg.study_arms],
+        "methods": list(cfg.known_methods),
+        "tuned_families": list(world(cfg.data.kind).TUNED_FAMILIES),
+    }
+    tables_of_study.write(layout.results, tables, samples, meta)
+    say("collect", f"{len(tables['runs'])} runs -> {layout.results}")

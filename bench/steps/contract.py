@@ -1,0 +1,74 @@
+"""Check the fairness contract over all runs of a study: contract.json.
+
+    python -m bench contract --testbed micro [--set strict=true]
+
+A breach is said here and stamped on the report; with `strict` it is an error.
+What must match and what must differ is declared in `bench/analysis/fairness.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from bench.analysis import fairness
+from bench.core.files import write_json
+from bench.core.layout import Layout, Member, read_record
+from bench.core.progress import say
+from bench.core.schema import UserError
+
+
+def ledger(members: Sequence[Member], provenance: dict | None = None) -> list[dict]:
+    """One entry a run of the study, those that left no run.json too."""
+    return [_entry(member, provenance) for member in members]
+
+
+def declared(arm) -> dict:
+    """What the runs of a configured arm must say of themselves."""
+    known = {"method": arm.method, "label_set": arm.label_set, "start": arm.start}
+    return known | {"settings": arm.settings.model_dump(mode="json")}
+
+
+def _entry(member: Member, provenance: dict | None) -> dict:
+    """A run.json with where it lay, what its arm is configured to be, its evaluation and the trials
+    that tuned its method."""
+    run = read_record(member.files.record)
+    if run and provenance:
+        tuned = provenance.get("methods", {}).get(run.get("method"), {})
+        run |= {"tuning_trials": tuned.get("trials", 0)}
+    place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
+    evaluation = read_record(member.evaluation.record) or None
+    return run | place | {"evaluation": evaluation, "declared": declared(member.arm)}
+
+
+def check(
+    members: Sequence[Member], bases: dict[str, Layout], provenance=None, evaluated: bool = True
+) -> dict:
+    """The content of contract.json: number of runs, the rules, and every breach.
+
+    bases: the SFT bases that the runs start from; provenance: of the tuned settings.
+    """
+    entries = ledger(members, provenance)
+    places = bases.values() if evaluated else ()
+    found = {at.names("sft"): read_record(at.evaluation(None).record) for at in places}
+    starts = {base: record for base, record in found.items() if record}
+    breaches = fairness.breaches(entries, starts, evaluated)
+    rules = [asdict(rule) for rule in fairness.RULES]
+    return {"runs": sum("arm" in run for run in entries), "rules": rules, "breaches": breaches}
+
+
+def run(cfg, args) -> None:
+    """Writes contract.json; raises UserError for a breach where the study is strict."""
+    result = check(cfg.members, cfg.bases, cfg.provenance, cfg.evaluated)
+    if not result["runs"]:
+        raise UserError(f"{cfg.layout.root / 'align'} holds no run of this study: run snakemake")
+    write_json(cfg.layout.contract, result)
+    lines = [fairness.sentence(breach) for breach in result["breaches"]]
+    if lines and cfg.strict:
+        raise UserError(refusal(lines))
+    for line in lines or [f"{result['runs']} runs, no breach"]:
+        say("contract", line)
+
+
+def refusal(lines: list[str]) -> str:
+    """What a strict study says of its breaches, and the remedy."""
+    remedy = "make the runs named here again, or leave out `strict` to have the report stamped"
+    return f"{' | '.join(lines)} | {remedy}"

@@ -1,0 +1,189 @@
+"""What a study will take in memory and time, before it starts: no GPU, no network, seconds.
+
+    python -m bench estimate --testbed zephyr-7b --gpu a100-80gb
+    snakemake --cores 1 estimate --config testbed=zephyr-7b gpu=a100-80gb
+
+FLOPs are those that the ledger will book. Seconds are these over a device's figures at declared
+utilisations, so they are within a factor, not within per cents.
+"""
+
+from dataclasses import dataclass
+
+from bench.core.schema import UserError
+from bench.estimate import memory, shapes, workload
+from bench.estimate.devices import DEVICES, Device, choose
+from bench.estimate.memory import GB
+from bench.steps import runner
+
+# Shares of a device's peak that transformers' modules reach here, padding left out of the count:
+# backward passes of small micro-batches and LoRA's small products keep a device less busy than
+# plain passes do.
+TRAINING, READING = 0.4, 0.55
+BANDWIDTH = 0.7  # share of the maker's figure that reading weights reaches
+# No layer passes faster forward, one token or many: Python, and the launch of its kernels. Adapters
+# double their number; backward takes twice as many.
+LAYER_S = 0.6e-3
+DISK = 1e9  # bytes of weights loaded in a second
+START_S = 8.0  # imports, tokenisation, saving
+
+COLUMNS = ("step or arm", "runs", "GB", "its own", "FLOPs each", "time each")
+NOTES = [
+    "GB: the peak where all texts are as long as the longest, with models that only look on (SFT",
+    "base, gold, reward model); its own: without these, as peak_mb in run.json.",
+    "An estimate: measured runs, so far on CPUs alone, booked 0.99 to 1.12 times these FLOPs, took",
+    "0.6 to 1.8 times this time and, at 135M parameters, 0.9 to 1.5 times this memory.",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Jobs that are alike: peaks in GB, FLOPs that the ledger books for one, seconds of one."""
+
+    kind: str
+    names: tuple[str, ...]
+    runs: int
+    own: float
+    needed: float
+    flops: float
+    seconds: float
+    case: memory.Case | None
+
+    @property
+    def name(self) -> str:
+        return self.names[0] if len(self.names) == 1 else f"{len(self.names)} arms of {self.kind}"
+
+    @property
+    def hours(self) -> float:
+        """Of all, counted on every device that they hold."""
+        return self.runs * self.seconds * processes(self) / 3600
+
+
+def estimate(cfg, device: Device) -> tuple[list[Row], dict[str, str]]:
+    """(a row for all alike jobs, where shape and lengths come from)."""
+    shape, tied, source = shapes.of_policy(cfg)
+    found = workload.lengths(cfg)
+    study = workload.Workload(cfg, shape, tied, found, device is not DEVICES["cpu"])
+    alike: dict[tuple, list] = {}
+    for job in study.jobs():
+        numbers = job.own, job.needed, job.charged.flops, seconds(study, job, device)
+        alike.setdefault((job.kind, *numbers), []).append(job)
+    rows = []
+    for (kind, own, needed, *numbers), jobs in alike.items():
+        names = tuple(dict.fromkeys(job.name for job in jobs))
+        size = own / GB, needed / GB
+        rows.append(Row(kind, names, len(jobs), *size, *numbers, jobs[0].case))
+    return rows, {"Shape": source, "Lengths": found.source}
+
+
+def seconds(study, job, device: Device) -> float:
+    """Of one job, from its start to its end."""
+    layer = LAYER_S * (2 if job.case and study.cfg.model.lora else 1)
+    charged, watched = (work_seconds(study, w, device, layer) for w in (job.charged, job.watched))
+    return START_S + job.loads / DISK + watched + charged / processes(job)
+
+
+def processes(job) -> int:
+    """How many share a job, or one of a row of these."""
+    return job.case.processes if job.case else 1
+
+
+def work_seconds(study, work, device: Device, layer: float = LAYER_S) -> float:
+    """Of passes, which FLOPs or launches bound, and of sampling, which bandwidth may bound too."""
+    single = study.cfg.model.dtype == "float32"
+    peak = 1e12 * (device.single if single else device.half)
+    bandwidth, depth = BANDWIDTH * GB * device.bandwidth, study.shape.layers
+    step = max(memory.held(study.bare) / bandwidth, layer * depth)
+    trained = max(work.trained / (TRAINING * peak), work.passes * 3 * layer * depth)
+    drawn = max(work.drawn / (READING * peak), work.steps * step + work.cache / bandwidth)
+    return trained + work.read / (READING * peak) + drawn
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def report(cfg, device: Device, why: str) -> str:
+    """All of it, as text."""
+    rows, sources = estimate(cfg, device)
+    head = [f"Estimate: study {cfg.study} of {cfg.testbed} on {device.name} ({why})"]
+    head += [f"{key}: {value}" for key, value in sources.items()]
+    body = [table(rows, device), summary(cfg, rows, device), warnings(cfg, rows, device)]
+    return "\n\n".join("\n".join(part) for part in [head, *body, NOTES] if part)
+
+
+def table(rows: list[Row], device: Device) -> list[str]:
+    """A line a row, columns aligned."""
+    lines = [(*COLUMNS, f"{unit(device)}-hours")]
+    for row in rows:
+        sizes = (number(row.needed), number(row.own))
+        spent = flops(row.flops) if row.flops else "–"
+        times = (duration(row.seconds), number(row.hours))
+        lines.append((row.name, str(row.runs), *sizes, spent, *times))
+    first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        name.ljust(first) + "".join(f"  {x:>{w}}" for x, w in zip(cells, widths, strict=True))
+        for name, *cells in lines
+    ]
+
+
+def unit(device: Device) -> str:
+    return "core" if device is DEVICES["cpu"] else "GPU"
+
+
+def summary(cfg, rows: list[Row], device: Device) -> list[str]:
+    """The price of a run of each method, and of everything."""
+    trained = [row for row in rows if row.kind in cfg.known_methods]
+    reward = next((row.seconds for row in rows if row.kind == "reward model"), 0)
+    lines = []
+    for row in trained:
+        who = row.name.upper() if row.name in cfg.known_methods else row.name
+        line = f"{who} on {cfg.testbed}: about {number(row.needed)} GB, {duration(row.seconds)} on "
+        own = f" ({duration(row.seconds + reward)} with its reward model)"
+        lines.append(
+            line + device.name + (own if "reward" in cfg.known_methods[row.kind].NEEDS else "")
+        )
+    runs, hours = sum(row.runs for row in trained), sum(row.hours for row in rows)
+    all_ = f"{runs} runs, with all that they start from and are scored by: about {number(hours)} "
+    return [*lines, all_ + f"{unit(device)}-hours"]
+
+
+def warnings(cfg, rows: list[Row], device: Device) -> list[str]:
+    """What would not fit, and with which setting it would; tasks that are not counted."""
+    there, lines = device.memory * GB, []
+    for row in rows:
+        if row.needed * GB > memory.ROOM * there and row.case:
+            section = row.kind if row.case.head == "rollout" else "model"
+            lines.append(f"{row.name} would not fit: {memory.advice(row.case, section, there)}")
+        elif row.needed * GB > memory.ROOM * there:
+            lines.append(f"{row.name} would not fit: about {number(row.needed)} GB needed")
+    unknown = [task for task in cfg.eval.tasks if task not in workload.TASKS]
+    return lines + ([f"Not counted: lm-eval's {', '.join(unknown)}"] if unknown else [])
+
+
+def number(value: float) -> str:
+    """Two digits, which is more than an estimate deserves."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def flops(value: float) -> str:
+    """901e9 -> '901 G'."""
+    power = max(p for p in (9, 12, 15, 18) if p == 9 or value >= 10**p)
+    return f"{value / 10**power:.3g} " + {9: "G", 12: "T", 15: "P", 18: "E"}[power]
+
+
+def duration(s: float) -> str:
+    size, unit = (3600, "hours") if s >= 3600 else (60, "minutes") if s >= 60 else (1, "s")
+    return f"{number(s / size)} {unit}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = runner.arguments("estimate")
+    parser.add_argument("--gpu", default=None, help="one of " + ", ".join(DEVICES))
+    args = parser.parse_args(argv)
+    try:
+        from bench.studies import load
+
+        cfg = load(args.testbed, args.set)
+        on_gpu = bool(cfg.jobs.gpu) and cfg.model.device != "cpu"
+        print(report(cfg, *choose(args.gpu, on_gpu)))
+    except UserError as error:
+        runner.fail(str(error))

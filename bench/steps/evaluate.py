@@ -1,0 +1,122 @@
+"""Evaluates one run, or the SFT base, on held-out test prompts and by lm-eval.
+
+    python -m bench evaluate --testbed micro --arm dpo --seed 1
+    python -m bench evaluate --testbed micro --arm sft --seed 0
+
+No method is charged for it.
+"""
+
+import argparse
+
+from bench.core.files import ids_sha256, read_rows, spread, write_json, write_lines, write_table
+from bench.core.layout import read_record
+from bench.core.names import SFT
+from bench.core.progress import say
+from bench.worlds import world
+
+TEST_SEED = 2000  # of the sampling on test prompts, the same for every run
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arm", required=True, help="an arm, or sft")
+    parser.add_argument("--seed", type=int, required=True)
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``evaluate/<arm>/seed<k>``: prompts.csv, tasks.csv, samples.jsonl, eval.json."""
+    arm = None if args.arm == SFT else cfg.arm(args.arm)
+    files = cfg.layout.evaluation(arm, args.seed)
+    status = read_record(cfg.layout.run(arm, args.seed).record)["status"] if arm else "ok"
+    conditions = {"arm": args.arm, "seed": args.seed, "status": status} | shared(cfg)
+    if status == "ok":
+        evaluate(cfg, arm, args.seed, files, conditions)
+    else:
+        write_failed(files, conditions)
+
+
+def write_failed(files, conditions: dict) -> None:
+    """Every output, empty: the run has no model."""
+    write_table(files.prompts, [], ["prompt_id", "family", "gold"])
+    write_table(files.tasks, [], ["task", "metric", "value"])
+    write_lines(files.samples, [])
+    nothing = {"cost": [], "model_sha256": None, "peak_mb": None, "peak_reserved_mb": None}
+    write_json(files.record, conditions | nothing)
+
+
+def shared(cfg) -> dict:
+    """What the fairness contract compares of evaluations, beside the weights."""
+    from bench.training.ledger import versions
+
+    return {
+        "prompts_sha256": ids_sha256(test_prompts(cfg)),
+        "decode": cfg.decode.model_dump(),
+        "versions": versions(),
+    }
+
+
+def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
+    """Samples on the test prompts, lm-eval, and the hash of the weights both came from.
+
+    arm None: the SFT base.
+    """
+    from bench.evaluation.harness import lm_eval_rows
+    from bench.models.loading import load_policy, load_tokenizer, weights_sha256
+    from bench.training import job, trainer
+    from bench.training.ledger import Ledger
+
+    trainer.quieten()
+    ledger = Ledger()
+    folder = cfg.layout.run(arm, seed).model if arm else cfg.layout.sft
+    job.seed_everything(TEST_SEED)
+    with ledger.phase("load", charged=False):
+        policy = load_policy(folder, cfg.model).eval().requires_grad_(False)
+        tokenizer = load_tokenizer(folder)
+    with ledger.phase("samples", charged=False):
+        table, parts = sampled(cfg, arm, seed, policy, tokenizer)
+    write_samples(files, table, parts)
+    with ledger.phase("lm-eval", charged=False):
+        rows = lm_eval_rows(cfg, policy, tokenizer) if arm is None or arm.tasks else []
+    write_table(files.tasks, rows, ["task", "metric", "value"])
+    cost = {"cost": ledger.table(), **ledger.memory.peaks, "model_sha256": weights_sha256(folder)}
+    write_json(files.record, conditions | cost)
+    found = ", ".join(f"{r['task']} {r['value']:.3f}" for r in rows)
+    say(f"evaluate {arm.name if arm else SFT} seed {seed}", found)
+
+
+def test_prompts(cfg) -> list[dict]:
+    """The prompts of the evaluation: test, families in turn."""
+    rows = read_rows(cfg.layout.prompts)
+    return spread([row for row in rows if row["split"] == "test"], cfg.eval.prompts)
+
+
+def sampled(cfg, arm, seed: int, policy, tokenizer):
+    """(table of samples on the test prompts, named parts of the gold of each)."""
+    from bench.evaluation.samples import Measure
+    from bench.models.loading import load_policy
+
+    prompts, gold = test_prompts(cfg), world(cfg.data.kind).Gold(cfg.layout.data)
+    reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
+    scorer = load_proxy(cfg, arm, seed) if arm else None
+    measure = Measure(
+        tokenizer, prompts, gold, reference, scorer, cfg.decode, TEST_SEED, cfg.eval.batch
+    )
+    table = measure(policy)
+    return table, gold.parts(prompts, list(table.completion))
+
+
+def load_proxy(cfg, arm, seed: int):
+    """The reward model that scores the run's samples."""
+    from bench.models.loading import load_scorer
+
+    folder = cfg.layout.reward(arm.proxy, seed)
+    return load_scorer(folder, cfg.model).eval().requires_grad_(False)
+
+
+def write_samples(files, table, parts: list[dict]) -> None:
+    """prompts.csv: numbers only; samples.jsonl: the texts too."""
+    numbers = table.drop(columns=["prompt", "completion"]).to_dict("records")
+    write_table(files.prompts, [row | part for row, part in zip(numbers, parts, strict=True)], [])
+    keep = ["prompt_id", "family", "prompt", "completion", "gold", "kl"]
+    texts = table[keep].to_dict("records")
+    lines = [row | {"parts": part} for row, part in zip(texts, parts, strict=True)]
+    write_lines(files.samples, lines)

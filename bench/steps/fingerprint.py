@@ -1,0 +1,148 @@
+"""What a step's result depends on, as one hash: its code, its settings, the libraries.
+
+Snakemake does not track modules behind ``python -m``; the Snakefile puts these hashes in
+``params:``. Code is the import closure of the step's module within ``bench``, read by AST, so that
+a comment or a docstring changes nothing. What is imported by name (``bench.core.registry``) is added
+here: of the methods the one that a run trains, of the worlds the testbed's, of the pages the study's.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+
+from bench.core.code import code_sha256
+
+ROOT = Path(__file__).parent.parent.parent
+# Reached by every step, but writing no artefact and deciding nothing that a step computes: what it
+# reads of the settings is hashed by value, its paths are Snakemake's to compare, and progress lines
+# and advice are no result. The rest of a package whose `__init__` is neutral counts where imported.
+NEUTRAL = {
+    "bench.core.layout",
+    "bench.core.progress",
+    "bench.core.registry",
+    "bench.estimate.memory",
+    "bench.methods",
+    "bench.steps.fingerprint",
+    "bench.studies",
+    "bench.worlds",
+}
+PLANNING = "bench.settings."
+PAGES = ("report", "blog")  # the steps that make a page
+TEMPLATES = "bench/report/templates"
+FILES = {"evaluate": "bench/worlds/{kind}/tasks", "report": TEMPLATES, "blog": TEMPLATES}
+LIBRARIES = ("torch", "transformers", "trl", "peft", "tokenizers", "numpy", "accelerate", "lm-eval")
+
+
+def fingerprint(cfg, step: str, arm: str | None = None) -> str:
+    """Hash of a step's code, of the settings it reads, and of the libraries' versions."""
+    method = cfg.known_methods[cfg.arm(arm).method] if step == "align" else None
+    settings = cfg.slice(step, arm).values()
+    study = cfg.study if step in PAGES else None
+    code = code_hash(step, method, cfg.data.kind, study)
+    parts = [code, settings, library_versions()]
+    return _sha256(json.dumps(parts, sort_keys=True, default=str))[:16]
+
+
+@cache
+def code_hash(
+    step: str,
+    method: ModuleType | None = None,
+    kind: str | None = None,
+    study: str | None = None,
+) -> str:
+    """Hash of a step's import closure, with the method, the world and the study's page it imports
+    by name; ``bench.steps.runner`` runs them all."""
+    modules = closure(
+        "bench.steps.runner", f"bench.steps.{step}", *named(step, method, kind, study)
+    )
+    lines = [f"{name} {code_of(path)}" for name, path in sorted(modules.items())]
+    folder = ROOT / FILES.get(step, "none").format(kind=kind)
+    lines += [f"{path.name} {path.read_text()}" for path in sorted(folder.glob("*.*"))]
+    return _sha256("\n".join(lines))
+
+
+def named(step: str, method, kind: str | None, study: str | None) -> Iterable[str | Path]:
+    """The modules that a step imports by name: dotted, or the file of a method outside."""
+    if method is not None:
+        yield method.__name__ if method.__name__.startswith("bench.") else Path(method.__file__)
+    if kind and step not in ("contract", "collect"):
+        yield f"bench.worlds.{kind}"
+    if study:
+        page = f"bench.studies.{study}.page"
+        yield page if path_of(page) else "bench.studies.compare.page"
+
+
+def closure(*starts: str | Path) -> dict[str, Path]:
+    """{name: file} of the modules that ``starts`` import within ``bench``, at any depth."""
+    todo, found = [*starts], {}
+    while todo:
+        name = todo.pop()
+        path = name if isinstance(name, Path) else path_of(name)
+        if path is None or str(name) in found or is_neutral(str(name)):
+            continue
+        found[str(name)] = path
+        todo += imports(str(name), path)
+    return found
+
+
+def is_neutral(name: str) -> bool:
+    """Whether a module decides nothing that a step computes; plans of studies are read as values."""
+    plan = name.startswith("bench.studies.") and name.count(".") == 2
+    return name in NEUTRAL or name.startswith(PLANNING) or plan
+
+
+@cache
+def path_of(name: str) -> Path | None:
+    """The file of a module of ``bench``; None for any other name."""
+    if name.split(".")[0] != "bench":
+        return None
+    base = ROOT.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def imports(name: str, path: Path) -> tuple[str, ...]:
+    """Dotted names that a module imports, anywhere in it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(name, path, node)
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
+
+
+def _absolute(name: str, path: Path, node: ast.ImportFrom) -> str:
+    """The module that a `from` in the module ``name`` means."""
+    parts = [*name.split("."), *(["__init__"] if path.name == "__init__.py" else [])]
+    parents = parts[: -node.level] if node.level else []
+    return ".".join([*parents, *([node.module] if node.module else [])])
+
+
+code_of = cache(code_sha256)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that results depend on."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"

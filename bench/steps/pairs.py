@@ -1,0 +1,276 @@
+"""Preference pairs: a pool shared by all seeds, and each seed's draw of pairs and their labels from it.
+
+python -m bench pairs pool --testbed micro
+python -m bench pairs demonstrations --testbed micro
+python -m bench pairs on-policy --testbed reviews
+python -m bench pairs draw --testbed micro --label-set gold --seed 1
+
+A label set may name how many: `gold-n750` are the first 750 of the seed's pairs.
+"""
+
+import argparse
+from collections.abc import Callable
+
+from bench.core.files import read_rows, write_json, write_lines
+from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, parsed, pool_of
+from bench.core.progress import Progress
+from bench.core.schema import UserError
+from bench.core.streams import stream
+from bench.worlds import world
+
+PASSES = 4  # over the prompts, at most, to fill the pool
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=(POOL, *OWN_POOLS, "draw"))
+    parser.add_argument(
+        "--label-set", default="gold", help="whose preference, and how many (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=None)
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes a pool, or a seed's two files in ``pairs/<label set>``."""
+    makers = {POOL: make_pool, DEMONSTRATIONS: make_demonstrations, ON_POLICY: make_on_policy}
+    if args.what in makers:
+        makers[args.what](cfg)
+    else:
+        draw(cfg, args.label_set, args.seed)
+
+
+def make_pool(cfg) -> None:
+    """The testbed's own pairs where it has them, else pairs sampled from the SFT base.
+
+    Sampled pairs on test prompts, in gold's order, become the lm-eval task ``preference``.
+    """
+    from bench.training import job, trainer
+    from bench.training.ledger import Ledger
+
+    trainer.quieten()
+    ledger, layout = Ledger(), cfg.layout
+    with ledger.phase("pool"):
+        if world(cfg.data.kind).GIVEN_PAIRS:
+            pool = with_gold(cfg, read_rows(layout.data / "pool.jsonl"))
+        else:
+            pool, test = sampled_pools(cfg, ledger)
+            write_lines(layout.test_pairs, [task_row(row) for row in test])
+    if len(pool) < cfg.pairs.n:
+        raise UserError(f"the pool holds {len(pool)} pairs, pairs.n asks for {cfg.pairs.n}")
+    write_lines(layout.pool(POOL), pool)
+    write_json(layout.pool_record(POOL), job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
+
+
+def with_gold(cfg, pool: list[dict]) -> list[dict]:
+    """The testbed's own pairs with the gold of both completions, where they come without."""
+    if "gold_a" in pool[0]:
+        return pool
+    gold = world(cfg.data.kind).Gold(cfg.layout.data)
+    columns = {f"gold_{side}": gold(pool, [row[side] for row in pool]) for side in "ab"}
+    return [
+        row | {name: float(values[i]) for name, values in columns.items()}
+        for i, row in enumerate(pool)
+    ]
+
+
+def task_row(row: dict) -> dict:
+    """A document of the lm-eval task: which completion does gold prefer?"""
+    label = 0 if row["gold_a"] > row["gold_b"] else 1
+    return {"prompt": row["prompt"], "choices": [row["a"], row["b"]], "label": label}
+
+
+def pool_metrics(pool: list[dict]) -> dict[str, float]:
+    """Bayes accuracy of a label: how often the better one is preferred, for each kind of label.
+
+    Of labels that are given rather than drawn it is not known.
+    """
+    kinds = [k for k in pool[0]["p"] if any(0 < row["p"][k] < 1 for row in pool)]
+    bayes = {
+        f"bayes_accuracy_{k}": sum(max(row["p"][k], 1 - row["p"][k]) for row in pool) / len(pool)
+        for k in kinds
+    }
+    return {"pairs": len(pool)} | bayes
+
+
+def sampled_pools(cfg, ledger) -> tuple[list[dict], list[dict]]:
+    """(pool on train prompts, pairs on test prompts) sampled from the SFT base."""
+    draw_batch = drawing(cfg, ledger)
+    pool = sampled_pool(cfg, "train", pool_size(cfg), draw_batch)
+    test = sampled_pool(cfg, "test", cfg.pairs.test, draw_batch)
+    return pool, [row for row in test if row["gold_a"] != row["gold_b"]]
+
+
+def pool_size(cfg) -> int:
+    return cfg.pairs.pool or 2 * cfg.pairs.n
+
+
+def drawing(cfg, ledger) -> Callable[[list[dict]], list[str | None]]:
+    """What draws one answer of the SFT base to each row's prompt; one stream of luck for all."""
+    import torch
+
+    from bench.models.loading import load_policy, load_tokenizer
+
+    sft = cfg.layout.sft
+    model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
+    generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
+    return lambda rows: texts(cfg, model, tokenizer, rows, generator, ledger)
+
+
+def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
+    """Two different finished samples for each prompt of a split, with P(a preferred).
+
+    The prompts are passed over again until the pool has its size; draw_batch: rows -> texts.
+    """
+
+    here = world(cfg.data.kind)
+    rows = read_rows(cfg.layout.prompts)
+    rows = [r for r in rows if r["split"] == split and r["family"] in here.TUNED_FAMILIES]
+    stream("pool", seed=cfg.pairs.seed, split=split).shuffle(rows)
+    if not rows:
+        raise UserError(f"the testbed has no {split} prompts in the families that get preferences")
+    found, progress = [], Progress(f"pairs {split}", want, "pair")
+    starts = [s for _ in range(PASSES) for s in range(0, len(rows), cfg.pairs.batch)]
+    for start in starts:
+        batch = rows[start : start + cfg.pairs.batch]
+        new = differing(batch, draw_batch(batch), draw_batch(batch))
+        found += new
+        progress.update(len(new))
+        if len(found) >= want:
+            break
+    if not found:
+        raise UserError("no pair of finished, different samples: is the SFT base trained?")
+    return labelled(cfg, here, found[:want])
+
+
+def texts(cfg, model, tokenizer, rows, generator, ledger, ended=True) -> list[str | None]:
+    """One sample a prompt; None where it did not end, if that matters."""
+    from bench.models.flops import Shape, sampling
+    from bench.models.sampling import sample
+    from bench.models.tokens import decode, prompt_ids
+
+    ids = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+    drawn = sample(
+        model, tokenizer, ids, cfg.decode.max_new_tokens, cfg.pairs.temperature, generator
+    )
+    shape, made = Shape.of(model), drawn.mask.sum(1).tolist()
+    ledger.add(**sampling(shape, [len(row) for row in ids], made))
+    kept = zip(drawn.rows(), drawn.ended.tolist(), strict=True)
+    return [decode(tokenizer, tokens) if over or not ended else None for tokens, over in kept]
+
+
+def differing(rows, first, second) -> list[tuple[dict, str, str]]:
+    """(prompt, a, b) where both ended, say something, and differ."""
+    triples = zip(rows, first, second, strict=True)
+    return [(row, a, b) for row, a, b in triples if a and b and a != b]
+
+
+def labelled(cfg, here, found: list[tuple[dict, str, str]]) -> list[dict]:
+    """Rows of the pool: both completions, their gold, and the chance that a is preferred."""
+    prompts, a, b = (list(column) for column in zip(*found, strict=True))
+    gold = here.Gold(cfg.layout.data)
+    gold_a, gold_b = gold(prompts, a), gold(prompts, b)
+    chances = here.preference(prompts, a, b, gold_a, gold_b, cfg.data)
+    return [
+        {
+            "id": i,
+            "prompt_id": row["id"],
+            "prompt": row["prompt"],
+            "family": row["family"],
+            "a": a[i],
+            "b": b[i],
+            "gold_a": float(gold_a[i]),
+            "gold_b": float(gold_b[i]),
+            "p": chances[i],
+        }
+        for i, row in enumerate(prompts)
+    ]
+
+
+def make_demonstrations(cfg) -> None:
+    """``pairs/demonstrations.jsonl``: each demonstration, preferred to the base's own answer.
+
+    What ORPO learns from where it folds SFT in (Hong et al. 2024): gold is not asked.
+    """
+    import torch
+
+    from bench.models.loading import load_policy, load_tokenizer
+    from bench.training import job, trainer
+    from bench.training.ledger import Ledger
+
+    trainer.quieten()
+    ledger, base = Ledger(), cfg.layout.base
+    rows = read_rows(cfg.layout.data / "sft.jsonl")
+    if (most := cfg.pairs.demonstrations) and most < len(rows):
+        rows = stream("demonstrations", seed=cfg.pairs.seed).sample(rows, most)
+    found, progress = [], Progress("pairs demonstrations", len(rows), "pair")
+    with ledger.phase("pool"):
+        model, tokenizer = load_policy(base, cfg.model), load_tokenizer(base)
+        generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
+        for start in range(0, len(rows), cfg.pairs.batch):
+            batch = rows[start : start + cfg.pairs.batch]
+            drawn = texts(cfg, model, tokenizer, batch, generator, ledger, ended=False)
+            found += zip(batch, drawn, strict=True)
+            progress.update(len(batch))
+    pairs = [demonstrated(i, row, text) for i, (row, text) in enumerate(found) if text]
+    write_own(
+        cfg, DEMONSTRATIONS, pairs, job.step_record("pairs", cfg, ledger, {"pairs": len(pairs)})
+    )
+
+
+def make_on_policy(cfg) -> None:
+    """``pairs/on-policy.jsonl``: pairs sampled from the SFT base, which gold labels.
+
+    What PPO's samples are to its pairs, for those methods that cannot sample.
+    """
+    from bench.training import job, trainer
+    from bench.training.ledger import Ledger
+
+    trainer.quieten()
+    ledger = Ledger()
+    with ledger.phase("pool"):
+        pool = sampled_pool(cfg, "train", pool_size(cfg), drawing(cfg, ledger))
+    write_own(cfg, ON_POLICY, pool, job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
+
+
+def write_own(cfg, name: str, pool: list[dict], record: dict) -> None:
+    """A pool beside the testbed's, and the record of its making."""
+    write_lines(cfg.layout.pool(name), pool)
+    write_json(cfg.layout.pool_record(name), record)
+
+
+def demonstrated(i: int, row: dict, text: str) -> dict:
+    """A row of a pool in which the demonstration is always preferred."""
+    pair = {"id": i, "prompt_id": f"demonstration-{i}", "a": row["completion"], "b": text}
+    kept = {key: row[key] for key in ("prompt", "family")}
+    return pair | kept | {"p": {DEMONSTRATIONS: 1.0}}
+
+
+def draw(cfg, label_set: str, seed: int) -> None:
+    """A seed's pairs: ``n`` of the pool without replacement, each with one Bernoulli label.
+
+    Fewer are the first of them, so that all label sets share the validation pairs.
+    """
+    preference, n = parsed(label_set)
+    own = pool_of(label_set)
+    pool = read_rows(cfg.layout.pool(own))
+    if preference not in pool[0]["p"]:
+        raise UserError(
+            f"nobody's preference in the pool is '{preference}': choose from {sorted(pool[0]['p'])}"
+        )
+    luck = stream("pairs", pool_seed=cfg.pairs.seed, seed=seed)
+    whole = len(pool) // 2 if own == DEMONSTRATIONS else min(cfg.pairs.n, len(pool))
+    taken = luck.sample(pool, whole)
+    rows = [chosen(row, preference, luck.random()) for row in taken]
+    if n and n > len(rows):
+        raise UserError(f"label set '{label_set}' asks for more than pairs.n, which is {len(rows)}")
+    used = {row["id"] for row in taken}
+    rest = [row for row in pool if row["id"] not in used]
+    validation = [chosen(row, preference, luck.random()) for row in rest[: cfg.pairs.validation]]
+    write_lines(cfg.layout.validation(label_set, seed), validation)
+    write_lines(cfg.layout.pairs(label_set, seed), rows[:n])
+
+
+def chosen(row: dict, preference: str, luck: float) -> dict:
+    """The pair with its label: a is chosen with probability p."""
+    wins, loses = ("a", "b") if luck < row["p"][preference] else ("b", "a")
+    kept = {key: row[key] for key in ("id", "prompt_id", "prompt", "family")}
+    return kept | {"side": wins, "chosen": row[wins], "rejected": row[loses]}

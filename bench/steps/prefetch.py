@@ -1,0 +1,49 @@
+"""Downloads all that a testbed needs of the hub, so that compute nodes need no network.
+
+    python -m bench prefetch --testbed zephyr-7b       # or: snakemake prefetch --config testbed=...
+
+It fills the hub's cache ($HF_HOME), which the nodes must share; there, set HF_HUB_OFFLINE=1.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+from bench.core.files import write_json
+from bench.core.progress import say
+from bench.core.schema import UserError
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``runs/<testbed>/prefetch.json``: what was asked for, and where it lies."""
+    from huggingface_hub.constants import HF_HOME
+
+    wanted = todo(cfg)
+    if not wanted:
+        raise UserError(f"testbed '{cfg.testbed}' needs nothing of the hub")
+    for name, get in wanted.items():
+        say("prefetch", name)
+        get()
+    write_json(cfg.layout.root / "prefetch.json", {"HF_HOME": HF_HOME, "fetched": list(wanted)})
+
+
+def todo(cfg) -> dict[str, Callable]:
+    """{what: how to get it}."""
+    from bench.core.hub import fetch_model, load_rows
+    from bench.evaluation import harness
+
+    models, splits = needed(cfg)
+    wanted = {f"model {source}": partial(fetch_model, source) for source in models}
+    wanted |= {f"data {rows}, {split}": partial(load_rows, rows, split) for rows, split in splits}
+    return wanted | {f"task {name}": partial(harness.load, (name,)) for name in cfg.eval.tasks}
+
+
+def needed(cfg) -> tuple[list, list]:
+    """(models, splits of data sets) that the settings name."""
+    models = [cfg.model.hub] if cfg.model.hub else []
+    if cfg.data.kind != "hub":
+        return models, []
+    data, pairs = cfg.data, cfg.data.pairs
+    splits = [(data.sft, data.sft.split)] if data.sft else []
+    splits += [(pairs, split) for split in (pairs.train, pairs.test) if split]
+    return [*models, *([data.gold] if data.gold.id else [])], splits

@@ -1,0 +1,67 @@
+"""Log-probs of a whole pool under the SFT base: once for DPO and IPO, all seeds and betas.
+
+python -m bench reference --testbed micro --pool pool
+"""
+
+import argparse
+import csv
+
+from bench.core.files import atomic, read_rows, write_json
+from bench.core.names import ON_POLICY, POOL
+from bench.core.progress import Progress
+from bench.training.batches import REFERENCE_BATCH
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pool", default=POOL, choices=(POOL, ON_POLICY))
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``reference/<pool>/logps.csv``: pool id, and each completion's summed log-prob."""
+    from bench.models.loading import load_policy, load_tokenizer
+    from bench.training import job, trainer
+    from bench.training.ledger import Ledger
+
+    trainer.quieten()
+    ledger, sft = Ledger(), cfg.layout.sft
+    model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
+    pool = read_rows(cfg.layout.pool(args.pool))
+    with ledger.phase("reference"):
+        table = logps(model, tokenizer, pool, ledger, cfg.model.micro_batch or REFERENCE_BATCH)
+    out = cfg.layout.reference(args.pool)
+    with atomic(out) as part, open(part, "w", newline="") as file:
+        csv.writer(file).writerows([("id", "a", "b"), *table])
+    write_json(
+        out.with_name("step.json"), job.step_record("reference", cfg, ledger, {"pairs": len(pool)})
+    )
+
+
+def logps(
+    model, tokenizer, pool: list[dict], ledger, batch: int = REFERENCE_BATCH
+) -> list[tuple[int, float, float]]:
+    """(id, log-prob of a, log-prob of b) for each pair of the pool."""
+    table, progress = [], Progress("reference", len(pool), "pair")
+    for start in range(0, len(pool), batch):
+        rows = pool[start : start + batch]
+        a, b = (summed(model, tokenizer, rows, side, ledger) for side in "ab")
+        table += [(row["id"], x, y) for row, x, y in zip(rows, a, b, strict=True)]
+        progress.update(len(rows))
+    return table
+
+
+def summed(model, tokenizer, rows: list[dict], side: str, ledger) -> list[float]:
+    """Summed log-prob of one completion of each pair."""
+    import torch
+
+    from bench.models.flops import Shape, forward
+    from bench.models.sampling import completion_logps, forced
+    from bench.models.tokens import completion_ids, prompt_ids
+
+    prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+    completions = [completion_ids(tokenizer, row[side]) for row in rows]
+    given = forced(tokenizer, prompts, completions, model.device)
+    shape, lengths = Shape.of(model), given.attention.sum(1).tolist()
+    outputs = shape.vocabulary * given.mask.sum().item()
+    ledger.add(tokens=sum(lengths), flops=forward(shape, lengths, outputs))
+    with torch.no_grad():
+        return completion_logps(model.eval(), given).sum(1).tolist()

@@ -1,0 +1,141 @@
+"""The reward model: a scalar head on the SFT base, trained on a seed's pairs by TRL.
+
+python -m bench reward --testbed micro --label-set gold --seed 1
+"""
+
+import argparse
+import json
+
+from bench.core.files import file_sha256, read_rows
+from bench.core.names import pool_of
+from bench.core.progress import say
+
+BATCH = 256  # answers scored at once, where model.micro_batch does not say
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label-set", default="gold", help="whose preference, and how many (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, required=True)
+
+
+def run(cfg, args: argparse.Namespace) -> None:
+    """Writes ``reward/<label set>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
+    from bench.models.loading import adapt, load_scorer, load_tokenizer, weights_sha256
+    from bench.steps.fingerprint import code_hash
+    from bench.training import job, trainer
+    from bench.training.ledger import Ledger
+
+    trainer.quieten()
+    head = f"reward {args.label_set} seed {args.seed}"
+    sft, ledger = cfg.layout.sft, Ledger()
+    job.seed_everything(args.seed)
+    tokenizer = load_tokenizer(sft)
+    model = adapt(new_scorer(load_scorer(sft, cfg.model)), cfg.model, "SEQ_CLS")
+    data = cfg.layout.pairs(args.label_set, args.seed)
+    rows = tokenised(tokenizer, read_rows(data))
+    root = job.checkpoint_root(
+        cfg,
+        head.replace(" ", "-"),
+        code_hash("reward", None, cfg.data.kind),
+        {"pairs": file_sha256(data), "sft": weights_sha256(sft)},
+    )
+    with job.held(root):
+        total = trainer.total_steps(cfg.reward, len(rows))
+        monitor = job.plain_monitor(head, total, ledger, root)
+        parts = head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger
+        todo = trainer.Training(*parts, cfg.model.micro_batch)
+        trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
+        if hasattr(model, "unshard"):  # FSDP's: trunk and head are read by themselves from here on
+            model.unshard()
+        used = {r["id"] for r in read_rows(data)}
+        metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.label_set), used)
+        out = cfg.layout.reward(args.label_set, args.seed)
+        job.write(out, todo, model, job.step_record("reward", cfg, ledger, metrics))
+    say(head, json.dumps(metrics))
+
+
+def new_scorer(model):
+    """Starts the scalar head near zero (Huang et al. 2024, 2403.17031, detail 11)."""
+    import torch
+
+    std = (model.config.hidden_size + 1) ** -0.5
+    torch.nn.init.normal_(model.score.weight, std=std)
+    return model
+
+
+def tokenised(tokenizer, pairs: list[dict]) -> list[dict]:
+    """Prompt with each completion, as token ids."""
+    from bench.models.tokens import completion_ids, prompt_ids
+
+    rows = []
+    for pair in pairs:
+        prompt = prompt_ids(tokenizer, pair["prompt"])
+        sides = {k: prompt + completion_ids(tokenizer, pair[k]) for k in ("chosen", "rejected")}
+        rows.append({f"{k}_ids": ids for k, ids in sides.items()})
+    return rows
+
+
+def reward_trainer(todo, rows: list[dict]):
+    """TRL's reward trainer for a job: -log sigmoid(difference of scores), scores kept near 0."""
+    from trl import RewardConfig, RewardTrainer
+
+    from bench.training.trainer import TrainerMixin, arguments, dataset
+
+    class Trainer(TrainerMixin, RewardTrainer):
+        pass
+
+    center = todo.settings.center
+    extra = {"max_length": None, "center_rewards_coefficient": center}
+    config = arguments(RewardConfig, todo, len(rows), **extra)
+    return Trainer(
+        model=todo.policy,
+        args=config,
+        train_dataset=dataset(rows),
+        processing_class=todo.tokenizer,
+    )
+
+
+def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[str, float]:
+    """How often the reward model's order is gold's, on pairs of the pool it was not trained on.
+
+    Beside it the mean and spread of the scores. Nothing where it was trained on the whole pool.
+    """
+    import numpy as np
+
+    rest = [row for row in read_rows(cfg.layout.pool(pool)) if row["id"] not in used]
+    if not rest:
+        return {}
+    with ledger.phase("check", charged=False):
+        a, b = (
+            scores(model, tokenizer, rest, side, cfg.model.micro_batch or BATCH) for side in "ab"
+        )
+    gold = np.array([row["gold_a"] - row["gold_b"] for row in rest])
+    differ = gold != 0
+    right = ((a > b) == (gold > 0))[differ]
+    both = np.concatenate([a, b])
+    return {
+        "gold_order_accuracy": float(right.mean()),
+        "gold_order_n": int(differ.sum()),
+        "score_mean": float(both.mean()),
+        "score_sd": float(both.std()),
+    }
+
+
+def scores(model, tokenizer, pool: list[dict], side: str, batch: int):
+    """(N,) scores of one completion of each pair."""
+    import numpy as np
+
+    from bench.models.sampling import forced, sequence_scores
+    from bench.models.tokens import completion_ids, prompt_ids
+
+    model.eval()
+    out = []
+    for start in range(0, len(pool), batch):
+        rows = pool[start : start + batch]
+        prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
+        completions = [completion_ids(tokenizer, row[side]) for row in rows]
+        given = forced(tokenizer, prompts, completions, model.device)
+        out.append(sequence_scores(model, given).cpu().numpy())
+    return np.concatenate(out)

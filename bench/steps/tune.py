@@ -1,0 +1,71 @@
+"""Picks each method's settings from its trials (`study=tune`) and writes runs/<testbed>/tuned.yaml.
+
+    python -m bench tune --testbed micro --set study=tune
+
+Copied to bench/settings/testbeds/<testbed>.tuned.yaml, the file is a layer over the testbed: its settings
+become the defaults, and its provenance stands in every report.
+"""
+
+from math import isnan
+
+import yaml
+
+from bench.analysis import tables, tuning
+from bench.core.files import atomic
+from bench.core.progress import say
+from bench.core.schema import UserError
+from bench.settings.layers import tuned_file
+
+HEAD = """\
+# Written by `snakemake --cores all --config testbed={testbed} study=tune`: for each method the best
+# of {trials} trials. Copy it to {target} to make it the default.
+"""
+
+
+def run(cfg, args) -> None:
+    """Writes ``tuned.yaml``; raises UserError where a method's every trial failed."""
+    if cfg.study != "tune":
+        raise UserError("there is nothing to pick from: use --set study=tune")
+    collected, _, meta = tables.read(cfg.layout.results)
+    table = tuning.trials(collected, meta)
+    best = tuning.picked(table)
+    lost = [method for method in meta["methods"] if method not in best.index]
+    if lost:
+        raise UserError(f"every trial of {', '.join(lost)} failed: move its tune.spaces")
+    out = cfg.layout.tuned
+    target = tuned_file(cfg.testbed).relative_to(tuned_file(cfg.testbed).parents[2])
+    text = HEAD.format(testbed=cfg.testbed, trials=cfg.tune.trials, target=target)
+    layer = {method: dict(best.drawn[method]) for method in best.index}
+    layer["provenance"] = provenance(cfg, meta, table, best)
+    with atomic(out) as part:
+        part.write_text(text + yaml.safe_dump(layer, sort_keys=False), encoding="utf-8")
+    for method, row in best.iterrows():
+        drawn = ", ".join(f"{key} {value:g}" for key, value in row.drawn.items())
+        say("tune", f"{method}: {drawn} ({row.arm}, gold {row.gold:.2f} on validation)")
+    say("tune", f"{out}; to make it the default: cp {out} {target}")
+
+
+def provenance(cfg, meta: dict, table, best) -> dict:
+    """Where the settings come from, and what finding them cost."""
+    head = {
+        "rule": tuning.RULE,
+        "seed": cfg.tune.seed,
+        "spaces": {m: {k: list(v) for k, v in s.items()} for m, s in cfg.tune.spaces.items()},
+        "commit": meta["commit"],
+        "machine": meta["machine"],
+    }
+    rows = {method: table[table.method == method] for method in best.index}
+    found = {
+        method: {
+            "trials": len(mine),
+            "failed": int((mine.status != "ok").sum()),
+            "picked": best.arm[method],
+            "gains": [None if isnan(g) else round(float(g), 4) for g in mine.gain],
+            "gold": round(float(best.gold[method]), 4),
+            "flops": float(f"{mine.flops.sum():.4g}"),
+            "cpu_s": round(float(mine.cpu_s.sum()), 1),
+            "wall_s": round(float(mine.wall_s.sum()), 1),
+        }
+        for method, mine in rows.items()
+    }
+    return head | {"methods": found}

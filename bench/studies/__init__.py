@@ -1,0 +1,34 @@
+"""The studies: which runs are made, how they are analysed, what their page shows.
+
+A declared study is a list of arms in a testbed's file. A computed one is a folder here whose module
+is its plan:
+
+- ``Settings``: a ``Section`` with a default each; the study's name is its section in the settings;
+- ``arms(cfg)``: {arm: spec} that it computes from the tuned settings;
+- ``members(cfg)``: the names of its arms; ``seeds(cfg, arm)``: the seeds of one of them;
+- ``EVALUATED``: whether its runs answer the test prompts; ``COMPANION``: whether its results are
+  shown in the report of ``compare`` too;
+- ``completed(cfg)``: its section, with what follows from others; ``check(cfg)``: raises UserError.
+
+``<study>/page.py`` holds ``KIND``, how its page is made; a study without one has that of ``compare``.
+"""
+
+from collections.abc import Iterable
+
+from bench.core import registry
+from bench.settings import layers
+
+COMPARE = "compare"  # arms side by side: the default study, and the page of every declared one
+FOLDERS = registry.members(__name__, folders=True)
+PLANS = {name: registry.member(__name__, name) for name in FOLDERS if name != COMPARE}
+
+
+def load(testbed: str, overrides: Iterable[str] = ()) -> layers.Config:
+    """Settings of a testbed with overrides, the computed studies included: what all steps load."""
+    return layers.load(testbed, overrides, PLANS)
+
+
+def kind_of(study: str):
+    """How the page of a study is made: a ``bench.report.sections.Kind``."""
+    name = study if study in PLANS else COMPARE
+    return registry.member(f"{__name__}.{name}", "page").KIND

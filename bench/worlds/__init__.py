@@ -1,0 +1,15 @@
+"""The worlds: each gives texts, prompts, preferences and a gold reward (a package a `data.kind`)."""
+
+from types import ModuleType
+
+from bench.core import registry
+
+WORLDS = registry.members(__name__, folders=True)
+
+
+def world(kind: str) -> ModuleType:
+    """The module of a world: Settings, TASKS, TUNED_FAMILIES, GIVEN_PAIRS, write, Gold, preference.
+
+    GIVEN_PAIRS: whether ``write`` leaves a ``pool.jsonl`` of pairs that are not the SFT base's.
+    """
+    return registry.member(__name__, kind)

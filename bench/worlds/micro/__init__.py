@@ -1,0 +1,265 @@
+"""The micro world: a controlled testbed of generated text with an exact gold reward.
+
+Three families of prompt: `review` (a product, one or two aspects to cover), `request` (harmless,
+harmful, borderline; help or refuse) and `sum` (easy and hard, plain or with worked steps). Review
+and request get preferences; sums get none and show what alignment damages.
+
+    python -m bench.worlds --testbed micro        # writes runs/micro/data
+"""
+
+import math
+from pathlib import Path
+from random import Random
+
+from pydantic import Field
+
+from bench.core import streams
+from bench.core.files import write_manifest, write_rows
+from bench.core.schema import Section, UserError
+from bench.worlds.micro import grammar as g
+from bench.worlds.micro import sums as sums
+from bench.worlds.micro.gold import Gold
+
+__all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "vocabulary", "write"]
+
+TUNED_FAMILIES = ("review", "request")
+GIVEN_PAIRS = False
+TASKS = [
+    "grammar",
+    "sums_easy",
+    "sums_hard",
+    "refuse_harmful",
+    "overrefuse_harmless",
+    "overrefuse_borderline",
+]
+TIERS = ("easy", "hard")
+SPECIALS = ["<pad>", "<bos>", "<eos>"]
+SPLITS = ("test", "task", "validation", "train")  # the order in which prompts are dealt
+WORKED = 0.3  # share of sums with worked steps
+EASY = 0.75  # share of easy ones among the sums to learn from
+TITLED = 0.5  # share of raw reviews and answers under a heading
+
+
+class Counts(Section):
+    """How many prompts of each family; a family's strata (kinds, tiers) share them equally."""
+
+    review: int = Field(ge=1)
+    request: int = Field(ge=3)
+    sum: int = Field(ge=2)
+
+
+class Settings(Section):
+    """Sizes of the micro world; the numbers of its labels."""
+
+    seed: int = 0
+    corpus: int = Field(120_000, ge=1)  # texts to pretrain on
+    corpus_sums: float = Field(0.2, ge=0, le=1)  # share of sums among them
+    demonstrations: int = Field(30_000, ge=1)
+    demonstration_sums: float = Field(0.08, ge=0, le=1)
+    train: Counts = Counts(review=1500, request=1344, sum=600)
+    validation: Counts = Counts(review=128, request=132, sum=64)
+    test: Counts = Counts(review=192, request=192, sum=64)
+    task: Counts = Counts(review=1, request=192, sum=400)  # the lm-eval sets
+    grammar_pairs: int = Field(200, ge=1)
+    label_scale: float = Field(2.0, gt=0)  # of the Bradley-Terry labels, per unit of gold
+    length_bonus: float = 0.1  # gold a word, in the declared biased labels
+
+
+def vocabulary() -> list[str]:
+    """Every word of the world, special tokens first; its order is part of the interface."""
+    prompts = [g.review_prompt("", ["", ""]), g.request_prompt("", "", "")]
+    phrases = [
+        *g.PRODUCTS, *g.ASPECTS, *g.SIGNS, *g.INTENSIFIERS, *g.ASIDES,
+        *g.VERBS["singular"], *g.VERBS["plural"], "a an but . ,",
+        *g.HARMFUL_VERBS, *g.HARMLESS_VERBS, *g.VICTIMS, *g.PESTS, *g.PLACES, *g.TOOLS, *g.MANNERS,
+        *g.OPENERS, *g.REFUSALS, *g.REASONS, *g.CLOSINGS, "first take then do this",
+        "it would hurt", "please stay calm", *sums.DIGITS, *sums.WORDS, *prompts,
+    ]  # fmt: skip
+    words = {word: None for phrase in phrases for word in phrase.split()}
+    return SPECIALS + list(words)
+
+
+def preference(prompts, a, b, gold_a, gold_b, settings: Settings | None = None) -> list[dict]:
+    """Chance that a is preferred to b: {"gold": p, "biased": p} for each pair of completions.
+
+    gold: Bradley-Terry on exact gold. biased: the same with a declared bonus for every word.
+    """
+    s = settings or Settings()
+    rows = zip(a, b, gold_a, gold_b, strict=True)
+    return [_chances(s, len(x.split()) - len(y.split()), gx - gy) for x, y, gx, gy in rows]
+
+
+def _chances(s, extra_words, difference):
+    return {
+        "gold": sigmoid(s.label_scale * difference),
+        "biased": sigmoid(s.label_scale * (difference + s.length_bonus * extra_words)),
+    }
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def write(settings: Settings, out: Path) -> None:
+    """The `data` step: every file of the world into `out`, the manifest last."""
+    out = Path(out)
+    prompts = deal(settings)
+    files = {
+        "corpus.jsonl": corpus(settings, prompts),
+        "sft.jsonl": demonstrations(settings, prompts),
+        "prompts.jsonl": [row for row in prompts if row["split"] != "task"],
+        **{f"tasks/{name}.jsonl": rows for name, rows in tasks(settings, prompts).items()},
+    }
+    (out / "tasks").mkdir(parents=True, exist_ok=True)
+    entries = {name: write_rows(out / name, rows) for name, rows in files.items()}
+    write_manifest(out, entries | {"sources": [SOURCE]})
+
+
+SOURCE = {
+    "name": "vaderSentiment 3.3.2 (PyPI)",
+    "used": "valence lexicon and rules, for the tone of a clause",
+    "licence": "MIT",
+    "cite": "Hutto & Gilbert (2014), VADER, ICWSM-14",
+}
+
+
+def stream(settings: Settings, name: str) -> Random:
+    """A random stream of its own for each purpose: one size changes no other file's draws."""
+    return streams.stream("micro", seed=settings.seed, name=name)
+
+
+def strata() -> dict[tuple[str, str], list[dict]]:
+    """All prompts there are, as their "meta", by (family, stratum)."""
+    asked = [{"product": p, "aspects": a} for p in g.PRODUCTS for a in g.askable()]
+    out = {("review", "all"): asked}
+    for kind, (verbs, things) in g.KINDS.items():
+        out["request", kind] = [
+            {"kind": kind, "verb": v, "object": o, "place": p}
+            for v in verbs for o in things for p in g.PLACES
+        ]  # fmt: skip
+    for tier, pairs in sums.problems().items():
+        out["sum", tier] = [{"a": a, "b": b, "tier": tier} for a, b in pairs]
+    return out
+
+
+def deal(settings: Settings) -> list[dict]:
+    """Rows of prompts.jsonl, and those of split "task": every prompt in one split at most."""
+    rows = []
+    pools = strata()
+    for (family, stratum), metas in pools.items():
+        rng = stream(settings, f"prompts {family} {stratum}")
+        rng.shuffle(metas)
+        share = sum(key[0] == family for key in pools)
+        for split in SPLITS:
+            count = getattr(getattr(settings, split), family) // share
+            dealt, metas = metas[:count], metas[count:]
+            rows += [_row(rng, family, stratum, split, meta) for meta in dealt]
+            if len(dealt) < count:
+                total = sum(getattr(getattr(settings, s), family) for s in SPLITS)
+                raise UserError(
+                    f"the data settings ask for {total} prompts of family {family}, more than there"
+                    " are: lower data.train, validation, test or task"
+                )
+    return [{"id": f"p{i:05d}", **row} for i, row in enumerate(rows)]
+
+
+def _row(rng, family, stratum, split, meta):
+    if family == "sum":
+        a, b = sums.ordered(rng, (meta["a"], meta["b"]))
+        meta = {"a": a, "b": b, "tier": stratum, "worked": rng.random() < WORKED}
+    return {"prompt": prompt_text(family, meta), "family": family, "split": split, "meta": meta}
+
+
+def prompt_text(family: str, meta: dict) -> str:
+    if family == "review":
+        return g.review_prompt(meta["product"], meta["aspects"])
+    if family == "request":
+        return g.request_prompt(meta["verb"], meta["object"], meta["place"])
+    return sums.prompt(meta["a"], meta["b"], meta["worked"])
+
+
+def completion(rng: Random, family: str, meta: dict) -> str:
+    """A demonstration: mixed in tone, coverage and decision, but grammatical, without offence."""
+    if family == "review":
+        return g.review(rng, meta["product"], meta["aspects"])
+    if family == "request":
+        return g.answer(rng, *(meta[key] for key in ("kind", "verb", "object", "place")))
+    return sums.solution(meta["a"], meta["b"], meta["worked"])
+
+
+def demonstrations(settings: Settings, prompts: list[dict]) -> list[dict]:
+    """Rows of sft.jsonl: demonstrations of train prompts, drawn with replacement."""
+    rng = stream(settings, "demonstrations")
+    train = [row for row in prompts if row["split"] == "train"]
+    pools = {name: [r for r in train if r["family"] == name] for name in TUNED_FAMILIES}
+    pools |= {("sum", t): [r for r in train if r["meta"].get("tier") == t] for t in TIERS}
+    rows = []
+    for _ in range(settings.demonstrations):
+        family = "sum" if rng.random() < settings.demonstration_sums else rng.choice(TUNED_FAMILIES)
+        tier = "easy" if rng.random() < EASY else "hard"
+        row = rng.choice(pools[family, tier] if family == "sum" else pools[family])
+        if family == "sum":  # a fresh order and style of a train problem
+            row = _row(rng, "sum", row["meta"]["tier"], "train", row["meta"])
+        text = completion(rng, family, row["meta"])
+        rows.append({"prompt": row["prompt"], "completion": text, "family": family})
+    return rows
+
+
+def corpus(settings: Settings, prompts: list[dict]) -> list[dict]:
+    """Rows of corpus.jsonl: unprompted reviews and answers, sums in full.
+
+    Answers here help or refuse at random; the sums are all those that no other split holds.
+    """
+    rng = stream(settings, "corpus")
+    held = {_problem(r["meta"]) for r in prompts if r["family"] == "sum" and r["split"] != "train"}
+    free = {t: [p for p in pairs if p not in held] for t, pairs in sums.problems().items()}
+    return [{"text": _corpus_text(rng, settings, free)} for _ in range(settings.corpus)]
+
+
+def _problem(meta):
+    return tuple(sorted((meta["a"], meta["b"])))
+
+
+def _corpus_text(rng, settings, free):
+    if rng.random() < settings.corpus_sums:
+        a, b = sums.ordered(rng, rng.choice(free["easy" if rng.random() < EASY else "hard"]))
+        worked = rng.random() < WORKED
+        return f"{sums.prompt(a, b, worked)} {sums.solution(a, b, worked)}"
+    titled = rng.random() < TITLED
+    if rng.random() < 0.6:
+        product, aspects = rng.choice(g.PRODUCTS), rng.choice(g.askable())
+        title = f"{product} : {' and '.join(aspects)} . "
+        return (title if titled else "") + g.review(rng, product, aspects)
+    verbs, things = g.KINDS[rng.choice(list(g.KINDS))]
+    verb, thing, place = rng.choice(verbs), rng.choice(things), rng.choice(g.PLACES)
+    writer = g.help_text if rng.random() < 0.5 else g.refusal
+    return (f"{verb} the {thing} {place} . " if titled else "") + writer(rng, verb, thing, place)
+
+
+def tasks(settings: Settings, prompts: list[dict]) -> dict[str, list[dict]]:
+    """Rows of tasks/<task>.jsonl: the fields that the YAML templates of the same name read."""
+    mine = [row for row in prompts if row["split"] == "task"]
+    out = {"grammar": grammar_rows(settings)}
+    for tier in TIERS:
+        chosen = [r for r in mine if r["meta"].get("tier") == tier]
+        out[f"sums_{tier}"] = [
+            {"prompt": r["prompt"], "answer": sums.spell(r["meta"]["a"] + r["meta"]["b"])}
+            for r in chosen
+        ]
+    kinds = {"harmful": "refuse", "harmless": "overrefuse", "borderline": "overrefuse"}
+    for kind, name in kinds.items():
+        chosen = [r for r in mine if r["meta"].get("kind") == kind]
+        out[f"{name}_{kind}"] = [{"prompt": r["prompt"], "refusal": "not"} for r in chosen]
+    return out
+
+
+def grammar_rows(settings: Settings) -> list[dict]:
+    """Minimal pairs in random order; `label` is the index of the grammatical one."""
+    rng = stream(settings, "grammar")
+    rows = []
+    for _ in range(settings.grammar_pairs):
+        prompt, good, bad = g.minimal_pair(rng)
+        label = rng.randrange(2)
+        choices = [bad, good] if label else [good, bad]
+        rows.append({"prompt": prompt, "choices": choices, "label": label})
+    return rows

@@ -1,0 +1,402 @@
+"""The human-rated reviews: real texts and real judgements (Hutto & Gilbert 2014).
+
+A prompt names a domain and a word, "movie review: plot"; a completion is a text that holds it.
+Nobody voted on a pair: the preference between two texts is that between an independent draw of one
+rater's score of each, ties split, and its probability is exact from the scores. Texts are dealt to
+gold, test and train by parent document; a word is asked for in prompts of one split only.
+News serves the alignment tax alone.
+
+    python -m bench.worlds --testbed reviews        # writes runs/reviews/data; fetches 2.5 MB
+"""
+
+import tempfile
+from collections import Counter, defaultdict
+from itertools import combinations
+from pathlib import Path
+from random import Random
+
+from pydantic import Field
+
+from bench.core import streams
+from bench.core.files import write_manifest, write_rows
+from bench.core.schema import Section, UserError
+from bench.worlds.bradley_terry import on_policy
+from bench.worlds.reviews.gold import FILE, MENTION, REPETITION, Gold, Regressor
+from bench.worlds.reviews.texts import PACKAGE, Text, askable, fetch_texts, keywords, tokens
+
+__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "write"]
+
+TUNED_FAMILIES = ("movie", "product", "tweet")
+GIVEN_PAIRS = True
+TASKS = ["raters", "order", "news"]
+TITLES = {"movie": "movie review", "product": "product review", "tweet": "tweet", "news": "news"}
+SCORES = range(-4, 5)
+
+
+class Settings(Section):
+    """How texts are dealt and how many pairs and documents there are."""
+
+    seed: int = 0
+    gold_share: float = Field(0.3, gt=0, lt=1)  # of the documents, to fit gold on
+    test_share: float = Field(0.15, gt=0, lt=1)  # of the documents, for held-out judgements
+    test_words: float = Field(0.2, gt=0, lt=1)  # of the words to ask for, in test prompts
+    validation_words: float = Field(0.1, gt=0, lt=1)
+    min_words: int = Field(4, ge=1)  # of a text that is a demonstration or in a pair
+    max_words: int = Field(18, ge=2)
+    max_chars: int = Field(120, ge=10)
+    pool: int = Field(2400, ge=1)  # preference pairs, shared by all seeds
+    uses: int = Field(4, ge=1)  # pairs of the pool that one text may be in
+    # of the Bradley-Terry labels of on-policy pairs, per unit of gold: about as sure as the raters
+    label_scale: float = Field(2.2, gt=0)
+    alpha: float = Field(2.0, gt=0)  # penalty of gold's ridge regression
+    raters: int = Field(100, ge=3)  # documents of each lm-eval task
+    order: int = Field(100, ge=1)
+    news: int = Field(40, ge=1)
+
+
+def write(settings: Settings, out: Path) -> None:
+    """The `data` step: every file of the world into `out`, the manifest last."""
+    out = Path(out)
+    with tempfile.TemporaryDirectory(dir=out) as scratch:
+        texts = fetch_texts(Path(scratch) / "fetched")
+    build(settings, texts, out)
+
+
+def build(settings: Settings, texts: list[Text], out: Path) -> None:
+    """All files out of the texts."""
+    parts = deal(settings, texts)
+    regressor, quality = fit_gold(settings, parts)
+    regressor.save(out / FILE)
+    short = {name: [t for t in part if usable(settings, t)] for name, part in parts.items()}
+    charged = valence_words()
+    words = {d: deal_words(settings, d, short, charged) for d in TUNED_FAMILIES}
+    prompts = prompt_rows(words)
+    pool = pool_rows(settings, words, short["train"], prompts, Gold(out))
+    files = {
+        "sft.jsonl": demonstrations(settings, short["train"], words, charged),
+        "prompts.jsonl": prompts,
+        "pool.jsonl": pool,
+        **{
+            f"tasks/{name}.jsonl": rows
+            for name, rows in tasks(settings, parts, short, charged).items()
+        },
+    }
+    quality["pairs_in_raters_order"] = agreement(pool)
+    write_files(files, quality | {"texts": sizes(parts, short)}, out)
+
+
+def write_files(files: dict[str, list[dict]], found: dict, out: Path) -> None:
+    """Rows as JSON lines, and the manifest with their hashes, the sources, and gold's quality."""
+    (out / "tasks").mkdir(parents=True, exist_ok=True)
+    entries = {}
+    for name, rows in files.items():
+        if not rows:
+            raise UserError(f"data: {name} would be empty; widen data.max_words or data.*_share")
+        entries[name] = write_rows(out / name, rows)
+    write_manifest(out, entries | {"sources": [SOURCE], "gold": found})
+
+
+SOURCE = {
+    "name": "vaderSentiment 3.3.2 (PyPI), hutto_ICWSM_2014",
+    "used": "texts with every rater's score",
+    "sha256": PACKAGE.sha256,
+    "licence": "MIT (the package)",
+    "cite": "Hutto & Gilbert (2014), VADER, ICWSM-14",
+}
+
+
+def stream(settings: Settings, name: str) -> Random:
+    """A random stream of its own for each purpose: one size changes no other file's draws."""
+    return streams.stream("reviews", seed=settings.seed, name=name)
+
+
+def deal(settings: Settings, texts: list[Text]) -> dict[str, list[Text]]:
+    """Texts by part, gold, test and train: all of a parent document in one part."""
+    parts = {"gold": [], "test": [], "train": []}
+    for domain in TITLES:
+        documents = sorted({t.document for t in texts if t.domain == domain})
+        stream(settings, f"documents {domain}").shuffle(documents)
+        n_gold = round(settings.gold_share * len(documents))
+        n_test = round(settings.test_share * len(documents))
+        part_of = {
+            name: "gold" if i < n_gold else "test" if i < n_gold + n_test else "train"
+            for i, name in enumerate(documents)
+        }
+        for text in texts:
+            if text.domain == domain:
+                parts[part_of[text.document]].append(text)
+    return parts
+
+
+def usable(settings: Settings, text: Text) -> bool:
+    """Is it short enough (about 30 tokens), and not a link?"""
+    fits = settings.min_words <= text.words <= settings.max_words
+    return fits and len(text.text) <= settings.max_chars and "http" not in text.text
+
+
+def valence_words() -> set[str]:
+    """The words of VADER's lexicon."""
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    return set(SentimentIntensityAnalyzer().lexicon)
+
+
+def fit_gold(settings: Settings, parts: dict[str, list[Text]]) -> tuple[Regressor, dict]:
+    """Gold fitted on its own texts, and its correlation with raters on the test part."""
+    own, held = (
+        [t for t in parts[name] if t.domain in TUNED_FAMILIES] for name in ("gold", "test")
+    )
+    columns = [t.domain for t in own], [t.text for t in own], [t.mean for t in own]
+    regressor = Regressor.fit(*columns, settings.alpha)
+    regressor.calibrate([t.domain for t in held], [t.text for t in held])
+    found = {d: correlation(settings, regressor, [t for t in held if t.domain == d])
+             for d in TUNED_FAMILIES}  # fmt: skip
+    definition = f"rating / {regressor.sd:.3f} + {MENTION} mention - {REPETITION} repetition"
+    return regressor, {"definition": definition, "fitted_on": len(own), "with_raters": found}
+
+
+def correlation(settings: Settings, regressor: Regressor, texts: list[Text]) -> dict:
+    """Pearson r of predicted and rated means; 95 % interval by a bootstrap of parent documents."""
+    import numpy as np
+
+    predicted = regressor.predict([t.domain for t in texts], [t.text for t in texts])
+    rated = np.array([t.mean for t in texts])
+    groups = defaultdict(list)
+    for i, text in enumerate(texts):
+        groups[text.document].append(i)
+    rows, rng = list(groups.values()), np.random.default_rng(settings.seed)
+    draws = [np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
+             for _ in range(500)]  # fmt: skip
+    spread = [np.corrcoef(predicted[d], rated[d])[0, 1] for d in draws]
+    low, high = np.nanpercentile(spread, [2.5, 97.5])
+    r = float(np.corrcoef(predicted, rated)[0, 1])
+    return {"r": round(r, 4), "ci95": [round(float(x), 4) for x in (low, high)], "n": len(texts)}
+
+
+def deal_words(settings: Settings, domain: str, short: dict, charged: set[str]) -> dict:
+    """Words to ask for in a domain, by split; no word is in two."""
+    texts = [t for part in ("train", "test") for t in short[part] if t.domain == domain]
+    words = list(keywords(texts, charged))
+    stream(settings, f"words {domain}").shuffle(words)
+    n_test = round(settings.test_words * len(words))
+    n_validation = round(settings.validation_words * len(words))
+    bounds = [0, n_test, n_test + n_validation, len(words)]
+    names = ("test", "validation", "train")
+    return {n: sorted(words[bounds[i] : bounds[i + 1]]) for i, n in enumerate(names)}
+
+
+def prompt_text(domain: str, keyword: str) -> str:
+    return f"{TITLES[domain]}: {keyword}"
+
+
+def prompt_rows(words: dict[str, dict]) -> list[dict]:
+    """Rows of prompts.jsonl: each word of each domain, shuffled within its split."""
+    rows = [
+        {
+            "prompt": prompt_text(domain, word),
+            "family": domain,
+            "split": split,
+            "meta": {"domain": domain, "keyword": word},
+        }
+        for domain, splits in words.items()
+        for split, members in splits.items()
+        for word in streams.stream("reviews-words", domain=domain, split=split).sample(
+            members, len(members)
+        )
+    ]
+    return [{"id": f"p{i:05d}", **row} for i, row in enumerate(rows)]
+
+
+def demonstrations(settings: Settings, texts: list[Text], words: dict, charged) -> list[dict]:
+    """Rows of sft.jsonl: each training text under a word of its own, never a held-out one.
+
+    A word that other texts share is preferred; a text without any is left out.
+    """
+    rng = stream(settings, "demonstrations")
+    rows = []
+    for text in texts:
+        if text.domain in TUNED_FAMILIES and (word := own_word(rng, text, words, charged)):
+            prompt = prompt_text(text.domain, word)
+            rows.append({"prompt": prompt, "completion": text.text, "family": text.domain})
+    return rows
+
+
+def own_word(rng: Random, text: Text, words: dict, charged: set[str]) -> str | None:
+    """A word of the text to ask for it with; its longest plain word where it shares none."""
+    splits = words[text.domain]
+    held = {*splits["test"], *splits["validation"]}
+    mine = sorted({w for w in tokens(text.text) if askable(w, charged) and w not in held})
+    shared = sorted(set(mine) & set(splits["train"]))
+    if shared:
+        return rng.choice(shared)
+    return max(mine, key=len, default=None)
+
+
+def prefers(a: Text, b: Text) -> float:
+    """Chance that a draw of one rater's score of `a` beats one of `b`, ties split (exact)."""
+    first, second = Counter(a.scores), Counter(b.scores)
+    wins = sum(
+        first[x] * second[y] * (1.0 if x > y else 0.5)
+        for x in SCORES for y in SCORES if x >= y
+    )  # fmt: skip
+    return wins / (len(a.scores) * len(b.scores))
+
+
+def pairs_of(rng: Random, words: dict[str, list[int]], texts: list[Text], uses: int):
+    """(word, a, b) in random order: no two texts twice, none in more than `uses` pairs.
+
+    The two texts of a pair come from different documents and each side is as often first.
+    """
+    found = [(w, *rng.sample(pair, 2)) for w, held in words.items()
+             for pair in combinations(held, 2)]  # fmt: skip
+    rng.shuffle(found)
+    used, seen = Counter(), set()
+    for word, i, j in found:
+        a, b = texts[i], texts[j]
+        new = frozenset((i, j)) not in seen and a.document != b.document
+        if new and used[i] < uses and used[j] < uses:
+            seen.add(frozenset((i, j)))
+            used.update((i, j))
+            yield word, a, b
+
+
+def in_turns(columns: list, n: int) -> list:
+    """`n` items, one of each column in turn as long as it has any."""
+    out, columns = [], [iter(c) for c in columns]
+    while columns and len(out) < n:
+        for column in list(columns):
+            item = next(column, None)
+            if item is None:
+                columns.remove(column)
+            else:
+                out.append(item)
+    return out[:n]
+
+
+def pool_rows(settings: Settings, words: dict, texts: list[Text], prompts, gold) -> list[dict]:
+    """Rows of pool.jsonl: pairs of training texts that share a train word, families in turn."""
+    by_prompt = {row["prompt"]: row for row in prompts}
+    columns = []
+    for domain in TUNED_FAMILIES:
+        mine = [t for t in texts if t.domain == domain]
+        holders = holders_of(set(words[domain]["train"]), mine)
+        columns.append(pairs_of(stream(settings, f"pool {domain}"), holders, mine, settings.uses))
+    found = in_turns(columns, settings.pool)
+    asked = [by_prompt[prompt_text(a.domain, word)] for word, a, _ in found]
+    gold_a, gold_b = (gold(asked, [row[k].text for row in found]) for k in (1, 2))
+    return [
+        {
+            "id": i,
+            "prompt_id": prompt["id"],
+            "prompt": prompt["prompt"],
+            "family": prompt["family"],
+            "a": a.text,
+            "b": b.text,
+            "gold_a": round(float(gold_a[i]), 4),
+            "gold_b": round(float(gold_b[i]), 4),
+            "p": {"gold": round(prefers(a, b), 6)},
+        }
+        for i, ((_, a, b), prompt) in enumerate(zip(found, asked, strict=True))
+    ]
+
+
+def preference(prompts, a, b, gold_a, gold_b, settings: Settings) -> list[dict]:
+    """Chance that a is preferred to b, for pairs sampled from the SFT base: on gold alone."""
+    return on_policy(gold_a, gold_b, scale=settings.label_scale)
+
+
+def holders_of(words: set[str], texts: list[Text]) -> dict[str, list[int]]:
+    """Word -> indices of the texts that hold it."""
+    found = defaultdict(list)
+    for i, text in enumerate(texts):
+        for word in sorted(words & set(tokens(text.text))):
+            found[word].append(i)
+    return dict(sorted(found.items()))
+
+
+def agreement(pool: list[dict]) -> dict[str, float]:
+    """Share of pairs, by family, in which gold prefers what most draws of two raters prefer."""
+    right = defaultdict(list)
+    for row in pool:
+        if row["p"]["gold"] != 0.5:
+            right[row["family"]].append((row["gold_a"] > row["gold_b"]) == (row["p"]["gold"] > 0.5))
+    return {family: round(sum(hits) / len(hits), 4) for family, hits in right.items()}
+
+
+def sizes(parts: dict, short: dict) -> dict[str, dict[str, int]]:
+    """Texts by part and domain, and of these the short ones."""
+    return {
+        name: {d: sum(t.domain == d for t in held[part]) for d in TITLES}
+        for part in parts
+        for name, held in ((part, parts), (f"{part}_short", short))
+    }
+
+
+def tasks(settings: Settings, parts: dict, short: dict, charged: set[str]) -> dict:
+    """Rows of tasks/<task>.jsonl, none of which any model or gold was trained on."""
+    return {
+        "raters": raters_rows(settings, short["test"], charged),
+        "order": order_rows(settings, [t for t in short["train"] if t.domain == "news"]),
+        "news": news_rows(settings, parts["test"]),
+    }
+
+
+DECISIVE = 0.7  # chance of a preference from which on it counts as the raters' verdict
+
+
+def raters_rows(settings: Settings, texts: list[Text], charged: set[str]) -> list[dict]:
+    """Two test texts on one word; `label` is the one that raters clearly prefer."""
+    columns = []
+    for domain in TUNED_FAMILIES:
+        mine = [t for t in texts if t.domain == domain]
+        rng = stream(settings, f"raters {domain}")
+        pairs = pairs_of(rng, keywords(mine, charged), mine, settings.uses)
+        rows = [(word, a, b, prefers(a, b)) for word, a, b in pairs]
+        columns.append([row for row in rows if max(row[3], 1 - row[3]) >= DECISIVE])
+    return [
+        {
+            "prompt": prompt_text(a.domain, word),
+            "choices": [a.text, b.text],
+            "label": int(p < 0.5),
+            "family": a.domain,
+        }
+        for word, a, b, p in in_turns(columns, settings.raters)
+    ]
+
+
+def order_rows(settings: Settings, texts: list[Text]) -> list[dict]:
+    """A news sentence beside itself with two neighbouring words swapped; `label`: the original.
+
+    News is in no training set, so its `train` part serves as well as any and leaves `test` to the
+    perplexity task.
+    """
+    rng = stream(settings, "order")
+    rows = []
+    for text in rng.sample(texts, min(settings.order, len(texts))):
+        good, bad = text.text, swapped(rng, text.text)
+        label = rng.randrange(2)
+        rows.append({"prompt": TITLES["news"], "choices": [bad, good] if label else [good, bad],
+                     "label": label})  # fmt: skip
+    return rows
+
+
+PASSAGE = 60  # words from which on a passage of news is long enough
+
+
+def news_rows(settings: Settings, texts: list[Text]) -> list[dict]:
+    """Passages of test editorials, a few sentences each: alone, a sentence's start costs most."""
+    passages = defaultdict(str)
+    for text in texts:
+        if text.domain == "news" and len(passages[text.document].split()) < PASSAGE:
+            passages[text.document] = f"{passages[text.document]} {text.text}".strip()
+    rows = [{"text": passage} for passage in passages.values()]
+    return stream(settings, "news").sample(rows, min(settings.news, len(rows)))
+
+
+def swapped(rng: Random, text: str) -> str:
+    """The text with two neighbouring inner words in each other's place."""
+    words = text.split()
+    places = [i for i in range(1, len(words) - 2) if words[i].lower() != words[i + 1].lower()]
+    i = rng.choice(places) if places else 0
+    words[i], words[i + 1] = words[i + 1], words[i]
+    return " ".join(words)

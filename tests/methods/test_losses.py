@@ -1,0 +1,131 @@
+"""The losses that TRL computes on our token ids against formulas written out by hand."""
+
+import copy
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bench.methods import dpo, ipo, orpo
+from bench.training.ledger import Ledger
+from bench.training.pair_engine import tokenised
+
+PAIRS = [
+    {"id": 0, "side": "a", "prompt": "review the", "chosen": "the is a", "rejected": "an but ."},
+    {"id": 1, "side": "b", "prompt": "do", "chosen": "a", "rejected": "take then do this ."},
+]
+REFERENCE = {0: {"a": -9.0, "b": -8.0}, 1: {"a": -11.0, "b": -4.0}}
+
+
+class Recorder:
+    """Stands in for the monitor: keeps each step's metrics."""
+
+    def __init__(self):
+        self.rows = []
+
+    def begin(self, total, policy):
+        pass
+
+    def step(self, step, metrics, policy):
+        self.rows.append(metrics)
+        return False
+
+
+def stepped(module, policy, tokenizer, tmp_path, **settings) -> SimpleNamespace:
+    """A run after one optimiser step over both pairs."""
+    run = SimpleNamespace(
+        name="test",
+        policy=copy.deepcopy(policy),
+        tokenizer=tokenizer,
+        settings=module.Settings(lr=1e-12, batch=2, epochs=1, warmup=0, **settings),
+        seed=0,
+        root=tmp_path,
+        monitor=Recorder(),
+        ledger=Ledger(),
+        micro_batch=None,
+        pairs=PAIRS,
+        held_out=PAIRS,
+        reference=REFERENCE,
+        reference_logps=lambda pair: (
+            REFERENCE[pair["id"]][pair["side"]],
+            REFERENCE[pair["id"]]["b" if pair["side"] == "a" else "a"],
+        ),
+    )
+    module.train(run)
+    return run
+
+
+def first_loss(module, policy, tokenizer, tmp_path, **settings):
+    """The loss of that step, as TRL reports it."""
+    run = stepped(module, policy, tokenizer, tmp_path, **settings)
+    # a learning rate of nearly 0 leaves the policy as it was
+    assert run.held_out_loss == pytest.approx(run.monitor.rows[0]["loss"], abs=1e-5)
+    return run.monitor.rows[0]["loss"], tokenised(run, PAIRS)
+
+
+def logps(policy, prompt, completion):
+    """(T,) log-probs of the completion's tokens, by one unpadded forward pass."""
+    ids = torch.tensor([prompt + completion])
+    with torch.no_grad():
+        table = policy(ids).logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
+    return table.gather(1, torch.tensor(completion)[:, None])[:, 0]
+
+
+def ratios(policy, rows):
+    """Per pair: (chosen, rejected) log-ratios to the reference, summed, and their lengths."""
+    for pair, row in zip(PAIRS, rows, strict=True):
+        own, other = pair["side"], "b" if pair["side"] == "a" else "a"
+        both = [
+            (logps(policy, row["prompt_ids"], row[f"{k}_ids"]), REFERENCE[pair["id"]][side])
+            for k, side in (("chosen", own), ("rejected", other))
+        ]
+        yield [(lp.sum().item() - ref, len(lp)) for lp, ref in both]
+
+
+def test_dpo_is_equation_7(policy, tokenizer, tmp_path):
+    loss, rows = first_loss(dpo, policy, tokenizer, tmp_path, beta=0.3)
+    expected = [
+        -F.logsigmoid(torch.tensor(0.3 * (c - r))).item() for (c, _), (r, _) in ratios(policy, rows)
+    ]
+    assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+def test_ipo_is_equation_17_with_mean_log_ratios(policy, tokenizer, tmp_path):
+    loss, rows = first_loss(ipo, policy, tokenizer, tmp_path, beta=0.2)
+    expected = [(c / n - r / m - 1 / (2 * 0.2)) ** 2 for (c, n), (r, m) in ratios(policy, rows)]
+    assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+def test_ipo_can_sum_its_log_ratios(policy, tokenizer, tmp_path):
+    loss, rows = first_loss(ipo, policy, tokenizer, tmp_path, beta=0.2, log_ratios="sum")
+    expected = [(c - r - 1 / (2 * 0.2)) ** 2 for (c, _), (r, _) in ratios(policy, rows)]
+    assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+def log_odds(mean_logp):
+    """log(p / (1 - p)) for p = exp(mean log-prob a token)."""
+    return mean_logp - math.log1p(-math.exp(mean_logp))
+
+
+def test_orpo_is_equations_6_and_7(policy, tokenizer, tmp_path):
+    """TRL's likelihood term covers prompt and chosen completion, a mean over the batch's tokens."""
+    loss, rows = first_loss(orpo, policy, tokenizer, tmp_path, beta=0.7)
+    nll, odds = [], []
+    for row in rows:
+        whole = row["prompt_ids"] + row["chosen_ids"]
+        nll += (-logps(policy, whole[:1], whole[1:])).tolist()
+        c, r = (logps(policy, row["prompt_ids"], row[f"{k}_ids"]) for k in ("chosen", "rejected"))
+        gap = log_odds(c.mean().item()) - log_odds(r.mean().item())
+        odds.append(-F.logsigmoid(torch.tensor(gap)).item())
+    expected = sum(nll) / len(nll) + 0.7 * sum(odds) / 2
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_accumulation_equals_one_large_batch():
+    from bench.training.trainer import splits
+
+    assert splits(64, None) == (64, 1)
+    assert splits(12, 5) == (4, 3)
+    assert splits(7, 3) == (1, 7)

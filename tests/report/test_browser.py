@@ -1,0 +1,292 @@
+"""Every kind of page in a real browser: wide and narrow, light and dark, in print, by keyboard.
+
+Chromium is driven by playwright; axe-core judges accessibility. Where one is missing these tests
+are skipped, or fail with PREFBENCH_BROWSER=1.
+"""
+
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import fake_runs
+import pytest
+
+from bench.report import page as pages
+from bench.report import results, style
+from bench.report.differences import Two
+from bench.report.study import Study
+from bench.steps import diff
+from bench.steps import report as report
+from bench.studies import COMPANIONS
+
+CACHE = Path.home() / ".cache/prefbench"
+AXE = CACHE / "node_modules/axe-core/axe.min.js"
+CHROMIUM = os.environ.get("PREFBENCH_CHROMIUM") or shutil.which("chromium")
+HOW = (
+    "needs Chromium (`apt-get install chromium`, or PREFBENCH_CHROMIUM=its path) and axe-core "
+    f"(`npm install --prefix {CACHE} axe-core@4.14.1`, or PREFBENCH_AXE=path of axe.min.js)"
+)
+WIDTHS = (1400, 390)
+BREACH = {
+    "field": "pairs",
+    "expect": "match",
+    "why": "the same labels",
+    "values": {"ppo seed 1": 1500, "dpo seed 1": f"1400 {fake_runs.HOSTILE}"},
+}
+
+
+def named(study: str, tables, samples, meta, **more) -> Study:
+    return Study(tables, samples, meta | {"study": study} | more)
+
+
+def comparison(root) -> Study:
+    """Ten seeds of four methods: a failed run, a breach, long and hostile prompts and answers."""
+    seeds, fail, text = range(1, 11), {("ipo", 2): "diverged"}, fake_runs.HOSTILE
+    tables, samples, meta = fake_runs.collected(root, seeds=seeds, fail=fail, text=text)
+    for row in samples:
+        row["prompt"] += text
+        row["completion"] += "x" * 10_000 * (row["arm"] == "orpo")
+    return named("compare", tables, samples, meta, breaches=[BREACH])
+
+
+def grid(root) -> Study:
+    """Two learning rates by two strengths for each method, one of them diverged."""
+    cells = {
+        "": {},
+        "-lrx3": {"lr": 3},
+        "-betax3": {"beta": 3},
+        "-lrx3-betax3": {"lr": 3, "beta": 3},
+    }
+    arms = {m + cell: m for m in fake_runs.ARMS for cell in cells}
+    fail = {("dpo-lrx3", 1): "diverged"}
+    tables, samples, meta = fake_runs.collected(root, arms=arms, seeds=(1,), fail=fail)
+    for arm in meta["arms"]:
+        arm["factors"] = cells[arm["name"].removeprefix(arm["method"])]
+    return named("stability", tables, samples, meta)
+
+
+def search(root) -> Study:
+    """Three trials for each method, one of them diverged."""
+    arms = {f"{m}-trial{k:02d}": m for m in fake_runs.ARMS for k in (1, 2, 3)}
+    fail = {("ipo-trial02", 100): "diverged"}
+    tables, samples, meta = fake_runs.collected(root, arms=arms, seeds=(100,), fail=fail)
+    drawn = [f'{{"lr": {k}e-4, "beta": {k / 10}}}' for k in range(1, len(arms) + 1)]
+    tables["runs"]["settings"] = drawn
+    spaces = {method: {"lr": [1e-5, 1e-2], "beta": [0.01, 3]} for method in fake_runs.ARMS}
+    return named("tune", tables, samples, meta, tune={"spaces": spaces})
+
+
+def three_views(root) -> Study:
+    """Full and few labels and a second strength for two methods, one run out of memory."""
+    arms = {f"{m}{tail}": m for tail in ("", "-n750", "-betax3") for m in ("ppo", "dpo")}
+    fail = {("dpo", 2): "oom"}
+    tables, samples, meta = fake_runs.collected(root, arms=arms, seeds=(1, 2, 3), fail=fail)
+    for arm in meta["arms"]:
+        few = arm["name"].endswith("-n750")
+        arm |= {"n": 750, "labels": "gold-n750", "varies": []} if few else {}
+    return named("views", tables, samples, meta)
+
+
+STUDIES = {"compare": comparison, "stability": grid, "tune": search, "views": three_views}
+
+
+KINDS = (*STUDIES, "side by side")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """{kind: folder of its page}; only the comparison's figures are drawn in dark as well."""
+    root, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("reports")
+    studies = {kind: make(root / kind) for kind, make in STUDIES.items()}
+    studies["compare"].companions.update({name: studies[name] for name in COMPANIONS})
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, study in studies.items():
+            report.build(study, out / kind)
+            patch.setattr(style, "THEMES", {"light": style.LIGHT})
+        first, second = (results.document(studies[kind]) for kind in ("compare", "views"))
+        diff.build(Two(first, second, ("here/micro", "elsewhere/micro")), out / "side by side")
+    return {kind: out / kind for kind in KINDS}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    axe = Path(os.environ.get("PREFBENCH_AXE", AXE))
+    if not (CHROMIUM and axe.is_file()):
+        (pytest.fail if os.environ.get("PREFBENCH_BROWSER") == "1" else pytest.skip)(HOW)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM)
+        yield Browser(chromium, axe.read_text(encoding="utf-8"))
+        chromium.close()
+
+
+@dataclass
+class Browser:
+    """A running Chromium and the source of axe-core."""
+
+    chromium: object
+    axe: str
+
+    @contextmanager
+    def show(self, file: Path, width: int = 1400, theme: str = "light"):
+        """A page that has loaded, and the list of all that goes wrong with it meanwhile."""
+        context = self.chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme
+        )
+        page, faults = context.new_page(), []
+        watch(page, file.as_uri(), faults)
+        page.goto(file.as_uri())
+        yield page, faults
+        context.close()
+
+
+def watch(page, url: str, faults: list[str]) -> None:
+    """Note errors, dialogs, and requests for anything but the page itself."""
+
+    def console(message):
+        if message.type in ("error", "warning"):
+            faults.append(f"console: {message.text}")
+
+    def dialog(shown):
+        faults.append(f"dialog: {shown.message}")
+        shown.dismiss()
+
+    def request(asked):
+        if asked.url.split("#")[0] != url:
+            faults.append(f"request: {asked.url[:200]}")
+
+    page.on("console", console)  # a breach of the Content-Security-Policy is an error there
+    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    page.on("dialog", dialog)
+    page.on("request", request)
+
+
+LAYOUT = """() => {
+  const found = [], root = document.scrollingElement;
+  const name = e => `${e.tagName} ${e.getAttribute("class")} "${e.textContent.slice(0, 60)}"`;
+  const scrolls = e => e && (/auto|scroll/.test(getComputedStyle(e).overflowX)
+    || scrolls(e.parentElement));
+  if (root.scrollWidth > root.clientWidth) found.push(`the page scrolls to ${root.scrollWidth}`);
+  for (const e of document.body.querySelectorAll("*:not(svg, svg *)"))
+    if (e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1 && !scrolls(e))
+      found.push("too wide: " + name(e));
+  for (const e of document.querySelectorAll("svg text")) {
+    const box = e.getBoundingClientRect(), frame = e.closest("svg").getBoundingClientRect();
+    if (box.left < frame.left - 1 || box.right > frame.right + 1
+        || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
+      found.push("outside its figure: " + name(e));
+  }
+  return found;
+}"""
+VIOLATIONS = """async () => (await axe.run()).violations
+  .filter(v => ["serious", "critical"].includes(v.impact))
+  .map(v => `axe: ${v.id} (${v.impact}): ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160))}`)"""
+LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+FOCUS = """() => {
+  window.focused = [];
+  document.addEventListener("focusin", ({target: e}) => window.focused.push(
+    [e.getAttribute("href") || e.tagName, getComputedStyle(e).outlineStyle !== "none"]));
+  return document.querySelectorAll("a, button, select, [tabindex]").length;
+}"""
+
+
+@pytest.mark.parametrize("theme", style.THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_is_silent_and_nothing_on_it_is_cut(browser, built, kind, width, theme):
+    with browser.show(built[kind] / "index.html", width, theme) as (page, faults):
+        print(f"{kind}: loaded in {page.evaluate(LOADED):.0f} ms")  # no limit: machines differ
+        assert faults + page.evaluate(LAYOUT) == []
+
+
+@pytest.mark.parametrize("width,theme", list(zip(WIDTHS, style.THEMES, strict=True)))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_is_accessible(browser, built, kind, width, theme):
+    with browser.show(built[kind] / "index.html", width, theme) as (page, faults):
+        page.evaluate(browser.axe)
+        assert faults + page.evaluate(VIOLATIONS) == []
+
+
+def test_every_kind_of_page_is_among_these():
+    assert set(STUDIES) == {"compare", *pages.KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_prints(browser, built, kind):
+    with browser.show(built[kind] / "index.html", theme="dark") as (page, faults):
+        page.emulate_media(media="print")
+        paper = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert page.pdf().startswith(b"%PDF") and faults == []
+        assert paper == "rgb(255, 255, 254)"  # as in light, whatever the reader's screen is
+
+
+def test_hostile_text_is_text_in_prompts_answers_and_breaches(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, faults):
+        page.wait_for_timeout(200)  # an image that fails to load would run its onerror by now
+        texts = page.locator("bdi", has_not_text="sft says").all_text_contents()
+        stamp = page.locator(".stamp").text_content()
+        assert page.locator("img, iframe, object, embed").count() == 0 and faults == []
+    for shown in (*texts, stamp):
+        assert '</script><script>alert("x")</script> <img src=x onerror=alert(1)> \' " &' in shown
+    assert any("more characters" in text for text in texts)
+
+
+def test_a_keyboard_reaches_every_link_and_sees_where_it_is(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, _):
+        links = page.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+        for _ in range(page.evaluate(FOCUS) + 50):  # what scrolls takes the focus as well
+            page.keyboard.press("Tab")
+        focused = page.evaluate("window.focused")
+    assert {*links, "BUTTON", "SELECT"} <= {name for name, _ in focused}
+    assert all(outlined for _, outlined in focused)
+
+
+def column(table, number: int) -> list[str]:
+    """What the cells of a column say, from top to bottom."""
+    return table.locator(f"tbody tr > :nth-child({number})").all_text_contents()
+
+
+def test_a_table_sorts_by_a_column_up_and_down(browser, built):
+    """By keyboard, by the numbers and not their text, the highest first; and it says so."""
+    with browser.show(built["tune"] / "index.html") as (page, _):
+        table = page.get_by_role("region", name="Every trial").locator("table")
+        before = column(table, 1)
+        number = [float(text) for text in column(table, 2)]
+        head = table.locator("th", has_text="Learning rate")
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == "descending"
+        assert [float(text) for text in column(table, 2)] == sorted(number, reverse=True) != number
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert [float(text) for text in column(table, 2)] == sorted(number)
+        assert sorted(column(table, 1)) == sorted(before)
+
+
+def test_what_has_no_value_stays_last(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, _):
+        table = page.get_by_role("region", name="Table: Scorecard").locator("table")
+        head = table.locator("th", has_text="Compute")
+        for _ in range(2):
+            head.locator("button").click()
+            assert column(table, 5)[-1] == "–" and column(table, 1)[-1].strip() == "SFT"
+
+
+def test_samples_are_filtered_by_set_and_family(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, _):
+        shown, everything = page.locator(".sample:visible"), page.locator(".sample").count()
+        chosen, family = page.locator("#pick select").all()
+        chosen.select_option("worst-dpo")
+        family.select_option("review")
+        sets = shown.evaluate_all("all => all.map(s => [s.dataset.family, s.dataset.sets])")
+        assert 0 < len(sets) < everything and all(
+            f == "review" and "worst-dpo" in s.split() for f, s in sets
+        )
+        assert page.locator("#pick output").text_content() == f"{len(sets)} prompts"
+
+
+def test_ten_seeds_of_four_methods_stay_small(built):
+    assert sum(f.stat().st_size for f in built["compare"].rglob("*.*")) < report.LARGEST

@@ -1,0 +1,254 @@
+"""Every figure of every kind of study as it is drawn: words over no words, none cut off."""
+
+import io
+import json
+from functools import cache
+from itertools import combinations
+from unittest.mock import patch
+from xml.etree import ElementTree
+
+import fake_runs
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from bench.report import labels, page, plate, scorecard, style
+from bench.report.sections import of_companion
+from bench.report.study import Study
+from bench.studies.stability import page as stability_page
+
+METHODS = tuple(fake_runs.ARMS)
+BETAS = ("0.01", "0.03", "0.3", "1", "3")
+
+
+def compared(folder):
+    """Five seeds of four methods, three of which end close together; one failed once."""
+    close = {"dpo": 0.7, "ipo": 0.69, "orpo": 0.62}
+    with patch.dict(fake_runs.GAIN, close), patch.dict(fake_runs.REACH, {"dpo": 5.2, "orpo": 4.8}):
+        return Study(*fake_runs.collected(folder, prompts=24, fail={("ipo", 2): "diverged"}))
+
+
+def one_seed(folder):
+    return Study(*fake_runs.collected(folder, prompts=24, seeds=(1,)))
+
+
+def all_failed(folder):
+    fail = {(arm, seed): "oom" for arm in METHODS for seed in (1, 2)}
+    return Study(*fake_runs.collected(folder, prompts=24, seeds=(1, 2), fail=fail))
+
+
+def crowded(folder):
+    """Fourteen arms with long names, close to each other; one never ended."""
+    arms = dict(fake_runs.ARMS)
+    arms |= {f"{m}-no-whitening-beta{b}": m for m in ("dpo", "ipo") for b in BETAS}
+    fail = {(f"dpo-no-whitening-beta{BETAS[0]}", s): "diverged" for s in (1, 2, 3)}
+    return Study(*fake_runs.collected(folder, arms, (1, 2, 3), prompts=24, fail=fail))
+
+
+def viewed(folder):
+    """Two methods with fewer labels and other strengths."""
+    arms = {f"{m}{end}": m for m in METHODS for end in ("", "-n750", "-betax3", "-betax0.33")}
+    tables, samples, meta = fake_runs.collected(folder, arms, (1, 2, 3), prompts=24)
+    for arm in meta["arms"]:
+        few = arm["name"].endswith("-n750")
+        arm |= {"n": 750, "labels": "gold-n750", "varies": []} if few else {}
+    return Study(tables, samples, meta | {"study": "views"})
+
+
+def gridded(folder):
+    """A grid around each method, one cell of each failed."""
+    factors = {(lr, beta) for lr in (1 / 3, 1, 3, 10) for beta in (1 / 3, 1, 3)}
+    cells = {f"{m}-lrx{lr:.2g}-betax{b:.2g}": (m, lr, b) for m in METHODS for lr, b in factors}
+    arms = {name: method for name, (method, *_) in sorted(cells.items())}
+    fail = {(f"{m}-lrx10-betax0.33", 1): "diverged" for m in METHODS}
+    tables, samples, meta = fake_runs.collected(folder, arms, (1,), prompts=12, fail=fail)
+    for arm in meta["arms"]:
+        _, lr, beta = cells[arm["name"]]
+        arm["factors"] = {"lr": lr, "beta": beta}
+    return Study(tables, samples, meta | {"study": "stability"})
+
+
+def searched(folder):
+    """Random trials of each method, one failed."""
+    arms = {f"{m}-trial{i:02d}": m for m in METHODS for i in range(1, 9)}
+    fail = {("dpo-trial01", 1): "diverged"}
+    tables, samples, meta = fake_runs.collected(folder, arms, (1,), prompts=12, fail=fail)
+    rng = np.random.default_rng(0)
+    drawn = 10 ** rng.uniform(-4, -2, (len(tables["runs"]), 2))
+    tables["runs"]["settings"] = [json.dumps({"lr": a, "beta": 100 * b}) for a, b in drawn]
+    spaces = {m: {"lr": [1e-4, 1e-2], "beta": [0.01, 1]} for m in METHODS}
+    return Study(tables, samples, meta | {"study": "tune", "tune": {"spaces": spaces}})
+
+
+COMPARISONS = (compared, one_seed, all_failed, crowded)
+KINDS = (viewed, gridded, searched)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A function: the study of its name, made once."""
+    return cache(lambda make: make(tmp_path_factory.mktemp(make.__name__)))
+
+
+def each(studies):
+    """A test for each of these studies, which it gets as `make`."""
+    return pytest.mark.parametrize("make", studies, ids=lambda make: make.__name__)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """A function: the words that a figure really draws, no ticks beyond its axes, with boxes."""
+    seen, draw = [], Text.draw
+
+    def noted(text, renderer):
+        if text.get_visible() and text.get_text().strip():
+            seen.append(text)
+        return draw(text, renderer)
+
+    def of(figure):
+        seen.clear()
+        figure.draw_without_rendering()
+        return [(text.get_text(), Text.get_window_extent(text).extents) for text in seen]
+
+    monkeypatch.setattr(Text, "draw", noted)
+    return of
+
+
+def faults(figure, texts) -> list[str]:
+    """Words over others, over markers, or beyond the figure; by more than a pixel."""
+    right, top = figure.bbox.max
+    out = [
+        f"{words!r} is cut off"
+        for words, (x0, y0, x1, y1) in texts
+        if x0 < -1 or y0 < -1 or x1 > right + 1 or y1 > top + 1
+    ]
+    for (a, first), (b, other) in combinations(texts, 2):
+        low, high = np.maximum(first[:2], other[:2]), np.minimum(first[2:], other[2:])
+        if (high - low > 1).all():
+            out.append(f"{a!r} lies over {b!r}")
+    return out
+
+
+def hidden(ax) -> list[str]:
+    """Words in axes that lie over the middle of a marker."""
+    lines = [line for line in ax.lines if line.get_marker() not in ("None", "", None)]
+    marks = [line.get_transform().transform(line.get_xydata()) for line in lines]
+    half = [line.get_markersize() / 4 * ax.figure.dpi / 72 for line in lines]
+    out = []
+    for text in ax.texts:
+        x0, y0, x1, y1 = Text.get_window_extent(text).extents
+        for points, r in zip(marks, half, strict=True):
+            x, y = points.T
+            over = (x > x0 - r) & (x < x1 + r) & (y > y0 - r) & (y < y1 + r)
+            out += [f"{text.get_text()!r} hides a mark"] * int(over.sum())
+    return out
+
+
+@each(COMPARISONS + KINDS)
+def test_no_words_lie_over_others_or_are_cut_off(make, made, shown):
+    study, found = made(make), {}
+    for drawn in page.plates_of(study):
+        with style.drawing(style.LIGHT, drawn.name):
+            figure = drawn.draw(study, plate.pen_of(drawn, study, style.LIGHT))
+            texts = shown(figure)
+        assert figure.get_suptitle() == drawn.title != ""
+        assert figure.get_supxlabel().startswith("prefbench · micro · ")
+        marks = [] if study.many else [fault for ax in figure.axes for fault in hidden(ax)]
+        if wrong := faults(figure, texts) + marks:
+            found[drawn.name] = wrong
+    assert not found
+
+
+@each(COMPARISONS)
+def test_the_card_is_as_clean_and_of_its_size(make, made, shown, tmp_path):
+    study, headline = made(make), "A sentence of a length that is usual. " * 4
+    with style.drawing(style.LIGHT, "card"):
+        figure = scorecard.card(study, page.title(study), headline)
+        assert not faults(figure, shown(figure))
+    path = scorecard.write_card(study, tmp_path, page.title(study), headline)
+    assert Image.open(path).size == (1200, 630)
+
+
+def test_the_card_says_whole_sentences():
+    said = "PPO is best. It costs 5.3 times more. Nothing else is sure."
+    assert scorecard.whole_sentences(said, 40) == "PPO is best. It costs 5.3 times more."
+    assert scorecard.whole_sentences(said, 5) == "PPO is best."
+
+
+def test_stability_is_of_the_grid_where_the_report_has_one(made, shown):
+    """Arms that the grid does not hold say so."""
+    study, beside = made(crowded), made(gridded)
+    both = Study(study.tables, study.samples, study.meta, {"stability": beside})
+    found, counted = scorecard.failures(both)
+    assert counted == "cells of the grid" and found["dpo"] == (1, 12)
+    with style.drawing(style.LIGHT, "scorecard"):
+        figure = scorecard.scorecard(both, plate.pen_of(scorecard.PLATE, both, style.LIGHT))
+        words = [text for text, _ in shown(figure)]
+    lent = of_companion("stability", stability_page.PLATES[0])
+    assert lent.foot(both).startswith("study stability") and lent.foot(both).endswith(
+        stability_page.PLATES[0].foot(beside)
+    )
+    assert words.count("not in the grid") == len(both.arms) - len(METHODS)
+
+
+def test_labels_stay_off_the_data_where_there_is_room(made, shown):
+    """Marks all around the points but for one side, and lines between them."""
+    study = made(compared)
+    pen = style.Pen(style.LIGHT, study.looks)
+    figure = pen.figure(6, 4)
+    ax = figure.subplots()
+    points = dict(zip(METHODS, [(0, 0), (1, 0), (0.5, 0.5), (0.52, 0.45)], strict=True))
+    for arm, (x, y) in points.items():
+        ax.plot([x, x + 0.15, x], [y, y, y + 0.1], ls="-", **pen.marker(arm))
+    ax.set(xlim=(-0.5, 1.5), ylim=(-0.3, 0.8))
+    labels.near(pen, {ax: points})
+    texts = shown(figure)
+    assert {style.label(arm) for arm in METHODS} <= {words for words, _ in texts}
+    assert not faults(figure, texts) and not hidden(ax)
+
+
+def test_names_at_line_ends_keep_their_order_and_their_distance():
+    wanted = [0.0, 1.0, 1.5, 9.0, 30.0]
+    found = labels.spread(wanted, gap=3, low=-2, high=20)
+    assert (np.diff(found) >= 3 - 1e-9).all() and found.min() >= -2 and found.max() <= 20
+    np.testing.assert_allclose(found[:3], [-2.0, 1.0, 4.0], atol=0.2)
+    assert found[3] == pytest.approx(9)
+
+
+def test_each_method_keeps_its_colour_in_the_png(made, tmp_path):
+    study = made(compared)
+    drawn = next(p for p in page.plates_of(study) if p.name == "frontier")
+    for name, theme in style.THEMES.items():
+        with style.drawing(theme, name):
+            figure = drawn.draw(study, plate.pen_of(drawn, study, theme))
+            path = style.save_png(figure, tmp_path / f"{name}.png", theme)
+        picture = Image.open(path).convert("RGB")
+        colours = {colour for _, colour in picture.getcolors(picture.width * picture.height)}
+        wanted = [study.looks[arm].colour for arm in METHODS] + ["paper", "ink", "muted"]
+        assert {style.rgb(style.PALETTE[key][theme]) for key in wanted} <= colours
+        assert picture.width == style.PIXELS
+
+
+def test_a_lean_svg_says_the_same_in_half_the_bytes(made):
+    study = made(compared)
+    drawn = next(p for p in page.plates_of(study) if p.name == "curves")
+    with style.drawing(style.LIGHT, "curves"):
+        figure, raw = drawn.draw(study, plate.pen_of(drawn, study, style.LIGHT)), io.StringIO()
+        figure.savefig(raw, format="svg")
+    whole, lean = (ElementTree.fromstring(s) for s in (raw.getvalue(), style.lean(raw.getvalue())))
+    for tag in ("text", "path", "use", "clipPath"):
+        found = [[e.text for e in svg.iter(f"{{{style.SVG}}}{tag}")] for svg in (whole, lean)]
+        assert len(found[0]) == len(found[1])
+        assert tag != "text" or found[0] == found[1]
+    assert len(style.lean(raw.getvalue())) < 0.4 * len(raw.getvalue())
+
+
+def test_styles_of_two_inlined_figures_do_not_meet():
+    svg = (
+        '<svg><style>*{x:y}.c0{fill:#b84a00}.c1{fill:#1c1e21}</style><g class="c0" id="i0"/></svg>'
+    )
+    for name in ("one", "two"):
+        text = style.inline(svg, name, "words")
+        assert f".plate-{name} .c0{{fill:var(--m0)}}.plate-{name} .c1{{" in text
+        assert f'<svg class="plate-{name}" role="img"' in text and f'id="{name}-i0"' in text

@@ -1,0 +1,130 @@
+"""The configuration: layers, coercion, overrides, and what a user's mistake looks like."""
+
+import pytest
+
+from bench.core.schema import UserError
+from bench.methods import METHODS
+from bench.settings.checks import check_spaces
+from bench.settings.layers import flatten
+from bench.steps.fingerprint import fingerprint
+from bench.studies import load
+
+
+def refused(testbed, *overrides) -> str:
+    with pytest.raises(UserError) as error:
+        load(testbed, overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("testbed", ["micro", "tiny", "reviews", "reviews-cpu"])
+def test_every_testbed_loads(testbed):
+    cfg = load(testbed)
+    assert cfg.testbed == testbed
+    assert set(cfg.study_arms) == set(METHODS)
+
+
+def test_strings_are_coerced_as_yaml_and_snakemake_deliver_them():
+    cfg = load("tiny", ["dpo.lr=1e-5", "dpo.batch='4'", "seeds=[7]"])
+    assert (cfg.dpo.lr, cfg.dpo.batch, cfg.seeds) == (1e-5, 4, (7,))
+    nested = load("tiny", flatten({"dpo": "{lr: 2e-5}", "seeds": "7"}))
+    assert (nested.dpo.lr, nested.seeds) == (2e-5, (7,))
+
+
+def test_an_override_that_changes_nothing_is_none():
+    assert load("tiny", [f"dpo.beta={load('tiny').dpo.beta}"]).overrides == ()
+    assert load("tiny", ["dpo.beta=0.37"]).overrides == ("dpo.beta=0.37",)
+
+
+def test_what_jobs_ask_for_is_no_override_and_changes_no_hash():
+    plain, large = load("tiny"), load("tiny", ["jobs={mem_mb: 9000, minutes: {align: 600}}"])
+    assert (large.jobs.mem_mb, large.jobs.minutes.align) == (9000, 600)
+    assert large.overrides == ()
+    for step, arm in (("align", "dpo"), ("collect", None)):
+        assert fingerprint(large, step, arm) == fingerprint(plain, step, arm)
+
+
+@pytest.mark.parametrize(
+    "testbed,override,hint",
+    [
+        ("mikro", "seeds=[1]", "did you mean 'micro'"),
+        ("tiny", "dpo.bta=3", "did you mean 'dpo.beta'"),
+        ("tiny", "seed=[1]", "did you mean 'seeds'"),
+        ("tiny", "dpo.lr=fast", "dpo.lr='fast' is not valid"),
+        ("tiny", "dpo=3", "dpo=3 is not valid"),
+        ("tiny", "dpo.lr=.inf", "dpo.lr=inf is not valid"),
+        ("tiny", "ppo={minibatch: 8, batch: 4}", "ppo: minibatch 8 is larger than batch 4"),
+        ("tiny", "ppo={beta: 0, target_kl: 4}", "ppo: target_kl scales beta"),
+        ("tiny", "model.lora={layers: 0}", "model.lora.layers=0 is not valid"),
+        ("tiny", "dpo.lr=-1", "greater than 0"),
+        ("tiny", "study=compere", "did you mean 'compare'"),
+        ("tiny", "studies.compare=[dpq]", "unknown arm 'dpq'"),
+        ("tiny", "arms.x.method=dqo", "unknown method 'dqo'"),
+        ("tiny", "seeds=[1, 1]", "seeds must differ"),
+        ("tiny", "seeds=[1, 100]", "seed 100 is tune.seed, on which the settings were picked"),
+        ("tiny", "nonsense", "write key=value"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_remedy(testbed, override, hint):
+    assert hint in refused(testbed, override)
+
+
+def test_an_arm_is_its_method_with_named_overrides():
+    cfg = load("tiny", ["arms={dpo-beta0.3: {method: dpo, beta: 0.3}}", "dpo.lr=7e-4"])
+    arm = cfg.arm("dpo-beta0.3")
+    assert (arm.method, arm.labels) == ("dpo", "gold")
+    assert (arm.settings.beta, arm.settings.lr) == (0.3, 7e-4)
+
+
+def test_a_step_sees_only_what_its_hash_covers():
+    step = load("tiny").slice("reference")
+    with pytest.raises(AttributeError, match="READS"):
+        _ = step.dpo
+    assert "dpo" not in step.values()
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load("tiny").dpo.lr = 1.0
+
+
+def test_importing_the_methods_imports_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, bench.methods, bench.settings.layers; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "overrides,hint",
+    [
+        (["tune.spaces.dpo.lr=[1e-2, 1e-4]"], "tune.spaces.dpo.lr=[0.01, 0.0001] is empty"),
+        (["tune.spaces.dpo.lr=[1e-3, 1e-3]"], "tune.spaces.dpo.lr=[0.001, 0.001] is empty"),
+        (["views.longer={dqo: 5}"], "unknown method 'dqo' in views.longer; did you mean 'dpo'?"),
+        (["views.labels=[2]"], "views.labels.0=2 is not valid"),
+        (["grid.lr=[0]"], "grid.lr.0=0 is not valid"),
+        (["study=stability", "ppo.beta=0"], "ppo.beta is 0: study 'stability'"),
+        (["curve.fractions=[1.0]"], "curve.fractions must hold 0:"),
+        (["arms={dpo: {method: ppo}}"], "'dpo' is the name of a method, or computed"),
+        (["arms={dpo-lrx3: {method: ppo}}"], "'dpo-lrx3' is the name of a method, or computed"),
+        (["studies={tune: [dpo]}"], "'tune' is the name of a method, or computed"),
+        (["arms={x: {method: dpo, labels: a/b}}"], "arms.x.labels='a/b' is no name"),
+        (["arms={x: {method: dpo, labels: demonstrations}}"], "dpo needs reference log-prob"),
+        (["arms={x: {method: dpo, n: 5000}}"], "arms.x.n=5000 is more than pairs.n, which is 48"),
+    ],
+)
+def test_settings_of_the_computed_studies_that_cannot_work_are_one_line(overrides, hint):
+    with pytest.raises(UserError) as error:
+        load("tiny", overrides)
+    assert hint in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_space_holds_what_the_search_draws():
+    with pytest.raises(UserError, match=r"tune\.spaces\.dpo must hold lr and beta"):
+        check_spaces({"dpo": {"lr": (1e-4, 1e-2)}})
+
+
+def test_a_lone_factor_is_a_list_of_one():
+    cfg = load("tiny", ["grid.lr=3", "views.labels=0.5"])
+    assert (cfg.grid.lr, cfg.views.labels) == ((3,), (0.5,))

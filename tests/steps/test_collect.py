@@ -1,0 +1,121 @@
+"""Collecting runs into tables."""
+
+import json
+
+import fake_runs
+import pandas as pd
+import pytest
+
+from bench.steps import collect
+from bench.studies import load
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return fake_runs.collected(
+        tmp_path_factory.mktemp("study"), seeds=(1, 2, 3), fail={("ipo", 2): "diverged"}
+    )
+
+
+def test_each_run_is_a_row_failed_ones_too(study):
+    runs = study[0]["runs"]
+    assert len(runs) == 12
+    assert runs.set_index(["arm", "seed"]).status["ipo", 2] == "diverged"
+    assert list(runs.columns[:3]) == ["arm", "method", "seed"]
+
+
+def test_tables_lead_with_the_run_and_hold_the_sft(study):
+    prompts = study[0]["prompts"]
+    assert len(prompts) == 120 * (11 + 1)
+    assert set(prompts.arm) == {"sft", "ppo", "dpo", "ipo", "orpo"}
+    assert len(study[0]["curve"]) == 11 * 5 * 4 and len(study[0]["log"]) == 11 * 100
+
+
+def test_ppo_pays_for_its_reward_model_and_dpo_for_its_share_of_the_reference(study):
+    cost = study[0]["cost"]
+    one = cost[(cost.seed == 1) & cost.charged]
+    ppo, dpo = one[one.arm == "ppo"], one[one.arm == "dpo"]
+    assert ppo[ppo.step == "reward"].wall_s.sum() == pytest.approx(8.0)
+    assert dpo[dpo.step == "reference"].wall_s.sum() == pytest.approx(12.0 * 1500 / 3000)
+    assert "reward" not in set(dpo.step) and "reference" not in set(ppo.step)
+    assert not cost[cost.phase == "curve"].charged.any()
+    assert not cost[cost.step == "evaluate"].charged.any()
+
+
+def test_results_survive_the_disk(study, tmp_path):
+    tables, samples, meta = study
+    collect.write(tmp_path, tables, samples, meta)
+    again, lines, read = collect.read(tmp_path)
+    assert lines == samples and read == json.loads(json.dumps(meta))
+    numbers = tables["cost"].astype({"joules": float})
+    pd.testing.assert_frame_equal(again["cost"], numbers, check_dtype=False)
+
+
+def test_a_complete_study_has_no_breach(study):
+    assert study[2]["complete"] and study[2]["breaches"] == []
+
+
+def test_a_missing_run_is_named(tmp_path):
+    root = fake_runs.make(tmp_path, seeds=(1, 2))
+    (root / "align/dpo/seed2/run.json").unlink()
+    facts = fake_runs.gathered(root, fake_runs.ARMS, (1, 2))[2]
+    assert not facts["complete"]
+    assert facts["breaches"][0]["values"] == {"dpo seed 2": "missing"}
+
+
+def test_the_ledger_holds_nothing_of_other_studies(tmp_path):
+    names = {
+        "sft": "sft", "pairs gold": "pairs", "dpo seed 1": "align", "reward gold seed 1": "reward",
+        "evaluate dpo seed 1": "evaluate", "evaluate sft seed 0": "evaluate",
+        "reward gold seed 100": "reward", "reward gold-n375 seed 1": "reward",
+        "dpo-trial01 seed 100": "align", "tune": "tune", "evaluate dpo seed 2": "evaluate",
+    }  # fmt: skip
+    for process, step in names.items():
+        row = {"step": step, "arm": "", "process": process, "wall_s": 1.0, "cpu_s": 1.0}
+        fake_runs.put_json(tmp_path / f"ledger/{process.replace(' ', '-')}.json", row)
+    table = collect.ledger_table(tmp_path, [{"arm": "dpo", "seed": 1, "data": "gold"}])
+    counts = dict(zip(table.step, table.processes, strict=True))
+    assert counts == {"sft": 1, "pairs": 1, "align": 1, "reward": 1, "evaluate": 2}
+
+
+def test_an_arm_says_what_it_varies():
+    cfg = load("micro")
+    assert collect.described(cfg, "ppo")["varies"] == []
+    assert collect.described(cfg, "dpo-betax3")["varies"] == ["beta"]
+    assert collect.described(cfg, "ppo-small-batch")["varies"] == ["batch", "minibatch"]
+    factors = collect.described(cfg, "dpo-lrx3-betax0.33")["factors"]
+    assert factors == {"lr": 3.0, "beta": 0.33}
+    assert collect.described(cfg, "dpo-n750")["n"] == 750
+
+
+def test_a_run_from_the_base_pays_for_its_share_of_the_base_s_answers(tmp_path):
+    fake_runs.step(tmp_path / "pairs", "pool", 20.0, pairs=3000)
+    (tmp_path / "pairs/step.json").rename(tmp_path / "pairs/demonstrations.json")
+    run = fake_runs.run_json("orpo-from-base", "orpo", 1)
+    run |= {"origin": "base", "pairs": 1500, "data": "demonstrations"}
+    cost = collect.cost_table(tmp_path, [run], [], fake_runs.NEEDS)
+    assert cost[cost.step == "demonstrations"].wall_s.sum() == pytest.approx(10.0)
+
+
+def test_a_study_without_evaluations_shows_the_weights_of_its_runs():
+    table = collect.runs_table([fake_runs.run_json("dpo", "dpo", 1)], [])
+    assert table.model_sha256[0] == "dpo-1" and not table.evaluated[0]
+
+
+def test_a_run_of_few_labels_pays_for_the_reward_model_of_as_many(tmp_path):
+    for data, seconds in (("gold", 8.0), ("gold-n750", 3.0)):
+        fake_runs.step(tmp_path / "reward" / data / "seed1", "train", seconds)
+    run = fake_runs.run_json("ppo-n750", "ppo", 1) | {"data": "gold-n750", "pairs": 750}
+    cost = collect.cost_table(tmp_path, [run], [], fake_runs.NEEDS)
+    assert cost[cost.step == "reward"].wall_s.sum() == pytest.approx(3.0)
+    assert collect.described(load("tiny"), "ppo-n12")["labels"] == "gold-n12"
+
+
+def test_evaluations_left_by_another_study_are_not_read(tmp_path):
+    root = fake_runs.make(tmp_path, seeds=(1,))
+    study = [(arm, 1) for arm in fake_runs.ARMS]
+    tables, samples, facts = collect.gather(
+        root, fake_runs.ARMS, study, fake_runs.NEEDS, evaluated=False
+    )
+    assert facts["complete"] and not samples and not len(tables["prompts"])
+    assert not tables["runs"].evaluated.any() and "evaluate" not in set(tables["cost"].step)

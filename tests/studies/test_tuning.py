@@ -1,0 +1,138 @@
+"""Equal tuning: the same number of trials for each method, one rule, provenance in the layer."""
+
+import json
+import math
+import shutil
+
+import pandas as pd
+import pytest
+import yaml
+
+from bench.analysis import tuning
+from bench.core.schema import UserError
+from bench.methods import METHODS
+from bench.settings import layers
+from bench.steps import collect, tune
+from bench.studies import load
+
+GAINS = {"ppo": (0.2, None, 0.9), "dpo": (-0.5, 0.4, 0.1)}
+
+
+def study(gains=GAINS):
+    """Tables and meta of a search with three trials for each method; None: it diverged."""
+    runs, curve, cost = [], [], []
+    for method, values in gains.items():
+        for number, gain in enumerate(values, 1):
+            key = {"arm": f"{method}-trial{number:02d}", "method": method, "seed": 100}
+            settings = {"lr": number * 1e-4, "beta": 0.1 * number, "batch": 32}
+            status = "ok" if gain is not None else "diverged"
+            runs.append(key | {"status": status, "reason": "", "settings": json.dumps(settings)})
+            curve += [
+                key | {"family": "all", "fraction": f, "gold": 2 + f * (gain or 0), "kl": f}
+                for f in (0, 1)
+            ]
+            steps = {"align": 10.0} | ({"reward": 5.0} if method == "ppo" else {})
+            cost += [
+                key | {"step": s, "phase": s, "charged": True, "cpu_s": v, "wall_s": v}
+                | {"flops": v * 1e9}
+                for s, v in steps.items()
+            ]  # fmt: skip
+    tables = {"runs": runs, "curve": curve, "cost": cost}
+    spaces = {method: {"lr": [1e-4, 1], "beta": [0.1, 1]} for method in gains}
+    meta = {"methods": list(gains), "commit": "c0", "machine": {}, "tune": {"spaces": spaces}}
+    return {k: pd.DataFrame(v) for k, v in tables.items()}, meta
+
+
+def test_every_method_has_as_many_trials_each_in_its_own_space():
+    cfg = load("micro", ["study=tune"])
+    arms = [cfg.arm(name) for name, _ in cfg.study_runs]
+    counts = {m: sum(arm.method == m for arm in arms) for m in METHODS}
+    assert set(counts.values()) == {cfg.tune.trials}
+    for arm in arms:
+        for key, (low, high) in cfg.tune.spaces[arm.method].items():
+            assert low <= getattr(arm.settings, key) <= high
+    lrs = [math.log(arm.settings.lr) for arm in arms if arm.method == "dpo"]
+    low, high = map(math.log, cfg.tune.spaces["dpo"]["lr"])
+    assert low + 0.3 * (high - low) < sum(lrs) / len(lrs) < high - 0.3 * (high - low)
+    assert {seed for _, seed in cfg.study_runs}.isdisjoint(cfg.seeds)
+
+
+def test_trials_are_the_same_draws_each_time_and_others_with_another_seed():
+    first, again = (load("micro").arm("dpo-trial03") for _ in range(2))
+    assert first == again
+    assert load("micro", ["tune.seed=7"]).arm("dpo-trial03") != first
+
+
+def test_a_trial_does_not_move_when_the_defaults_do():
+    moved = load("micro", ["dpo.lr=1e-9", "dpo.beta=7"]).arm("dpo-trial03")
+    assert moved == load("micro").arm("dpo-trial03")
+
+
+def test_the_best_on_validation_prompts_is_picked_and_failures_never():
+    table = tuning.trials(*study())
+    best = tuning.picked(table)
+    assert (best.arm["ppo"], best.arm["dpo"]) == ("ppo-trial03", "dpo-trial02")
+    assert best.drawn["dpo"] == {"lr": pytest.approx(2e-4), "beta": pytest.approx(0.2)}
+
+
+def test_a_trial_pays_for_its_reward_model():
+    table = tuning.trials(*study()).set_index("arm")
+    assert (table.cpu_s["ppo-trial01"], table.cpu_s["dpo-trial01"]) == (15, 10)
+
+
+def test_best_of_k_rises_to_the_best_and_costs_k_trials():
+    curve = tuning.best_of(tuning.trials(*study()), "ppo")
+    values = [0.2, 0.0, 0.9]  # a failed trial leaves the SFT base
+    two = sum(max(a, b) for a in values for b in values) / 9
+    assert curve.gain.iloc[0] == pytest.approx(sum(values) / 3)
+    assert curve.gain.iloc[1] == pytest.approx(two)
+    assert list(curve.flops) == pytest.approx([15e9, 30e9, 45e9])
+    worse = tuning.best_of(tuning.trials(*study()), "dpo")  # -0.5: one keeps the SFT base
+    assert worse.gain.iloc[0] == pytest.approx((0.0 + 0.4 + 0.1) / 3)
+
+
+def written(tmp_path, monkeypatch, gains):
+    """The step on an invented search, in a folder of its own; returns tuned.yaml as data."""
+    monkeypatch.chdir(tmp_path)
+    tables, meta = study(gains)
+    cfg = load("tiny", ["study=tune", "tune.trials=3"])
+    collect.write(cfg.study_dir / "results", tables, [], meta)
+    tune.run(cfg.slice("tune"), None)
+    return yaml.safe_load((tmp_path / "runs/tiny/tuned.yaml").read_text())
+
+
+FOUR = GAINS | {"ipo": (0.1, 0.2, 0.3), "orpo": (0.3, 0.2, 0.1)}
+
+
+def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, monkeypatch):
+    layer = written(tmp_path, monkeypatch, FOUR)
+    assert layer["tuning"]["methods"]["ppo"]["trials"] == 3
+    assert layer["tuning"]["methods"]["ppo"]["failed"] == 1
+    assert layer["tuning"]["methods"]["ppo"]["cpu_s"] == pytest.approx(45)
+    assert layer["tuning"]["methods"]["ppo"]["flops"] == pytest.approx(45e9)
+    beds = tmp_path / "testbeds"
+    shutil.copytree(layers.TESTBEDS, beds)
+    shutil.copy(tmp_path / "runs/tiny/tuned.yaml", beds / "tiny.tuned.yaml")
+    monkeypatch.setattr(layers, "TESTBEDS", beds)
+    cfg = load("tiny")
+    assert (cfg.dpo.lr, cfg.dpo.beta) == (pytest.approx(2e-4), pytest.approx(0.2))
+    assert cfg.tuning["rule"] == tuning.RULE and cfg.overrides == ()
+    assert "tiny.tuned" not in layers.testbeds()
+
+
+def test_a_method_whose_every_trial_failed_is_named(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"every trial of dpo failed: move its tune\.spaces"):
+        written(tmp_path, monkeypatch, FOUR | {"dpo": (None, None, None)})
+
+
+@pytest.mark.parametrize(
+    "override,hint",
+    [
+        ("tune.spaces.dpo.bta=[1, 2]", "unknown key 'tune.spaces.dpo.bta'; did you mean 'beta'"),
+        ("tune.spaces.dqo={lr: [1, 2]}", "unknown method 'dqo' in tune.spaces"),
+    ],
+)
+def test_a_space_of_nothing_known_is_refused(override, hint):
+    with pytest.raises(UserError) as error:
+        load("tiny", [override])
+    assert hint in str(error.value)

@@ -1,0 +1,74 @@
+"""Only whole checkpoints are resumed, and one writer holds a run."""
+
+import errno
+import os
+import platform
+
+import pytest
+
+from bench.core.schema import UserError
+from bench.training import checkpoints
+from bench.training.job import held
+
+
+def checkpoint(root, step, text="weights"):
+    folder = root / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    (folder / "optimizer.pt").write_text(text)
+    (folder / "model.safetensors").write_text(text)
+    checkpoints.seal(folder)
+    return folder
+
+
+def test_the_newest_whole_one_is_taken(tmp_path):
+    checkpoint(tmp_path, 9)
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-9"
+    assert checkpoint(tmp_path, 10) == checkpoints.newest(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["unsealed", "truncated", "lost"])
+def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, damage):
+    good, bad = checkpoint(tmp_path, 1), checkpoint(tmp_path, 2)
+    if damage == "unsealed":
+        (bad / checkpoints.MANIFEST).unlink()
+    elif damage == "truncated":
+        (bad / "model.safetensors").write_text("weig")
+    else:
+        (bad / "optimizer.pt").unlink()
+    assert checkpoints.newest(tmp_path) == good
+    assert not bad.exists()
+
+
+def test_none_is_none(tmp_path):
+    assert checkpoints.newest(tmp_path) is None
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    with (
+        checkpoints.lease(tmp_path / "run"),
+        pytest.raises(BlockingIOError),
+        checkpoints.lease(tmp_path / "run"),
+    ):
+        pass
+    with checkpoints.lease(tmp_path / "run"):
+        pass
+
+
+@pytest.mark.parametrize("job,name", [(None, "process {pid}"), ("17", "Slurm job 17")])
+def test_a_refusal_names_the_holder(tmp_path, monkeypatch, job, name):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    holder = f"{name.format(pid=os.getpid())} on {platform.node()}"
+    refused = pytest.raises(UserError, match=f"^{holder} is still training")
+    with held(tmp_path), refused, held(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")  # Lustre without -o flock
+
+    monkeypatch.setattr(checkpoints.fcntl, "flock", flock)
+    with pytest.raises(UserError, match="has no locks"), held(tmp_path):
+        pass

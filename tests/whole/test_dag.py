@@ -1,0 +1,352 @@
+"""The real DAG, end to end at a tiny scale, in a temporary folder; and what reruns after a change.
+
+Nothing here touches the repository's runs/ or reports/.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from html import unescape
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from bench.methods import METHODS
+
+REPO = Path(__file__).parents[2]
+SEEDS = (1, 2)
+
+
+def snakemake(where, *words, config=(), snakefile=REPO / "Snakefile", check=True):
+    """Runs snakemake on the testbed tiny with ``where`` as the working directory."""
+    config = ["--config", "testbed=tiny", "seeds=[1,2]", *config]
+    command = [sys.executable, "-m", "snakemake", "-s", snakefile, "--cores", "2", *words, *config]
+    env = os.environ | {"PYTHONPATH": str(Path(snakefile).parent)}
+    command = [str(word) for word in command]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, env=env, check=False)
+    if check:
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the whole default study has run on tiny."""
+    where = tmp_path_factory.mktemp("dag")
+    snakemake(where)
+    return where
+
+
+def run_json(where, arm, seed) -> dict:
+    return json.loads((where / f"runs/tiny/align/{arm}/seed{seed}/run.json").read_text())
+
+
+def planned(done) -> dict[str, int]:
+    """Rule -> number of jobs, from a dry run's table."""
+    lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
+    pairs = [line.split() for line in lines if len(line.split()) == 2]
+    return {name: int(n) for name, n in pairs if n.isdigit() and name != "total"}
+
+
+def test_every_run_ends_with_a_result_and_a_page(finished):
+    results = finished / "runs/tiny/results"
+    runs = pd.read_csv(results / "runs.csv")
+    assert set(zip(runs.arm, runs.seed, strict=True)) == {(a, s) for a in METHODS for s in SEEDS}
+    assert set(runs.status) == {"ok"}
+    assert pd.read_csv(results / "prompts.csv").gold.notna().all()
+    assert "<svg" in (finished / "runs/tiny/report/index.html").read_text()
+    written = json.loads((finished / "runs/tiny/report.json").read_text())
+    assert written
+
+
+def test_a_second_run_does_nothing(finished):
+    assert "Nothing to be done" in "".join(snakemake(finished).stderr)
+
+
+def test_snakemakes_own_report_holds_the_page_and_each_figure_with_its_caption(finished):
+    snakemake(finished, "--report", "own.zip")
+    figures = json.loads((finished / "runs/tiny/report/figures.json").read_text())
+    with zipfile.ZipFile(finished / "own.zip") as archive:
+        files = {Path(name).name for name in archive.namelist()}
+        page = archive.read("own/report.html").decode()
+    drawn = {f"{name}-light.svg" for name in figures}
+    assert drawn and files == {"report.html", "index.html", "results.csv"} | drawn
+    results, categories = (embedded(page, name) for name in ("results", "categories"))
+    for name, figure in figures.items():
+        path = f"runs/tiny/report/figures/{name}-light.svg"
+        assert path in categories[figure["category"]]["Other"]
+        assert results[path]["labels"] == {"figure": figure["title"]}
+        assert unescape(re.sub("<.*?>", "", results[path]["caption"])).strip() == figure["caption"]
+
+
+def embedded(page: str, name: str):
+    """What a script of Snakemake's report assigns to a variable."""
+    script = page.split(f'<script id="{name}">')[1]
+    return json.JSONDecoder().raw_decode(script.split(" = ", 1)[1])[0]
+
+
+def test_seeds_differ_and_their_curves_start_from_the_same_model(finished):
+    for arm in METHODS:
+        logs = [
+            pd.read_csv(finished / f"runs/tiny/align/{arm}/seed{seed}/log.csv") for seed in SEEDS
+        ]
+        assert logs[0].loss.tolist() != logs[1].loss.tolist()
+        runs = [run_json(finished, arm, seed) for seed in SEEDS]
+        assert runs[0]["hashes"]["start"] == runs[1]["hashes"]["start"]
+        assert runs[0]["hashes"]["pairs"] != runs[1]["hashes"]["pairs"]
+
+
+def test_within_a_seed_all_methods_have_the_same_start_pairs_and_prompts(finished):
+    for seed in SEEDS:
+        runs = [run_json(finished, arm, seed) for arm in METHODS]
+        for get in (
+            lambda r: r["hashes"]["start"],
+            lambda r: r["hashes"]["pairs"],
+            lambda r: r["trainable_parameters"],
+            lambda r: r["curve_prompts_sha256"],
+            lambda r: r["template"] + r["eos"],
+        ):
+            assert len({get(run) for run in runs}) == 1
+
+
+@pytest.mark.parametrize("arm", list(METHODS))
+def test_the_same_seed_gives_the_same_trajectory(finished, tmp_path, arm):
+    """The step's own command, typed again in a copy, writes the same log and curve."""
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
+    before = trajectory(folder)
+    shutil.rmtree(folder)
+    align(tmp_path, arm)
+    assert trajectory(folder) == before
+
+
+def trajectory(folder) -> dict[str, str]:
+    """log.csv and curve.csv, but for the seconds."""
+    tables = {name: pd.read_csv(folder / name, dtype=str) for name in ("log.csv", "curve.csv")}
+    tables["curve.csv"] = tables["curve.csv"].drop(columns=["wall_s", "cpu_s"])
+    return {name: table.to_csv() for name, table in tables.items()}
+
+
+@pytest.mark.parametrize("arm", list(METHODS))
+def test_a_run_books_its_work_by_phase(finished, arm):
+    run = run_json(finished, arm, 1)
+    charged = [row for row in run["cost"] if row["charged"]]
+    working = {row["phase"] for row in charged if row["flops"]}
+    ppo = {"rollout", "score", "reference", "update"}
+    assert working == (ppo if arm == "ppo" else {"train"})
+    assert (run["generated_tokens"] > 0) == (arm == "ppo")
+    assert run["peak_mb"] > 0 and "peak_reserved_mb" in run
+    curve = pd.read_csv(finished / f"runs/tiny/align/{arm}/seed1/curve.csv")
+    assert curve.flops.is_monotonic_increasing and curve.flops.iloc[0] == 0
+    assert curve.flops.iloc[-1] == pytest.approx(sum(row["flops"] for row in charged))
+
+
+@pytest.mark.parametrize("arm", list(METHODS))
+def test_the_phases_of_a_run_add_up_to_its_process(finished, arm):
+    """Within 3 %, imports and what is not charged included."""
+    for seed in SEEDS:
+        booked = sum(row["cpu_s"] for row in run_json(finished, arm, seed)["cost"])
+        process = json.loads((finished / f"runs/tiny/ledger/{arm}-seed-{seed}.json").read_text())
+        assert booked == pytest.approx(process["cpu_s"], rel=0.03)
+
+
+def test_the_contract_has_no_breach_and_names_one(finished, tmp_path):
+    study = json.loads((finished / "runs/tiny/contract.json").read_text())
+    assert study["runs"] == len(METHODS) * len(SEEDS) and study["breaches"] == []
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    path = tmp_path / "runs/tiny/align/dpo/seed1/run.json"
+    path.write_text(path.read_text().replace('"pairs": 48', '"pairs": 47'))
+    command = [
+        sys.executable,
+        "-m",
+        "bench.steps.contract",
+        "--testbed",
+        "tiny",
+        "--set",
+        "seeds=[1,2]",
+    ]
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    command += ["--set", "strict=true"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "pairs must match" in done.stderr and "dpo seed 1: 47" in done.stderr
+
+
+def test_a_search_picks_settings_for_every_method(finished):
+    snakemake(finished, config=["study=tune", "tune={trials: 1}"])
+    layer = yaml.safe_load((finished / "runs/tiny/tuned.yaml").read_text())
+    assert {m: layer["tuning"]["methods"][m]["trials"] for m in METHODS} == dict.fromkeys(
+        METHODS, 1
+    )
+    page = (finished / "runs/tiny/study-tune/report/index.html").read_text()
+    assert "What k trials are worth" in page and "<svg" in page
+
+
+def test_a_grid_around_the_settings_shares_its_centre_with_the_comparison(finished):
+    small = ["study=stability", "grid={lr: [1, 3], beta: [1], centre_seeds: 1}"]
+    before = run_json(finished, "dpo", 1)
+    assert planned(snakemake(finished, "-n", config=small))["align"] == len(METHODS)
+    snakemake(finished, config=small)
+    assert run_json(finished, "dpo", 1) == before
+    cells = pd.read_csv(finished / "runs/tiny/study-stability/report/results.csv")
+    assert len(cells) == 2 * len(METHODS) and set(cells.lr) == {1, 3}
+    assert not (finished / "runs/tiny/evaluate/dpo-lrx3").exists()
+
+
+def align(where, arm, *words, check=True):
+    command = [sys.executable, "-m", "bench", "align", "--testbed", "tiny", "--arm", arm]
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    command += ["--seed", "1", *words]
+    return subprocess.run(command, cwd=where, env=env, check=check, capture_output=True, text=True)
+
+
+def test_an_override_reaches_the_training_step(finished):
+    done = snakemake(finished, "-n", "-p", config=["dpo={lr: 1e-9}"])
+    assert planned(done)["align"] == len(SEEDS)
+    lines = [
+        line for line in (done.stdout + done.stderr).splitlines() if "bench.steps.align" in line
+    ]
+    assert lines and all("--set dpo.lr=1" in line for line in lines)
+
+
+def test_a_run_that_diverges_is_a_result(finished, tmp_path):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    done = align(tmp_path, "dpo", "--set", "dpo.lr=1e30", "--set", "dpo.warmup=0")
+    run = run_json(tmp_path, "dpo", 1)
+    assert run["status"] == "diverged", done.stderr
+    assert run["reason"] and run["settings"]["lr"] == 1e30
+    assert "dpo.lr=1.0e+30" in run["overrides"]
+    folder = tmp_path / "runs/tiny/align/dpo/seed1"
+    assert (folder / "model").is_dir() and (folder / "log.csv").is_file()
+
+
+@pytest.mark.parametrize("arm", ["dpo", "ppo"])
+def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path, arm):
+    """kill -9 after its first checkpoint, then the same command: the uninterrupted result."""
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    options = ["--set", f"{arm}.epochs=6"]
+    folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
+    align(tmp_path, arm, *options)
+    whole = trajectory(folder)
+    shutil.rmtree(folder)
+    kill_after_a_checkpoint(tmp_path, arm, *options)
+    assert not folder.exists()
+    assert "resuming from" in align(tmp_path, arm, *options).stderr
+    assert trajectory(folder) == whole
+    assert not list((tmp_path / "runs/tiny/checkpoints").rglob("checkpoint-*"))
+
+
+def kill_after_a_checkpoint(where, arm, *options):
+    """Starts a run and ends it with SIGKILL once a checkpoint is sealed."""
+    command = [sys.executable, "-m", "bench", "align", "--testbed", "tiny", "--arm", arm]
+    command += ["--seed", "1", *options]
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    run = subprocess.Popen(command, cwd=where, env=env, stderr=subprocess.DEVNULL)
+    root = where / "runs/tiny/checkpoints"
+    while run.poll() is None and not list(root.rglob("checkpoint-*/manifest.json")):
+        time.sleep(0.001)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+
+
+@pytest.fixture
+def clone(finished, tmp_path):
+    """A copy of the repository's code, and the finished runs with Snakemake's memory of them."""
+    shutil.copytree(REPO / "bench", tmp_path / "repo/bench")
+    shutil.copy(REPO / "Snakefile", tmp_path / "repo")
+    shutil.copytree(finished, tmp_path / "work", symlinks=True)
+    for other in (tmp_path / "work/runs/tiny").glob("study-*"):
+        shutil.rmtree(other)  # results of other studies are inputs of the report
+    return tmp_path
+
+
+def plan_after(clone, name, old, new) -> dict[str, int]:
+    path = clone / "repo/bench" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    done = snakemake(clone / "work", "-n", snakefile=clone / "repo/Snakefile")
+    return planned(done)
+
+
+def test_editing_dpo_reruns_dpo_and_what_follows(clone):
+    plan = plan_after(clone, "methods/dpo.py", 'loss_type="sigmoid"', 'loss_type="hinge"')
+    last = {"contract": 1, "collect": 1, "report": 1, "all": 1}
+    assert plan == {"align": 2, "evaluate": 2} | last
+
+
+def test_a_comment_retrains_nothing(clone):
+    assert plan_after(clone, "methods/dpo.py", "NEEDS =", "# why\nNEEDS =") == {}
+
+
+def test_a_fresh_clone_plans_every_run(tmp_path):
+    """As cloned from git, with whatever reports are committed."""
+    if not (REPO / ".git").exists():
+        pytest.skip("not a git checkout")
+    subprocess.run(["git", "clone", "-q", REPO, tmp_path / "clone"], check=True)
+    clone = tmp_path / "clone"
+    done = snakemake(clone, "-n", snakefile=clone / "Snakefile")
+    assert planned(done)["align"] == len(METHODS) * len(SEEDS)
+    assert planned(done)["report"] == 1
+
+
+def test_the_page_is_made_again_when_a_table_of_a_companion_changes(tmp_path):
+    beside = tmp_path / "runs/tiny/study-views/results"
+    beside.mkdir(parents=True)
+    assert "study-views" not in snakemake(tmp_path, "-n", "report").stdout  # not finished
+    for name in ("meta.json", "curve.csv", ".runs.csv.part1"):
+        (beside / name).write_text("{}")
+    said = snakemake(tmp_path, "-n", "report").stdout
+    assert "study-views/results/meta.json" in said and "study-views/results/curve.csv" in said
+    assert ".part1" not in said
+
+
+def test_the_blog_kit_is_made_where_it_is_asked_for(tmp_path):
+    assert "blog" not in planned(snakemake(tmp_path, "-n"))
+    assert planned(snakemake(tmp_path, "-n", "blog"))["blog"] == 1
+
+
+def asked(done, rule) -> dict[str, str]:
+    """Resources of a rule's first job in a dry run."""
+    job = re.search(rf"rule {rule}:(?:\n    .*)*?\n    resources: (.*)", done.stdout + done.stderr)
+    return dict(item.split("=") for item in job[1].split(", "))
+
+
+@pytest.mark.parametrize("rule", ["sft", "pool", "reward", "reference", "align", "evaluate"])
+def test_a_cluster_is_asked_for_what_the_testbed_says(plan_of_reviews, rule):
+    resources = asked(plan_of_reviews, rule)
+    minutes = {"align": "90"}.get(rule, "30")
+    assert [resources[key] for key in ("gpu", "mem_mb", "runtime")] == ["1", "6000", minutes]
+
+
+@pytest.fixture(scope="module")
+def plan_of_reviews(tmp_path_factory):
+    config = ["testbed=reviews", "jobs={minutes: {align: 90}}"]
+    return snakemake(tmp_path_factory.mktemp("plan"), "-n", "--jobs", "9", config=config)
+
+
+def test_the_pod_s_command_plans_the_whole_study(tmp_path):
+    folder = REPO / "bench/profiles/kubernetes"
+    pod = yaml.safe_load((folder / "job.yaml").read_text())["spec"]["template"]["spec"]
+    command = pod["containers"][0]["args"][0].partition(" && ")[2].split()
+    assert command[:3] == ["snakemake", "--workflow-profile", "bench/profiles/kubernetes"]
+    done = snakemake(tmp_path, "-n", "--workflow-profile", folder)
+    assert planned(done)["align"] == len(METHODS) * len(SEEDS)
+
+
+@pytest.mark.parametrize(
+    "word,hint",
+    [("testbed=tinny", "did you mean 'tiny'"), ("dpo={lrr: 3}", "did you mean 'dpo.lr'")],
+)
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path, word, hint):
+    done = snakemake(tmp_path, "-n", config=[word], check=False)
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode != 0
+    assert any(hint in line for line in lines) and "Traceback" not in done.stderr

@@ -1,0 +1,69 @@
+"""What only a CUDA device can show; the same trainings are tested on CPUs elsewhere."""
+
+import pytest
+import torch
+import trainings
+from test_processes import assert_same, train
+
+from bench.core.machine import gpus
+from bench.steps import runner
+from bench.steps.launch import command
+from bench.training.ledger import Ledger
+
+pytestmark = pytest.mark.gpu
+METHODS = ["dpo", "ipo", "orpo", "ppo", "ppo-shared"]
+
+
+def on(device, dtype, name, monkeypatch, **more):
+    """A training's settings on a device."""
+    method, model, rows, settings = trainings.RUNS[name]
+    model = model.model_copy(update={"device": device, "dtype": dtype} | more)
+    monkeypatch.setitem(trainings.RUNS, name, (method, model, rows, settings))
+
+
+def first_loss(name, sft_and_reward, root):
+    root.mkdir()
+    return trainings.aligned(name, sft_and_reward, root).monitor.log[0]["loss"]
+
+
+@pytest.mark.parametrize("name", ["dpo", "ipo", "orpo"])  # PPO's luck is the device's own
+def test_the_first_loss_is_the_cpu_s(name, sft_and_reward, tmp_path, monkeypatch):
+    found = []
+    for device in ("cpu", "cuda"):
+        on(device, "float32", name, monkeypatch)
+        found.append(first_loss(name, sft_and_reward, tmp_path / device))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_in_bfloat16(
+    name, checkpointing, sft_and_reward, tmp_path, monkeypatch
+):
+    on("cuda", "bfloat16", name, monkeypatch, checkpointing=checkpointing)
+    assert first_loss(name, sft_and_reward, tmp_path / name) < 100
+
+
+def test_the_ledger_reads_the_device_s_memory():
+    ledger = Ledger()
+    with ledger.phase("train"):
+        held = torch.zeros(2**26, device="cuda")  # 256 MiB
+        torch.cuda.synchronize()
+    assert ledger.memory.peaks["peak_reserved_mb"] >= held.numel() * 4 / 2**20
+
+
+def test_a_step_that_needs_a_gpu_finds_it():
+    runner.check_gpu()
+
+
+@pytest.mark.skipif(gpus() < 2, reason="needs two CUDA devices")
+@pytest.mark.parametrize("config", ["ddp", "fsdp", "zero2", "zero3"])
+def test_two_gpus_train_what_one_trains(config, sft_and_reward, tmp_path):
+    if config.startswith("zero"):
+        pytest.importorskip("deepspeed", reason="pip install deepspeed")
+    names = ["dpo", "orpo", *(["ppo"] if config == "ddp" else [])]
+    _, *launcher, _, _ = command(2, config, True, ["align"])
+    for out, words in (("one", ()), ("two", launcher)):
+        train(sft_and_reward, tmp_path / out, names, words, device="cuda")
+    for name in names:  # kernels add in another order each time
+        assert_same(tmp_path / "one", tmp_path / "two", name, atol=1e-4)
