@@ -20,7 +20,15 @@ REACH = {"ppo": 6.0, "dpo": 9.0, "ipo": 5.0, "orpo": 1.0}
 MACHINE = {"platform": "Linux", "cpu": "Imaginary CPU", "cores": 2, "memory_gb": 8, "gpu": None}
 VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "trl": "1.16.0"}
 DECODE = {"max_new_tokens": 32, "temperature": 1.0}
+SETTINGS = {"lr": 1e-4, "beta": 0.1}
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class Plain:
+    """The settings of an arm, as its runs recorded them."""
+
+    def model_dump(self, **_) -> dict:
+        return SETTINGS
 
 
 def put_json(path: Path, value) -> None:
@@ -177,12 +185,15 @@ def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
         "arm": arm,
         "method": method,
         "seed": seed,
-        "labels": "gold",
-        "data": "gold",
-        "origin": "sft",
+        "preference": "gold",
+        "label_set": "gold",
+        "start": "sft",
+        "base": "sft",
+        "drawn_from": "pairs",
+        "reward_model": "gold",
         "status": status,
         "reason": "" if status == "ok" else "loss is NaN at step 12",
-        "settings": {"lr": 1e-4, "beta": 0.1},
+        "settings": SETTINGS,
         "overrides": [],
         "hashes": {"start": "sft-0", "pairs": f"pairs{seed}"}
         | ({"reward": f"rm{seed}"} if method == "ppo" else {}),
@@ -250,11 +261,11 @@ def varies(arm: str) -> list[str]:
 
 def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
     """meta.json as `bench.steps.collect.run` completes it."""
-    plain = {"labels": "gold", "judge": "gold", "n": None, "start": "sft", "factors": {}}
+    plain = {"label_set": "gold", "proxy": "gold", "n": None, "start": "sft", "factors": {}}
     listed = [plain | {"name": a, "method": m, "varies": varies(a)} for a, m in arms.items()]
     head = {"testbed": "micro", "study": "compare", "commit": "0" * 40, "default_settings": True}
     body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "overrides": []}
-    body |= {"pairs": 1500, "tuning": None, "price": {"hour": None, "currency": "USD"}}
+    body |= {"pairs": 1500, "provenance": None, "price": {"hour": None, "currency": "USD"}}
     return facts | head | body | {"tuned_families": list(TUNED)} | more
 
 
@@ -269,5 +280,42 @@ def gathered(root: Path, arms, seeds):
     """tables, samples, facts of the folder, as the steps contract and collect make them."""
     from bench.steps import collect, contract
 
-    study = [(arm, seed) for arm in arms for seed in seeds]
-    return collect.gather(root, arms, study, NEEDS, contract.check(root, study)["breaches"])
+    runs, bases = members(root, arms, seeds), {"sft": layout(root)}
+    return collect.gather(runs, bases, contract.check(runs, bases)["breaches"])
+
+
+def layout(root: Path):
+    """The layout of the folder ``root``, in which nothing has a key."""
+    from bench.core.layout import Layout
+
+    class Here(Layout):
+        """A layout of another root."""
+
+        def __init__(self):
+            super().__init__(None, None)
+
+        @property
+        def root(self) -> Path:
+            return root
+
+        def key(self, kind: str) -> str:
+            return ""
+
+        def run_name(self, arm) -> str:
+            return arm.name
+
+        def evaluation_name(self, arm) -> str:
+            return arm.name if arm else "sft"
+
+    return Here()
+
+
+def members(root: Path, arms, seeds, **more) -> list:
+    """The runs of an invented study; arms: {arm: method}; more: fields of every arm."""
+    from bench.core.layout import Member
+    from bench.settings.sections import Arm
+
+    made = {
+        a: Arm(name=a, method=m, needs=NEEDS[m], settings=Plain(), **more) for a, m in arms.items()
+    }
+    return [Member(arm, seed, layout(root)) for arm in made.values() for seed in seeds]

@@ -75,7 +75,7 @@ def aligned(name: str, folder: Path, root: Path) -> Run:
         policy=adapt(load_policy(folder / "sft", model), model),
         tokenizer=load_tokenizer(folder / "sft"),
         pairs=train,
-        held_out=pairs(11, 2),
+        validation=pairs(11, 2),
         sft=folder / "sft",
         reward=critic,
         scorer=scorer,
@@ -129,7 +129,7 @@ def main(folder: Path, out: Path, names: list[str]) -> None:
         processes.wait()
         todo = (aligned if name in RUNS else supervised)(name, folder, root)
         found = {"log": todo.monitor.log, "cost": todo.ledger.table()}
-        found["held_out_loss"] = getattr(todo, "held_out_loss", None)
+        found["validation_loss"] = getattr(todo, "validation_loss", None)
         if processes.is_main():
             (out / f"{name}.json").write_text(json.dumps(found))
             torch.save(todo.policy.state_dict(), out / f"{name}.pt")

@@ -73,10 +73,15 @@ def plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(path: Path) -> dict:
-    """A JSON object, or an empty one where there is no file."""
+def read_json(path: Path, needed: bool = False) -> dict:
+    """A JSON object, an empty one where there is no file; raises UserError where it is broken, and
+    where it is missing but needed."""
+    if not path.exists():
+        if needed:
+            raise UserError(f"{path} is missing: run snakemake, which makes it")
+        return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         remedy = "delete it and run snakemake again: it is made anew"
         raise UserError(f"{path} is no valid JSON ({error}); {remedy}") from None

@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.core.files import read_json
 from bench.core.names import POOL, SFT, pool_of
 
 KEY = r"(@[0-9a-f]{8})?"  # what may follow a name
@@ -353,11 +352,6 @@ class Member:
             *(layout.ledger("reward", layout.names("reward", r), seed) for r in sorted(rewards)),
             layout.ledger("reference", layout.names("reference", pool)),
         ]
-
-
-def read_record(path: Path) -> dict:
-    """A run.json, eval.json or step.json; empty where there is none."""
-    return read_json(path)
 
 
 def _key(own: dict, theirs: dict | None) -> str:

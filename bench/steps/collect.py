@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.analysis import tables as tables_of_study
 from bench.core.files import read_csv, read_json
-from bench.core.layout import Layout, Member, read_record
+from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
 from bench.core.progress import say
 
@@ -185,11 +185,11 @@ def gather(members: Members, bases: dict[str, Layout], breaches=(), evaluated=Tr
     contract; evaluated: whether the study asks for evaluations (another may have left some).
     """
     shared = next(iter(bases.values()))
-    runs = [run for m in members if (run := read_record(m.files.record))]
+    runs = [run for m in members if (run := read_json(m.files.record))]
     keys = [(m.arm.name, m.arm.method, m.seed, m.files, m.evaluation) for m in members]
     asked = [(name, SFT, 0, at.evaluation(None)) for name, at in bases.items()] if evaluated else []
     asked += [(*key, own) for *key, _, own in keys] if evaluated else []
-    evals = [found for *_, at in asked if (found := read_record(at.record))]
+    evals = [found for *_, at in asked if (found := read_json(at.record))]
     tables = {
         "runs": runs_table(runs, evals),
         "cost": cost_table(members, runs, evals, shared),
@@ -254,7 +254,7 @@ def run(cfg, args) -> None:
     from bench.worlds import world
 
     layout, members = cfg.layout, cfg.members
-    found = read_json(layout.contract)["breaches"]
+    found = read_json(layout.contract, needed=True)["breaches"]
     tables, samples, facts = gather(members, cfg.bases, found, cfg.evaluated)
     changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
     meta = facts | {

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench.analysis import fairness
-from bench.core.files import write_json
-from bench.core.layout import Layout, Member, read_record
+from bench.core.files import read_json, write_json
+from bench.core.layout import Layout, Member
 from bench.core.progress import say
 from bench.core.schema import UserError
 
@@ -30,12 +30,12 @@ def declared(arm) -> dict:
 def _entry(member: Member, provenance: dict | None) -> dict:
     """A run.json with where it lay, what its arm is configured to be, its evaluation and the trials
     that tuned its method."""
-    run = read_record(member.files.record)
+    run = read_json(member.files.record)
     if run and provenance:
         tuned = provenance.get("methods", {}).get(run.get("method"), {})
         run |= {"tuning_trials": tuned.get("trials", 0)}
     place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
-    evaluation = read_record(member.evaluation.record) or None
+    evaluation = read_json(member.evaluation.record) or None
     return run | place | {"evaluation": evaluation, "declared": declared(member.arm)}
 
 
@@ -48,7 +48,7 @@ def check(
     """
     entries = ledger(members, provenance)
     places = bases.values() if evaluated else ()
-    found = {at.names("sft"): read_record(at.evaluation(None).record) for at in places}
+    found = {at.names("sft"): read_json(at.evaluation(None).record) for at in places}
     starts = {base: record for base, record in found.items() if record}
     breaches = fairness.breaches(entries, starts, evaluated)
     rules = [asdict(rule) for rule in fairness.RULES]

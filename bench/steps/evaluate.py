@@ -8,8 +8,15 @@ No method is charged for it.
 
 import argparse
 
-from bench.core.files import ids_sha256, read_rows, spread, write_json, write_lines, write_table
-from bench.core.layout import read_record
+from bench.core.files import (
+    ids_sha256,
+    read_json,
+    read_rows,
+    spread,
+    write_json,
+    write_lines,
+    write_table,
+)
 from bench.core.names import SFT
 from bench.core.progress import say
 from bench.worlds import world
@@ -26,7 +33,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     """Writes ``evaluate/<arm>/seed<k>``: prompts.csv, tasks.csv, samples.jsonl, eval.json."""
     arm = None if args.arm == SFT else cfg.arm(args.arm)
     files = cfg.layout.evaluation(arm, args.seed)
-    status = read_record(cfg.layout.run(arm, args.seed).record)["status"] if arm else "ok"
+    status = read_json(cfg.layout.run(arm, args.seed).record)["status"] if arm else "ok"
     conditions = {"arm": args.arm, "seed": args.seed, "status": status} | shared(cfg)
     if status == "ok":
         evaluate(cfg, arm, args.seed, files, conditions)

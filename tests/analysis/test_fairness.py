@@ -14,12 +14,16 @@ import fake_runs
 import pytest
 
 from bench.analysis.fairness import DIFFER, MATCH, MAY_DIFFER, RULES, breaches, fields, sentence
-from bench.steps import align, collect, contract
+from bench.core.files import read_json
+from bench.steps import align, contract
 from bench.studies import load
 
 REPO = Path(__file__).parents[2]
 RUNS = [(method, seed) for method in ("dpo", "ppo") for seed in (1, 2)]
 SFT = fake_runs.eval_json("sft", 0)
+START = {"sft": SFT}
+# where a study of two seeds lies
+STUDY = load("micro", ["seeds=[1,2]"]).layout.study
 KNOWN = {rule.field for rule in RULES}
 
 
@@ -28,7 +32,7 @@ def entry(arm: str, seed: int, method: str = "", status: str = "ok") -> dict:
     beside = {"folder_arm": arm, "folder_seed": seed}
     run = fake_runs.run_json(arm, method or arm, seed, status)
     beside["evaluation"] = fake_runs.eval_json(arm, seed, status)
-    beside["declared"] = {key: run[key] for key in ("method", "data", "origin", "settings")}
+    beside["declared"] = {key: run[key] for key in ("method", "label_set", "start", "settings")}
     return run | beside
 
 
@@ -39,7 +43,7 @@ def ledger() -> list[dict]:
 
 
 def named(ledger, sft=SFT) -> set[str]:
-    return {breach["field"] for breach in breaches(ledger, sft)}
+    return {breach["field"] for breach in breaches(ledger, sft and {"sft": sft})}
 
 
 def put(run: dict, field: str, value) -> None:
@@ -70,20 +74,20 @@ def test_every_field_of_a_run_is_declared_once_as_one_of_three_kinds():
 
 
 def test_an_honest_ledger_has_no_breach(ledger):
-    assert breaches(ledger, SFT) == []
-    assert breaches([entry(a, s) for a in fake_runs.ARMS for s in (1, 2, 3)], SFT) == []
+    assert breaches(ledger, START) == []
+    assert breaches([entry(a, s) for a in fake_runs.ARMS for s in (1, 2, 3)], START) == []
 
 
 def test_a_failed_run_is_no_breach(ledger):
     for status in ("diverged", "oom"):
         ledger[0] = entry("dpo", 1, status=status)
-        assert breaches(ledger, SFT) == []
+        assert breaches(ledger, START) == []
 
 
 def test_runs_that_failed_before_their_first_step_have_no_trajectory(ledger):
     empty = {"steps": 0, "trajectory_sha256": "of an empty log"}
     ledger[:2] = [entry("dpo", seed, status="oom") | empty for seed in (1, 2)]
-    assert breaches(ledger, SFT) == []
+    assert breaches(ledger, START) == []
 
 
 TAMPERED = {
@@ -116,7 +120,7 @@ def test_one_field_of_one_run_is_caught_by_name_and_nothing_else(ledger, field):
     put(ledger[3], field, TAMPERED[field])
     if field == "hashes.reward":  # that of a seed is compared between arms
         ledger.append(entry("ppo-beta1", 2, "ppo"))
-    found = breaches(ledger, SFT)
+    found = breaches(ledger, START)
     assert [b["field"] for b in found] == [field]
     assert len({json.dumps(v) for v in found[0]["values"].values()}) == 2
     assert any("ppo seed 2" in run for run in found[0]["values"])
@@ -128,7 +132,7 @@ MUST_HAVE = ("pairs", "template", "decode", "hashes.start", "versions", "evaluat
 @pytest.mark.parametrize("field", MUST_HAVE)
 def test_a_field_that_was_taken_out_is_caught(ledger, field):
     put(ledger[0], field, None)
-    found = breaches(ledger, SFT)
+    found = breaches(ledger, START)
     assert [b["field"] for b in found] == [field]
     assert found[0]["values"]["dpo seed 1"] == "missing"
 
@@ -139,7 +143,7 @@ TAKEN_OUT = ("hashes.pairs", "hashes.reward", "trajectory_sha256", "tuning_trial
 @pytest.mark.parametrize("field", TAKEN_OUT)
 def test_a_field_that_other_seeds_of_the_arm_have_is_missed(ledger, field):
     put(ledger[2], field, None)
-    found = {breach["field"]: breach["values"] for breach in breaches(ledger, SFT)}
+    found = {breach["field"]: breach["values"] for breach in breaches(ledger, START)}
     assert found[field] == {"ppo seed 1": "missing"}
 
 
@@ -157,7 +161,7 @@ def test_a_copied_run_is_a_repeated_seed(ledger):
     ledger[1] = deepcopy(ledger[0]) | beside
     follows = {"hashes.pairs", "model_sha256", "trajectory_sha256", "evaluation.model_sha256"}
     assert named(ledger) == {"seed"} | follows
-    seed = next(b for b in breaches(ledger, SFT) if b["field"] == "seed")
+    seed = next(b for b in breaches(ledger, START) if b["field"] == "seed")
     assert seed["values"] == {"dpo seed 2": 1, "folder of dpo seed 2": 2}
 
 
@@ -175,7 +179,7 @@ def test_a_run_of_another_arm_is_caught(ledger):
 def test_seeds_with_the_same_weights_are_caught(ledger):
     for run in ledger[:2]:
         run["model_sha256"] = run["evaluation"]["model_sha256"] = "same"
-    found = breaches(ledger, SFT)
+    found = breaches(ledger, START)
     assert [(b["field"], b["expect"]) for b in found] == [("model_sha256", DIFFER)]
     assert found[0]["values"] == {"dpo seed 1": "same", "dpo seed 2": "same"}
 
@@ -190,13 +194,13 @@ def test_seeds_with_the_same_trajectory_are_caught_diverged_ones_too(ledger, sta
 def test_seeds_with_the_same_pairs_are_caught(ledger):
     for run in ledger:
         run["hashes"]["pairs"] = "same"
-    found = breaches(ledger, SFT)
+    found = breaches(ledger, START)
     assert [(b["field"], b["expect"]) for b in found] == [("hashes.pairs", DIFFER)] * 2
 
 
 def test_a_missing_run_is_named(ledger):
     place = {"folder_arm": "ppo", "folder_seed": 2, "evaluation": None}
-    found = breaches([*ledger[:3], place], SFT)
+    found = breaches([*ledger[:3], place], START)
     assert [b["field"] for b in found] == ["run"]
     assert found[0]["values"] == {"ppo seed 2": "missing"}
 
@@ -222,7 +226,7 @@ def test_the_base_is_evaluated_on_the_same_prompts_and_is_what_runs_start_from(
 def test_an_undeclared_field_is_named(ledger):
     ledger[0]["secret"] = 1
     ledger[0]["hashes"]["extra"] = "x"
-    found = breaches(ledger, SFT)
+    found = breaches(ledger, START)
     assert [b["field"] for b in found] == ["undeclared field"]
     assert found[0]["values"] == {"dpo seed 1": "hashes.extra, secret"}
 
@@ -235,30 +239,30 @@ def from_base(seed: int, origin: dict) -> dict:
 
 
 def test_an_arm_that_starts_elsewhere_may_differ_where_designed(ledger):
-    arms = [from_base(seed, {"origin": "base"}) for seed in (1, 2)]
-    assert breaches([*ledger, *arms], SFT) == []
+    arms = [from_base(seed, {"start": "base"}) for seed in (1, 2)]
+    assert breaches([*ledger, *arms], START) == []
     undeclared = [from_base(seed, {}) for seed in (1, 2)]
     assert named([*ledger, *undeclared]) == {"hashes.start", "hashes.pairs", "pairs"}
 
 
 def test_another_set_of_labels_has_pairs_of_its_own(ledger):
-    few = {"data": "gold-n750", "pairs": 750}
+    few = {"label_set": "gold-n750", "reward_model": "gold-n750", "pairs": 750}
     arms = [entry("dpo-n750", seed, "dpo") | few for seed in (1, 2)]
     for run in arms:
         run["hashes"] = {"start": "sft-0", "pairs": f"few{run['seed']}"}
-        run["declared"] = run["declared"] | {"data": "gold-n750"}
-    assert breaches([*ledger, *arms], SFT) == []
+        run["declared"] = run["declared"] | {"label_set": "gold-n750"}
+    assert breaches([*ledger, *arms], START) == []
 
 
 def test_reference_log_probs_are_one_set_a_pool():
     names = {"dpo": "gold", "dpo-n750": "gold-n750", "dpo-on-policy": "on-policy"}
     ledger = [entry(arm, seed, "dpo") for arm in names for seed in (1, 2)]
     for run in ledger:
-        run["labels"] = names[run["arm"]].partition("-n7")[0]
-        run["data"] = run["declared"]["data"] = names[run["arm"]]
-        run["hashes"] |= {"reference": "own" if run["data"] == "on-policy" else "pool"}
-        run["hashes"]["pairs"] += run["data"]
-    assert breaches(ledger, SFT) == []
+        run["preference"] = names[run["arm"]].partition("-n7")[0]
+        run["label_set"] = run["declared"]["label_set"] = names[run["arm"]]
+        run["hashes"] |= {"reference": "own" if run["label_set"] == "on-policy" else "pool"}
+        run["hashes"]["pairs"] += run["label_set"]
+    assert breaches(ledger, START) == []
     ledger[2]["hashes"]["reference"] = "another"  # of dpo-n750 alone
     assert named(ledger) == {"hashes.reference"}
 
@@ -274,7 +278,7 @@ def test_a_sentence_names_the_field_and_both_values():
 
 def test_a_sentence_is_one_line_with_the_odd_value_first(ledger):
     ledger[3]["template"] = "{% for turn in turns %}\n" * 40
-    line = sentence(breaches(ledger, SFT)[0])
+    line = sentence(breaches(ledger, START)[0])
     assert "\n" not in line and len(line) < 300
     assert line.index("ppo seed 2: {% for") < line.index("dpo seed 1: plain")
     assert line.endswith("; and 2 more")
@@ -282,7 +286,7 @@ def test_a_sentence_is_one_line_with_the_odd_value_first(ledger):
 
 def test_a_long_value_is_shown_where_it_differs(ledger):
     ledger[0]["versions"] = fake_runs.VERSIONS | {"torch": "2.12.0"}
-    assert breaches(ledger, SFT)[0]["values"]["dpo seed 1"] == {"torch": "2.12.0"}
+    assert breaches(ledger, START)[0]["values"]["dpo seed 1"] == {"torch": "2.12.0"}
 
 
 # The step's own command
@@ -308,7 +312,7 @@ def folder(made, tmp_path) -> Path:
 
 def step(where: Path, *words: str, name: str = "contract"):
     """(exit code, lines of stderr) of the command."""
-    command = [sys.executable, "-m", f"bench.{name}", "--testbed", "micro"]
+    command = [sys.executable, "-m", "bench", name, "--testbed", "micro"]
     for word in ("seeds=[1,2]", *words):
         command += ["--set", word]
     env = os.environ | {"PYTHONPATH": str(REPO)}
@@ -323,7 +327,7 @@ def tamper(where: Path, **more) -> None:
 
 
 def written(where: Path) -> dict:
-    return json.loads((where / "runs/micro/contract.json").read_text())
+    return json.loads((where / STUDY / "contract.json").read_text())
 
 
 def test_the_step_says_that_all_is_well(folder):
@@ -359,7 +363,7 @@ def test_collect_takes_the_breaches_of_contract_json(folder):
     tamper(folder, pairs=1400)
     step(folder)
     assert step(folder, name="collect")[0] == 0
-    meta = collect.read_json(folder / "runs/micro/results/meta.json")
+    meta = read_json(folder / STUDY / "results/meta.json")
     assert meta["breaches"] == written(folder)["breaches"] and meta["complete"]
 
 
@@ -371,33 +375,33 @@ def test_no_run_or_half_a_run_is_one_line(folder, tmp_path_factory):
     assert code == 1 and len(lines) == 1 and "is no valid JSON" in lines[0]
 
 
-def test_trials_of_tuning_are_compared_by_method(made):
-    study = [(arm, 1) for arm in ("ppo", "dpo")]
+def test_trials_of_tuning_are_compared_by_method(made, monkeypatch):
+    monkeypatch.chdir(made)
+    cfg = load("micro")
+    study, bases = [cfg.member("ppo", 1), cfg.member("dpo", 1)], cfg.bases
     equal = {"methods": {"ppo": {"trials": 16}, "dpo": {"trials": 16}}}
-    assert contract.check(made / "runs/micro", study, equal)["breaches"] == []
+    assert contract.check(study, bases, equal)["breaches"] == []
     for dpo in ({"dpo": {"trials": 4}}, {}):
         unequal = {"methods": {"ppo": {"trials": 16}} | dpo}
-        found = contract.check(made / "runs/micro", study, unequal)["breaches"]
+        found = contract.check(study, bases, unequal)["breaches"]
         assert [b["field"] for b in found] == ["tuning_trials"]
         assert found[0]["values"]["ppo seed 1"] == 16
 
 
-DECLARED = {"method": "dpo", "data": "gold", "origin": "sft", "settings": {"lr": 1e-4, "beta": 0.1}}
-
-
 @pytest.mark.parametrize(
     "field,other",
-    [("method", "ipo"), ("data", "gold-n750"), ("origin", "base"), ("settings", {"lr": 9.0})],
+    [("method", "ipo"), ("label_set", "gold-n750"), ("start", "base"), ("settings", {"lr": 9.0})],
 )
 def test_a_whole_arm_that_is_not_what_it_is_configured_to_be_is_caught(tmp_path, field, other):
     """Both seeds agree with each other, but not with the arm."""
     fake_runs.make(tmp_path, seeds=(1, 2), arms={"dpo": "dpo"})
-    keys = [("dpo", 1), ("dpo", 2)]
-    assert contract.check(tmp_path, keys, arms={"dpo": DECLARED})["breaches"] == []
+    runs = fake_runs.members(tmp_path, {"dpo": "dpo"}, (1, 2))
+    bases = {"sft": fake_runs.layout(tmp_path)}
+    assert contract.check(runs, bases)["breaches"] == []
     for seed in (1, 2):
         path = tmp_path / f"align/dpo/seed{seed}/run.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {field: other}))
-    found = contract.check(tmp_path, keys, arms={"dpo": DECLARED})["breaches"]
+    found = contract.check(runs, bases)["breaches"]
     assert field in {breach["field"] for breach in found}
     breach = next(b for b in found if b["field"] == field)
     assert "declared of dpo seed 1" in breach["values"]

@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import studies
 from bench.analysis import grid
 from bench.analysis import statistics as st
-from bench.core.thresholds import MARGIN
+from bench.core.thresholds import GRID_CURVE, MARGIN
 from bench.studies import load
 
 LRS, BETAS = (0.33, 1.0, 3.0, 10.0), (0.33, 1.0, 3.0)
@@ -32,7 +31,7 @@ def made(gain):
                     ok = not isinstance(end, str)
                     status = "ok" if ok else end
                     loss = -end if ok and method == "dpo" else None
-                    runs.append(key | {"status": status, "reason": "", "held_out_loss": loss})
+                    runs.append(key | {"status": status, "reason": "", "validation_loss": loss})
                     for fraction in (0.0, 0.25, 0.5, 1.0) if ok else (0.0, 0.5):
                         gold = 3.0 + (end if ok else -8.0) * fraction + 9 * (fraction == 0.25)
                         curve.append(
@@ -137,4 +136,4 @@ def test_every_method_has_the_same_cells_and_seeds():
     arm = cfg.arm("dpo-lrx10-betax0.33")
     assert arm.settings.lr == pytest.approx(10 * cfg.dpo.lr, rel=5e-3)
     assert arm.settings.beta == pytest.approx(cfg.dpo.beta / 3, rel=5e-3)
-    assert arm.curve == studies.GRID_CURVE and not arm.tasks
+    assert arm.curve == GRID_CURVE and not arm.tasks

@@ -15,7 +15,7 @@ SEEDS, PROMPTS = 5, 40
 
 
 def arm(name, method, **more):
-    plain = {"labels": "gold", "n": None, "start": "sft", "varies": [], "factors": {}}
+    plain = {"label_set": "gold", "n": None, "start": "sft", "varies": [], "factors": {}}
     return plain | {"name": name, "method": method} | more
 
 
@@ -160,8 +160,8 @@ def test_a_failed_run_neither_ends_the_budget_nor_takes_part(tables):
 
 def test_arms_of_other_labels_or_another_start_are_in_no_view():
     others = [
-        arm("dpo-biased", "dpo", labels="biased"),
-        arm("dpo-biased-few", "dpo", labels="biased-n250", n=250),
+        arm("dpo-biased", "dpo", label_set="biased"),
+        arm("dpo-biased-few", "dpo", label_set="biased-n250", n=250),
         arm("dpo-from-base", "dpo", start="base", varies=["epochs"], factors={"epochs": 9.0}),
     ]
     meta = META | {"arms": [*META["arms"], *others]}
@@ -172,7 +172,7 @@ def test_arms_of_other_labels_or_another_start_are_in_no_view():
 def test_a_sweep_is_of_one_kind_of_labels(tables):
     meta = META | {"arms": [arm("ppo", "ppo"), arm("dpo", "dpo")]}
     meta["arms"] += [
-        arm("ppo-betax3", "ppo", labels="biased"),
+        arm("ppo-betax3", "ppo", label_set="biased"),
         arm("dpo-betax3", "dpo", start="base"),
     ]
     assert list(views.sweep(tables, meta, "ppo").arm) == ["ppo"]

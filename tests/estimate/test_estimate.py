@@ -166,7 +166,7 @@ def test_flops_of_ppo_given_the_length_of_its_samples(name, folder, tmp_path):
     run.settings = run.settings.model_copy(update={"kl_stop": None})
     booked = run.ledger.totals("flops", "generated")
     made = round(booked["generated"] / run.episodes)
-    arm = {"method": "ppo", "name": name, "labels": "gold", "n": None, "curve": None}
+    arm = {"method": "ppo", "name": name, "label_set": "gold", "n": None, "curve": None}
     job = study_like(run, made).align(SimpleNamespace(**arm, settings=run.settings))
     assert job.charged.flops == pytest.approx(booked["flops"], rel=0.06)
 

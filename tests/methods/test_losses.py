@@ -46,7 +46,7 @@ def stepped(module, policy, tokenizer, tmp_path, **settings) -> SimpleNamespace:
         ledger=Ledger(),
         micro_batch=None,
         pairs=PAIRS,
-        held_out=PAIRS,
+        validation=PAIRS,
         reference=REFERENCE,
         reference_logps=lambda pair: (
             REFERENCE[pair["id"]][pair["side"]],
@@ -61,7 +61,7 @@ def first_loss(module, policy, tokenizer, tmp_path, **settings):
     """The loss of that step, as TRL reports it."""
     run = stepped(module, policy, tokenizer, tmp_path, **settings)
     # a learning rate of nearly 0 leaves the policy as it was
-    assert run.held_out_loss == pytest.approx(run.monitor.rows[0]["loss"], abs=1e-5)
+    assert run.validation_loss == pytest.approx(run.monitor.rows[0]["loss"], abs=1e-5)
     return run.monitor.rows[0]["loss"], tokenised(run, PAIRS)
 
 

@@ -214,7 +214,7 @@ def trained(module, world: World, pairs, where, **settings):
         ledger=Ledger(),
         micro_batch=None,
         pairs=pairs,
-        held_out=[],
+        validation=[],
         reference_logps=lambda pair: (world.logref[pair[0]].item(), world.logref[pair[1]].item()),
     )
     module.train(run)

@@ -256,7 +256,7 @@ def test_scoring_in_micro_batches_gives_what_one_batch_gives(folders, tokenizer)
     parts = trainer(shared(folders), tokenizer, micro_batch=2)
     samples = drawn(whole.roles, tokenizer)
     assert not samples.attention.all() and len(samples.batches(2)) == 3
-    for one, many in zip(whole.judged(samples), parts.judged(samples), strict=True):
+    for one, many in zip(whole.scored(samples), parts.scored(samples), strict=True):
         mask = 1 if one.dim() == 1 else samples.mask
         torch.testing.assert_close(one * mask, many * mask, atol=1e-5, rtol=1e-4)
 

@@ -113,7 +113,7 @@ def job_of(policy, tokenizer, tmp_path, **own):
         "ledger": Counted(),
         "micro_batch": 2,
         "pairs": PAIRS,
-        "held_out": [],
+        "validation": [],
         "reference_logps": lambda pair: (-9.0, -8.0),
     }
     return SimpleNamespace(**parts | own)

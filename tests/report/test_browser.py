@@ -85,7 +85,7 @@ def three_views(root) -> Study:
     tables, samples, meta = fake_runs.collected(root, arms=arms, seeds=(1, 2, 3), fail=fail)
     for arm in meta["arms"]:
         few = arm["name"].endswith("-n750")
-        arm |= {"n": 750, "labels": "gold-n750", "varies": []} if few else {}
+        arm |= {"n": 750, "label_set": "gold-n750", "varies": []} if few else {}
     return named("views", tables, samples, meta)
 
 

@@ -67,7 +67,7 @@ def test_a_run_with_one_unread_phase_has_no_energy(study):
 
 def test_tuning_stands_apart_from_the_run(study):
     found = {"trials": 16, "flops": 3.1e12, "cpu_s": 450.0, "wall_s": 470.0}
-    study.meta["tuning"] = {"methods": {"dpo": found}}
+    study.meta["provenance"] = {"methods": {"dpo": found}}
     row = cells(costs.ledger_of_costs(study))["tuning (all trials)"]
     assert (row["DPO"].text, row["DPO"].quiet) == ("3.1 T", "450 s, 16 trials")
     assert row["PPO"].text == "–"

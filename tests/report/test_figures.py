@@ -52,7 +52,7 @@ def viewed(folder):
     tables, samples, meta = fake_runs.collected(folder, arms, (1, 2, 3), prompts=24)
     for arm in meta["arms"]:
         few = arm["name"].endswith("-n750")
-        arm |= {"n": 750, "labels": "gold-n750", "varies": []} if few else {}
+        arm |= {"n": 750, "label_set": "gold-n750", "varies": []} if few else {}
     return Study(tables, samples, meta | {"study": "views"})
 
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import fake_runs
 import pytest
 
+from bench.analysis import tables as study_tables
 from bench.report import figures, labels, page, results, samples, scorecard, style, tables, verdict
 from bench.report.study import Study
-from bench.steps import collect
 from bench.steps import report as report
 
 FILES = {"index.html", "README.md", "results.csv", "results.json"}
@@ -291,7 +291,7 @@ def step(folder, overrides=(), **more):
     plain = {"default_settings": not overrides, "overrides": list(overrides)}
     meta = fake_runs.meta(facts, arms, seeds, **plain, study=more.get("study", "compare"))
     place = root if meta["study"] == "compare" else root / f"study-{meta['study']}"
-    collect.write(place / "results", run_tables, texts, meta)
+    study_tables.write(place / "results", run_tables, texts, meta)
     report.run(SimpleNamespace(study_dir=place, companions=[]), None)
     return place
 
@@ -442,7 +442,7 @@ def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path, quick):
     study.meta["study"] = "views"
     for arm in study.meta["arms"]:
         few = arm["name"].endswith("-n750")
-        arm |= {"n": 750, "labels": "gold-n750", "varies": []} if few else {}
+        arm |= {"n": 750, "label_set": "gold-n750", "varies": []} if few else {}
     report.build(study, tmp_path / "out")
     text = (tmp_path / "out/README.md").read_text()
     for view in ("750 labels", "1,500 labels", "Equal FLOPs", "Equal core-seconds"):

@@ -6,6 +6,7 @@ import fake_runs
 import pandas as pd
 import pytest
 
+from bench.analysis import tables as study_tables
 from bench.steps import collect
 from bench.studies import load
 
@@ -44,8 +45,8 @@ def test_ppo_pays_for_its_reward_model_and_dpo_for_its_share_of_the_reference(st
 
 def test_results_survive_the_disk(study, tmp_path):
     tables, samples, meta = study
-    collect.write(tmp_path, tables, samples, meta)
-    again, lines, read = collect.read(tmp_path)
+    study_tables.write(tmp_path, tables, samples, meta)
+    again, lines, read = study_tables.read(tmp_path)
     assert lines == samples and read == json.loads(json.dumps(meta))
     numbers = tables["cost"].astype({"joules": float})
     pd.testing.assert_frame_equal(again["cost"], numbers, check_dtype=False)
@@ -64,18 +65,18 @@ def test_a_missing_run_is_named(tmp_path):
 
 
 def test_the_ledger_holds_nothing_of_other_studies(tmp_path):
-    names = {
-        "sft": "sft", "pairs gold": "pairs", "dpo seed 1": "align", "reward gold seed 1": "reward",
-        "evaluate dpo seed 1": "evaluate", "evaluate sft seed 0": "evaluate",
-        "reward gold seed 100": "reward", "reward gold-n375 seed 1": "reward",
-        "dpo-trial01 seed 100": "align", "tune": "tune", "evaluate dpo seed 2": "evaluate",
-    }  # fmt: skip
-    for process, step in names.items():
-        row = {"step": step, "arm": "", "process": process, "wall_s": 1.0, "cpu_s": 1.0}
-        fake_runs.put_json(tmp_path / f"ledger/{process.replace(' ', '-')}.json", row)
-    table = collect.ledger_table(tmp_path, [{"arm": "dpo", "seed": 1, "data": "gold"}])
+    names = (
+        "sft-sft", "pairs-pool", "pairs-gold-seed1", "align-dpo-seed1", "reward-gold-seed1",
+        "evaluate-dpo-seed1", "evaluate-sft-seed0", "reward-gold-seed100", "reward-gold-n375-seed1",
+        "align-dpo-trial01-seed100", "tune", "evaluate-dpo-seed2", "align-dpo@0a1b2c3d-seed1",
+    )  # fmt: skip
+    for name in names:
+        row = {"step": name.split("-")[0], "arm": "", "wall_s": 1.0, "cpu_s": 1.0}
+        fake_runs.put_json(tmp_path / f"ledger/{name}.json", row)
+    member = fake_runs.members(tmp_path, {"dpo": "dpo"}, (1,))
+    table = collect.ledger_table(member, {"sft": fake_runs.layout(tmp_path)})
     counts = dict(zip(table.step, table.processes, strict=True))
-    assert counts == {"sft": 1, "pairs": 1, "align": 1, "reward": 1, "evaluate": 2}
+    assert counts == {"sft": 1, "pairs": 2, "align": 1, "reward": 1, "evaluate": 2}
 
 
 def test_an_arm_says_what_it_varies():
@@ -92,8 +93,10 @@ def test_a_run_from_the_base_pays_for_its_share_of_the_base_s_answers(tmp_path):
     fake_runs.step(tmp_path / "pairs", "pool", 20.0, pairs=3000)
     (tmp_path / "pairs/step.json").rename(tmp_path / "pairs/demonstrations.json")
     run = fake_runs.run_json("orpo-from-base", "orpo", 1)
-    run |= {"origin": "base", "pairs": 1500, "data": "demonstrations"}
-    cost = collect.cost_table(tmp_path, [run], [], fake_runs.NEEDS)
+    run |= {"start": "base", "pairs": 1500, "label_set": "demonstrations"}
+    arm = {"preference": "demonstrations", "start": "base"}
+    member = fake_runs.members(tmp_path, {"orpo-from-base": "orpo"}, (1,), **arm)
+    cost = collect.cost_table(member, [run], [], fake_runs.layout(tmp_path))
     assert cost[cost.step == "demonstrations"].wall_s.sum() == pytest.approx(10.0)
 
 
@@ -103,19 +106,18 @@ def test_a_study_without_evaluations_shows_the_weights_of_its_runs():
 
 
 def test_a_run_of_few_labels_pays_for_the_reward_model_of_as_many(tmp_path):
-    for data, seconds in (("gold", 8.0), ("gold-n750", 3.0)):
-        fake_runs.step(tmp_path / "reward" / data / "seed1", "train", seconds)
-    run = fake_runs.run_json("ppo-n750", "ppo", 1) | {"data": "gold-n750", "pairs": 750}
-    cost = collect.cost_table(tmp_path, [run], [], fake_runs.NEEDS)
+    for label_set, seconds in (("gold", 8.0), ("gold-n750", 3.0)):
+        fake_runs.step(tmp_path / "reward" / label_set / "seed1", "train", seconds)
+    run = fake_runs.run_json("ppo-n750", "ppo", 1) | {"label_set": "gold-n750", "pairs": 750}
+    member = fake_runs.members(tmp_path, {"ppo-n750": "ppo"}, (1,), n=750)
+    cost = collect.cost_table(member, [run], [], fake_runs.layout(tmp_path))
     assert cost[cost.step == "reward"].wall_s.sum() == pytest.approx(3.0)
-    assert collect.described(load("tiny"), "ppo-n12")["labels"] == "gold-n12"
+    assert collect.described(load("tiny"), "ppo-n12")["label_set"] == "gold-n12"
 
 
 def test_evaluations_left_by_another_study_are_not_read(tmp_path):
     root = fake_runs.make(tmp_path, seeds=(1,))
-    study = [(arm, 1) for arm in fake_runs.ARMS]
-    tables, samples, facts = collect.gather(
-        root, fake_runs.ARMS, study, fake_runs.NEEDS, evaluated=False
-    )
+    members, bases = fake_runs.members(root, fake_runs.ARMS, (1,)), {"sft": fake_runs.layout(root)}
+    tables, samples, facts = collect.gather(members, bases, evaluated=False)
     assert facts["complete"] and not samples and not len(tables["prompts"])
     assert not tables["runs"].evaluated.any() and "evaluate" not in set(tables["cost"].step)

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from bench.analysis import tables as study_tables
 from bench.core.schema import UserError
 from bench.report import style, verdict
 from bench.report.study import Study
 from bench.steps import blog as command
-from bench.steps import collect
 from bench.steps import report as report
 from bench.studies.compare import blog_kit, facts, marked_text
 from bench.studies.compare import page as compare_page
@@ -273,8 +273,8 @@ def reported(tmp_path_factory):
     root = tmp_path_factory.mktemp("reported")
     fake_runs.make(root, (1, 2), prompts=30)
     tables, texts, found = fake_runs.gathered(root, fake_runs.ARMS, (1, 2))
-    collect.write(root / "results", tables, texts, fake_runs.meta(found, seeds=(1, 2)))
-    report.build(Study(*collect.read(root / "results")), root / "report")
+    study_tables.write(root / "results", tables, texts, fake_runs.meta(found, seeds=(1, 2)))
+    report.build(Study(*study_tables.read(root / "results")), root / "report")
     return root
 
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from bench.analysis import tables as study_tables
 from bench.analysis import tuning
 from bench.core.schema import UserError
 from bench.methods import METHODS
 from bench.settings import layers
-from bench.steps import collect, tune
+from bench.steps import tune
 from bench.studies import load
 
 GAINS = {"ppo": (0.2, None, 0.9), "dpo": (-0.5, 0.4, 0.1)}
@@ -96,7 +97,7 @@ def written(tmp_path, monkeypatch, gains):
     monkeypatch.chdir(tmp_path)
     tables, meta = study(gains)
     cfg = load("tiny", ["study=tune", "tune.trials=3"])
-    collect.write(cfg.study_dir / "results", tables, [], meta)
+    study_tables.write(cfg.layout.results, tables, [], meta)
     tune.run(cfg.slice("tune"), None)
     return yaml.safe_load((tmp_path / "runs/tiny/tuned.yaml").read_text())
 
@@ -106,17 +107,17 @@ FOUR = GAINS | {"ipo": (0.1, 0.2, 0.3), "orpo": (0.3, 0.2, 0.1)}
 
 def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, monkeypatch):
     layer = written(tmp_path, monkeypatch, FOUR)
-    assert layer["tuning"]["methods"]["ppo"]["trials"] == 3
-    assert layer["tuning"]["methods"]["ppo"]["failed"] == 1
-    assert layer["tuning"]["methods"]["ppo"]["cpu_s"] == pytest.approx(45)
-    assert layer["tuning"]["methods"]["ppo"]["flops"] == pytest.approx(45e9)
+    assert layer["provenance"]["methods"]["ppo"]["trials"] == 3
+    assert layer["provenance"]["methods"]["ppo"]["failed"] == 1
+    assert layer["provenance"]["methods"]["ppo"]["cpu_s"] == pytest.approx(45)
+    assert layer["provenance"]["methods"]["ppo"]["flops"] == pytest.approx(45e9)
     beds = tmp_path / "testbeds"
     shutil.copytree(layers.TESTBEDS, beds)
     shutil.copy(tmp_path / "runs/tiny/tuned.yaml", beds / "tiny.tuned.yaml")
     monkeypatch.setattr(layers, "TESTBEDS", beds)
     cfg = load("tiny")
     assert (cfg.dpo.lr, cfg.dpo.beta) == (pytest.approx(2e-4), pytest.approx(0.2))
-    assert cfg.tuning["rule"] == tuning.RULE and cfg.overrides == ()
+    assert cfg.provenance["rule"] == tuning.RULE and cfg.overrides == ()
     assert "tiny.tuned" not in layers.testbeds()
 
 

@@ -183,7 +183,7 @@ def test_the_contract_has_no_breach_and_names_one(finished, tmp_path):
 def test_a_search_picks_settings_for_every_method(finished):
     snakemake(finished, config=["study=tune", "tune={trials: 1}"])
     layer = yaml.safe_load((finished / "runs/tiny/tuned.yaml").read_text())
-    assert {m: layer["tuning"]["methods"][m]["trials"] for m in METHODS} == dict.fromkeys(
+    assert {m: layer["provenance"]["methods"][m]["trials"] for m in METHODS} == dict.fromkeys(
         METHODS, 1
     )
     page = (finished / "runs/tiny/study-tune/report/index.html").read_text()
