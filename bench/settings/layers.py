@@ -29,6 +29,7 @@ from bench.worlds import WORLDS, world
 
 TESTBEDS = Path(__file__).parent / "testbeds"
 TUNED = ".tuned"
+KIND = "World of the testbed: a package of bench/worlds."
 
 # What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
@@ -458,7 +459,8 @@ def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
 def _config_class(kind: str, files: tuple, plans: tuple) -> type[Config]:
     settings = world(kind).Settings
     if "kind" not in settings.model_fields:
-        settings = create_model("Data", __base__=settings, kind=(Literal[kind], kind))
+        field = Literal[kind], Field(kind, description=KIND)
+        settings = create_model("Data", __base__=settings, __doc__=settings.__doc__, kind=field)
     found = methods.known(path for path, _ in files)
     for name, module in found.items():
         methods.check(name, module, {*Core.model_fields, "data", *dict(plans)})
