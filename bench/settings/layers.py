@@ -365,14 +365,28 @@ def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
 
 def layers(testbed: str) -> dict:
     """base.yaml <- what the testbed extends <- the testbed <- its tuned settings."""
+    own, parent = opened(testbed)
+    low = renamed_sources(layers(parent), own) if parent else read(TESTBEDS / "base.yaml")
+    whole, tuned = merge(low, own), tuned_file(testbed)
+    return merge(whole, read(tuned)) if tuned.exists() else whole
+
+
+def opened(testbed: str) -> tuple[dict, str | None]:
+    """What a testbed's own file says, and the testbed that it extends, if any."""
     path = file_of(testbed)
     own = read(path)
     parent = own.pop("extends", None)
     if parent and is_path(parent) and not Path(parent).is_absolute():
         parent = str(path.parent / parent)
-    low = renamed_sources(layers(parent), own) if parent else read(TESTBEDS / "base.yaml")
-    whole, tuned = merge(low, own), tuned_file(testbed)
-    return merge(whole, read(tuned)) if tuned.exists() else whole
+    return own, parent
+
+
+def declaring(testbed: str, study: str) -> Path:
+    """The file that declares a testbed's study: its own, one that it extends, or base.yaml."""
+    own, parent = opened(testbed)
+    if study in (own.get("studies") or {}):
+        return file_of(testbed)
+    return declaring(parent, study) if parent else TESTBEDS / "base.yaml"
 
 
 def is_path(testbed: str) -> bool:
