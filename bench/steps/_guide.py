@@ -12,9 +12,12 @@ import ast
 import contextlib
 import inspect
 import io
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from bench.settings import layers
 from bench.settings.described import Setting, all_settings, default_of, type_of, value_of, written
 from bench.settings.sections import Arm
 from bench.steps import runner
+from bench.steps.fingerprint import path_of
 
 WIDTH = 100
 ROOT = Path(bench.__file__).parent
@@ -59,9 +63,11 @@ def main(name: str, words: list[str]) -> None:
     args = parser.parse_args(words)
     try:
         cfg = studies.load(args.testbed)
-        print("\n".join({"list": listed, "help": helped}[name](cfg, args.word)))
+        print("\n".join({"list": listed, "help": helped}[name](cfg, args.word)), flush=True)
     except UserError as error:
         runner.fail(str(error))
+    except BrokenPipeError:  # of `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # --- list -----------------------------------------------------------------------------------------
@@ -163,16 +169,21 @@ def overview(cfg) -> list[str]:
 
 def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
     """(word, what answers it) of everything; a word may stand for several things."""
-    found = [(m, lambda m=m: about_method(cfg, m)) for m in cfg.known_methods]
-    found += [(t, lambda t=t: about_testbed(t)) for t in layers.testbeds()]
-    found += [(s, lambda s=s: about_study(cfg, s)) for s in cfg.known_studies]
-    found += [
-        (a, lambda a=a: about_arm(cfg, a)) for a in cfg.known_arms if a not in cfg.known_methods
+    kinds = (
+        (about_method, cfg.known_methods),
+        (about_testbed, layers.testbeds()),
+        (about_study, cfg.known_studies),
+        (about_arm, [name for name in cfg.known_arms if name not in cfg.known_methods]),
+        (about_step, step_names()),
+        (about_setting, all_settings(cfg)),
+        (about_measure, MEASURES),
+        (about_verdict, VERDICTS),
+    )
+    return [
+        (getattr(thing, "key", thing), partial(about, cfg, thing))
+        for about, things in kinds
+        for thing in things
     ]
-    found += [(s, lambda s=s: about_step(s)) for s in step_names()]
-    found += [(s.key, lambda s=s: about_setting(cfg, s)) for s in all_settings(cfg)]
-    found += [(m.key, lambda m=m: about_measure(m)) for m in MEASURES]
-    return found + [(v.key, lambda v=v: about_verdict(v)) for v in VERDICTS]
 
 
 def about_method(cfg, name: str) -> list[str]:
@@ -190,12 +201,11 @@ def about_method(cfg, name: str) -> list[str]:
 def called_by(function: Callable) -> Iterator[str]:
     """What a function imports from the package, as 'bench/training/pair_engine.py (train_orpo)'."""
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bench."):
-            names = ", ".join(alias.name for alias in node.names)
-            yield f"{node.module.replace('.', '/')}.py ({names})"
+        if isinstance(node, ast.ImportFrom) and (path := path_of(node.module or "")):
+            yield f"{shown(path)} ({', '.join(alias.name for alias in node.names)})"
 
 
-def about_testbed(name: str) -> list[str]:
+def about_testbed(cfg, name: str) -> list[str]:
     """What a testbed is, and its files."""
     files = [layers.file_of(name), layers.tuned_file(name)]
     rows = [("file", ", ".join(shown(path) for path in files if path.exists()))]
@@ -227,7 +237,7 @@ def about_arm(cfg, name: str) -> list[str]:
     return [*heading(f"Arm {name}"), *columns([*rows, ("studies", ", ".join(studies_of))])]
 
 
-def about_step(name: str) -> list[str]:
+def about_step(cfg, name: str) -> list[str]:
     """What a step does, its file, and its options."""
     path, _ = registry.source(steps.__name__, name)
     rows = columns([("file", shown(path))])
@@ -246,7 +256,7 @@ def options_of(name: str) -> list[str]:
     return text.getvalue().splitlines()
 
 
-def about_measure(measure: Measure) -> list[str]:
+def about_measure(cfg, measure: Measure) -> list[str]:
     """How a measure is computed, and where."""
     rows = [
         ("formula", measure.formula),
@@ -259,7 +269,7 @@ def about_measure(measure: Measure) -> list[str]:
     return [*head, *columns([row for row in rows if row[1]])]
 
 
-def about_verdict(verdict: Verdict) -> list[str]:
+def about_verdict(cfg, verdict: Verdict) -> list[str]:
     """When a comparison is called so, and what decides it."""
     rows = [("rule", verdict.rule), ("file", ", ".join(map(found_at, verdict.where)))]
     return [*heading(f"Verdict {verdict.key}"), *columns(rows)]
