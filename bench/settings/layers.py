@@ -29,6 +29,7 @@ from bench.worlds import WORLDS, world
 
 TESTBEDS = Path(__file__).parent / "testbeds"
 TUNED = ".tuned"
+KIND = "World of the testbed: a package of bench/worlds."
 
 # What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
@@ -364,14 +365,28 @@ def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
 
 def layers(testbed: str) -> dict:
     """base.yaml <- what the testbed extends <- the testbed <- its tuned settings."""
+    own, parent = opened(testbed)
+    low = renamed_sources(layers(parent), own) if parent else read(TESTBEDS / "base.yaml")
+    whole, tuned = merge(low, own), tuned_file(testbed)
+    return merge(whole, read(tuned)) if tuned.exists() else whole
+
+
+def opened(testbed: str) -> tuple[dict, str | None]:
+    """What a testbed's own file says, and the testbed that it extends, if any."""
     path = file_of(testbed)
     own = read(path)
     parent = own.pop("extends", None)
     if parent and is_path(parent) and not Path(parent).is_absolute():
         parent = str(path.parent / parent)
-    low = renamed_sources(layers(parent), own) if parent else read(TESTBEDS / "base.yaml")
-    whole, tuned = merge(low, own), tuned_file(testbed)
-    return merge(whole, read(tuned)) if tuned.exists() else whole
+    return own, parent
+
+
+def declaring(testbed: str, study: str) -> Path:
+    """The file that declares a testbed's study: its own, one that it extends, or base.yaml."""
+    own, parent = opened(testbed)
+    if study in (own.get("studies") or {}):
+        return file_of(testbed)
+    return declaring(parent, study) if parent else TESTBEDS / "base.yaml"
 
 
 def is_path(testbed: str) -> bool:
@@ -458,7 +473,8 @@ def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
 def _config_class(kind: str, files: tuple, plans: tuple) -> type[Config]:
     settings = world(kind).Settings
     if "kind" not in settings.model_fields:
-        settings = create_model("Data", __base__=settings, kind=(Literal[kind], kind))
+        field = Literal[kind], Field(kind, description=KIND)
+        settings = create_model("Data", __base__=settings, __doc__=settings.__doc__, kind=field)
     found = methods.known(path for path, _ in files)
     for name, module in found.items():
         methods.check(name, module, {*Core.model_fields, "data", *dict(plans)})

@@ -2,8 +2,8 @@
 
     python -m bench tune --testbed micro --set study=tune
 
-Copied to bench/settings/testbeds/<testbed>.tuned.yaml, the file is a layer over the testbed: its settings
-become the defaults, and its provenance stands in every report.
+Copied to bench/settings/testbeds/<testbed>.tuned.yaml, the file is a layer over the testbed: its
+settings become the defaults, and its provenance stands in every report.
 """
 
 from math import isnan
