@@ -68,7 +68,7 @@ def with_wins(prompts: pd.DataFrame) -> pd.DataFrame:
 
 
 def proxy_scale(reward: pd.DataFrame) -> dict[tuple[str, int], tuple[float, float]]:
-    """{(reward model, seed): mean and SD of the reward model's scores of the pool's unseen answers}.
+    """{(reward model, seed): mean and SD of its scores of the pool's unseen answers}.
 
     Each seed's reward model has a zero and a unit of its own; in these units they compare.
     """

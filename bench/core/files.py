@@ -1,7 +1,7 @@
 """Files: atomic writing, JSON, JSON lines, tables, hashes (no heavy import).
 
-Whatever writes an artefact writes it by this module: under another name first, then renamed, so that
-a reader never sees half of it.
+Whatever writes an artefact writes it by this module: under another name first, then renamed, so
+that a reader never sees half of it.
 """
 
 import csv

@@ -6,8 +6,8 @@
 
 An artefact has a readable name. Where a setting that it is made from, or that any of its inputs is
 made from, differs from the testbed's file, a short hash of these settings follows the name:
-``runs/micro/sft@3f9a1c2e``. So several SFT bases, reward models and runs of one arm lie side by side,
-and an override overwrites nobody's run.
+``runs/micro/sft@3f9a1c2e``. So several SFT bases, reward models and runs of one arm lie side by
+side, and an override overwrites nobody's run.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ KEY = r"(@[0-9a-f]{8})?"  # what may follow a name
 
 @dataclass(frozen=True)
 class Recipe:
-    """reads: sections of the settings ("arm": the arm of a run); of: the artefacts it starts from."""
+    """reads: sections of the settings ("arm": the arm of a run); of: artefacts it starts from."""
 
     reads: tuple[str, ...]
     of: tuple[str, ...] = ()

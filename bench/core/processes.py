@@ -1,8 +1,8 @@
 """The processes that train one run together, and what they tell each other.
 
-``bench.steps.launch`` starts them; each finds its rank in its environment. What exchanges values must be
-called by all of them, in the same order. In a process on its own, which is the ordinary case, each
-gives back what it was given and needs no torch.
+``bench.steps.launch`` starts them; each finds its rank in its environment. What exchanges values
+must be called by all of them, in the same order. In a process on its own, which is the ordinary
+case, each gives back what it was given and needs no torch.
 """
 
 import os

@@ -8,7 +8,7 @@ path is loaded by `from_file`, and `bench.steps.fingerprint` hashes it like a mo
 import ast
 import hashlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -40,28 +40,11 @@ def source(package: str, name: str) -> tuple[Path, ast.Module]:
     return path, ast.parse(path.read_text(encoding="utf-8"))
 
 
-def excerpt(package: str, name: str, function: str) -> Callable | None:
-    """One function of a module, with only those imports that it names; None where there is none.
-
-    For a question that a module answers whose other imports take seconds.
-    """
-    path, code = source(package, name)
-    defined = {node.name: node for node in code.body if isinstance(node, ast.FunctionDef)}
-    if function not in defined:
-        return None
-    named = {node.id for node in ast.walk(defined[function]) if isinstance(node, ast.Name)}
-    imports = [node for node in code.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    needed = [node for node in imports if named & {a.asname or a.name for a in node.names}]
-    space = {}
-    exec(compile(ast.Module([*needed, defined[function]], []), path, "exec"), space)
-    return space[function]
-
-
 def from_file(path: str | Path, shown: str = "") -> ModuleType:
     """A Python file outside the package as a module, read anew once it has changed.
 
-    shown: how messages call it, where it is a copy. Raises UserError where there is no such file, or
-    where it cannot be imported.
+    shown: how messages call it, where it is a copy. Raises UserError where there is no such file,
+    or where it cannot be imported.
     """
     path, shown = Path(path), shown or str(path)
     if not path.is_file():

@@ -1,7 +1,8 @@
 """Random streams: each purpose has its own, seeded by a string that is frozen.
 
-Another string draws other texts, pairs or prompts, and no earlier result could be repeated. So these
-strings never change, whatever happens to the words that they are made of; a test lists them too.
+Another string draws other texts, pairs or prompts, and no earlier result could be repeated. So
+these strings never change, whatever happens to the words that they are made of; a test lists them
+too.
 """
 
 from random import Random

@@ -15,7 +15,8 @@ MARGIN = 0.1
 ENTROPY_LEFT = 0.5
 
 
-# Points of a curve from which the drawdown of a cell of the stability grid is read: the start, and two.
+# Points of a curve from which the drawdown of a cell of the stability grid is read: the start, and
+# two.
 GRID_CURVE = (0.0, 0.5, 1.0)
 
 

@@ -1,7 +1,8 @@
 """What the jobs of a study do: how often each runs, its passes in FLOPs, the memory it needs.
 
-FLOPs are counted by the formulas that the ledger books with (``bench.models.flops``, ``bench.methods.ppo.roles``), on
-lengths of texts that are measured where the data is here, and declared elsewhere.
+FLOPs are counted by the formulas that the ledger books with (``bench.models.flops``,
+``bench.methods.ppo.roles``), on lengths of texts that are measured where the data is here, and
+declared elsewhere.
 """
 
 import json

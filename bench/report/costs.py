@@ -131,8 +131,8 @@ def notes(study) -> list[str]:
     return [
         *libraries(study),
         "Means of the runs that ended; the total with half of its 95 % interval over seeds. Shared "
-        "steps are paid once and charged to no method. Curves, validation losses and evaluation are "
-        "not charged. Padding is in the seconds, not in the FLOPs.",
+        "steps are paid once and charged to no method. Curves, validation losses and evaluation "
+        "are not charged. Padding is in the seconds, not in the FLOPs.",
         f"{study.second_name.capitalize()} depend on how well each method is implemented; FLOPs do "
         "so far less: they count the passes that these implementations make.",
     ]

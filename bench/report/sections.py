@@ -24,9 +24,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of page: functions of a study that give its headline, sections, figures, the table that
-    becomes results.csv, and what its templates show beside these; card: whether it has a picture
-    for social media."""
+    """A kind of page: functions of a study that give its headline, sections, figures, the table
+    that becomes results.csv, and what its templates show beside these; card: whether it has a
+    picture for social media."""
 
     headline: Callable
     sections: Callable

@@ -348,15 +348,15 @@ def reward(study) -> list[str]:
             found = st.over_seeds(100 * group.gold_order_accuracy)
             span_words = f", 95 % interval {found.low:.0f} to {found.high:.0f}"
             out.append(
-                f"Reward model ({label_set} labels): orders pairs that it never saw as gold does in "
-                f"{found.mean:.0f} % of cases{span_words if found.seeds >= 3 else ''}."
+                f"Reward model ({label_set} labels): orders pairs that it never saw as gold does "
+                f"in {found.mean:.0f} % of cases{span_words if found.seeds >= 3 else ''}."
             )
     pool = study.meta.get("pool") or {}
     for label_set in sorted(used):
         if ceiling := pool.get(f"bayes_accuracy_{label_set}"):
             out.append(
-                f"The labels carry noise: even a perfect predictor of {label_set} labels would agree "
-                f"with {100 * ceiling:.0f} % of them."
+                f"The labels carry noise: even a perfect predictor of {label_set} labels would "
+                f"agree with {100 * ceiling:.0f} % of them."
             )
     return out + gold(study.meta.get("gold") or {})
 

@@ -4,7 +4,7 @@
     python -m bench list measures
     python -m bench help pairs.n --testbed reviews
 
-Nothing heavy is imported: a step's module is read, not run (``bench.core.registry.excerpt``).
+Nothing heavy is imported, but what a step that is asked about imports itself.
 """
 
 import argparse
@@ -246,13 +246,12 @@ def about_step(cfg, name: str) -> list[str]:
 
 def options_of(name: str) -> list[str]:
     """The options of a step, as `--help` shows them."""
-    command = registry.excerpt(steps.__name__, name, "main")
-    if command is None:
-        options = registry.excerpt(steps.__name__, name, "options")
-        return runner.arguments(name, options).format_help().splitlines()
+    step = registry.member(steps.__name__, name)
+    if not hasattr(step, "main"):
+        return runner.arguments(name, getattr(step, "options", None)).format_help().splitlines()
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        command(["--help"])
+        step.main(["--help"])
     return text.getvalue().splitlines()
 
 

@@ -146,7 +146,8 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
 
 def watched_bytes(policy, measure) -> int:
     """Bytes of the models that only the curve uses: its reference, a gold that is a model, and its
-    copy of the reward model where the policy's own base carries that (``bench.methods.ppo.roles.assemble``)."""
+    copy of the reward model where the policy's own base carries that
+    (``bench.methods.ppo.roles.assemble``)."""
     from bench.models.loading import unwrap
 
     shared = unwrap(policy) is not policy

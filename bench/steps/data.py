@@ -1,6 +1,6 @@
 """Write a testbed's texts, prompts and tasks.
 
-    python -m bench data --testbed micro
+python -m bench data --testbed micro
 """
 
 import argparse

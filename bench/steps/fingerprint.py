@@ -2,8 +2,9 @@
 
 Snakemake does not track modules behind ``python -m``; the Snakefile puts these hashes in
 ``params:``. Code is the import closure of the step's module within ``bench``, read by AST, so that
-a comment or a docstring changes nothing. What is imported by name (``bench.core.registry``) is added
-here: of the methods the one that a run trains, of the worlds the testbed's, of the pages the study's.
+a comment or a docstring changes nothing. What is imported by name (``bench.core.registry``) is
+added here: of the methods the one that a run trains, of the worlds the testbed's, of the pages the
+study's.
 """
 
 import ast
@@ -91,7 +92,7 @@ def closure(*starts: str | Path) -> dict[str, Path]:
 
 
 def is_neutral(name: str) -> bool:
-    """Whether a module decides nothing that a step computes; plans of studies are read as values."""
+    """Whether a module decides nothing that a step computes; plans are read as values."""
     plan = name.startswith("bench.studies.") and name.count(".") == 2
     return name in NEUTRAL or name.startswith(PLANNING) or plan
 

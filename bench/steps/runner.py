@@ -1,7 +1,8 @@
 """What all steps share: arguments, errors, threads, the GPU, the ledger of processes.
 
-A step is a module here with ``run(cfg, args)`` and, where it has some, ``options(parser)``; `cfg` is
-the slice of the settings that the step may read. ``python -m bench <step>`` calls ``main`` on it.
+A step is a module here with ``run(cfg, args)`` and, where it has some, ``options(parser)``; `cfg`
+is the slice of the settings that the step may read. ``python -m bench <step>`` calls ``main`` on
+it.
 """
 
 import argparse
@@ -75,8 +76,8 @@ def summary(error: BaseException) -> str:
 
 
 def pin(step: str, cfg: Any) -> None:
-    """Take a GPU for this process alone, so that its seconds are honest; ``bench.steps.launch`` takes
-    those of several processes."""
+    """Take a GPU for this process alone, so that its seconds are honest; ``bench.steps.launch``
+    takes those of several processes."""
     if step in ON_GPU and processes.count() == 1 and cfg.model.device != "cpu":
         from bench.core.machine import pin_gpus
 

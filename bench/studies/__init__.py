@@ -10,7 +10,8 @@ is its plan:
   shown in the report of ``compare`` too;
 - ``completed(cfg)``: its section, with what follows from others; ``check(cfg)``: raises UserError.
 
-``<study>/page.py`` holds ``KIND``, how its page is made; a study without one has that of ``compare``.
+``<study>/page.py`` holds ``KIND``, how its page is made; a study without one has that of
+``compare``.
 """
 
 from collections.abc import Iterable

@@ -17,13 +17,14 @@ MIB = 2**20
 class Ledger:
     """What was spent, by phase. Phases nest: entering one stops the one around it.
 
-    Each process books its own; ``table`` and ``totals`` are sums over those of ``bench.core.processes``.
+    Each process books its own; ``table`` and ``totals`` are sums over those of
+    ``bench.core.processes``.
 
     A row: wall_s, cpu_s (wall seconds depend on the neighbours, CPU-seconds of this process do not
-    much); tokens passed through models; generated: tokens sampled; flops (``bench.models.flops``); joules
-    (``bench.training.energy``), None where they cannot be read. What is not charged to a method is also
-    here, so that the rows add up to the process: ``start``, before this was made, and ``other``,
-    outside any phase.
+    much); tokens passed through models; generated: tokens sampled; flops (``bench.models.flops``);
+    joules (``bench.training.energy``), None where they cannot be read. What is not charged to a
+    method is also here, so that the rows add up to the process: ``start``, before this was made,
+    and ``other``, outside any phase.
     """
 
     COLUMNS = ("wall_s", "cpu_s", "tokens", "generated", "flops", "joules")

@@ -21,8 +21,8 @@ class Monitor:
 
     measure: callable from a policy to a table of samples, or None; fractions: of the budget, at
     which the curve has a point and a checkpoint is written; ledger: books the curve as a phase that
-    is not charged; progress: of ``bench.steps.runner``; root: where the checkpoints lie; max_kl: nats a
-    sample, beyond which a run has diverged.
+    is not charged; progress: of ``bench.steps.runner``; root: where the checkpoints lie; max_kl:
+    nats a sample, beyond which a run has diverged.
     """
 
     def __init__(self, measure, fractions, tuned, ledger, progress, root: Path, max_kl=MAX_KL):

@@ -1,4 +1,4 @@
-"""DPO, IPO and ORPO by TRL's trainers, on token ids that ``bench.models.tokens`` made for all methods."""
+"""DPO, IPO and ORPO by TRL's trainers, on token ids made as for all methods."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

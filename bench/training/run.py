@@ -11,8 +11,8 @@ class Run:
 
     pairs, validation: rows with prompt, chosen, rejected; reward: folder of the seed's reward model
     or None; reference: pool id -> log-probs of its two completions under the SFT base; model,
-    decode: those sections of the settings. episodes, resident_models and validation_loss are for the
-    method to fill in, and so is weights, where those in ``policy`` are shards.
+    decode: those sections of the settings. episodes, resident_models and validation_loss are for
+    the method to fill in, and so is weights, where those in ``policy`` are shards.
     """
 
     name: str

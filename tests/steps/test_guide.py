@@ -11,11 +11,10 @@ import pytest
 from bench import steps
 from bench.__main__ import main
 from bench.analysis.catalogue import MEASURES, VERDICTS
-from bench.core import registry
 from bench.settings import layers
 from bench.settings.described import all_settings, default_of, settings_in, type_of, value_of
 from bench.settings.sections import Arm
-from bench.steps import _guide, runner
+from bench.steps import _guide
 from bench.studies import load
 
 REPO = Path(__file__).parents[2]
@@ -162,18 +161,6 @@ def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
     for testbed in ("micro", "zephyr-7b"):
         for word, tell in _guide.answers_to(load(testbed)):
             assert [line for line in tell() if len(line) > _guide.WIDTH] == [], word
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_the_options_that_help_shows_are_those_of_the_step(step, capsys):
-    module = registry.member(steps.__name__, step)
-    if hasattr(module, "main"):
-        with pytest.raises(SystemExit):
-            module.main(["--help"])
-        usage = capsys.readouterr().out
-    else:
-        usage = runner.arguments(step, getattr(module, "options", None)).format_help()
-    assert _guide.options_of(step) == usage.splitlines()
 
 
 @pytest.mark.parametrize(

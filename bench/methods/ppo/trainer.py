@@ -9,9 +9,9 @@ a setting in ``bench/methods/ppo/__init__.py``. The models are in ``bench/roles.
 Policy and critic each have their own loss, gradient norm and weights. Nothing here sees the gold
 reward.
 
-Several processes (``bench.core.processes``) hold the same models and share out the rows of each rollout
-and of each minibatch; what is drawn, whitened or averaged is so over the whole of it. One process
-takes all rows.
+Several processes (``bench.core.processes``) hold the same models and share out the rows of each
+rollout and of each minibatch; what is drawn, whitened or averaged is so over the whole of it. One
+process takes all rows.
 
 Shapes: B episodes, T completion columns. Masks are 1 on real completion tokens, EOS included.
 """

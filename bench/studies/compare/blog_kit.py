@@ -1,7 +1,8 @@
 """The blog kit: a draft in Markdown with its figures and references; an author's copy kept fresh.
 
 Every number and finding of the draft is a fact (`bench.studies.compare.facts`) between marks
-(`bench.studies.compare.marked_text`). What stands outside them does not depend on how the runs ended.
+(`bench.studies.compare.marked_text`). What stands outside them does not depend on how the runs
+ended.
 """
 
 import re

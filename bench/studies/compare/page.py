@@ -121,9 +121,8 @@ def grid_words(study) -> list[str]:
     if beside is None:
         return []
     counts = ", ".join(f"{label(r.method)} {r.failed} of {r.n}" for r in beside.rates.itertuples())
-    return [
-        f"On a grid around the tuned settings, failed cells: {counts}. {stability_page.decided(beside)}"
-    ]
+    told = stability_page.decided(beside)
+    return [f"On a grid around the tuned settings, failed cells: {counts}. {told}"]
 
 
 def more(study) -> dict:
