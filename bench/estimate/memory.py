@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.core import processes
+from bench.methods import name_of
 from bench.models.flops import Shape, adapters
 from bench.models.loading import unwrap
 from bench.training.batches import splits
@@ -239,8 +240,8 @@ def advice(case: Case, section: str, there: float, failed: bool = False) -> str:
 
 def advice_after(method, run, config: str) -> str:
     """``advice`` on a run (``bench.training.run.Run``) that is out of memory; config: of ``launch``."""
-    case, name = case_of(method, run, config), method.__name__.rpartition(".")[2]
-    section = name if case.head == "rollout" else "model"
+    case = case_of(method, run, config)
+    section = name_of(method) if case.head == "rollout" else "model"
     return advice(case, section, device_bytes(unwrap(run.policy).device), failed=True)
 
 
