@@ -58,7 +58,7 @@ def assert_same(one, two, name, atol=2e-6):
         assert row.keys() == other.keys() >= {"loss", "grad_norm"}
         for key in row.keys() - BY_PASS:
             assert row[key] == pytest.approx(other[key], rel=1e-3, abs=1e-4), key
-    ends = [run["held_out_loss"] or 0.0 for run in (a, b)]  # TRL's methods have one
+    ends = [run["validation_loss"] or 0.0 for run in (a, b)]  # TRL's methods have one
     assert ends[0] == pytest.approx(ends[1], rel=1e-5)
     torch.testing.assert_close(weights, others, atol=atol, rtol=1e-5)
 

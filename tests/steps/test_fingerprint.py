@@ -63,17 +63,19 @@ def test_a_method_file_reruns_its_own_runs_alone(copy):
 
 
 def test_the_ppo_trainer_reruns_ppo_alone(copy):
-    assert changed(copy, ("ppo.py", "ADAM_EPS = 1e-5", "ADAM_EPS = 1e-6")) == {"align ppo"}
+    assert changed(copy, ("methods/ppo/trainer.py", "ADAM_EPS = 1e-5", "ADAM_EPS = 1e-6")) == {
+        "align ppo"
+    }
 
 
 def test_a_shared_module_reruns_all_that_use_it(copy):
-    touched = changed(copy, ("sampling.py", "if temperature == 0", "if temperature <= 0"))
+    touched = changed(copy, ("models/sampling.py", "if temperature == 0", "if temperature <= 0"))
     assert {"align ppo", "align dpo", "pairs None", "evaluate dpo"} <= touched
     assert "data None" not in touched
 
 
 def test_a_task_template_reruns_the_evaluation_alone(copy):
-    edit = ("data/tasks/micro/grammar.yaml", "version: 1.0", "version: 1.1")
+    edit = ("worlds/micro/tasks/grammar.yaml", "version: 1.0", "version: 1.1")
     assert changed(copy, edit) == {"evaluate dpo"}
 
 
