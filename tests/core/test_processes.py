@@ -21,7 +21,7 @@ from bench.steps.launch import CONFIGS, command
 from bench.studies import load
 from bench.training.batches import check_rollouts, splits
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 # TRL averages these over passes, and two processes make other passes of a batch than one
 BY_PASS = {"entropy", "logits_chosen", "logits_rejected", "mean_token_accuracy"}
@@ -155,7 +155,7 @@ def test_accelerate_accepts_each_configuration(config):
     assert found.distributed_type.value == yaml.safe_load(file.read_text())["distributed_type"]
     words = command(4, config, True, ["align", "--arm", "dpo"])
     assert words[2:5] == ["accelerate.commands.launch", "--config_file", str(file)]
-    assert words[-4:] == ["-m", "bench", "align", "--arm", "dpo"]
+    assert words[-5:] == ["-m", "bench", "align", "--arm", "dpo"]
 
 
 def test_ppo_and_adapters_are_not_sharded():
