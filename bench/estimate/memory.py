@@ -128,7 +128,7 @@ def learning(case: Case, scorer: bool = False) -> float:
 
 
 def resident(case: Case) -> float:
-    """What a training holds from start to end (``bench.methods.ppo.roles`` for PPO's four models)."""
+    """What a training holds from start to end (PPO's four models: ``bench.methods.ppo.roles``)."""
     if case.head != "rollout":
         return learning(case, scorer=case.head == "scalar")
     if case.model.lora:  # the critic's adapter is trained, the reward model's is not
@@ -239,7 +239,7 @@ def advice(case: Case, section: str, there: float, failed: bool = False) -> str:
 
 
 def advice_after(method, run, config: str) -> str:
-    """``advice`` on a run (``bench.training.run.Run``) that is out of memory; config: of ``launch``."""
+    """``advice`` on a run (``bench.training.run.Run``) out of memory; config: of ``launch``."""
     case = case_of(method, run, config)
     section = name_of(method) if case.head == "rollout" else "model"
     return advice(case, section, device_bytes(unwrap(run.policy).device), failed=True)

@@ -47,7 +47,7 @@ def stamped(paths: Iterable[str]) -> tuple[tuple[str, int], ...]:
 
 
 def check(name: str, module: ModuleType, taken: set[str]) -> None:
-    """Raise UserError for a module that is no method; ``taken``: names of the settings' own parts."""
+    """Raise UserError for a module that is no method; taken: names of parts of the settings."""
     for lack in lacking(module):
         raise UserError(f"{shown(module)} lacks {lack}")
     if name in taken:

@@ -287,13 +287,9 @@ def load(
     own = file
     for item in overrides:
         own = merge(own, parse(item, own))
-    plain, cfg = complete(testbed, file, plans), validated(testbed, own, plans)
-    cfg._plain = plain
-    cfg._overrides = tuple(difference(cfg, plain))
-    if plain and plain.methods != cfg.methods:  # what is a default of a method named is no override
-        usual = complete(testbed, file | {"methods": cfg.methods}, plans)
-        named = f"methods={flow(list(cfg.methods))}"
-        cfg._overrides = (*difference(cfg, usual), named)
+    cfg = validated(testbed, own, plans)
+    cfg._plain = complete(testbed, file, plans)
+    cfg._overrides = tuple(overrides_of(cfg, file))
     checks.check(cfg)
     for plan in plans.values():
         plan.check(cfg)
@@ -315,6 +311,15 @@ def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Co
     for name, plan in plans.items():
         cfg = cfg._replaced(**{name: plan.completed(cfg)})
     return cfg
+
+
+def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
+    """What differs from the testbed's file, and, of a method not named there, from its defaults."""
+    usual = cfg._plain
+    if usual and usual.methods != cfg.methods:
+        yield f"methods={flow(list(cfg.methods))}"
+        usual = complete(cfg.source, file | {"methods": cfg.methods}, cfg._plans)
+    yield from difference(cfg, usual)
 
 
 def difference(cfg: Config, plain: Config | None) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 Snakemake does not track modules behind ``python -m``; the Snakefile puts these hashes in
 ``params:``. Code is the import closure of the step's module within ``bench``, read by AST, so that
-a comment or a docstring changes nothing. What is imported by name (``bench.core.registry``) is added
-here: of the methods the one that a run trains, of the worlds the testbed's, of the pages the study's.
+a comment or a docstring changes nothing. What is imported by name (``bench.core.registry``) is
+added here: the method that a run trains, the testbed's world, the study's page.
 Of a method outside the package its file counts, and the files beside it that it imports.
 """
 
@@ -100,7 +100,7 @@ def closure(*starts: str | Path) -> dict[str | Path, Path]:
 
 
 def is_neutral(name: str) -> bool:
-    """Whether a module decides nothing that a step computes; plans of studies are read as values."""
+    """Whether a module decides nothing that a step computes; a study's plan is read as values."""
     plan = name.startswith("bench.studies.") and name.count(".") == 2
     return name in NEUTRAL or name.startswith(PLANNING) or plan
 

@@ -2,8 +2,8 @@
 
     python -m bench tune --testbed micro --set study=tune
 
-Copied beside the testbed's file as <testbed>.tuned.yaml, it is a layer over the testbed: its settings
-become the defaults, and its provenance stands in every report.
+Copied beside the testbed's file as <testbed>.tuned.yaml, it is a layer over the testbed: its
+settings become the defaults, and its provenance stands in every report.
 """
 
 import os

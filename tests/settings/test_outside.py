@@ -87,7 +87,7 @@ def test_a_method_of_the_command_line_overwrites_nothing_of_the_testbed():
 
 def test_only_what_is_no_default_of_the_method_is_an_override():
     assert load("tiny", [OWN]).overrides == (OWN,)
-    assert load("tiny", [OWN, "mine.gamma=1"]).overrides == ("mine.gamma=1.0", OWN)
+    assert load("tiny", [OWN, "mine.gamma=1"]).overrides == (OWN, "mine.gamma=1.0")
 
 
 def test_arms_of_a_method_outside_have_overrides_too(folder):

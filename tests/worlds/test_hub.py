@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from bench.core import hub
-from bench.core.hub import Rows
 from bench.core.files import read_json
+from bench.core.hub import Rows
 from bench.core.schema import UserError
 from bench.models import hub_model
 from bench.models.flops import Shape

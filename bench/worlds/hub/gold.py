@@ -49,7 +49,7 @@ class GoldModel(Source):
     @computed_field
     @property
     def sha256(self) -> str | None:
-        """Of the file's code, so that an edit reruns all that gold was part of, a comment nothing."""
+        """Of the file's code: an edit reruns all that gold was part of, a comment nothing."""
         return code_sha256(self.file) if self.file else None
 
 
