@@ -6,7 +6,7 @@ A method is a module with
   (its strength) are among them, since every study varies both;
 - ``NEEDS``: which artefacts it trains from, out of ``"reward"`` (the seed's reward model) and
   ``"reference"`` (log-probs of the pool under the SFT base);
-- ``HEAD``, where it is not ``"fused"``: what its passes end in, for ``bench.estimate``;
+- ``HEAD``, where it is not ``"fused"``: what its passes end in (HEADS), for ``bench.estimate``;
 - ``train(run)``: trains ``run.policy`` in place (see ``bench.training.run.Run``).
 
 A file whose name begins with an underscore is none. A method may also lie outside the package: the
@@ -23,6 +23,7 @@ from bench.core.schema import Section, UserError
 
 FIRST = ("ppo", "dpo", "ipo", "orpo")  # in every table and figure; others follow by name
 ARTEFACTS = {"reward", "reference"}
+HEADS = ("fused", "full", "rollout")
 
 
 def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
@@ -84,6 +85,8 @@ def lacking(module: ModuleType) -> list[str]:
     found += [f"another name for Settings.{k}" for k in UPSTREAM if k in settings.model_fields]
     if not isinstance(needs, tuple) or not ARTEFACTS.issuperset(needs):
         found.append('NEEDS, a tuple: (), ("reward",), ("reference",) or both')
+    if getattr(module, "HEAD", "fused") not in HEADS:
+        found.append(f"HEAD, one of {', '.join(HEADS)}")
     return found if callable(getattr(module, "train", None)) else [*found, "train(run)"]
 
 

@@ -499,7 +499,7 @@ def _config_class(kind: str, files: tuple, plans: tuple) -> type[Config]:
     for name, module in found.items():
         methods.check(name, module, {*Core.model_fields, *dir(Config), "data", *dict(plans)})
     sections = {
-        name: (m.Settings, Field(m.Settings(), validate_default=True))
+        name: (m.Settings, Field(checked(m.Settings, {}, name), validate_default=True))
         for name, m in [*found.items(), *plans]
     }
     return create_model("Config", __base__=Config, data=(settings, ...), **sections)
