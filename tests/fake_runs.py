@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -309,6 +310,13 @@ def layout(root: Path):
             return arm.name if arm else "sft"
 
     return Here()
+
+
+def config(study: Path):
+    """What the steps after collect read of the settings, for a study in the folder ``study``."""
+    here = layout(study)
+    here.__dict__["study"] = study
+    return SimpleNamespace(layout=here, companions=[])
 
 
 def members(root: Path, arms, seeds, **more) -> list:

@@ -15,10 +15,12 @@ from bench.core.schema import Section, UserError
 
 
 class Source(Section):
-    """A model or data set; a commit as ``revision`` makes results that others can repeat."""
+    """A model or data set of the hub, or a local folder of the same layout."""
 
     id: str
+    """Name on the hub, owner/name, or a local path."""
     revision: str = "main"
+    """Branch, tag or commit on the hub; a commit makes results that others can repeat."""
 
     @property
     def where(self) -> dict[str, str]:
@@ -33,12 +35,11 @@ FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}
 
 
 class Rows(Source):
-    """A data set; folder: one of those inside it (helpful-base of hh-rlhf), null: its default.
-
-    Also one local file, .jsonl, .json, .csv or .parquet (.gz too): the split "train" and no other.
-    """
+    """A data set; `id` may also be one local file, .jsonl, .json, .csv or .parquet (.gz too), which
+    holds the split "train" and no other."""
 
     folder: str | None = None
+    """Folder inside the data set, such as helpful-base of hh-rlhf; null: its default."""
 
     @computed_field
     @property

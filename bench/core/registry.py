@@ -5,10 +5,11 @@ asks for it; tests/core/test_layers.py holds that nothing else imports by name. 
 path is loaded by `from_file`, and `bench.steps.fingerprint` hashes it like a module of the package.
 """
 
+import ast
 import hashlib
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -31,6 +32,30 @@ def members(package: str, first: Iterable[str] = (), folders: bool = False) -> l
 def member(package: str, name: str) -> ModuleType:
     """A module of a package."""
     return import_module(f"{package}.{name}")
+
+
+def source(package: str, name: str) -> tuple[Path, ast.Module]:
+    """The file of a module of a package, and its code, which is not run."""
+    place = Path(sys.modules[package].__path__[0], name)
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def excerpt(package: str, name: str, function: str) -> Callable | None:
+    """One function of a module, with only those imports that it names; None where there is none.
+
+    For a question that a module answers whose other imports take seconds.
+    """
+    path, code = source(package, name)
+    defined = {node.name: node for node in code.body if isinstance(node, ast.FunctionDef)}
+    if function not in defined:
+        return None
+    named = {node.id for node in ast.walk(defined[function]) if isinstance(node, ast.Name)}
+    imports = [node for node in code.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    needed = [node for node in imports if named & {a.asname or a.name for a in node.names}]
+    space = {}
+    exec(compile(ast.Module([*needed, defined[function]], []), path, "exec"), space)
+    return space[function]
 
 
 def from_file(path: str | Path, shown: str = "") -> ModuleType:

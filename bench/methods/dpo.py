@@ -8,11 +8,18 @@ NEEDS = ("reference",)
 
 
 class Settings(Section):
+    """How DPO trains."""
+
     lr: PositiveFloat = 3.0e-4
-    beta: PositiveFloat = 0.1  # strength of the pull towards the SFT base
-    batch: PositiveInt = 32  # pairs per optimiser step
+    """Learning rate."""
+    beta: PositiveFloat = 0.1
+    """Strength of the pull towards the SFT base."""
+    batch: PositiveInt = 32
+    """Pairs an optimiser step."""
     epochs: PositiveFloat = 1.0
-    warmup: NonNegativeInt = 5  # optimiser steps
+    """Passes over the pairs."""
+    warmup: NonNegativeInt = 5
+    """Optimiser steps over which the learning rate rises."""
 
 
 def train(run) -> None:

@@ -14,12 +14,21 @@ NEEDS = ("reference",)
 
 
 class Settings(Section):
+    """How IPO trains."""
+
     lr: PositiveFloat = 3.0e-4
-    beta: PositiveFloat = 0.1  # tau: the margin aimed at is 1 / (2 tau) nats, per token if averaged
-    log_ratios: Literal["mean", "sum"] = "mean"  # over a completion's tokens
-    batch: PositiveInt = 32  # pairs per optimiser step
+    """Learning rate."""
+    beta: PositiveFloat = 0.1
+    """Strength of the pull towards the SFT base, tau in the paper: training aims at a margin of
+    1 / (2 tau) nats between the log-ratios, per token where `log_ratios` is mean."""
+    log_ratios: Literal["mean", "sum"] = "mean"
+    """Whether log-ratios are averaged or summed over a completion's tokens."""
+    batch: PositiveInt = 32
+    """Pairs an optimiser step."""
     epochs: PositiveFloat = 1.0
-    warmup: NonNegativeInt = 5  # optimiser steps
+    """Passes over the pairs."""
+    warmup: NonNegativeInt = 5
+    """Optimiser steps over which the learning rate rises."""
 
 
 def train(run) -> None:

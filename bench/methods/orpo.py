@@ -9,11 +9,18 @@ HEAD = "full"
 
 
 class Settings(Section):
+    """How ORPO trains."""
+
     lr: PositiveFloat = 3.0e-4
-    beta: PositiveFloat = 0.5  # lambda: weight of the odds ratio beside the likelihood of chosen
-    batch: PositiveInt = 32  # pairs per optimiser step
+    """Learning rate."""
+    beta: PositiveFloat = 0.5
+    """Weight of the odds ratio beside the likelihood of the chosen answer, lambda in the paper."""
+    batch: PositiveInt = 32
+    """Pairs an optimiser step."""
     epochs: PositiveFloat = 1.0
-    warmup: NonNegativeInt = 5  # optimiser steps
+    """Passes over the pairs."""
+    warmup: NonNegativeInt = 5
+    """Optimiser steps over which the learning rate rises."""
 
 
 def train(run) -> None:

@@ -28,12 +28,17 @@ TEMPLATES = {
 
 
 class HubModel(Source):
-    """bos, eos, pad: tokens of its vocabulary; null: the tokenizer's own (pad: else its unk)."""
+    """A published model, its chat template and its special tokens."""
 
     template: Literal["own", "none", "chatml", "zephyr"] = "own"
+    """Chat template of prompts: the model's own, none (a prompt is plain text), or a named one."""
     bos: str | None = None
+    """Token of the vocabulary that opens a text; null: the tokenizer's own."""
     eos: str | None = None
+    """Token of the vocabulary that ends an answer; null: the tokenizer's own."""
     pad: str | None = None
+    """Token of the vocabulary that fills up short rows, another than `eos`; null: the tokenizer's
+    own, else its unk."""
 
 
 def fetch(source: HubModel, dtype: str, out: Path) -> None:

@@ -29,6 +29,7 @@ from bench.worlds import WORLDS, world
 
 TESTBEDS = Path(__file__).parent / "testbeds"
 TUNED = ".tuned"
+KIND = "World of the testbed: a package of bench/worlds."
 
 # What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
@@ -399,11 +400,24 @@ def layers(testbed: str, above: tuple[Path, ...] = ()) -> dict:
     path = file_of(testbed).resolve()
     if path in above:
         raise UserError(f"'{testbed}' extends itself: name another testbed, or none")
-    own = read(file_of(testbed))
-    parent, above = own.pop("extends", None), (*above, path)
+    (own, parent), above = opened(testbed), (*above, path)
     low = renamed_sources(layers(parent, above), own) if parent else read(TESTBEDS / "base.yaml")
     whole, tuned = merge(low, own), tuned_file(testbed)
     return merge(whole, read(tuned)) if tuned.exists() else whole
+
+
+def opened(testbed: str) -> tuple[dict, str | None]:
+    """What a testbed's own file says, and the testbed that it extends, if any."""
+    own = read(file_of(testbed))
+    return own, own.pop("extends", None)
+
+
+def declaring(testbed: str, study: str) -> Path:
+    """The file that declares a testbed's study: its own, one that it extends, or base.yaml."""
+    own, parent = opened(testbed)
+    if study in (own.get("studies") or {}):
+        return file_of(testbed)
+    return declaring(parent, study) if parent else TESTBEDS / "base.yaml"
 
 
 def is_path(testbed: str) -> bool:
@@ -494,7 +508,8 @@ def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
 def _config_class(kind: str, files: tuple, plans: tuple) -> type[Config]:
     settings = world(kind).Settings
     if "kind" not in settings.model_fields:
-        settings = create_model("Data", __base__=settings, kind=(Literal[kind], kind))
+        field = Literal[kind], Field(kind, description=KIND)
+        settings = create_model("Data", __base__=settings, __doc__=settings.__doc__, kind=field)
     found = methods.known(path for path, _ in files)
     for name, module in found.items():
         methods.check(name, module, {*Core.model_fields, *dir(Config), "data", *dict(plans)})

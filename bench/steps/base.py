@@ -1,6 +1,6 @@
 """The base model: trained from scratch on the world's raw text, or published by others.
 
-python -m bench base --testbed micro
+    python -m bench base --testbed micro
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""Write a testbed's texts, prompts and tasks: python -m bench.worlds --testbed micro."""
+"""Write a testbed's texts, prompts and tasks.
+
+    python -m bench data --testbed micro
+"""
 
 import argparse
 

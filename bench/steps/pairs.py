@@ -1,9 +1,9 @@
-"""Preference pairs: a pool shared by all seeds, and each seed's draw of pairs and their labels from it.
+"""Preference pairs: a pool that all seeds share, and each seed's draw from it, with labels.
 
-python -m bench pairs pool --testbed micro
-python -m bench pairs demonstrations --testbed micro
-python -m bench pairs on-policy --testbed reviews
-python -m bench pairs draw --testbed micro --label-set gold --seed 1
+    python -m bench pairs pool --testbed micro
+    python -m bench pairs demonstrations --testbed micro
+    python -m bench pairs on-policy --testbed reviews
+    python -m bench pairs draw --testbed micro --label-set gold --seed 1
 
 A label set may name how many: `gold-n750` are the first 750 of the seed's pairs.
 """

@@ -1,6 +1,6 @@
 """Log-probs of a whole pool under the SFT base: once for DPO and IPO, all seeds and betas.
 
-python -m bench reference --testbed micro --pool pool
+    python -m bench reference --testbed micro --pool pool
 """
 
 import argparse

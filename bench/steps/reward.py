@@ -1,6 +1,6 @@
 """The reward model: a scalar head on the SFT base, trained on a seed's pairs by TRL.
 
-python -m bench reward --testbed micro --label-set gold --seed 1
+    python -m bench reward --testbed micro --label-set gold --seed 1
 """
 
 import argparse

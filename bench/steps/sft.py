@@ -1,6 +1,6 @@
 """Supervised fine-tuning of the base on demonstrations, by TRL: the SFT base of every method.
 
-python -m bench sft --testbed micro
+    python -m bench sft --testbed micro
 """
 
 import argparse

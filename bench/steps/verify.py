@@ -1,6 +1,6 @@
 """Checks that the files a report was made of are those that were written.
 
-python -m bench verify --testbed micro
+    python -m bench verify --testbed micro
 """
 
 import argparse

@@ -19,7 +19,7 @@ from bench.report.differences import Two
 from bench.report.study import Study
 from bench.steps import diff
 from bench.steps import report as report
-from bench.studies import COMPANIONS
+from bench.studies import PLANS
 
 CACHE = Path.home() / ".cache/prefbench"
 AXE = CACHE / "node_modules/axe-core/axe.min.js"
@@ -100,7 +100,9 @@ def built(tmp_path_factory):
     """{kind: folder of its page}; only the comparison's figures are drawn in dark as well."""
     root, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("reports")
     studies = {kind: make(root / kind) for kind, make in STUDIES.items()}
-    studies["compare"].companions.update({name: studies[name] for name in COMPANIONS})
+    studies["compare"].companions.update(
+        {name: studies[name] for name, plan in PLANS.items() if plan.COMPANION}
+    )
     with pytest.MonkeyPatch.context() as patch:
         for kind, study in studies.items():
             report.build(study, out / kind)

@@ -16,6 +16,7 @@ from PIL import Image
 from bench.report import labels, page, plate, scorecard, style
 from bench.report.sections import of_companion
 from bench.report.study import Study
+from bench.studies import kind_of
 from bench.studies.stability import page as stability_page
 
 METHODS = tuple(fake_runs.ARMS)
@@ -148,7 +149,7 @@ def hidden(ax) -> list[str]:
 @each(COMPARISONS + KINDS)
 def test_no_words_lie_over_others_or_are_cut_off(make, made, shown):
     study, found = made(make), {}
-    for drawn in page.plates_of(study):
+    for drawn in kind_of(study.meta["study"]).plates(study):
         with style.drawing(style.LIGHT, drawn.name):
             figure = drawn.draw(study, plate.pen_of(drawn, study, style.LIGHT))
             texts = shown(figure)
@@ -218,7 +219,7 @@ def test_names_at_line_ends_keep_their_order_and_their_distance():
 
 def test_each_method_keeps_its_colour_in_the_png(made, tmp_path):
     study = made(compared)
-    drawn = next(p for p in page.plates_of(study) if p.name == "frontier")
+    drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "frontier")
     for name, theme in style.THEMES.items():
         with style.drawing(theme, name):
             figure = drawn.draw(study, plate.pen_of(drawn, study, theme))
@@ -232,7 +233,7 @@ def test_each_method_keeps_its_colour_in_the_png(made, tmp_path):
 
 def test_a_lean_svg_says_the_same_in_half_the_bytes(made):
     study = made(compared)
-    drawn = next(p for p in page.plates_of(study) if p.name == "curves")
+    drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "curves")
     with style.drawing(style.LIGHT, "curves"):
         figure, raw = drawn.draw(study, plate.pen_of(drawn, study, style.LIGHT)), io.StringIO()
         figure.savefig(raw, format="svg")

@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import fake_runs
 import pytest
@@ -14,6 +13,7 @@ from bench.analysis import tables as study_tables
 from bench.report import figures, labels, page, results, samples, scorecard, style, tables, verdict
 from bench.report.study import Study
 from bench.steps import report as report
+from bench.studies import kind_of
 
 FILES = {"index.html", "README.md", "results.csv", "results.json"}
 
@@ -124,11 +124,16 @@ def test_what_cannot_be_seen_is_made_visible(text):
 
 
 def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
-    figures.draw_all(study, tmp_path, page.plates_of(study))
-    scorecard.write_card(study, tmp_path, page.title(study), page.context(study)["headline"])
+    figures.draw_all(study, tmp_path, kind_of(study.meta["study"]).plates(study))
+    scorecard.write_card(
+        study,
+        tmp_path,
+        page.title(study),
+        page.context(study, kind_of(study.meta["study"]))["headline"],
+    )
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
-    plates = page.plates_of(study)
+    plates = kind_of(study.meta["study"]).plates(study)
     names = {f"{p.name}-{t}.{k}" for p in plates for t in style.THEMES for k in ("svg", "png")}
     assert set(first) == names | {"card.png"}
 
@@ -146,7 +151,7 @@ def _svgs(built) -> list[str]:
 
 def test_figures_carry_alt_text_and_captions_carry_n(study, built):
     assert all('role="img" aria-label="' in svg for svg in _svgs(built))
-    for plate in page.plates_of(study):
+    for plate in kind_of(study.meta["study"]).plates(study):
         assert "seed" in plate.caption(study) and "PPO" in plate.alt(study)
 
 
@@ -273,8 +278,8 @@ def test_a_breach_is_stamped_on_the_page(study, tmp_path):
     values = {"ppo seed 1": 1500, "dpo seed 1": "<b>1400</b>"}
     breach = {"field": "pairs", "expect": "match", "why": "the same labels", "values": values}
     marked = Study(study.tables, study.samples, study.meta | {"breaches": [breach]})
-    shared = page.context(marked)
-    drawn = {plate.name: "<svg></svg>" for plate in page.plates_of(study)}
+    shared = page.context(marked, kind_of(marked.meta["study"]))
+    drawn = {plate.name: "<svg></svg>" for plate in kind_of(study.meta["study"]).plates(study)}
     for text in (page.html(marked, drawn, shared), page.readme(marked, shared)):
         assert "Breach of the fairness contract: pairs" in text and "&lt;b&gt;1400" in text
         assert "ppo seed 1: 1,500" in text
@@ -292,7 +297,7 @@ def step(folder, overrides=(), **more):
     meta = fake_runs.meta(facts, arms, seeds, **plain, study=more.get("study", "compare"))
     place = root if meta["study"] == "compare" else root / f"study-{meta['study']}"
     study_tables.write(place / "results", run_tables, texts, meta)
-    report.run(SimpleNamespace(study_dir=place, companions=[]), None)
+    report.run(fake_runs.config(place), None)
     return place
 
 
@@ -419,7 +424,11 @@ def test_a_companion_of_other_settings_is_left_out(study):
 
 
 def test_what_was_not_run_is_said_with_its_command(study):
-    words = " ".join(line for s in page.context(study)["sections"] for line in s.lines)
+    words = " ".join(
+        line
+        for s in page.context(study, kind_of(study.meta["study"]))["sections"]
+        for line in s.lines
+    )
     assert "Not run here" in words and "study=stability" in words
 
 

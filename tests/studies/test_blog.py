@@ -283,7 +283,7 @@ def place(reported, tmp_path, monkeypatch):
     """What the command takes, in a working directory with a copy of that folder."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(reported, tmp_path / "runs/micro")
-    return SimpleNamespace(study_dir=tmp_path / "runs/micro", companions=[])
+    return fake_runs.config(tmp_path / "runs/micro")
 
 
 def call(cfg, post=None, check=False) -> None:
@@ -292,18 +292,18 @@ def call(cfg, post=None, check=False) -> None:
 
 def test_the_kit_is_written_and_published(place, tmp_path):
     call(place)
-    written = json.loads((place.study_dir / "blog.json").read_text())
-    drawn = blog_kit.figures((place.study_dir / "blog/post.md").read_text(encoding="utf-8"))
+    written = json.loads((place.layout.study / "blog.json").read_text())
+    drawn = blog_kit.figures((place.layout.study / "blog/post.md").read_text(encoding="utf-8"))
     assert len(drawn) == 6 and "figures/compute-dark.png" in drawn
     assert set(written) == {"post.md", "references.bib", *drawn}
     assert report.record(tmp_path / "reports/micro/blog") == written
     call(place)
-    assert json.loads((place.study_dir / "blog.json").read_text()) == written
+    assert json.loads((place.layout.study / "blog.json").read_text()) == written
 
 
 def test_an_edited_draft_is_not_overwritten(place):
     call(place)
-    post = place.study_dir / "blog/post.md"
+    post = place.layout.study / "blog/post.md"
     post.write_text(post.read_text().replace("The question", "My question"))
     with pytest.raises(UserError, match="was edited"):
         call(place)
@@ -312,7 +312,7 @@ def test_an_edited_draft_is_not_overwritten(place):
 
 def test_nothing_of_an_author_s_in_the_folder_is_lost(place):
     call(place)
-    (place.study_dir / "blog/mine.md").write_text("x")
+    (place.layout.study / "blog/mine.md").write_text("x")
     with pytest.raises(UserError, match=r"mine\.md"):
         call(place)
 
@@ -320,7 +320,7 @@ def test_nothing_of_an_author_s_in_the_folder_is_lost(place):
 def test_the_command_renews_a_copy_and_its_figures(place, tmp_path, capsys):
     call(place)
     mine = tmp_path / "mine"
-    (place.study_dir / "blog").rename(mine)
+    (place.layout.study / "blog").rename(mine)
     post, picture = mine / "post.md", "figures/compute-dark.png"
     fresh = post.read_bytes()
     known = found_in(fresh.decode())["ppo.kl"]
@@ -345,7 +345,7 @@ def test_the_command_renews_a_copy_and_its_figures(place, tmp_path, capsys):
 
 def test_a_check_says_that_only_the_runs_are_others(place, tmp_path):
     call(place)
-    text = (place.study_dir / "blog/post.md").read_text()
+    text = (place.layout.study / "blog/post.md").read_text()
     post = tmp_path / "mine.md"
     known = next(m for m in marked_text.MARK.finditer(text) if m[1] == "ppo.kl")
     post.write_text(text.replace(known[0], known[0].replace(known[2], "0" * 8)))
@@ -355,7 +355,7 @@ def test_a_check_says_that_only_the_runs_are_others(place, tmp_path):
 
 def test_a_stale_fact_makes_the_command_fail(place, tmp_path):
     call(place)
-    text = (place.study_dir / "blog/post.md").read_text()
+    text = (place.layout.study / "blog/post.md").read_text()
     post = tmp_path / "mine.md"
     post.write_text(text.replace("<!--fact ppo.kl", "<!--fact gone.kl"))
     with pytest.raises(UserError, match="1 stale"):
@@ -365,7 +365,7 @@ def test_a_stale_fact_makes_the_command_fail(place, tmp_path):
 
 @pytest.mark.parametrize("study", blog_kit.OTHERS)
 def test_other_studies_are_refused_in_one_line(place, study):
-    path = place.study_dir / "results/meta.json"
+    path = place.layout.study / "results/meta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"study": study}))
     with pytest.raises(UserError, match=f"'{study}'"):
         call(place)

@@ -99,7 +99,7 @@ def written(tmp_path, monkeypatch, gains):
     cfg = load("tiny", ["study=tune", "tune.trials=3"])
     study_tables.write(cfg.layout.results, tables, [], meta)
     tune.run(cfg.slice("tune"), None)
-    return yaml.safe_load((tmp_path / "runs/tiny/tuned.yaml").read_text())
+    return yaml.safe_load(cfg.layout.tuned.read_text())
 
 
 FOUR = GAINS | {"ipo": (0.1, 0.2, 0.3), "orpo": (0.3, 0.2, 0.1)}
@@ -113,7 +113,8 @@ def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, m
     assert layer["provenance"]["methods"]["ppo"]["flops"] == pytest.approx(45e9)
     beds = tmp_path / "testbeds"
     shutil.copytree(layers.TESTBEDS, beds)
-    shutil.copy(tmp_path / "runs/tiny/tuned.yaml", beds / "tiny.tuned.yaml")
+    found = next(tmp_path.rglob("tuned.yaml"))
+    shutil.copy(found, beds / "tiny.tuned.yaml")
     monkeypatch.setattr(layers, "TESTBEDS", beds)
     cfg = load("tiny")
     assert (cfg.dpo.lr, cfg.dpo.beta) == (pytest.approx(2e-4), pytest.approx(0.2))

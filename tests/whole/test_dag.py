@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from bench.methods import METHODS
+from bench.studies import load
 
 REPO = Path(__file__).parents[2]
 SEEDS = (1, 2)
@@ -27,7 +28,7 @@ SEEDS = (1, 2)
 
 def snakemake(where, *words, config=(), snakefile=REPO / "Snakefile", check=True):
     """Runs snakemake on the testbed tiny with ``where`` as the working directory."""
-    config = ["--config", "testbed=tiny", "seeds=[1,2]", *config]
+    config = ["--config", "testbed=tiny", *config]
     command = [sys.executable, "-m", "snakemake", "-s", snakefile, "--cores", "2", *words, *config]
     env = os.environ | {"PYTHONPATH": str(Path(snakefile).parent)}
     command = [str(word) for word in command]
@@ -154,7 +155,9 @@ def test_the_phases_of_a_run_add_up_to_its_process(finished, arm):
     """Within 3 %, imports and what is not charged included."""
     for seed in SEEDS:
         booked = sum(row["cpu_s"] for row in run_json(finished, arm, seed)["cost"])
-        process = json.loads((finished / f"runs/tiny/ledger/{arm}-seed-{seed}.json").read_text())
+        process = json.loads(
+            (finished / f"runs/tiny/ledger/align-{arm}-seed{seed}.json").read_text()
+        )
         assert booked == pytest.approx(process["cpu_s"], rel=0.03)
 
 
@@ -164,15 +167,7 @@ def test_the_contract_has_no_breach_and_names_one(finished, tmp_path):
     shutil.copytree(finished / "runs", tmp_path / "runs")
     path = tmp_path / "runs/tiny/align/dpo/seed1/run.json"
     path.write_text(path.read_text().replace('"pairs": 48', '"pairs": 47'))
-    command = [
-        sys.executable,
-        "-m",
-        "bench.steps.contract",
-        "--testbed",
-        "tiny",
-        "--set",
-        "seeds=[1,2]",
-    ]
+    command = [sys.executable, "-m", "bench", "contract", "--testbed", "tiny"]
     env = os.environ | {"PYTHONPATH": str(REPO)}
     command += ["--set", "strict=true"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
@@ -182,23 +177,33 @@ def test_the_contract_has_no_breach_and_names_one(finished, tmp_path):
 
 def test_a_search_picks_settings_for_every_method(finished):
     snakemake(finished, config=["study=tune", "tune={trials: 1}"])
-    layer = yaml.safe_load((finished / "runs/tiny/tuned.yaml").read_text())
+    layout = load("tiny", ["study=tune", "tune.trials=1"]).layout
+    layer = yaml.safe_load((finished / layout.tuned).read_text())
     assert {m: layer["provenance"]["methods"][m]["trials"] for m in METHODS} == dict.fromkeys(
         METHODS, 1
     )
-    page = (finished / "runs/tiny/study-tune/report/index.html").read_text()
+    page = (finished / layout.report / "index.html").read_text()
     assert "What k trials are worth" in page and "<svg" in page
 
 
 def test_a_grid_around_the_settings_shares_its_centre_with_the_comparison(finished):
-    small = ["study=stability", "grid={lr: [1, 3], beta: [1], centre_seeds: 1}"]
+    small = ["study=stability", "stability={lr: [1, 3], beta: [1], centre_seeds: 1}"]
+    changed = [
+        "study=stability",
+        *(f"stability.{s}" for s in ("lr=[1,3]", "beta=[1]", "centre_seeds=1")),
+    ]
     before = run_json(finished, "dpo", 1)
     assert planned(snakemake(finished, "-n", config=small))["align"] == len(METHODS)
     snakemake(finished, config=small)
     assert run_json(finished, "dpo", 1) == before
-    cells = pd.read_csv(finished / "runs/tiny/study-stability/report/results.csv")
+    cells = pd.read_csv(finished / load("tiny", changed).layout.report / "results.csv")
     assert len(cells) == 2 * len(METHODS) and set(cells.lr) == {1, 3}
     assert not (finished / "runs/tiny/evaluate/dpo-lrx3").exists()
+
+
+def place(arm, *overrides):
+    """Where seed 1 of an arm lies under these overrides."""
+    return load("tiny", overrides).member(arm, 1).files
 
 
 def align(where, arm, *words, check=True):
@@ -211,21 +216,29 @@ def align(where, arm, *words, check=True):
 def test_an_override_reaches_the_training_step(finished):
     done = snakemake(finished, "-n", "-p", config=["dpo={lr: 1e-9}"])
     assert planned(done)["align"] == len(SEEDS)
-    lines = [
-        line for line in (done.stdout + done.stderr).splitlines() if "bench.steps.align" in line
-    ]
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "bench align" in line]
     assert lines and all("--set dpo.lr=1" in line for line in lines)
 
 
 def test_a_run_that_diverges_is_a_result(finished, tmp_path):
     shutil.copytree(finished / "runs", tmp_path / "runs")
     done = align(tmp_path, "dpo", "--set", "dpo.lr=1e30", "--set", "dpo.warmup=0")
-    run = run_json(tmp_path, "dpo", 1)
+    files = place("dpo", "dpo.lr=1e30", "dpo.warmup=0")
+    run = json.loads((tmp_path / files.record).read_text())
     assert run["status"] == "diverged", done.stderr
     assert run["reason"] and run["settings"]["lr"] == 1e30
     assert "dpo.lr=1.0e+30" in run["overrides"]
-    folder = tmp_path / "runs/tiny/align/dpo/seed1"
-    assert (folder / "model").is_dir() and (folder / "log.csv").is_file()
+    assert (tmp_path / files.model).is_dir() and (tmp_path / files.log).is_file()
+
+
+def test_an_override_leaves_the_run_of_the_testbed_s_settings_alone(finished, tmp_path):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    before = run_json(tmp_path, "dpo", 1)
+    align(tmp_path, "dpo", "--set", "dpo.beta=0.3")
+    assert run_json(tmp_path, "dpo", 1) == before
+    beside = json.loads((tmp_path / place("dpo", "dpo.beta=0.3").record).read_text())
+    assert beside["settings"]["beta"] == 0.3 != before["settings"]["beta"]
+    assert beside["hashes"] == before["hashes"]
 
 
 @pytest.mark.parametrize("arm", ["dpo", "ppo"])
@@ -233,7 +246,7 @@ def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path, arm):
     """kill -9 after its first checkpoint, then the same command: the uninterrupted result."""
     shutil.copytree(finished / "runs", tmp_path / "runs")
     options = ["--set", f"{arm}.epochs=6"]
-    folder = tmp_path / f"runs/tiny/align/{arm}/seed1"
+    folder = tmp_path / place(arm, f"{arm}.epochs=6").folder
     align(tmp_path, arm, *options)
     whole = trajectory(folder)
     shutil.rmtree(folder)

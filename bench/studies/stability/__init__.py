@@ -1,4 +1,4 @@
-"""The study `stability`: learning rate x strength around each method's tuned setting.
+"""Learning rate x strength, around each method's tuned setting.
 
 Every method has a learning rate `lr` and a strength `beta`, so all get the same grid of cells.
 """

@@ -1,4 +1,4 @@
-"""The study `tune`: as many trials for each method, drawn from its own space."""
+"""The search for settings: as many trials for each method, drawn from its own space."""
 
 import math
 from random import Random

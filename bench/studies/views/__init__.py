@@ -1,4 +1,4 @@
-"""The study `views`: does the winner change with the number of labels, the compute, the KL?"""
+"""Does the winner change with the number of labels, the compute, the KL?"""
 
 from pydantic import Field, PositiveFloat
 

@@ -8,7 +8,7 @@ the pairs' test split, or held out of the train split where that is all. Gold is
 model, or a function of the user's, on which no method trains.
 Nothing is truncated: what is longer than the settings allow is left out, and counted.
 
-    python -m bench.worlds --testbed zephyr-7b       # writes runs/zephyr-7b/data
+    python -m bench data --testbed zephyr-7b       # writes runs/zephyr-7b/data
 
 Rows are read in the forms that the hub's data sets have (see ``exchange`` and ``preference_of``).
 """
@@ -35,28 +35,45 @@ TASKS = ["preference"]
 
 
 class Demonstrations(Rows):
+    """The data set of demonstrations."""
+
     split: str = "train"
+    """Split that holds the demonstrations."""
 
 
 class Pairs(Rows):
+    """The data set of preference pairs."""
+
     train: str = "train"
-    test: str | None = None  # null: a fifth of train, or what the pool leaves of it, is held out
+    """Split that the pool is taken from."""
+    test: str | None = None
+    """Split that validation and test prompts are taken from; null: a fifth of `train`, or what the
+    pool leaves of it, is held out."""
 
 
 class Settings(Section):
     """Which data sets, which gold, and how many rows of each."""
 
     seed: int = 0
-    sft: Demonstrations | None = None  # null: the preferred answers of the pool
+    """Seed of the order in which rows are taken."""
+    sft: Demonstrations | None = None
+    """Demonstrations, from which SFT learns; null: the preferred answers of the pool."""
     pairs: Pairs
     gold: GoldModel
     demonstrations: int = Field(10_000, ge=1)
-    pool: int = Field(10_000, ge=2)  # pairs, shared by all seeds
-    validation: int = Field(200, ge=1)  # prompts
+    """Most demonstrations that are taken."""
+    pool: int = Field(10_000, ge=2)
+    """Most pairs that are taken, shared by all seeds."""
+    validation: int = Field(200, ge=1)
+    """Most prompts of the training curves."""
     test: int = Field(500, ge=1)
-    preference: int = Field(500, ge=1)  # test pairs, for the lm-eval task of that name
-    max_prompt: int = Field(1500, ge=1)  # characters
+    """Most prompts of the evaluation."""
+    preference: int = Field(500, ge=1)
+    """Most test pairs that become documents of the lm-eval task `preference`."""
+    max_prompt: int = Field(1500, ge=1)
+    """Characters of the longest prompt; rows with a longer one are left out."""
     max_answer: int = Field(2500, ge=1)
+    """Characters of the longest answer; rows with a longer one are left out."""
 
 
 def write(settings: Settings, out: Path) -> None:

@@ -28,15 +28,16 @@ HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
 class GoldModel(Source):
-    """The reward model `id`, or else `file`; batch: answers scored at once by a model.
-
-    scale: of on-policy labels, P(a preferred) = sigmoid(scale x (gold of a - gold of b)).
-    """
+    """Gold: the reward model `id`, or else the Python file `file`."""
 
     id: str | None = None
+    """Reward model: owner/name on the hub, or a local folder; null: gold is `file`."""
     file: str | None = None
+    """Path of a Python file that defines gold(prompts, completions); null: gold is `id`."""
     batch: int = Field(8, ge=1)
+    """Answers that a reward model scores at once."""
     scale: PositiveFloat = 1.0
+    """Scale of on-policy labels: P(a preferred) = sigmoid(scale x (gold of a - gold of b))."""
 
     @model_validator(mode="after")
     def _one(self):

@@ -4,7 +4,7 @@ Three families of prompt: `review` (a product, one or two aspects to cover), `re
 harmful, borderline; help or refuse) and `sum` (easy and hard, plain or with worked steps). Review
 and request get preferences; sums get none and show what alignment damages.
 
-    python -m bench.worlds --testbed micro        # writes runs/micro/data
+    python -m bench data --testbed micro        # writes runs/micro/data
 """
 
 import math
@@ -44,25 +44,40 @@ class Counts(Section):
     """How many prompts of each family; a family's strata (kinds, tiers) share them equally."""
 
     review: int = Field(ge=1)
+    """Prompts that ask for a review."""
     request: int = Field(ge=3)
+    """Prompts that ask for help: harmless, harmful or borderline."""
     sum: int = Field(ge=2)
+    """Prompts that ask for a sum, easy or hard."""
 
 
 class Settings(Section):
     """Sizes of the micro world; the numbers of its labels."""
 
     seed: int = 0
-    corpus: int = Field(120_000, ge=1)  # texts to pretrain on
-    corpus_sums: float = Field(0.2, ge=0, le=1)  # share of sums among them
+    """Seed of all texts and prompts."""
+    corpus: int = Field(120_000, ge=1)
+    """Texts to pretrain on."""
+    corpus_sums: float = Field(0.2, ge=0, le=1)
+    """Share of sums among the texts to pretrain on."""
     demonstrations: int = Field(30_000, ge=1)
+    """Demonstrations, from which SFT learns."""
     demonstration_sums: float = Field(0.08, ge=0, le=1)
+    """Share of sums among the demonstrations."""
     train: Counts = Counts(review=1500, request=1344, sum=600)
+    """Prompts of the demonstrations and pairs."""
     validation: Counts = Counts(review=128, request=132, sum=64)
+    """Prompts of the training curves."""
     test: Counts = Counts(review=192, request=192, sum=64)
-    task: Counts = Counts(review=1, request=192, sum=400)  # the lm-eval sets
+    """Prompts of the evaluation."""
+    task: Counts = Counts(review=1, request=192, sum=400)
+    """Prompts of the lm-eval tasks."""
     grammar_pairs: int = Field(200, ge=1)
-    label_scale: float = Field(2.0, gt=0)  # of the Bradley-Terry labels, per unit of gold
-    length_bonus: float = 0.1  # gold a word, in the declared biased labels
+    """Documents of the lm-eval task `grammar`."""
+    label_scale: float = Field(2.0, gt=0)
+    """Scale of the Bradley-Terry labels, per unit of gold: the larger, the surer the labels."""
+    length_bonus: float = 0.1
+    """Gold that a word is worth in the labels of preference `biased`, a declared bias."""
 
 
 def vocabulary() -> list[str]:

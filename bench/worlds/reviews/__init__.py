@@ -6,7 +6,7 @@ rater's score of each, ties split, and its probability is exact from the scores.
 gold, test and train by parent document; a word is asked for in prompts of one split only.
 News serves the alignment tax alone.
 
-    python -m bench.worlds --testbed reviews        # writes runs/reviews/data; fetches 2.5 MB
+    python -m bench data --testbed reviews        # writes runs/reviews/data; fetches 2.5 MB
 """
 
 import tempfile
@@ -37,21 +37,36 @@ class Settings(Section):
     """How texts are dealt and how many pairs and documents there are."""
 
     seed: int = 0
-    gold_share: float = Field(0.3, gt=0, lt=1)  # of the documents, to fit gold on
-    test_share: float = Field(0.15, gt=0, lt=1)  # of the documents, for held-out judgements
-    test_words: float = Field(0.2, gt=0, lt=1)  # of the words to ask for, in test prompts
+    """Seed of how texts are dealt and paired."""
+    gold_share: float = Field(0.3, gt=0, lt=1)
+    """Share of the documents that gold is fitted on."""
+    test_share: float = Field(0.15, gt=0, lt=1)
+    """Share of the documents that are kept for held-out judgements."""
+    test_words: float = Field(0.2, gt=0, lt=1)
+    """Share of the words to ask for that test prompts ask for."""
     validation_words: float = Field(0.1, gt=0, lt=1)
-    min_words: int = Field(4, ge=1)  # of a text that is a demonstration or in a pair
+    """Share of the words to ask for that validation prompts ask for."""
+    min_words: int = Field(4, ge=1)
+    """Fewest words of a text that is a demonstration or in a pair."""
     max_words: int = Field(18, ge=2)
+    """Most words of a text that is a demonstration or in a pair."""
     max_chars: int = Field(120, ge=10)
-    pool: int = Field(2400, ge=1)  # preference pairs, shared by all seeds
-    uses: int = Field(4, ge=1)  # pairs of the pool that one text may be in
-    # of the Bradley-Terry labels of on-policy pairs, per unit of gold: about as sure as the raters
+    """Most characters of a text that is a demonstration or in a pair."""
+    pool: int = Field(2400, ge=1)
+    """Preference pairs, shared by all seeds."""
+    uses: int = Field(4, ge=1)
+    """Most pairs of the pool that one text is in."""
     label_scale: float = Field(2.2, gt=0)
-    alpha: float = Field(2.0, gt=0)  # penalty of gold's ridge regression
-    raters: int = Field(100, ge=3)  # documents of each lm-eval task
+    """Scale of the Bradley-Terry labels of on-policy pairs, per unit of gold: the default makes
+    them about as sure as the raters."""
+    alpha: float = Field(2.0, gt=0)
+    """Penalty of gold's ridge regression."""
+    raters: int = Field(100, ge=3)
+    """Documents of the lm-eval task `raters`."""
     order: int = Field(100, ge=1)
+    """Documents of the lm-eval task `order`."""
     news: int = Field(40, ge=1)
+    """Documents of the lm-eval task `news`."""
 
 
 def write(settings: Settings, out: Path) -> None:

@@ -1,0 +1,122 @@
+"""Every key of the settings with description, type, default, value and file, for `help`.
+
+All is read off the classes that validate: ``bench.settings.sections``, and the Settings of the
+testbed's world, of each method and of each study.
+"""
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from bench.core.schema import Section
+from bench.settings import layers
+from bench.settings.sections import Arm
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A key of the settings. owner: the section that it is in; default: PydanticUndefined where it
+    must be set; section: its own class, where it is a section."""
+
+    key: str
+    name: str
+    owner: type[Section]
+    default: Any
+    section: type[Section] | None
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        own = self.owner.model_fields[self.name].description
+        return " ".join((own or (self.section and self.section.__doc__) or "").split())
+
+    @property
+    def schema(self) -> dict:
+        """Its type and limits as JSON schema has them."""
+        return self.owner.model_json_schema()["properties"][self.name]
+
+    @property
+    def path(self) -> Path:
+        """The file that declares it; of a section the one that declares its settings."""
+        owner, name = self.owner, self.name
+        if self.section:
+            owner, name = self.section, next(iter(self.section.model_fields))
+        by = next(kind for kind in owner.__mro__ if name in inspect.get_annotations(kind))
+        return Path(sys.modules[by.__module__].__file__)
+
+
+def all_settings(cfg) -> list[Setting]:
+    """Every key of a testbed's settings, and as `arms.<key>` those of an arm."""
+    return [*settings_in(type(cfg)), *settings_in(Arm, "arms.")]
+
+
+def settings_in(owner: type[Section], prefix: str = "", given: Any = None) -> Iterator[Setting]:
+    """The keys of a section, those of sections inside it too; given: the section's default."""
+    for name, field in owner.model_fields.items():
+        own = field.get_default(call_default_factory=True)
+        default = own if given is None else getattr(given, name)
+        section = section_of(field)
+        yield Setting(f"{prefix}{name}", name, owner, default, section)
+        if section:
+            inner = default if isinstance(default, Section) else None
+            yield from settings_in(section, f"{prefix}{name}.", inner)
+
+
+def section_of(field: FieldInfo) -> type[Section] | None:
+    """The class of a field that is a section, or a section or null."""
+    kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+
+
+def default_of(setting: Setting) -> str:
+    """A default as one would write it in YAML."""
+    if setting.default is PydanticUndefined:
+        return "must be set"
+    return written(json.loads(json.dumps(setting.default)))
+
+
+def value_of(cfg, key: str) -> str:
+    """A testbed's value as one would write it in YAML."""
+    head, *parts = key.split(".")
+    value = cfg.section(head)
+    for part in parts:
+        if value is None:
+            return "not set"
+        value = value[part]
+    return written(value)
+
+
+def written(value: Any) -> str:
+    """A value in one line of YAML, numbers with three digits where they have no end."""
+    return re.sub(r"\d+\.\d{6,}", lambda m: f"{float(m[0]):.3g}", layers.flow(value))
+
+
+TYPES = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "list",
+    "object": "mapping",
+    "null": "null",
+}
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def type_of(schema: dict) -> str:
+    """A type of JSON schema in words: 'whole number >= 1 or null'."""
+    if "anyOf" in schema:
+        return " or ".join(type_of(part) for part in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return " or ".join(map(str, schema.get("enum") or [schema["const"]]))
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if key in schema]
+    words = " ".join([TYPES.get(schema.get("type"), "any"), " and ".join(bounds)]).strip()
+    return f"{words} of: {type_of(schema['items'])}" if "items" in schema else words

@@ -1,0 +1,233 @@
+"""`python -m bench`, its `list` and `help`: every setting is described, every answer found."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import steps
+from bench.__main__ import main
+from bench.analysis.catalogue import MEASURES, VERDICTS
+from bench.core import registry
+from bench.settings import layers
+from bench.settings.described import all_settings, default_of, settings_in, type_of, value_of
+from bench.settings.sections import Arm
+from bench.steps import _guide, runner
+from bench.studies import load
+
+REPO = Path(__file__).parents[2]
+HEAVY = ("torch", "pandas", "matplotlib", "transformers", "trl", "datasets")
+STEPS = _guide.step_names()
+
+
+def said(capsys, *words: str) -> str:
+    """What `python -m bench` prints for these words."""
+    main(list(words))
+    return capsys.readouterr().out
+
+
+def in_new_process(code: str) -> str:
+    """What a program prints in a process of its own."""
+    command, env = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(REPO)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+# --- every setting is described -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("testbed", ["micro", "reviews", "zephyr-7b"])
+def test_every_setting_of_a_testbed_is_described(testbed):
+    found = list(settings_in(type(load(testbed))))
+    keys = {setting.key for setting in found}
+    assert {"pairs.n", "ppo.clip", "model.lora.r", "data.kind", "tune.trials", "seeds"} <= keys
+    assert [setting.key for setting in found if not setting.description] == []
+
+
+def test_every_key_of_an_arm_is_described():
+    assert [setting.key for setting in settings_in(Arm) if not setting.description] == []
+
+
+@pytest.mark.parametrize(
+    "key,words",
+    [
+        ("ppo.kl_stop", "the passes over the rollout end; null: they never end early."),
+        ("data.sft.split", "demonstrations"),  # of the class itself
+        ("data.sft.revision", "Branch, tag or commit"),  # inherited over two classes
+        ("data.gold.id", "Reward model"),  # overrides an inherited one
+        ("data.kind", "bench/worlds"),  # of a class that is made while loading
+        ("sft.batch", "Rows an optimiser step."),  # inherited
+    ],
+)
+def test_a_description_is_the_docstring_under_the_field(key, words):
+    described = {setting.key: setting.description for setting in all_settings(load("zephyr-7b"))}
+    assert words in described[key]
+
+
+def test_every_testbed_has_a_value_type_and_default_for_every_setting():
+    for testbed in layers.testbeds():
+        cfg = load(testbed)
+        for setting in settings_in(type(cfg)):
+            assert value_of(cfg, setting.key) and setting.path.is_file()
+            assert setting.section or (default_of(setting) and type_of(setting.schema))
+
+
+def test_a_setting_is_declared_where_its_path_says():
+    for setting in all_settings(load("zephyr-7b")):
+        if not setting.section:
+            assert f"    {setting.name}: " in setting.path.read_text() or setting.name == "kind"
+
+
+# --- list -----------------------------------------------------------------------------------------
+
+
+def test_the_overview_names_everything(capsys):
+    text = said(capsys)
+    assert said(capsys, "--help") == text and said(capsys, "help") == text
+    names = [*STEPS, *layers.testbeds(), "ppo", "compare", "stability", "kl", "better", "pairs"]
+    assert [name for name in names if name not in text] == []
+    assert len(text.splitlines()) <= 40
+
+
+@pytest.mark.parametrize(
+    "kind,words",
+    [
+        ("testbeds", ["micro ", "The controlled world", "zephyr-7b"]),
+        ("methods", ["dpo ", "2305.18290"]),
+        ("studies", ["views ", "Does the winner change", "compare ", "ppo, dpo, ipo, orpo"]),
+        ("measures", ["KL from SFT", "nats", "higher is better"]),
+        ("steps", ["align ", "One run: an arm with a seed"]),
+    ],
+)
+def test_list_has_a_line_each(capsys, kind, words):
+    text = said(capsys, "list", kind)
+    assert [word for word in words if word not in text] == []
+    assert text in said(capsys, "list")
+
+
+def test_list_shows_the_studies_of_the_chosen_testbed(capsys):
+    assert "orpo-from-instruct" in said(capsys, "list", "studies", "--testbed", "reviews")
+    assert "orpo-from-instruct" not in said(capsys, "list", "studies")
+
+
+def test_every_entry_of_a_list_says_something():
+    for rows in _guide.LISTS.values():
+        assert [name for name, *cells in rows(load("micro")) if not any(cells)] == []
+
+
+# --- help -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "word,words",
+    [
+        # what a newcomer is told to find
+        ("kl", ["bench/evaluation/samples.py (kl_and_entropy)", "nats"]),
+        ("better", ["bench/analysis/statistics.py (verdict)", "Holm"]),
+        ("ppo.clip", ["bench/methods/ppo/trainer.py", "policy_loss", "0.2"]),
+        ("pairs.n", ["whole number >= 1", "3000", "1500", "bench/steps/pairs.py:"]),
+        ("dpo", ["bench/methods/dpo.py", "-log sigmoid(beta"]),
+        # one of each kind
+        ("pairs", ["Step pairs", "--label-set", "Settings pairs", "temperature", "sections.py"]),
+        ("align", ["bench/steps/align.py", "--arm ARM"]),
+        ("blog", ["--check"]),  # a step whose module imports pandas
+        ("diff", ["--out OUT", "a report's folder"]),  # a step without a testbed
+        ("gold_delta", ["minus the SFT's gold", "higher is better", "worlds/*/gold.py"]),
+        ("views", ["Study views", "ppo-n375", "bench/studies/views/page.py", "Settings views"]),
+        ("compare", ["20 on micro, of 4 arms", "testbeds/base.yaml"]),
+        ("micro", ["The controlled world", "micro.tuned.yaml"]),
+        ("arms.preference", ["Whose preference", "gold"]),
+        ("ppo-no-clip", ["clip: null", "ablation"]),
+        ("model.lora.r", ["not set", "Rank"]),
+        ("data.train.review", ["1500"]),  # the default is that of the section, not of its class
+        ("seeds", ["[1, 2, 3, 4, 5]", "must be set"]),
+        ("KL", ["Measure kl"]),
+        ("clip", ["Setting ppo.clip"]),
+    ],
+)
+def test_help_answers(capsys, word, words):
+    text = said(capsys, "help", word)
+    assert [part for part in words if part not in text] == []
+
+
+def test_help_shows_the_chosen_testbeds_value(capsys):
+    text = said(capsys, "help", "model.lora.r", "--testbed", "reviews")
+    assert "in reviews  16" in text
+
+
+def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for testbed in ("micro", "zephyr-7b"):
+        for word, tell in _guide.answers_to(load(testbed)):
+            assert [line for line in tell() if len(line) > _guide.WIDTH] == [], word
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_options_that_help_shows_are_those_of_the_step(step, capsys):
+    module = registry.member(steps.__name__, step)
+    if hasattr(module, "main"):
+        with pytest.raises(SystemExit):
+            module.main(["--help"])
+        usage = capsys.readouterr().out
+    else:
+        usage = runner.arguments(step, getattr(module, "options", None)).format_help()
+    assert _guide.options_of(step) == usage.splitlines()
+
+
+@pytest.mark.parametrize(
+    "words,hint",
+    [
+        (["help", "pairs.m"], "did you mean 'pairs.n'?"),
+        (["help", "qqqqzzzz"], "`python -m bench list` says what there is"),
+        (["list", "mesures"], "did you mean 'measures'?"),
+        (["help", "dpo", "--testbed", "micra"], "did you mean 'micro'?"),
+        (["alin"], "did you mean 'align'?"),
+    ],
+)
+def test_an_unknown_word_is_one_line_with_the_nearest(capsys, words, hint):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and hint in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("entry", [*MEASURES, *VERDICTS], ids=lambda entry: entry.key)
+def test_what_computes_a_measure_is_where_the_catalogue_says(entry):
+    assert entry.where
+    for place in entry.where:
+        pattern, _, name = place.partition(":")
+        files = list((REPO / "bench").glob(pattern))
+        assert files, place
+        for path in files:
+            defined = {getattr(node, "name", "") for node in ast.parse(path.read_text()).body}
+            assert name in defined, place
+
+
+# --- nothing heavy --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["list"], *(["help", word] for word in ("pairs", "report", "blog", "tune", "ppo", "kl"))],
+    ids=" ".join,
+)
+def test_answers_import_nothing_heavy(words):
+    code = f"import sys; from bench.__main__ import main; main({words}); print(*sys.modules)"
+    loaded = in_new_process(code).splitlines()[-1].split()
+    assert "bench.steps._guide" in loaded
+    assert set(HEAVY).isdisjoint(loaded)
+
+
+def test_no_step_imports_torch_before_it_runs():
+    """Or a GPU could not be taken by hiding the others: torch looks for devices once."""
+    names = [f"bench.steps.{name}" for name in (*STEPS, *steps.SHARED)]
+    code = f"""
+import importlib, sys
+for name in {names}:
+    importlib.import_module(name)
+    assert "torch" not in sys.modules, name
+"""
+    in_new_process(code)
