@@ -91,7 +91,7 @@ def aligned(name: str, folder: Path, root: Path) -> Run:
     return run
 
 
-def supervised(name: str, folder: Path, root: Path) -> trainer.Job:
+def supervised(name: str, folder: Path, root: Path) -> trainer.Training:
     """The SFT base or a reward model; 20 rows in batches of 8 leave a last batch of 4."""
     cfg, tokenizer, watch = (
         load("tiny", ["reward.batch=8"]),
@@ -106,7 +106,7 @@ def supervised(name: str, folder: Path, root: Path) -> trainer.Job:
         if name == "reward"
         else load_policy(folder / "sft", PLAIN)
     )
-    todo = trainer.Job(name, model, tokenizer, settings, 5, root, watch, watch.ledger)
+    todo = trainer.Training(name, model, tokenizer, settings, 5, root, watch, watch.ledger)
     rows = pairs(20, 3)
     if name == "reward":
         trainer.fit(

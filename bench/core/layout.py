@@ -141,9 +141,8 @@ class Layout:
         cached = f"{kind} {arm.name}"
         if cached not in self._keys:
             own = self._run_values(kind, arm, self.cfg)
-            known = self.plain is not None and arm.name in self.plain.known_arms
             theirs = None
-            if known:
+            if self.plain and self.plain.has_arm(arm.name):
                 usual = self.plain.arm(arm.name)
                 theirs = self._run_values(kind, usual, self.plain.of(arm.name))
             self._keys[cached] = _key(own, theirs)

@@ -8,6 +8,7 @@ path is loaded by `from_file`, and `bench.steps.fingerprint` hashes it like a mo
 import ast
 import hashlib
 import sys
+import traceback
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -43,8 +44,8 @@ def source(package: str, name: str) -> tuple[Path, ast.Module]:
 def from_file(path: str | Path, shown: str = "") -> ModuleType:
     """A Python file outside the package as a module, read anew once it has changed.
 
-    shown: how messages call it, where it is a copy. Raises UserError where there is no such file,
-    or where it cannot be imported.
+    It may import files beside it: ``from ._shared import X``. shown: how messages call it, where it
+    is a copy. Raises UserError where there is no such file, or where it cannot be imported.
     """
     path, shown = Path(path), shown or str(path)
     if not path.is_file():
@@ -53,12 +54,26 @@ def from_file(path: str | Path, shown: str = "") -> ModuleType:
     name = f"own_{hashlib.sha256(str(path.resolve()).encode() + text).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = spec_from_file_location(name, path)
+    spec = spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)])
+    if spec is None:
+        raise UserError(f"'{shown}' is no Python file: its name must end in .py")
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pydantic look their module up
-    try:
-        spec.loader.exec_module(module)
+    try:  # not by its loader, which may take the .pyc of a file of the same size and second
+        exec(compile(text, spec.origin, "exec"), module.__dict__)
     except Exception as error:
         del sys.modules[name]
-        raise UserError(f"{shown} cannot be imported: {type(error).__name__}: {error}") from error
+        said = error.msg if isinstance(error, SyntaxError) else error
+        reason = " ".join(str(said).split())
+        where = f"{shown}{_line(error, spec.origin)}"
+        raise UserError(f"{where} cannot be imported: {type(error).__name__}: {reason}") from error
     return module
+
+
+def _line(error: Exception, path: str) -> str:
+    """', line 3,': where in a file an error arose; '' where that is not known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    if isinstance(error, SyntaxError) and error.filename == path:
+        lines = [error.lineno]
+    return f", line {lines[-1]}," if lines else ""

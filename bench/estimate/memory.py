@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.core import processes
+from bench.methods import name_of
 from bench.models.flops import Shape, adapters
 from bench.models.loading import unwrap
 from bench.training.batches import splits
@@ -127,7 +128,7 @@ def learning(case: Case, scorer: bool = False) -> float:
 
 
 def resident(case: Case) -> float:
-    """What a training holds from start to end (of PPO: ``methods.ppo.roles``)."""
+    """What a training holds from start to end (PPO's four models: ``bench.methods.ppo.roles``)."""
     if case.head != "rollout":
         return learning(case, scorer=case.head == "scalar")
     if case.model.lora:  # the critic's adapter is trained, the reward model's is not
@@ -238,9 +239,9 @@ def advice(case: Case, section: str, there: float, failed: bool = False) -> str:
 
 
 def advice_after(method, run, config: str) -> str:
-    """``advice`` on a run that is out of memory; config: of ``launch``."""
-    case, name = case_of(method, run, config), method.__name__.rpartition(".")[2]
-    section = name if case.head == "rollout" else "model"
+    """``advice`` on a run (``bench.training.run.Run``) out of memory; config: of ``launch``."""
+    case = case_of(method, run, config)
+    section = name_of(method) if case.head == "rollout" else "model"
     return advice(case, section, device_bytes(unwrap(run.policy).device), failed=True)
 
 

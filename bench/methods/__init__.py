@@ -6,7 +6,7 @@ A method is a module with
   (its strength) are among them, since every study varies both;
 - ``NEEDS``: which artefacts it trains from, out of ``"reward"`` (the seed's reward model) and
   ``"reference"`` (log-probs of the pool under the SFT base);
-- ``HEAD``, where it is not ``"fused"``: what its passes end in, for ``bench.estimate``;
+- ``HEAD``, where it is not ``"fused"``: what its passes end in (HEADS), for ``bench.estimate``;
 - ``train(run)``: trains ``run.policy`` in place (see ``bench.training.run.Run``).
 
 A file whose name begins with an underscore is none. A method may also lie outside the package: the
@@ -19,11 +19,11 @@ from types import ModuleType
 
 from bench.core import registry
 from bench.core.layout import UPSTREAM
-from bench.core.names import NAME
 from bench.core.schema import Section, UserError
 
 FIRST = ("ppo", "dpo", "ipo", "orpo")  # in every table and figure; others follow by name
 ARTEFACTS = {"reward", "reference"}
+HEADS = ("fused", "full", "rollout")
 
 
 def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
@@ -31,9 +31,12 @@ def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
     found = dict(METHODS)
     for path in paths:
         name = Path(path).stem
-        if not NAME.fullmatch(name) or name in found:
-            why = "the name of another method" if name in found else "no name"
-            raise UserError(f"methods: '{name}' is {why}: rename '{path}'")
+        if name in found:
+            raise UserError(f"methods: '{name}' is the name of another method: rename '{path}'")
+        if not name.isidentifier() or name.startswith("_"):
+            raise UserError(
+                f"methods: '{name}' is no name: use letters, digits and '_' in '{path}'"
+            )
         found[name] = registry.from_file(path)
     return found
 
@@ -45,19 +48,30 @@ def stamped(paths: Iterable[str]) -> tuple[tuple[str, int], ...]:
 
 
 def check(name: str, module: ModuleType, taken: set[str]) -> None:
-    """Raise UserError for a module that is no method; ``taken``: the settings' other sections."""
+    """Raise UserError for a module that is no method; taken: names of parts of the settings."""
     for lack in lacking(module):
         raise UserError(f"{shown(module)} lacks {lack}")
     if name in taken:
-        raise UserError(f"a method cannot be called '{name}', as a section of the settings is")
+        raise UserError(f"a method cannot be called '{name}', as a part of the settings is")
 
 
 def shown(module: ModuleType) -> str:
     """How a message names the file of a method."""
+    path = file_of(module)
+    if path.parent == Path(__file__).parent:
+        return f"{path.name} of bench/methods"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def name_of(module: ModuleType) -> str:
+    """The name of a method, which is that of its file or folder."""
+    return file_of(module).stem
+
+
+def file_of(module: ModuleType) -> Path:
+    """The file of a method, or its folder."""
     path = Path(module.__file__)
-    path = path.parent if path.name == "__init__.py" else path
-    inside = path.parent == Path(__file__).parent
-    return f"{path.name} of bench/methods" if inside else str(path)
+    return path.parent if path.name == "__init__.py" else path
 
 
 def lacking(module: ModuleType) -> list[str]:
@@ -71,6 +85,8 @@ def lacking(module: ModuleType) -> list[str]:
     found += [f"another name for Settings.{k}" for k in UPSTREAM if k in settings.model_fields]
     if not isinstance(needs, tuple) or not ARTEFACTS.issuperset(needs):
         found.append('NEEDS, a tuple: (), ("reward",), ("reference",) or both')
+    if getattr(module, "HEAD", "fused") not in HEADS:
+        found.append(f"HEAD, one of {', '.join(HEADS)}")
     return found if callable(getattr(module, "train", None)) else [*found, "train(run)"]
 
 

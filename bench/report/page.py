@@ -52,7 +52,7 @@ def command(meta: dict) -> str:
     """What to type to make this report again."""
     import shlex
 
-    config = [f"testbed={meta['testbed']}"] if meta["testbed"] != "micro" else []
+    config = [shlex.quote(f"testbed={meta['source']}")] if meta["source"] != "micro" else []
     config += [f"study={meta['study']}"] if meta["study"] != "compare" else []
     config += [shlex.quote(item) for item in meta.get("overrides", [])]
     return " ".join(["snakemake --cores all", *(["--config", *config] if config else [])])

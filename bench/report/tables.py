@@ -339,7 +339,8 @@ def unmatched(study) -> list[str]:
     trl = [label(m) for m in used if m in BY_TRL]
     code = [f"{verdict.joined(trl)} are trained by TRL's trainers"] if trl else []
     code += ["PPO by prefbench's own"] if "ppo" in used else []
-    code += [f"{label(m)} by bench/methods/{m}.py" for m in used if m not in (*BY_TRL, "ppo")]
+    files, others = study.meta["own_methods"], [m for m in used if m not in (*BY_TRL, "ppo")]
+    code += [f"{label(m)} by {files.get(m, f'bench/methods/{m}.py')}" for m in others]
     differs = [f"Not matched: compute; {'; '.join(parts)}."] if parts else []
     return [*differs, f"{', '.join(code)}; see the limitations."]
 

@@ -24,7 +24,7 @@ from bench.core.layout import RECIPES, UPSTREAM, Layout, Member
 from bench.core.names import NAME, SFT, nearest
 from bench.core.schema import Section, UserError
 from bench.settings import checks, renamed
-from bench.settings.sections import Arm, Core, listed
+from bench.settings.sections import Arm, Core, Files
 from bench.worlds import WORLDS, world
 
 TESTBEDS = Path(__file__).parent / "testbeds"
@@ -45,10 +45,16 @@ DECISIVE = ("data", "model", "base", "sft", "pairs", "reward", "decode", "curve"
 class Config(Core):
     """All settings of a testbed: those of Core, of the world, of each method and of each study."""
 
+    _source: str = PrivateAttr("")
     _plain: Any = PrivateAttr(None)  # the testbed's file without overrides; None: not complete
     _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
     _overrides: tuple[str, ...] = PrivateAttr(())
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """What `--testbed` calls it: the name of a built-in testbed, or the path of a file."""
+        return self._source
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -122,8 +128,11 @@ class Config(Core):
 
     @cached_property
     def known_studies(self) -> dict[str, tuple[str, ...]]:
-        """The declared studies and the computed ones."""
-        return {name: plan.members(self) for name, plan in self._plans.items()} | self.studies
+        """The declared studies and the computed ones; `compare` has every method from outside."""
+        computed = {name: plan.members(self) for name, plan in self._plans.items()}
+        outside = [name for name in self.known_methods if name not in methods.METHODS]
+        compare = dict.fromkeys((*self.studies.get("compare", ()), *outside))
+        return computed | self.studies | {"compare": tuple(compare)}
 
     @property
     def computed_studies(self) -> tuple[str, ...]:
@@ -143,6 +152,11 @@ class Config(Core):
         """{name: spec} of the methods, the computed arms and the declared ones."""
         plain = {method: {"method": method} for method in self.known_methods}
         return plain | self.computed_arms | self.arms
+
+    def has_arm(self, name: str) -> bool:
+        """Whether there is such an arm, of a method that there is."""
+        spec = {"method": name} | self.known_arms.get(name, {"method": None})
+        return spec["method"] in self.known_methods
 
     def arm(self, name: str) -> Arm:
         """An arm by name; raises UserError with the nearest name, method or key."""
@@ -192,10 +206,11 @@ class Config(Core):
         return self.model_dump(mode="json")
 
     def decisive(self, study: str) -> dict[str, Any] | None:
-        """All that the results of a study depend on; None where there is no such study."""
-        if study not in self.known_studies:
+        """All that the results of a study depend on; None where it, or an arm of it, is unknown."""
+        names = self.known_studies.get(study)
+        if names is None or not all(map(self.has_arm, names)):
             return None
-        arms = [self.arm(name).model_dump(mode="json") for name in self.known_studies[study]]
+        arms = [self.arm(name).model_dump(mode="json") for name in names]
         own = {name: self.section(name) for name in DECISIVE}
         return own | {"arms": arms, "runs": self.runs_of(study)}
 
@@ -269,29 +284,43 @@ def load(
 
     testbed: the name of a built-in one, or the path of a YAML file; plans: of the computed studies.
     """
-    plans, own = plans or {}, layers(testbed)
-    try:
-        plain = validated(testbed, own, plans)
-    except UserError:  # the testbed's file needs the overrides to be complete
-        plain = None
+    plans, file = plans or {}, layers(testbed)
+    own = file
     for item in overrides:
         own = merge(own, parse(item, own))
     cfg = validated(testbed, own, plans)
-    cfg._plain = plain
-    cfg._overrides = tuple(difference(cfg, plain))
+    cfg._plain = complete(testbed, file, plans)
+    cfg._overrides = tuple(overrides_of(cfg, file))
     checks.check(cfg)
     for plan in plans.values():
         plan.check(cfg)
     return cfg
 
 
+def complete(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config | None:
+    """The settings as a Config; None where they need the overrides to be complete."""
+    try:
+        return validated(testbed, values, plans)
+    except UserError:
+        return None
+
+
 def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config:
     """The settings as a Config, each study's section completed by its plan."""
     cfg = checked(config_class(values, plans), values | {"testbed": name_of(testbed)}, "")
-    cfg._plans = plans
+    cfg._source, cfg._plans = testbed, plans
     for name, plan in plans.items():
         cfg = cfg._replaced(**{name: plan.completed(cfg)})
     return cfg
+
+
+def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
+    """What differs from the testbed's file, and, of a method not named there, from its defaults."""
+    usual = cfg._plain
+    if usual and usual.methods != cfg.methods:
+        yield f"methods={flow(list(cfg.methods))}"
+        usual = complete(cfg.source, file | {"methods": cfg.methods}, cfg._plans)
+    yield from difference(cfg, usual)
 
 
 def difference(cfg: Config, plain: Config | None) -> Iterator[str]:
@@ -363,22 +392,24 @@ def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
     return key.split(".")
 
 
-def layers(testbed: str) -> dict:
-    """base.yaml <- what the testbed extends <- the testbed <- its tuned settings."""
-    own, parent = opened(testbed)
-    low = renamed_sources(layers(parent), own) if parent else read(TESTBEDS / "base.yaml")
+def layers(testbed: str, above: tuple[Path, ...] = ()) -> dict:
+    """base.yaml <- what the testbed extends <- the testbed <- its tuned settings.
+
+    above: the files that extend this one.
+    """
+    path = file_of(testbed).resolve()
+    if path in above:
+        raise UserError(f"'{testbed}' extends itself: name another testbed, or none")
+    (own, parent), above = opened(testbed), (*above, path)
+    low = renamed_sources(layers(parent, above), own) if parent else read(TESTBEDS / "base.yaml")
     whole, tuned = merge(low, own), tuned_file(testbed)
     return merge(whole, read(tuned)) if tuned.exists() else whole
 
 
 def opened(testbed: str) -> tuple[dict, str | None]:
     """What a testbed's own file says, and the testbed that it extends, if any."""
-    path = file_of(testbed)
-    own = read(path)
-    parent = own.pop("extends", None)
-    if parent and is_path(parent) and not Path(parent).is_absolute():
-        parent = str(path.parent / parent)
-    return own, parent
+    own = read(file_of(testbed))
+    return own, own.pop("extends", None)
 
 
 def declaring(testbed: str, study: str) -> Path:
@@ -403,7 +434,9 @@ def file_of(testbed: str) -> Path:
     """The file of a testbed; raises UserError where there is none, or where its name is taken."""
     if not is_path(testbed):
         if testbed not in testbeds():
-            raise UserError(f"unknown testbed '{testbed}'" + nearest(str(testbed), testbeds()))
+            path = "; the path of one ends in .yaml" if "/" in str(testbed) else ""
+            known = path or nearest(str(testbed), testbeds())
+            raise UserError(f"unknown testbed '{testbed}'" + known)
         return TESTBEDS / f"{testbed}.yaml"
     path = Path(testbed)
     if not path.is_file():
@@ -426,11 +459,12 @@ def read(path: Path) -> dict:
     """A YAML file of settings; raises UserError where it is no YAML, or no mapping."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path.name} is no valid YAML: {reason}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark, reason = getattr(error, "problem_mark", None), getattr(error, "problem", error)
+        line = f", line {mark.line + 1}," if mark else ""
+        raise UserError(f"{path}{line} is no valid YAML: {' '.join(str(reason).split())}") from None
     if not isinstance(found, dict):
-        raise UserError(f"{path.name} holds no settings: write key: value")
+        raise UserError(f"{path} holds no settings: write key: value")
     return found
 
 
@@ -465,8 +499,9 @@ def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
     kind = data.get("kind", "") if isinstance(data, dict) else ""
     if kind not in WORLDS:
         raise UserError(f"unknown data.kind '{kind}'" + nearest(str(kind), WORLDS))
-    files = listed(values.get("methods", ()))
-    return _config_class(kind, methods.stamped(files), tuple(plans.items()))
+    files = {key: values[key] for key in Files.model_fields if key in values}
+    stamped = methods.stamped(checked(Files, files, "").methods)
+    return _config_class(kind, stamped, tuple(plans.items()))
 
 
 @cache
@@ -477,9 +512,9 @@ def _config_class(kind: str, files: tuple, plans: tuple) -> type[Config]:
         settings = create_model("Data", __base__=settings, __doc__=settings.__doc__, kind=field)
     found = methods.known(path for path, _ in files)
     for name, module in found.items():
-        methods.check(name, module, {*Core.model_fields, "data", *dict(plans)})
+        methods.check(name, module, {*Core.model_fields, *dir(Config), "data", *dict(plans)})
     sections = {
-        name: (m.Settings, Field(m.Settings(), validate_default=True))
+        name: (m.Settings, Field(checked(m.Settings, {}, name), validate_default=True))
         for name, m in [*found.items(), *plans]
     }
     return create_model("Config", __base__=Config, data=(settings, ...), **sections)

@@ -261,7 +261,14 @@ class Arm(Section):
         return self.label_set if own else "gold"
 
 
-class Core(Section):
+class Files(Section):
+    """What is read before the other settings, since it says which there are."""
+
+    methods: Names = ()
+    """Files of methods of your own, by path, beside the built-in ones."""
+
+
+class Core(Files):
     """The settings that do not depend on the world, the methods or the studies."""
 
     testbed: str
@@ -270,8 +277,6 @@ class Core(Section):
     """Which runs are made and how they are analysed."""
     seeds: Annotated[tuple[int, ...], BeforeValidator(listed), Field(min_length=1)]
     """Seeds of the runs; every arm is trained once for each."""
-    methods: Names = ()
-    """Files of methods of your own, by path, beside the built-in ones."""
     studies: dict[str, Names]
     """Declared studies: name and list of arms."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)

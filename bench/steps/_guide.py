@@ -223,7 +223,7 @@ def about_study(cfg, name: str) -> list[str]:
     rows = [
         ("runs", f"{len(cfg.runs_of(name))} on {cfg.testbed}, of {len(arms)} arms"),
         ("arms", ", ".join(arms)),
-        ("file", shown(plan.__file__ if plan else layers.declaring(cfg.testbed, name))),
+        ("file", shown(plan.__file__ if plan else layers.declaring(cfg.source, name))),
         ("page", shown(page)),
     ]
     return [*heading(f"Study {name}"), *prose(about), "", *columns(rows)]

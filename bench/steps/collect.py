@@ -259,6 +259,7 @@ def run(cfg, args) -> None:
     changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
     meta = facts | {
         "testbed": cfg.testbed,
+        "source": cfg.source,
         "study": cfg.study,
         "commit": commit(),
         "overrides": sorted({*changed, *facts["overrides"]}),
@@ -270,6 +271,7 @@ def run(cfg, args) -> None:
         "price": cfg.price.model_dump(),
         "arms": [described(cfg, arm) for arm in cfg.study_arms],
         "methods": list(cfg.known_methods),
+        "own_methods": {Path(path).stem: path for path in cfg.methods},
         "tuned_families": list(world(cfg.data.kind).TUNED_FAMILIES),
     }
     tables_of_study.write(layout.results, tables, samples, meta)

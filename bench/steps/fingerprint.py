@@ -3,8 +3,8 @@
 Snakemake does not track modules behind ``python -m``; the Snakefile puts these hashes in
 ``params:``. Code is the import closure of the step's module within ``bench``, read by AST, so that
 a comment or a docstring changes nothing. What is imported by name (``bench.core.registry``) is
-added here: of the methods the one that a run trains, of the worlds the testbed's, of the pages the
-study's.
+added here: the method that a run trains, the testbed's world, the study's page.
+Of a method outside the package its file counts, and the files beside it that it imports.
 """
 
 import ast
@@ -61,10 +61,15 @@ def code_hash(
     modules = closure(
         "bench.steps.runner", f"bench.steps.{step}", *named(step, method, kind, study)
     )
-    lines = [f"{name} {code_of(path)}" for name, path in sorted(modules.items())]
+    lines = sorted(f"{shown(name)} {code_of(path)}" for name, path in modules.items())
     folder = ROOT / FILES.get(step, "none").format(kind=kind)
     lines += [f"{path.name} {path.read_text()}" for path in sorted(folder.glob("*.*"))]
     return _sha256("\n".join(lines))
+
+
+def shown(name: str | Path) -> str:
+    """A module's part in the hash: of a file outside its name alone, wherever its folder lies."""
+    return name.name if isinstance(name, Path) else name
 
 
 def named(step: str, method, kind: str | None, study: str | None) -> Iterable[str | Path]:
@@ -78,21 +83,24 @@ def named(step: str, method, kind: str | None, study: str | None) -> Iterable[st
         yield page if path_of(page) else "bench.studies.compare.page"
 
 
-def closure(*starts: str | Path) -> dict[str, Path]:
-    """{name: file} of the modules that ``starts`` import within ``bench``, at any depth."""
+def closure(*starts: str | Path) -> dict[str | Path, Path]:
+    """{name: file} of the modules that ``starts`` import within ``bench``, at any depth.
+
+    A file outside ``bench`` has no name but its path.
+    """
     todo, found = [*starts], {}
     while todo:
         name = todo.pop()
         path = name if isinstance(name, Path) else path_of(name)
-        if path is None or str(name) in found or is_neutral(str(name)):
+        if path is None or name in found or is_neutral(str(name)):
             continue
-        found[str(name)] = path
-        todo += imports(str(name), path)
+        found[name] = path
+        todo += imports(name, path)
     return found
 
 
 def is_neutral(name: str) -> bool:
-    """Whether a module decides nothing that a step computes; plans are read as values."""
+    """Whether a module decides nothing that a step computes; a study's plan is read as values."""
     plan = name.startswith("bench.studies.") and name.count(".") == 2
     return name in NEUTRAL or name.startswith(PLANNING) or plan
 
@@ -102,7 +110,11 @@ def path_of(name: str) -> Path | None:
     """The file of a module of ``bench``; None for any other name."""
     if name.split(".")[0] != "bench":
         return None
-    base = ROOT.joinpath(*name.split("."))
+    return file_at(ROOT.joinpath(*name.split(".")))
+
+
+def file_at(base: Path) -> Path | None:
+    """The file of a module or package; None where there is none."""
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path
@@ -110,21 +122,30 @@ def path_of(name: str) -> Path | None:
 
 
 @cache
-def imports(name: str, path: Path) -> tuple[str, ...]:
-    """Dotted names that a module imports, anywhere in it."""
+def imports(name: str | Path, path: Path) -> tuple[str | Path, ...]:
+    """What a module imports, anywhere in it: dotted names, and files beside one outside."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level and isinstance(name, Path):
+            found += _beside(path, node)
         elif isinstance(node, ast.ImportFrom):
             module = _absolute(name, path, node)
             found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     return tuple(found)
 
 
+def _beside(path: Path, node: ast.ImportFrom) -> list[Path]:
+    """The files that a relative `from` means in a file outside the package."""
+    folder = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+    bases = [folder, *(folder / alias.name for alias in node.names)]
+    return [file for base in bases if (file := file_at(base))]
+
+
 def _absolute(name: str, path: Path, node: ast.ImportFrom) -> str:
     """The module that a `from` in the module ``name`` means."""
-    parts = [*name.split("."), *(["__init__"] if path.name == "__init__.py" else [])]
+    parts = [*str(name).split("."), *(["__init__"] if path.name == "__init__.py" else [])]
     parents = parts[: -node.level] if node.level else []
     return ".".join([*parents, *([node.module] if node.module else [])])
 

@@ -2,10 +2,11 @@
 
     python -m bench tune --testbed micro --set study=tune
 
-Copied to bench/settings/testbeds/<testbed>.tuned.yaml, the file is a layer over the testbed: its
+Copied beside the testbed's file as <testbed>.tuned.yaml, it is a layer over the testbed: its
 settings become the defaults, and its provenance stands in every report.
 """
 
+import os
 from math import isnan
 
 import yaml
@@ -33,8 +34,8 @@ def run(cfg, args) -> None:
     if lost:
         raise UserError(f"every trial of {', '.join(lost)} failed: move its tune.spaces")
     out = cfg.layout.tuned
-    target = tuned_file(cfg.testbed).relative_to(tuned_file(cfg.testbed).parents[2])
-    text = HEAD.format(testbed=cfg.testbed, trials=cfg.tune.trials, target=target)
+    target = os.path.relpath(tuned_file(cfg.source))
+    text = HEAD.format(testbed=cfg.source, trials=cfg.tune.trials, target=target)
     layer = {method: dict(best.drawn[method]) for method in best.index}
     layer["provenance"] = provenance(cfg, meta, table, best)
     with atomic(out) as part:

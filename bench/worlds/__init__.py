@@ -1,4 +1,4 @@
-"""The worlds: each gives texts, prompts, preferences and gold (a package a `data.kind`)."""
+"""The worlds: each gives texts, prompts, preferences and gold (a package for a `data.kind`)."""
 
 from types import ModuleType
 

@@ -21,7 +21,7 @@ from bench.steps.launch import CONFIGS, command
 from bench.studies import load
 from bench.training.batches import check_rollouts, splits
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 # TRL averages these over passes, and two processes make other passes of a batch than one
 BY_PASS = {"entropy", "logits_chosen", "logits_rejected", "mean_token_accuracy"}
@@ -58,7 +58,7 @@ def assert_same(one, two, name, atol=2e-6):
         assert row.keys() == other.keys() >= {"loss", "grad_norm"}
         for key in row.keys() - BY_PASS:
             assert row[key] == pytest.approx(other[key], rel=1e-3, abs=1e-4), key
-    ends = [run["held_out_loss"] or 0.0 for run in (a, b)]  # TRL's methods have one
+    ends = [run["validation_loss"] or 0.0 for run in (a, b)]  # TRL's methods have one
     assert ends[0] == pytest.approx(ends[1], rel=1e-5)
     torch.testing.assert_close(weights, others, atol=atol, rtol=1e-5)
 
@@ -155,7 +155,7 @@ def test_accelerate_accepts_each_configuration(config):
     assert found.distributed_type.value == yaml.safe_load(file.read_text())["distributed_type"]
     words = command(4, config, True, ["align", "--arm", "dpo"])
     assert words[2:5] == ["accelerate.commands.launch", "--config_file", str(file)]
-    assert words[-4:] == ["-m", "bench", "align", "--arm", "dpo"]
+    assert words[-5:] == ["-m", "bench", "align", "--arm", "dpo"]
 
 
 def test_ppo_and_adapters_are_not_sharded():

@@ -4,10 +4,10 @@ import pytest
 
 from bench.core.schema import UserError
 from bench.methods import METHODS
-from bench.settings.checks import check_spaces
 from bench.settings.layers import flatten
 from bench.steps.fingerprint import fingerprint
 from bench.studies import load
+from bench.studies.tune import check_space
 
 
 def refused(testbed, *overrides) -> str:
@@ -72,13 +72,13 @@ def test_a_mistake_is_one_line_that_names_the_remedy(testbed, override, hint):
 def test_an_arm_is_its_method_with_named_overrides():
     cfg = load("tiny", ["arms={dpo-beta0.3: {method: dpo, beta: 0.3}}", "dpo.lr=7e-4"])
     arm = cfg.arm("dpo-beta0.3")
-    assert (arm.method, arm.labels) == ("dpo", "gold")
+    assert (arm.method, arm.preference) == ("dpo", "gold")
     assert (arm.settings.beta, arm.settings.lr) == (0.3, 7e-4)
 
 
 def test_a_step_sees_only_what_its_hash_covers():
     step = load("tiny").slice("reference")
-    with pytest.raises(AttributeError, match="READS"):
+    with pytest.raises(AttributeError, match="RECIPES"):
         _ = step.dpo
     assert "dpo" not in step.values()
 
@@ -102,15 +102,15 @@ def test_importing_the_methods_imports_no_torch():
         (["tune.spaces.dpo.lr=[1e-2, 1e-4]"], "tune.spaces.dpo.lr=[0.01, 0.0001] is empty"),
         (["tune.spaces.dpo.lr=[1e-3, 1e-3]"], "tune.spaces.dpo.lr=[0.001, 0.001] is empty"),
         (["views.longer={dqo: 5}"], "unknown method 'dqo' in views.longer; did you mean 'dpo'?"),
-        (["views.labels=[2]"], "views.labels.0=2 is not valid"),
-        (["grid.lr=[0]"], "grid.lr.0=0 is not valid"),
+        (["views.shares=[2]"], "views.shares.0=2 is not valid"),
+        (["stability.lr=[0]"], "stability.lr.0=0 is not valid"),
         (["study=stability", "ppo.beta=0"], "ppo.beta is 0: study 'stability'"),
         (["curve.fractions=[1.0]"], "curve.fractions must hold 0:"),
         (["arms={dpo: {method: ppo}}"], "'dpo' is the name of a method, or computed"),
         (["arms={dpo-lrx3: {method: ppo}}"], "'dpo-lrx3' is the name of a method, or computed"),
         (["studies={tune: [dpo]}"], "'tune' is the name of a method, or computed"),
-        (["arms={x: {method: dpo, labels: a/b}}"], "arms.x.labels='a/b' is no name"),
-        (["arms={x: {method: dpo, labels: demonstrations}}"], "dpo needs reference log-prob"),
+        (["arms={x: {method: dpo, preference: a/b}}"], "arms.x.preference='a/b' is no name"),
+        (["arms={x: {method: dpo, preference: demonstrations}}"], "dpo needs reference log-prob"),
         (["arms={x: {method: dpo, n: 5000}}"], "arms.x.n=5000 is more than pairs.n, which is 48"),
     ],
 )
@@ -122,9 +122,9 @@ def test_settings_of_the_computed_studies_that_cannot_work_are_one_line(override
 
 def test_a_space_holds_what_the_search_draws():
     with pytest.raises(UserError, match=r"tune\.spaces\.dpo must hold lr and beta"):
-        check_spaces({"dpo": {"lr": (1e-4, 1e-2)}})
+        check_space(load("tiny"), "dpo", {"lr": (1e-4, 1e-2)})
 
 
 def test_a_lone_factor_is_a_list_of_one():
-    cfg = load("tiny", ["grid.lr=3", "views.labels=0.5"])
-    assert (cfg.grid.lr, cfg.views.labels) == ((3,), (0.5,))
+    cfg = load("tiny", ["stability.lr=3", "views.shares=0.5"])
+    assert (cfg.stability.lr, cfg.views.shares) == ((3,), (0.5,))

@@ -31,9 +31,9 @@ def copy(tmp_path):
     return tmp_path
 
 
-def hashes(root, *overrides) -> dict[str, str]:
+def hashes(root, *overrides, steps=ALL) -> dict[str, str]:
     """Fingerprint of every step, by the code that lies in ``root``."""
-    command = [sys.executable, "-c", SHOW, json.dumps(ALL), *overrides]
+    command = [sys.executable, "-c", SHOW, json.dumps(steps), *overrides]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -63,17 +63,19 @@ def test_a_method_file_reruns_its_own_runs_alone(copy):
 
 
 def test_the_ppo_trainer_reruns_ppo_alone(copy):
-    assert changed(copy, ("ppo.py", "ADAM_EPS = 1e-5", "ADAM_EPS = 1e-6")) == {"align ppo"}
+    assert changed(copy, ("methods/ppo/trainer.py", "ADAM_EPS = 1e-5", "ADAM_EPS = 1e-6")) == {
+        "align ppo"
+    }
 
 
 def test_a_shared_module_reruns_all_that_use_it(copy):
-    touched = changed(copy, ("sampling.py", "if temperature == 0", "if temperature <= 0"))
+    touched = changed(copy, ("models/sampling.py", "if temperature == 0", "if temperature <= 0"))
     assert {"align ppo", "align dpo", "pairs None", "evaluate dpo"} <= touched
     assert "data None" not in touched
 
 
 def test_a_task_template_reruns_the_evaluation_alone(copy):
-    edit = ("data/tasks/micro/grammar.yaml", "version: 1.0", "version: 1.1")
+    edit = ("worlds/micro/tasks/grammar.yaml", "version: 1.0", "version: 1.1")
     assert changed(copy, edit) == {"evaluate dpo"}
 
 
@@ -96,3 +98,70 @@ def test_a_setting_reruns_only_the_steps_that_read_it(copy):
     assert changed(copy, None, "dpo.lr=1e-9") == {"align dpo", "evaluate dpo", "report None"}
     assert "data None" not in changed(copy, None, "sft.steps=41")
     assert changed(copy, None, "threads.sft=1") <= {"report None"}
+
+
+# --- a method outside the package -----------------------------------------------------------------
+
+OWN = """
+from bench.core.schema import Section
+from ._shared import FACTOR
+
+NEEDS = ()
+
+
+class Settings(Section):
+    lr: float = 1e-3
+    beta: float = 1.0
+
+
+def train(run):
+    return FACTOR
+"""
+
+
+def put_own(folder) -> None:
+    folder.mkdir()
+    (folder / "mine.py").write_text(OWN)
+    (folder / "_shared.py").write_text("FACTOR = 1\n")
+
+
+@pytest.fixture
+def outside(copy):
+    """A copy of the package with a method beside it."""
+    put_own(copy / "my")
+    return copy
+
+
+def of_own(root, folder="my") -> dict[str, str]:
+    """Fingerprints with the method; those of a built-in one must be among what stays."""
+    steps = [*ALL, ("align", "mine"), ("evaluate", "mine")]
+    return hashes(root, f"methods=[{folder}/mine.py]", steps=steps)
+
+
+def test_a_method_outside_changes_no_run_of_the_others(outside):
+    with_own, without = of_own(outside), hashes(outside)
+    assert {key for key in without if without[key] != with_own[key]} == {"report None"}
+
+
+@pytest.mark.parametrize(
+    "name,old,new,again",
+    [
+        ("mine.py", "return FACTOR", "return 2 * FACTOR", {"align mine"}),
+        ("_shared.py", "1", "2", {"align mine"}),
+        ("mine.py", "beta: float = 1.0", "beta: float = 2.0",
+         {"align mine", "evaluate mine", "report None"}),
+        ("mine.py", "NEEDS = ()", '"""Words."""\nNEEDS = ()  # a comment', set()),
+    ],
+)  # fmt: skip
+def test_an_edit_of_a_method_outside_reruns_its_runs_alone(outside, name, old, new, again):
+    before, file = of_own(outside), outside / "my" / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    after = of_own(outside)
+    assert {key for key in before if before[key] != after[key]} == again
+
+
+def test_a_method_in_another_folder_is_the_same_method(outside):
+    put_own(outside / "elsewhere")
+    here, there = of_own(outside), of_own(outside, "elsewhere")
+    assert {key for key in here if here[key] != there[key]} == {"report None"}

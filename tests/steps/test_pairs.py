@@ -1,4 +1,4 @@
-"""Which pool a name of labels stands for, and what is drawn from it."""
+"""Which pool a label set is drawn from, and what is drawn from it."""
 
 import json
 
@@ -9,6 +9,8 @@ from bench.core.schema import UserError
 from bench.steps import pairs, reward
 from bench.studies import load
 from bench.worlds import bradley_terry
+
+SIX = ["pairs.n=6", "pairs.validation=3"]
 
 
 def pool(n, name="gold", start=0):
@@ -22,17 +24,17 @@ def pool(n, name="gold", start=0):
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """What a seed draws under a name of labels: (its pairs, its held-out pairs)."""
+    """What a seed draws of a label set: (its pairs, its validation pairs)."""
     monkeypatch.chdir(tmp_path)
-    cfg = load("reviews-cpu", ["pairs.n=6", "pairs.validation=3"]).slice("pairs")
-    folder = tmp_path / "runs/reviews-cpu/pairs"
-    folder.mkdir(parents=True)
+    cfg = load("reviews-cpu", SIX).slice("pairs")
+    layout = cfg.layout
+    layout.pairs_folder.mkdir(parents=True)
 
     def draw(name, rows, seed=1):
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{pool_of(name)}.jsonl").write_text(text)
+        layout.pool(pool_of(name)).write_text(text)
         pairs.draw(cfg, name, seed)
-        files = (folder / name / f"{kind}{seed}.jsonl" for kind in ("seed", "heldout"))
+        files = (layout.pairs(name, seed), layout.validation(name, seed))
         return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
 
     return draw
@@ -55,9 +57,9 @@ def test_the_pool_of_a_name(name, pool):
 
 @pytest.mark.parametrize("name", ["gold", "on-policy"])
 def test_a_seed_draws_its_pairs_and_others_for_the_loss(name, drawn):
-    train, held_out = drawn(name, pool(12, name))
-    ids = [row["id"] for row in train + held_out]
-    assert (len(train), len(held_out)) == (6, 3) and len(set(ids)) == 9
+    train, validation = drawn(name, pool(12, name))
+    ids = [row["id"] for row in train + validation]
+    assert (len(train), len(validation)) == (6, 3) and len(set(ids)) == 9
     assert all(row["chosen"].startswith("good") for row in train)
 
 
@@ -80,18 +82,18 @@ def test_gold_labels_of_sampled_pairs_are_bradley_terry():
 
 def test_a_world_whose_pairs_are_sampled_has_no_others_on_policy():
     with pytest.raises(UserError, match="take gold"):
-        load("micro", ["arms={x: {method: dpo, labels: on-policy}}", "studies={s: [x]}"])
+        load("micro", ["arms={x: {method: dpo, preference: on-policy}}", "studies={s: [x]}"])
 
 
-@pytest.mark.parametrize("method,judge", [("dpo", "gold"), ("ppo", "on-policy")])
-def test_only_a_method_that_needs_a_reward_model_has_one_of_its_own_pool(method, judge):
-    own = f"arms={{x: {{method: {method}, labels: on-policy}}}}"
-    assert load("reviews-cpu", [own]).arm("x").judge == judge
+@pytest.mark.parametrize("method,proxy", [("dpo", "gold"), ("ppo", "on-policy")])
+def test_only_a_method_that_needs_a_reward_model_has_one_of_its_own_pool(method, proxy):
+    own = f"arms={{x: {{method: {method}, preference: on-policy}}}}"
+    assert load("reviews-cpu", [own]).arm("x").proxy == proxy
 
 
 def test_a_reward_model_of_the_whole_pool_has_nothing_left_to_be_checked_on(drawn):
-    rows, held_out = drawn("gold", pool(6))
-    cfg = load("reviews-cpu").slice("reward")
+    rows, validation = drawn("gold", pool(6))
+    cfg = load("reviews-cpu", SIX).slice("reward")
     used = {row["id"] for row in rows}
-    assert len(used) == 6 and not held_out
+    assert len(used) == 6 and not validation
     assert reward.quality(cfg, None, None, None, "pool", used) == {}

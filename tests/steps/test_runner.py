@@ -26,7 +26,7 @@ REPO = Path(__file__).parents[2]
     ],
 )
 def test_a_step_without_its_input_is_one_line(tmp_path, step, hint):
-    command = [sys.executable, "-m", f"bench.{step[0]}", *step[1:], "--testbed", "tiny"]
+    command = [sys.executable, "-m", "bench", *step, "--testbed", "tiny"]
     env = os.environ | {"PYTHONPATH": str(REPO)}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 1
@@ -81,4 +81,4 @@ def test_a_step_out_of_memory_is_one_line(error, tmp_path, monkeypatch, capsys):
         runner.main("data", step, argv=["--testbed", "tiny"])
     said = capsys.readouterr().err
     assert said.startswith(f"error: {str(error) or 'MemoryError'}: lower model.micro_batch")
-    assert "bench.estimate --testbed tiny" in said and said.count("\n") == 1
+    assert "python -m bench estimate --testbed tiny" in said and said.count("\n") == 1

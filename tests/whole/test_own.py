@@ -4,10 +4,10 @@ import gzip
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import fake_runs
@@ -17,13 +17,13 @@ import pytest
 import torch
 from test_losses import PAIRS, first_loss, logps, stepped
 
-from bench import methods, studies
+from bench import methods
+from bench.core import registry
 from bench.core.schema import Section, UserError
-from bench.methods import METHODS, dpo
+from bench.methods import dpo
 from bench.models.hub_model import TEMPLATES
 from bench.report import style
 from bench.report.study import Study
-from bench.settings import layers
 from bench.steps import report as report
 from bench.steps.fingerprint import fingerprint
 from bench.studies import load
@@ -32,12 +32,13 @@ from bench.worlds import hub as world
 from bench.worlds.hub import gold as hub_gold
 
 REPO = Path(__file__).parents[2]
-SHOWN = (
+PAIRS_FILE, LAB, GOLD, SIMPO = SHOWN = (
     "my/pairs.jsonl",
-    "bench/settings/testbeds/mine.yaml",
+    "my/lab.yaml",
     "my/gold.py",
-    "bench/methods/simpo.py",
+    "my/simpo.py",
 )
+OWN = f"methods=[{SIMPO}]"
 
 
 def shown(name: str) -> str:
@@ -71,43 +72,44 @@ def rows(path: Path) -> list[dict]:
 
 # --- the README's files, from data to evaluation --------------------------------------------------
 
-SIZES = [
-    "jobs.gpu=0",
-    "data={pool: 40, validation: 6, test: 12, preference: 6}",
-    "sft={steps: 60, batch: 8, lr: 1e-2, warmup: 1}",
-    "pairs={n: 16, pool: 20, validation: 4}",
-    "reward={batch: 4, warmup: 1}",
-    "decode={max_new_tokens: 24}",
-    "curve={prompts: 4, fractions: [0, 1]}",
-    "eval={prompts: 4}",
-    "ppo={batch: 16, minibatch: 8, micro_batch: 4, warmup: 1}",
-    "dpo={batch: 8, warmup: 1}",
-    "simpo={batch: 8, warmup: 1}",
-    "model={device: cpu, context: 512, lora: null}",
-]
+SMALL = """
+extends: my/lab.yaml
+jobs: {gpu: 0}
+data: {pool: 40, validation: 6, test: 12, preference: 6}
+sft: {steps: 60, batch: 8, lr: 1e-2, warmup: 1}
+pairs: {n: 16, pool: 20, validation: 4}
+reward: {batch: 4, warmup: 1}
+decode: {max_new_tokens: 24}
+curve: {prompts: 4, fractions: [0, 1]}
+eval: {prompts: 4}
+ppo: {batch: 16, minibatch: 8, micro_batch: 4, warmup: 1}
+dpo: {batch: 8, warmup: 1}
+simpo: {batch: 8, warmup: 1}
+model: {device: cpu, context: 512, lora: null}
+"""
 STEPS = [
     "data",
     "base",
     "sft",
     "pairs pool",
-    "pairs draw --labels gold --seed 1",
+    "pairs draw --label-set gold --seed 1",
     "pairs on-policy",
-    "pairs draw --labels on-policy --seed 1",
+    "pairs draw --label-set on-policy --seed 1",
     "reference --pool pool",
     "reference --pool on-policy",
-    "reward --labels gold --seed 1",
+    "reward --label-set gold --seed 1",
     "align --arm dpo --seed 1",
     "align --arm ppo --seed 1",
     "align --arm simpo --seed 1",
     "align --arm dpo-on-policy --seed 1",
     "evaluate --arm simpo --seed 1",
 ]
-# each as `python -m bench.STEP` runs it, in one process that imports torch once
+# each as `python -m bench STEP` runs it, in one process that imports torch once
 WALK = """
 import json, runpy, sys
-for step, *words in json.loads(sys.argv[1]):
-    sys.argv = [step, *words]
-    runpy.run_module(f"bench.{step}", run_name="__main__", alter_sys=True)
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["bench", *words]
+    runpy.run_module("bench", run_name="__main__", alter_sys=True)
 """
 
 
@@ -126,6 +128,7 @@ def own(tmp_path_factory):
     shutil.copy(REPO / "Snakefile", where)
     for name in SHOWN:
         put(where / name, shown(name))
+    put(where / "my/small.yaml", SMALL)
     with open(where / "my/pairs.jsonl", "a", encoding="utf-8") as file:
         file.write(lines([pair(i) for i in range(60)]))
     folders.causal(where / "my/model")
@@ -138,10 +141,10 @@ def own(tmp_path_factory):
 @pytest.fixture(scope="module")
 def walked(own):
     """What every step left."""
-    options = ["--testbed", "mine", *(word for item in SIZES for word in ("--set", item))]
+    options = ["--testbed", "my/small.yaml"]
     done = python(own, "-c", WALK, json.dumps([[*s.split(), *options] for s in STEPS]))
     assert done.returncode == 0, done.stderr[-3000:]
-    return own / "runs/mine"
+    return own / "runs/small"
 
 
 def test_the_readme_s_pairs_are_pairs():
@@ -193,14 +196,15 @@ def test_on_policy_labels_are_gold_s_and_given_ones_are_not(walked):
 
 
 def test_the_plan_holds_the_new_method_and_arms(own):
-    plan = python(own, "-m", "snakemake", "-npF", "--cores", "1", "--config", "testbed=mine")
+    plan = python(own, "-m", "snakemake", "-npF", "--cores", "1", "--config", f"testbed={LAB}")
     assert plan.returncode == 0, plan.stderr
     assert "--pool on-policy" in plan.stdout
     for arm in ("simpo", "dpo-on-policy", "ppo-on-policy"):
-        assert f"runs/mine/align/{arm}/seed5/run.json" in plan.stdout
-    words = ["--config", "study=mine", "studies={mine: [dpo, simpo]}"]
+        assert f"runs/lab/align/{arm}/seed5/run.json" in plan.stdout
+    words = ["--config", OWN, "study=mine", "studies={mine: [dpo, simpo]}"]
     plan = python(own, "-m", "snakemake", "-n", "--cores", "1", *words)
-    assert "runs/micro/align/simpo/seed1/run.json" in plan.stdout, plan.stderr
+    assert "runs/micro/align/dpo/seed1/run.json" in plan.stdout, plan.stderr
+    assert re.search(r"runs/micro/align/simpo@[0-9a-f]{8}/seed1/run\.json", plan.stdout)
 
 
 # --- a method -------------------------------------------------------------------------------------
@@ -208,23 +212,11 @@ def test_the_plan_holds_the_new_method_and_arms(own):
 
 @pytest.fixture
 def simpo(tmp_path):
-    spec = spec_from_file_location("simpo", put(tmp_path / "simpo.py", shown(SHOWN[-1])))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def fifth(simpo, monkeypatch):
-    """SimPO among METHODS."""
-    monkeypatch.setitem(METHODS, "simpo", simpo)
-    layers._config_class.cache_clear()
-    yield simpo
-    layers._config_class.cache_clear()
+    return registry.from_file(put(tmp_path / SIMPO, shown(SIMPO)))
 
 
 def test_the_readme_s_method_is_short():
-    assert len(shown(SHOWN[-1]).splitlines()) <= 40
+    assert len(shown(SIMPO).splitlines()) <= 40
 
 
 def test_simpo_is_equation_6(policy, tokenizer, tmp_path, simpo):
@@ -252,34 +244,12 @@ def test_a_loss_of_one_s_own_has_the_reference_and_trls_gradient(policy, tokeniz
 
 
 def test_the_four_come_first_and_others_by_name(own):
-    put(own / "bench/methods/_shared.py", "X = 1\n")
-    show = "from bench.methods import METHODS; print(*METHODS)"
-    assert python(own, "-c", show).stdout.split() == ["ppo", "dpo", "ipo", "orpo", "simpo"]
-
-
-HASHES = """
-import sys
-from bench.studies import load
-from bench.steps.fingerprint import fingerprint
-cfg = load("tiny")
-print(*(fingerprint(cfg, "align", arm) for arm in ("simpo", "dpo")))
-"""
-
-
-def test_what_a_method_imports_is_in_its_hash_alone(own):
-    def hashes():
-        done = python(own, "-c", HASHES)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
-
-    file = own / "bench/methods/simpo.py"
-    put(own / "bench/methods/_shared.py", "X = 1\n")
-    file.write_text(f"from ._shared import X\n{shown(SHOWN[-1])}")
-    before = hashes()
-    put(own / "bench/methods/_shared.py", "X = 2\n")
-    after = hashes()
-    file.write_text(shown(SHOWN[-1]))
-    assert before[0] != after[0] and before[1] == after[1]
+    for name, text in (("_shared", "X = 1\n"), ("alpha", shown(SIMPO))):
+        put(own / f"bench/methods/{name}.py", text)
+    show = f"from bench.methods import known; print(*known(['{SIMPO}']))"
+    found = python(own, "-c", show).stdout.split()
+    (own / "bench/methods/alpha.py").unlink()
+    assert found == ["ppo", "dpo", "ipo", "orpo", "alpha", "simpo"]
 
 
 class Whole(Section):
@@ -298,7 +268,7 @@ class Open(Whole):
 @pytest.mark.parametrize(
     "parts,line",
     [
-        ({"NEEDS": (), "train": print}, "mine.py of bench/methods lacks Settings, a class"),
+        ({"NEEDS": (), "train": print}, "there/mine.py lacks Settings, a class"),
         ({"Settings": Unnamed, "NEEDS": (), "train": print}, "lacks beta in Settings"),
         ({"Settings": Open, "NEEDS": (), "train": print}, "lacks a default of Settings.gamma"),
         ({"Settings": Whole, "train": print}, "lacks NEEDS, a tuple"),
@@ -313,31 +283,35 @@ def test_a_file_that_is_no_method_is_one_line(parts, line):
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_method_has_a_name_of_its_own(fifth):
-    methods.check("simpo", fifth, {"reward"})
+def test_a_method_has_a_name_of_its_own(simpo):
+    methods.check("simpo", simpo, {"reward"})
     with pytest.raises(UserError, match="cannot be called 'reward'"):
-        methods.check("reward", fifth, {"reward"})
+        methods.check("reward", simpo, {"reward"})
 
 
 def test_the_command_line_refuses_what_is_no_method(own):
+    line = "zeta.py of bench/methods lacks Settings"
     file = put(own / "bench/methods/zeta.py", "NEEDS = ()\n")
     done = python(own, "-m", "bench", "align", "--testbed", "tiny", "--arm", "dpo", "--seed", "1")
-    plan = python(own, "-m", "snakemake", "-n", "--config", "testbed=tiny")
     file.unlink()
-    assert done.stderr.startswith("error: zeta.py of bench/methods lacks Settings")
-    assert "error: zeta.py of bench/methods lacks Settings" in plan.stderr + plan.stdout
+    put(own / "my/zeta.py", "NEEDS = ()\n")
+    words = ("testbed=tiny", "methods=[my/zeta.py]")
+    plan = python(own, "-m", "snakemake", "-n", "--config", *words)
+    assert done.stderr.startswith(f"error: {line}")
+    assert "error: my/zeta.py lacks Settings" in plan.stderr + plan.stdout
     assert "Traceback" not in done.stderr + plan.stderr
 
 
-def test_every_study_takes_a_fifth_method(fifth):
-    cfg = load("tiny", ["study=tune", "simpo={lr: 1e-3, beta: 2}"])
+def test_every_study_takes_a_fifth_method(tmp_path):
+    file = put(tmp_path / SIMPO, shown(SIMPO))
+    cfg = load("tiny", [f"methods=[{file}]", "study=tune", "simpo={lr: 1e-3, beta: 2}"])
     arms = [cfg.arm(name) for name in cfg.study_arms]
     mine = [arm.settings for arm in arms if arm.method == "simpo"]
     assert len(mine) == cfg.tune.trials == len(arms) / 5
     for settings in mine:
         assert 1e-4 <= settings.lr <= 1e-2 and 0.2 <= settings.beta <= 20
     for study in ("stability", "views"):
-        counts = [cfg.arm(name).method for name in studies.studies(cfg)[study]]
+        counts = [cfg.arm(name).method for name in cfg.known_studies[study]]
         assert counts.count("simpo") == counts.count("dpo") > 1
     assert cfg.tune.spaces["dpo"] == load("tiny", ["dpo.lr=9"]).tune.spaces["dpo"]
 
@@ -346,14 +320,16 @@ def test_a_report_of_five_methods(tmp_path, monkeypatch):
     for table, value in ((fake_runs.GAIN, 0.6), (fake_runs.REACH, 7.0), (fake_runs.NEEDS, ())):
         monkeypatch.setitem(table, "simpo", value)
     arms = fake_runs.ARMS | {"simpo": "simpo"}
-    study = Study(*fake_runs.collected(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), prompts=30))
+    found = fake_runs.collected(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), prompts=30)
+    found[-1]["own_methods"] = {"simpo": SIMPO}
+    study = Study(*found)
     monkeypatch.setattr(style, "THEMES", {"light": style.LIGHT})
     report.build(study, tmp_path / "report")
     for part in ("colour", "marker"):
         assert len({getattr(look, part) for look in study.looks.values()}) == 5
     text = (tmp_path / "report/README.md").read_text(encoding="utf-8")
     assert text.startswith("# PPO, DPO, IPO, ORPO and SIMPO on micro")
-    assert "SIMPO by bench/methods/simpo.py" in text
+    assert f"SIMPO by {SIMPO}" in text
     assert "SIMPO" in (tmp_path / "report/figures/scorecard-light.svg").read_text()
 
 
@@ -418,19 +394,16 @@ def test_a_file_that_will_not_do_is_one_line(tmp_path, name, text, line):
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
-def own_testbed(tmp_path, monkeypatch, text: str) -> str:
-    """The name of a testbed of this text, from whose folder one runs."""
-    shutil.copytree(layers.TESTBEDS, tmp_path / "testbeds")
-    put(tmp_path / "testbeds/mine.yaml", text)
-    put(tmp_path / "my/pairs.jsonl", lines([pair(0)]))
-    put(tmp_path / "my/gold.py", shown("my/gold.py"))
-    monkeypatch.setattr(layers, "TESTBEDS", tmp_path / "testbeds")
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """A folder with the README's files, in which one runs."""
+    for name in SHOWN:
+        put(tmp_path / name, shown(name))
     monkeypatch.chdir(tmp_path)
-    return "mine"
 
 
-def test_another_id_takes_nothing_of_the_one_it_replaces(tmp_path, monkeypatch, fifth):
-    cfg = load(own_testbed(tmp_path, monkeypatch, shown(SHOWN[1])))
+def test_another_id_takes_nothing_of_the_one_it_replaces(beside):
+    cfg = load(LAB)
     assert (cfg.data.pairs.train, cfg.data.pairs.test) == ("train", None)
     assert cfg.model.hub.eos is None and cfg.data.gold.id is None
     assert cfg.model.lora.r == 16 and cfg.sft.steps == load("smol-hub").sft.steps
@@ -438,19 +411,21 @@ def test_another_id_takes_nothing_of_the_one_it_replaces(tmp_path, monkeypatch, 
     assert elsewhere.data.pairs.test == load("smol-hub").data.pairs.test
 
 
-@pytest.mark.parametrize("name", ["my/pairs.jsonl", "my/gold.py"])
-def test_another_content_of_a_file_reruns_what_was_made_of_it(tmp_path, monkeypatch, fifth, name):
+@pytest.mark.parametrize(
+    "name,more,again",
+    [(PAIRS_FILE, "\n", True), (GOLD, "X = 1\n", True), (GOLD, "# a comment\n", False)],
+)
+def test_another_content_of_a_file_reruns_what_was_made_of_it(beside, name, more, again):
     def hashes():
-        cfg = load("mine")
+        cfg = load(LAB)
         return [fingerprint(cfg, "data"), fingerprint(cfg, "align", "dpo")]
 
-    own_testbed(tmp_path, monkeypatch, shown(SHOWN[1]))
     before = hashes()
     os.utime(name, (1, 1))
     assert hashes() == before
     with open(name, "a") as file:
-        file.write("\n")
-    assert all(old != new for old, new in zip(before, hashes(), strict=True))
+        file.write(more)
+    assert [old != new for old, new in zip(before, hashes(), strict=True)] == [again, again]
 
 
 # --- gold -----------------------------------------------------------------------------------------
@@ -459,7 +434,7 @@ def test_another_content_of_a_file_reruns_what_was_made_of_it(tmp_path, monkeypa
 def gold_of(tmp_path, text: str) -> hub_gold.Gold:
     file, data = put(tmp_path / "my.py", text), tmp_path / "data"
     data.mkdir(exist_ok=True)
-    hub_gold.keep(hub_gold.Judge(file=str(file)), data)
+    hub_gold.keep(hub_gold.GoldModel(file=str(file)), data)
     return hub_gold.Gold(data)
 
 
@@ -494,8 +469,8 @@ def test_the_kept_copy_judges_whatever_becomes_of_the_file(tmp_path):
 
 def test_a_model_that_replaces_a_file_leaves_no_trace_of_it(tmp_path):
     gold_of(tmp_path, "def gold(prompts, completions):\n    return [0.0]\n")
-    hub_gold.keep(hub_gold.Judge(id="owner/judge"), tmp_path / "data")
-    assert hub_gold.Gold(tmp_path / "data").judge.id == "owner/judge"
+    hub_gold.keep(hub_gold.GoldModel(id="owner/judge"), tmp_path / "data")
+    assert hub_gold.Gold(tmp_path / "data").source.id == "owner/judge"
 
 
 @pytest.mark.parametrize(
@@ -513,7 +488,7 @@ def test_gold_is_a_model_or_a_file_that_exists(gold, line):
 
 
 def test_scale_is_how_surely_gold_labels():
-    judge = {"file": str(REPO / "tests/test_own.py"), "scale": 10}
+    judge = {"file": str(REPO / "tests/whole/test_own.py"), "scale": 10}
     plain = world.Settings(pairs={"id": "x"}, gold=judge)
     chance = world.preference([], [], [], [0.2], [0.1], plain)[0]["on-policy"]
     assert chance == pytest.approx(1 / (1 + math.exp(-1)))

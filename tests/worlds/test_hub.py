@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench.core import hub
+from bench.core.files import read_json
 from bench.core.hub import Rows
 from bench.core.schema import UserError
 from bench.models import hub_model
@@ -162,7 +163,7 @@ def test_what_is_not_in_the_cache_is_one_line_with_a_remedy():
         lambda: hub_model.load_tokenizer(HubModel(id="mistralai/Mistral-7B-v0.1")),
     ):
         with pytest.raises(
-            UserError, match=r"HF_HUB_OFFLINE is set: run .*bench\.prefetch"
+            UserError, match=r"HF_HUB_OFFLINE is set: run .*bench prefetch"
         ) as error:
             get()
         assert "\n" not in str(error.value)
@@ -276,7 +277,7 @@ def test_quantised_weights_need_an_adapter_in_bfloat16(other):
 
 def gold_of(folder, judge) -> hub_gold.Gold:
     folder.mkdir()
-    hub_gold.keep(hub_gold.Judge(id=judge, batch=3), folder)
+    hub_gold.keep(hub_gold.GoldModel(id=judge, batch=3), folder)
     return hub_gold.Gold(folder)
 
 
@@ -337,7 +338,7 @@ def own_task(folder) -> str:
 
 def step(cfg, name: str, **options) -> None:
     """A step as the command line runs it."""
-    module = import_module("bench.steps.data" if name == "data" else f"bench.{name}")
+    module = import_module(f"bench.steps.{name}")
     module.run(cfg.slice(name, options.get("arm")), Namespace(**options))
 
 
@@ -359,9 +360,9 @@ STEPS = [
     ("base", {}),
     ("sft", {}),
     ("pairs", {"what": "pool"}),
-    ("pairs", {"what": "draw", "labels": "gold", "seed": 1}),
+    ("pairs", {"what": "draw", "label_set": "gold", "seed": 1}),
     ("reference", {"pool": "pool"}),
-    ("reward", {"labels": "gold", "seed": 1}),
+    ("reward", {"label_set": "gold", "seed": 1}),
     ("align", {"arm": "dpo", "seed": 1}),
     ("align", {"arm": "ppo", "seed": 1}),
     ("evaluate", {"arm": "dpo", "seed": 1}),
@@ -383,41 +384,41 @@ def on_folders(where, **sizes):
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory):
-    """Every step up to the evaluation, from folders alone."""
+    """The settings of a run of every step up to the evaluation, from folders alone."""
     where = tmp_path_factory.mktemp("walk")
     cfg = load("zephyr-7b", on_folders(where))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(where)
         for name, options in STEPS:
             step(cfg, name, **options)
-        yield where / "runs/zephyr-7b"
+        yield cfg
 
 
 def test_methods_train_on_the_data_sets_labels(walked):
-    for row in rows(walked / "pairs/gold/seed1.jsonl"):
+    for row in rows(walked.layout.pairs("gold", 1)):
         assert "good" in row["chosen"] and "poor" in row["rejected"]
     for arm in ("dpo", "ppo"):
-        assert json.loads((walked / f"align/{arm}/seed1/run.json").read_text())["status"] == "ok"
+        assert read_json(walked.member(arm, 1).files.record)["status"] == "ok"
 
 
 def test_the_pool_has_the_judges_scores(walked):
-    gold = hub_gold.Gold(walked / "data")
-    pool = rows(walked / "pairs/pool.jsonl")
+    gold = hub_gold.Gold(walked.layout.data)
+    pool = rows(walked.layout.pool("pool"))
     again = gold(pool, [row["b"] for row in pool])
     assert [row["gold_b"] for row in pool] == pytest.approx(list(again))
-    metrics = json.loads((walked / "pairs/step.json").read_text())["metrics"]
+    metrics = read_json(walked.layout.pool_record("pool"))["metrics"]
     assert metrics == {"pairs": 40}  # how noisy given labels are is not known
 
 
 def test_prefetch_lists_all_that_the_settings_name(walked):
-    fetched = json.loads((walked / "prefetch.json").read_text())["fetched"]
+    fetched = read_json(walked.layout.root / "prefetch.json")["fetched"]
     assert [line.split()[0] for line in fetched] == ["model"] * 2 + ["data"] * 3 + ["task"]
 
 
 def test_strict_and_flexible_scores_are_both_there(walked):
     import pandas as pd
 
-    found = pd.read_csv(walked / "evaluate/dpo/seed1/tasks.csv").set_index(["task", "metric"])
+    found = pd.read_csv(walked.member("dpo", 1).evaluation.tasks).set_index(["task", "metric"])
     names = {"exact_match (strict-match)", "exact_match (flexible-extract)"}
     assert set(found.loc["counted"].index) == names
     assert set(found.loc["counted"].n) == {3}
@@ -425,7 +426,7 @@ def test_strict_and_flexible_scores_are_both_there(walked):
 
 
 def test_the_plan_of_a_hub_testbed_needs_no_network_and_no_gpu(tmp_path):
-    repo = layers.TESTBEDS.parents[1]
+    repo = layers.TESTBEDS.parents[2]
     command = [sys.executable, "-m", "snakemake", "-s", repo / "Snakefile", "-n", "--cores", "1"]
     done = subprocess.run(
         [str(word) for word in [*command, "--config", "testbed=zephyr-7b"]],

@@ -12,7 +12,7 @@ from bench.worlds import micro
 from bench.worlds.micro import gold as micro_gold
 from bench.worlds.micro import grammar, sums
 
-TASK_FOLDER = Path(micro.__file__).parent / "tasks" / "micro"
+TASK_FOLDER = Path(micro.__file__).parent / "tasks"
 SMALL = micro.Settings(
     corpus=300,
     demonstrations=300,

@@ -21,7 +21,7 @@ from bench.worlds.reviews import gold as reviews_gold
 from bench.worlds.reviews import texts as reviews_texts
 from bench.worlds.reviews.texts import Text
 
-TASK_FOLDER = Path(reviews.__file__).parent / "tasks" / "reviews"
+TASK_FOLDER = Path(reviews.__file__).parent / "tasks"
 NOUNS = "plot camera battery script button lunch weekend window garden kettle".split()  # noqa: SIM905
 GOOD, BAD = ("great", "lovely", "superb", "nice"), ("awful", "dull", "horrible", "bad")
 SMALL = reviews.Settings(pool=30, raters=9, order=5, news=5, uses=30, test_share=0.3)

@@ -84,7 +84,7 @@ def missing(study, name: str) -> list[str]:
     """How to get what is not shown here; only of methods as they are tuned."""
     if name in study.companions or study.meta["study"] != "compare":
         return []
-    command = f"snakemake --cores all --config testbed={study.meta['testbed']} study={name}"
+    command = f"snakemake --cores all --config testbed={study.meta['source']} study={name}"
     return [f"Not run here: {MISSING[name]} ({command})."]
 
 
