@@ -9,7 +9,7 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -30,6 +30,11 @@ def members(package: str, first: Iterable[str] = (), folders: bool = False) -> l
 def member(package: str, name: str) -> ModuleType:
     """A module of a package."""
     return import_module(f"{package}.{name}")
+
+
+def is_installed(package: str) -> bool:
+    """Whether a library is there, asked without importing it."""
+    return find_spec(package) is not None
 
 
 def from_file(path: str | Path, shown: str = "") -> ModuleType:

@@ -57,20 +57,24 @@ def code_hash(
 ) -> str:
     """Hash of a step's import closure, with the method, the world and the study's page it imports
     by name; ``bench.steps.runner`` runs them all."""
-    modules = closure(
-        "bench.steps.runner", f"bench.steps.{step}", *named(step, method, kind, study)
-    )
+    modules = modules_of(step, method, kind, study)
     lines = [f"{name} {code_of(path)}" for name, path in sorted(modules.items())]
     folder = ROOT / FILES.get(step, "none").format(kind=kind)
     lines += [f"{path.name} {path.read_text()}" for path in sorted(folder.glob("*.*"))]
     return _sha256("\n".join(lines))
 
 
-def named(step: str, method, kind: str | None, study: str | None) -> Iterable[str | Path]:
-    """The modules that a step imports by name: dotted, or the file of a method outside."""
+def modules_of(step: str, method=None, kind=None, study=None) -> dict[str, Path]:
+    """{name: file} of all that a step runs of ``bench``, and of a method outside."""
+    named = imported_by_name(method, kind, study)
+    return closure("bench.steps.runner", f"bench.steps.{step}", *named)
+
+
+def imported_by_name(method, kind: str | None, study: str | None) -> Iterable[str | Path]:
+    """What ``bench.core.registry`` loads for a step: dotted, or the file of a method outside."""
     if method is not None:
         yield method.__name__ if method.__name__.startswith("bench.") else Path(method.__file__)
-    if kind and step not in ("contract", "collect"):
+    if kind:
         yield f"bench.worlds.{kind}"
     if study:
         page = f"bench.studies.{study}.page"
