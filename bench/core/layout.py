@@ -31,6 +31,8 @@ class Recipe:
     of: tuple[str, ...] = ()
 
 
+# Of the SFT base; lm-eval's task `preference` asks about pairs of its own.
+BASE_EVALUATION = "evaluate-sft"
 # What each step makes, and from what. A step reads nothing else of the settings (settings.layers).
 RECIPES = {
     "data": Recipe(("data",)),
@@ -41,6 +43,7 @@ RECIPES = {
     "reference": Recipe(("data", "model"), ("sft", "pairs")),
     "align": Recipe(("data", "model", "decode", "curve", "arm"), ("sft", "pairs")),
     "evaluate": Recipe(("data", "model", "decode", "eval", "arm"), ("align", "reward")),
+    BASE_EVALUATION: Recipe(("data", "model", "decode", "eval"), ("pairs",)),
 }
 UPSTREAM = ("base", "sft", "pairs", "reward")  # sections that an arm may override for its runs
 
@@ -255,9 +258,7 @@ class Layout:
         """The same of an evaluation; arm None: of the SFT base."""
         if arm is not None:
             return f"{arm.name}{self._of_run('evaluate', arm)}"
-        names = sections("sft") | {*RECIPES["evaluate"].reads} - {"arm"}
-        theirs = self.plain and self._values(names, self.plain)
-        return SFT + _key(self._values(names, self.cfg), theirs)
+        return SFT + self.key(BASE_EVALUATION)
 
     def evaluation(self, arm: Any | None, seed: int | str = 0) -> EvaluationFiles:
         """The folder of an evaluation; arm None: of the SFT base."""

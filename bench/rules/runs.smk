@@ -1,5 +1,6 @@
 # From texts to evaluated runs. Where everything lies: bench/core/layout.py.
 
+from bench.core.layout import BASE_EVALUATION
 from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, SFT, pool_of
 
 
@@ -16,16 +17,11 @@ def run_inputs(wildcards):
 def evaluated(wildcards):
     """A run and the reward model that scores it, or an SFT base; and the documents of lm-eval."""
     if wildcards.arm == SFT:
-        at = next(c.layout for c in VARIANTS if key_of(c.layout.evaluation_name(None)) == wildcards.key)
-        return [at.sft.as_posix(), at.pool(POOL).as_posix()]
+        layout = settings(BASE_EVALUATION, wildcards).layout
+        return [layout.sft.as_posix(), layout.pool(POOL).as_posix()]
     found = member(wildcards)
     pool = found.layout.pool(POOL)
     return [p.as_posix() for p in (found.files.record, found.files.model, found.proxy, pool)]
-
-
-def key_of(name):
-    """What follows a name: '@3f9a1c2e', or nothing."""
-    return name.removeprefix(SFT)
 
 
 rule estimate:
@@ -273,6 +269,13 @@ rule evaluate:
         runtime=minutes("evaluate"),
     params:
         code=code("evaluate"),
-        run=command("evaluate", "--arm", "{wildcards.arm}", "--seed", "{wildcards.seed}"),
+        run=command(
+            "evaluate",
+            "--arm",
+            "{wildcards.arm}",
+            "--seed",
+            "{wildcards.seed}",
+            of=BASE_EVALUATION,
+        ),
     shell:
         SHELL

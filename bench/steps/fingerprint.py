@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from bench.core.code import code_sha256
+from bench.core.code import bare_tree, tree_sha256
 
 ROOT = Path(__file__).parent.parent.parent
 # Reached by every step, but writing no artefact and deciding nothing that a step computes: what it
@@ -116,7 +116,7 @@ def path_of(name: str) -> Path | None:
 def imports(name: str, path: Path) -> tuple[str, ...]:
     """Dotted names that a module imports, anywhere in it."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -132,7 +132,16 @@ def _absolute(name: str, path: Path, node: ast.ImportFrom) -> str:
     return ".".join([*parents, *([node.module] if node.module else [])])
 
 
-code_of = cache(code_sha256)
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The code of a file, read once for its imports and its hash."""
+    return bare_tree(path.read_bytes())
+
+
+@cache
+def code_of(path: Path) -> str:
+    """The hash of a file's code."""
+    return tree_sha256(tree_of(path))
 
 
 def _sha256(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The strings that seed random streams are frozen: another one draws other texts, pairs, prompts."""
+"""The strings that seed random streams are frozen: others draw other texts, pairs and prompts."""
 
 import ast
 from pathlib import Path
