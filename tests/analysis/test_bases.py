@@ -12,7 +12,8 @@ from bench.steps.collect import described
 from bench.studies import load
 
 OTHER = "sft@3f9a1c2e"  # as meta.json calls a second base
-COST = ["arm", "method", "seed", "step", "phase", "charged", "flops", "cpu_s", "joules"]
+SHARED = {"arm": "shared", "method": "shared", "seed": 0, "step": "sft", "phase": "train"}
+SPENT = {"charged": True, "flops": 1.0, "cpu_s": 1.0, "joules": None}
 SEEDS, PROMPTS = (1, 2, 3), range(6)
 # Gold: the second base lies 5 above the first; both dpo arms end 1 above their own.
 LEVEL = {"sft": 0.0, OTHER: 5.0, "dpo": 1.0, "dpo-base2": 6.0, "ppo": -1.0}
@@ -60,9 +61,7 @@ def study() -> Study:
         "prompts": pd.DataFrame(row(a, s, p) for a, s in runs for p in PROMPTS),
         "curve": pd.DataFrame(curve_row(a, s, f) for a in arms for s in SEEDS for f in (0.0, 1.0)),
         "runs": pd.DataFrame({"arm": a, "seed": s, "status": "ok"} for a in arms for s in SEEDS),
-        "cost": pd.DataFrame(
-            columns=["arm", "method", "seed", "step", "phase", "charged", "cpu_s"]
-        ),
+        "cost": pd.DataFrame([SHARED | SPENT]),
         "reward": pd.DataFrame(),
         "tasks": pd.DataFrame(tasks),
     }
