@@ -1,8 +1,8 @@
 """How the house stands, by its syntax alone: `python tests/house.py [CHECKOUT]`.
 
 Prints modules at the top of the package, imports against the layers, lengths of functions and of
-files, and paths that are built by hand. It reads the flat package of de1a664 too, whose modules it puts
-where their code went, so that both can be compared.
+files, and paths that are built by hand. It reads the flat package of de1a664 too, whose modules it
+puts where their code went, so that both can be compared.
 """
 
 import ast

@@ -298,11 +298,29 @@ class Layout:
         return self.study / "blog"
 
     @property
+    def blog_record(self) -> Path:
+        """sha256 of every file of the post."""
+        return self.study / "blog.json"
+
+    @property
     def tuned(self) -> Path:
         """The settings that the study ``tune`` picked."""
         return (self.root if self.study == self.root / "study-tune" else self.study) / "tuned.yaml"
 
     # --- beside the artefacts
+
+    @property
+    def prefetched(self) -> Path:
+        """What was fetched from the hub beforehand."""
+        return self.root / "prefetch.json"
+
+    def log(self, name: str) -> Path:
+        """What a step says."""
+        return self.root / "logs" / f"{name}.log"
+
+    def study_log(self, name: str) -> Path:
+        """What a step of the chosen study says."""
+        return self.study / "logs" / f"{name}.log"
 
     def checkpoints(self, name: str) -> Path:
         """Where a training keeps what it resumes from."""
@@ -312,6 +330,18 @@ class Layout:
         """What the processes of a step took in all, by the name of what they made."""
         words = [step, name, f"seed{seed}" if seed is not None else ""]
         return self.root / "ledger" / f"{'-'.join(filter(None, words))}.json"
+
+
+class Patterns(Layout):
+    """The same places with Snakemake's wildcards, {arm} and {key}, for what the rules make."""
+
+    def names(self, kind: str, name: str = "") -> str:
+        return f"{name or kind}{{key}}"
+
+    def run_name(self, arm: Any = None) -> str:
+        return "{arm}{key}"
+
+    evaluation_name = run_name
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ class Command:
         options += ["--needs-gpu"] if model and CFG.jobs.gpu else []
         launched = words[0] in ("sft", "reward", "align") and CFG.launch.processes > 1
         head = [*launcher(), *words] if launched else words
-        self.line = shlex.join([sys.executable, "-m", "bench", *head, "--testbed", TESTBED, *options])
+        self.line = shlex.join(
+            [sys.executable, "-m", "bench", *head, "--testbed", TESTBED, *options]
+        )
 
     def __str__(self):
         return self.line

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.layout import Patterns
 from bench.core.schema import UserError
 from bench.studies import load
 
@@ -265,3 +266,16 @@ def test_a_mistake_in_what_an_arm_starts_from_is_one_line(arm, line):
     with pytest.raises(UserError) as error:
         load("tiny", [f"arms.x={arm}", "studies.mine=[x]", "study=mine"])
     assert str(error.value).startswith(line) and "\n" not in str(error.value)
+
+
+def test_what_a_rule_makes_is_where_a_layout_looks():
+    """With its wildcards filled in a pattern is the path of the artefact."""
+    cfg = load("tiny", ["sft.seed=2"])
+    made, layout, arm = Patterns(cfg, None), cfg.layout, cfg.arm("dpo")
+    known = {"label_set": "gold", "seed": 1, "pool": "pool", "arm": "dpo"}
+    run, evaluation = made.run(arm, "{seed}").record, made.evaluation(arm, "{seed}").record
+    keys = [layout.key("pairs"), layout.run_name(arm)[3:], layout.evaluation_name(arm)[3:]]
+    patterns = [made.pairs("{label_set}", "{seed}"), run, evaluation]
+    found = [str(p).format(**known, key=key) for p, key in zip(patterns, keys, strict=True)]
+    files = layout.run(arm, 1), layout.evaluation(arm, 1)
+    assert found == [str(layout.pairs("gold", 1)), *(str(each.record) for each in files)]
