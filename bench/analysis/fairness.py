@@ -250,7 +250,10 @@ def _unlike_others(rule: Rule, entries: list[dict]) -> list[dict]:
 
 
 def _takes_part(entry: dict, rule: Rule) -> bool:
-    """Whether a rule looks at an entry: a field that every run has must not be missing."""
+    """Whether a rule looks at an entry: a field that every run has must not be missing; an SFT base
+    is no run of an arm."""
+    if rule.within == ARM and "arm" not in entry:
+        return False
     if value(entry, rule.field) is not None:
         return True
     whole = entry.get("evaluation" if _of_evaluation(rule.field) else "arm")

@@ -150,6 +150,7 @@ def test_runs_of_one_base_start_from_the_same_weights():
     two = [entry("dpo-base2", seed, OTHER, "b") for seed in (1, 2)]
     starts = {"sft": evaluated("a"), OTHER: evaluated("b")}
     assert started([*one, *two], starts) == []
+    assert "base" not in {b["field"] for b in breaches([*one, *two], starts, False)}
     mixed = [*one, two[0], entry("dpo-base2", 2, OTHER, "a")]
     (breach,) = started(mixed, starts)
     assert breach["values"] == {
