@@ -10,7 +10,7 @@
 
 import sys
 
-from bench.core.layout import KEY
+from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
 from bench.core.schema import UserError
 from bench.estimate.devices import named
@@ -26,8 +26,8 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-LAYOUT = CFG.layout
-RUNS, STUDY = LAYOUT.root.as_posix(), LAYOUT.study.as_posix()
+LAYOUT = CFG.layout  # where the study's own files lie
+MADE = Patterns(CFG, None)  # and with wildcards those that rules make
 
 HERE = workflow.nodes is None  # else a cluster's nodes run the jobs: this machine limits nothing
 FOUND = gpus() if HERE else 0

@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 
-from bench.core.names import pool_of
+from bench.core.names import SFT, pool_of
 
 MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
 # of the ledger, not of run.json
@@ -135,8 +135,10 @@ def breaches(
 
 
 def name(run: dict) -> str:
-    """How messages and report call a run: by where it lies, which is unique."""
-    return f"{run['folder_arm']} seed {run['folder_seed']}"
+    """How messages and report call a run: by where it lies, which is unique; an SFT base by its own
+    name."""
+    place = run["base"] if run["folder_arm"] == SFT else run["folder_arm"]
+    return f"{place} seed {run['folder_seed']}"
 
 
 def value(run: dict, field: str):
@@ -166,7 +168,7 @@ def _completed(run: dict) -> dict:
 def _base(base: str, sft: dict) -> dict:
     """An SFT base as an entry: its evaluation, of the weights that its runs start from."""
     start = {"start": "sft", "base": base, NESTED: {"start": sft.get("model_sha256") or "unknown"}}
-    head = {"folder_arm": "sft", "folder_seed": 0, "status": "ok"}
+    head = {"folder_arm": SFT, "folder_seed": 0, "status": "ok"}
     return head | {"evaluation": sft} | start
 
 
@@ -248,7 +250,10 @@ def _unlike_others(rule: Rule, entries: list[dict]) -> list[dict]:
 
 
 def _takes_part(entry: dict, rule: Rule) -> bool:
-    """Whether a rule looks at an entry: a field that every run has must not be missing."""
+    """Whether a rule looks at an entry: a field that every run has must not be missing; an SFT base
+    is no run of an arm."""
+    if rule.within == ARM and "arm" not in entry:
+        return False
     if value(entry, rule.field) is not None:
         return True
     whole = entry.get("evaluation" if _of_evaluation(rule.field) else "arm")

@@ -35,6 +35,17 @@ def arms_of(meta: dict) -> list[str]:
     return [arm["name"] for arm in meta["arms"]]
 
 
+def base_of(meta: dict) -> dict[str, str]:
+    """{arm: the SFT base that it starts from, as the tables call it}; a base is its own."""
+    arms = {arm["name"]: arm.get("base", SFT) for arm in meta["arms"]}
+    return {base: base for base in (SFT, *arms.values())} | arms
+
+
+def bases_of(meta: dict) -> list[str]:
+    """The SFT bases that arms start from, `sft` first."""
+    return list(dict.fromkeys([SFT, *(base_of(meta)[arm] for arm in arms_of(meta))]))
+
+
 def scores(prompts: pd.DataFrame, arm: str, column: str, families) -> pd.DataFrame:
     """The table seeds x prompts of one arm on the tuned families; prompts with a gap are left out.
 
@@ -57,14 +68,16 @@ def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return a.loc[rows, columns].to_numpy(float), other.to_numpy(float)
 
 
-def with_wins(prompts: pd.DataFrame) -> pd.DataFrame:
-    """The prompts' table with `win`: 100, 50 or 0 against the SFT's answer to the same prompt."""
+def with_wins(prompts: pd.DataFrame, meta: dict) -> pd.DataFrame:
+    """The prompts' table with `win`: 100, 50 or 0 against the answer of the arm's own SFT base to
+    the same prompt."""
     if not len(prompts) or "gold" not in prompts:
         return prompts.assign(win=[])
-    base = prompts[prompts.arm == SFT].set_index("prompt_id").gold
-    margin = prompts.gold - prompts.prompt_id.map(base)
-    wins = 50 * (1 + np.sign(margin))
-    return prompts.assign(win=wins.where(prompts.arm != SFT))
+    bases, own = bases_of(meta), prompts.arm.map(base_of(meta))
+    gold = prompts[prompts.arm.isin(bases)].set_index(["arm", "prompt_id"]).gold
+    asked = pd.MultiIndex.from_arrays([own, prompts.prompt_id])
+    wins = 50 * (1 + np.sign(prompts.gold - gold.reindex(asked).to_numpy()))
+    return prompts.assign(win=wins.where(~prompts.arm.isin(bases)))
 
 
 def proxy_scale(reward: pd.DataFrame) -> dict[tuple[str, int], tuple[float, float]]:
@@ -151,13 +164,14 @@ def preference(tasks: pd.DataFrame, arm: str) -> pd.Series:
     return 100 * rows.groupby("seed").value.mean() if len(rows) else pd.Series(dtype=float)
 
 
-def length_controlled(prompts: pd.DataFrame, arm: str, families) -> pd.Series:
-    """By seed, the win rate in % at no difference in length from the SFT's answers; may be empty.
+def length_controlled(prompts: pd.DataFrame, arm: str, families, sft: str = SFT) -> pd.Series:
+    """By seed, the win rate in % at no difference in length from the answers of ``sft``, the arm's
+    base; may be empty.
 
     prompts: with `win` (see `with_wins`). Prompts that SFT did not answer are left out.
     """
     wins, lengths = (scores(prompts, arm, column, families) for column in ("win", "length"))
-    base = scores(prompts, SFT, "length", families)
+    base = scores(prompts, sft, "length", families)
     if not (wins.size and lengths.size and base.size):
         return pd.Series(dtype=float)
     longer = lengths.sub(base.mean()).dropna(axis=1)
@@ -186,7 +200,7 @@ def win_at_no_difference(wins, longer) -> float:
 def _interval(measure: Measure, arm: str, tables: dict, meta: dict) -> st.Interval | None:
     """The interval of one measure of one arm; None where it was not measured."""
     if measure.table == "prompts" and measure.column:
-        return _of_prompts(measure, arm, tables["prompts"], meta["tuned_families"])
+        return _of_prompts(measure, arm, tables["prompts"], meta)
     values = by_seed(measure, arm, tables, meta)
     return st.over_seeds(values) if len(values) else None
 
@@ -194,9 +208,10 @@ def _interval(measure: Measure, arm: str, tables: dict, meta: dict) -> st.Interv
 def by_seed(measure: Measure, arm: str, tables: dict, meta: dict) -> pd.Series:
     """A measure's value of each run of an arm that ended, by seed; empty where there is none."""
     if measure.key == "win_lc":
-        return length_controlled(tables["prompts"], arm, meta["tuned_families"])
+        base = base_of(meta)[arm]
+        return length_controlled(tables["prompts"], arm, meta["tuned_families"], base)
     if measure.table == "prompts":
-        return _means(measure, arm, tables["prompts"], meta["tuned_families"])
+        return _means(measure, arm, tables["prompts"], meta)
     if measure.key == "preference":
         return preference(tables["tasks"], arm)
     if measure.table == "cost":
@@ -206,13 +221,14 @@ def by_seed(measure: Measure, arm: str, tables: dict, meta: dict) -> pd.Series:
     return rows[measure.column].dropna() if measure.column in rows else pd.Series(dtype=float)
 
 
-def _means(measure: Measure, arm: str, prompts, families) -> pd.Series:
+def _means(measure: Measure, arm: str, prompts, meta: dict) -> pd.Series:
     """The mean over prompts of each run; against SFT over the prompts that both answered."""
+    families, sft = meta["tuned_families"], base_of(meta)[arm]
     table = scores(prompts, arm, measure.column, families)
-    if not table.size or (measure.against_sft and arm == SFT):
+    if not table.size or (measure.against_sft and arm == sft):
         return pd.Series(dtype=float)
     if measure.against_sft:
-        base = scores(prompts, SFT, measure.column, families)
+        base = scores(prompts, sft, measure.column, families)
         table = table - base.iloc[0] if len(base) else table[:0]
     return table.mean(axis=1)
 
@@ -231,17 +247,18 @@ def of_runs(tables: dict, meta: dict) -> pd.DataFrame:
 
 def scaled_prompts(tables: dict, meta: dict) -> pd.DataFrame:
     """The prompts' table with wins against SFT, and the proxy in SDs above the pool's answers."""
-    return with_scaled_proxy(with_wins(tables["prompts"]), tables["reward"], meta)
+    return with_scaled_proxy(with_wins(tables["prompts"], meta), tables["reward"], meta)
 
 
-def _of_prompts(measure: Measure, arm: str, prompts, families) -> st.Interval | None:
+def _of_prompts(measure: Measure, arm: str, prompts, meta: dict) -> st.Interval | None:
     """The crossed interval of a column of the prompts' table."""
+    families, sft = meta["tuned_families"], base_of(meta)[arm]
     table = scores(prompts, arm, measure.column, families)
-    if not table.size or (measure.against_sft and arm == SFT):
+    if not table.size or (measure.against_sft and arm == sft):
         return None
     if not measure.against_sft:
         return st.crossed(table)
-    base = scores(prompts, SFT, measure.column, families)
+    base = scores(prompts, sft, measure.column, families)
     return st.paired_difference(*paired(table, base)) if base.size else None
 
 
@@ -255,7 +272,7 @@ def summary(tables: dict, meta: dict) -> pd.DataFrame:
     """One row an arm and measure: mean, low, high, se, df, seeds, prompts, over, failed runs."""
     tables = tables | {"prompts": scaled_prompts(tables, meta)}
     rows = []
-    for arm in [SFT, *arms_of(meta)]:
+    for arm in [*bases_of(meta), *arms_of(meta)]:
         for measure in SUMMARY:
             interval = _interval(measure, arm, tables, meta)
             if interval is not None:
@@ -300,19 +317,18 @@ def margin(prompts: pd.DataFrame, families) -> float:
 
 
 def tax(tasks: pd.DataFrame, meta: dict) -> pd.DataFrame:
-    """lm-eval: one row a task, metric and arm: mean, half-width over seeds, change from SFT."""
+    """lm-eval: one row a task, metric and arm: mean, half-width over seeds, change from its SFT."""
     if not len(tasks):
         return pd.DataFrame(columns=["task", "metric", "arm", "mean", "half", "change", "seeds"])
     rows = []
     for (task, metric), group in tasks.groupby(["task", "metric"], sort=True):
-        base = group[group.arm == SFT].value.mean()
-        for arm in [SFT, *arms_of(meta)]:
-            values = group[group.arm == arm].value
+        for arm in [*bases_of(meta), *arms_of(meta)]:
+            values, sft = group[group.arm == arm].value, group[group.arm == base_of(meta)[arm]]
             if len(values):
                 i = st.over_seeds(values)
                 head = {"task": task, "metric": metric, "arm": arm, "mean": i.mean}
-                body = {"half": i.half, "change": i.mean - base, "seeds": i.seeds}
-                se, n = group[group.arm == SFT].stderr.mean(), group.n.max()
+                body = {"half": i.half, "change": i.mean - sft.value.mean(), "seeds": i.seeds}
+                se, n = sft.stderr.mean(), group.n.max()
                 up = bool(group.higher_is_better.iloc[0])
                 rows.append(head | body | {"stderr_sft": se, "n": n, "higher_is_better": up})
     return pd.DataFrame(rows)

@@ -9,9 +9,18 @@ def code_sha256(path: Path) -> str:
     """sha256 of a Python file's code, of its bytes where it is no valid Python."""
     content = Path(path).read_bytes()
     try:
-        tree = _Bare().visit(ast.parse(content))
+        return tree_sha256(bare_tree(content))
     except (SyntaxError, ValueError):  # whoever imports it says so
         return hashlib.sha256(content).hexdigest()
+
+
+def bare_tree(content: bytes) -> ast.Module:
+    """The syntax tree of Python code without docstrings."""
+    return _Bare().visit(ast.parse(content))
+
+
+def tree_sha256(tree: ast.Module) -> str:
+    """sha256 of a syntax tree, wherever its parts stand in the file."""
     return hashlib.sha256(ast.dump(tree, include_attributes=False).encode()).hexdigest()
 
 

@@ -30,6 +30,8 @@ class Recipe:
     of: tuple[str, ...] = ()
 
 
+# Of the SFT base; lm-eval's task `preference` asks about pairs of its own.
+BASE_EVALUATION = "evaluate-sft"
 # What each step makes, and from what. A step reads nothing else of the settings (settings.layers).
 RECIPES = {
     "data": Recipe(("data",)),
@@ -40,6 +42,7 @@ RECIPES = {
     "reference": Recipe(("data", "model"), ("sft", "pairs")),
     "align": Recipe(("data", "model", "decode", "curve", "arm"), ("sft", "pairs")),
     "evaluate": Recipe(("data", "model", "decode", "eval", "arm"), ("align", "reward")),
+    BASE_EVALUATION: Recipe(("data", "model", "decode", "eval"), ("pairs",)),
 }
 UPSTREAM = ("base", "sft", "pairs", "reward")  # sections that an arm may override for its runs
 
@@ -253,9 +256,7 @@ class Layout:
         """The same of an evaluation; arm None: of the SFT base."""
         if arm is not None:
             return f"{arm.name}{self._of_run('evaluate', arm)}"
-        names = sections("sft") | {*RECIPES["evaluate"].reads} - {"arm"}
-        theirs = self.plain and self._values(names, self.plain)
-        return SFT + _key(self._values(names, self.cfg), theirs)
+        return SFT + self.key(BASE_EVALUATION)
 
     def evaluation(self, arm: Any | None, seed: int | str = 0) -> EvaluationFiles:
         """The folder of an evaluation; arm None: of the SFT base."""
@@ -295,11 +296,29 @@ class Layout:
         return self.study / "blog"
 
     @property
+    def blog_record(self) -> Path:
+        """sha256 of every file of the post."""
+        return self.study / "blog.json"
+
+    @property
     def tuned(self) -> Path:
         """The settings that the study ``tune`` picked."""
         return (self.root if self.study == self.root / "study-tune" else self.study) / "tuned.yaml"
 
     # --- beside the artefacts
+
+    @property
+    def prefetched(self) -> Path:
+        """What was fetched from the hub beforehand."""
+        return self.root / "prefetch.json"
+
+    def log(self, name: str) -> Path:
+        """What a step says."""
+        return self.root / "logs" / f"{name}.log"
+
+    def study_log(self, name: str) -> Path:
+        """What a step of the chosen study says."""
+        return self.study / "logs" / f"{name}.log"
 
     def checkpoints(self, name: str) -> Path:
         """Where a training keeps what it resumes from."""
@@ -309,6 +328,18 @@ class Layout:
         """What the processes of a step took in all, by the name of what they made."""
         words = [step, name, f"seed{seed}" if seed is not None else ""]
         return self.root / "ledger" / f"{'-'.join(filter(None, words))}.json"
+
+
+class Patterns(Layout):
+    """The same places with Snakemake's wildcards, {arm} and {key}, for what the rules make."""
+
+    def names(self, kind: str, name: str = "") -> str:
+        return f"{name or kind}{{key}}"
+
+    def run_name(self, arm: Any = None) -> str:
+        return "{arm}{key}"
+
+    evaluation_name = run_name
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -39,6 +39,11 @@ def source(package: str, name: str) -> tuple[Path, ast.Module]:
     place = Path(sys.modules[package].__path__[0], name)
     path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     return path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def is_installed(package: str) -> bool:
+    """Whether a library is there, asked without importing it."""
+    return find_spec(package) is not None
 
 
 def from_file(path: str | Path, shown: str = "") -> ModuleType:

@@ -5,10 +5,10 @@ safetensors only and no remote code is run.
 """
 
 import hashlib
-import importlib.util
 import tempfile
 from pathlib import Path
 
+from bench.core import registry
 from bench.core.schema import UserError
 
 LLAMA_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -81,7 +81,7 @@ def four_bits(settings):
     import torch
     from transformers import BitsAndBytesConfig
 
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if not registry.is_installed("bitsandbytes"):
         raise UserError("model.quantise needs bitsandbytes: run `pip install -e '.[quantise]'`")
     return BitsAndBytesConfig(
         load_in_4bit=True,

@@ -77,7 +77,7 @@ def _end(ax, study, pen, arm: str, column: str) -> tuple[float, float] | None:
         return None
     mark = pen.marker(arm)
     if study.seeds > 1:
-        seeds = {column: study.by_seed(arm, column), "gain": study.by_seed(arm) - study.base_gold}
+        seeds = {column: study.by_seed(arm, column), "gain": study.gains(arm)}
         ax.plot(column, "gain", data=pd.DataFrame(seeds), ls="", ms=4.5, alpha=0.55, **mark)
     cross_hair(ax, pen, arm, across, gained)
     ax.plot(across.mean, gained.mean, ls="", ms=9, zorder=4, **mark)

@@ -3,7 +3,7 @@
 import unicodedata
 from hashlib import sha256
 
-from bench.report.style import SFT, label
+from bench.report.style import label
 
 RANDOM = 4  # prompts of each family drawn by the hash of their id
 EXTREME = 3  # prompts of each family where an arm gained most, and where it lost most
@@ -42,7 +42,7 @@ def chosen(study) -> list[dict]:
 
     Of each arm the run with the lowest seed that ended; SFT first. Random prompts come first.
     """
-    picked = {arm: _lowest_seed(study, arm) for arm in (SFT, *study.arms)}
+    picked = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
     table = {}
     for row in study.samples:
         if picked.get(row["arm"]) == row["seed"]:
@@ -51,27 +51,26 @@ def chosen(study) -> list[dict]:
     for family in sorted({family for family, _ in table}):
         own = {key: rows for key, rows in table.items() if key[0] == family}
         for name in sets(study):
-            for key in _members(own, name):
+            for key in _members(study, own, name):
                 members.setdefault(key, []).append(name)
     return [_entry(study, key, table[key], names, picked) for key, names in members.items()]
 
 
-def _members(table: dict, name: str) -> list[tuple[str, str]]:
+def _members(study, table: dict, name: str) -> list[tuple[str, str]]:
     """The prompts of one family that belong to a set."""
     by_chance = sorted(table, key=lambda key: sha256(str(key[1]).encode()).hexdigest())
     kind, _, arm = name.partition("-")
     if kind == "random":
         return by_chance[:RANDOM]
-    gains = {key: _gain(table[key], arm) for key in by_chance}
+    gains = {key: _gain(study, table[key], arm) for key in by_chance}
     known = [key for key in by_chance if gains[key] is not None]
     return sorted(known, key=gains.get, reverse=kind == "best")[:EXTREME]
 
 
-def _gain(rows: dict, arm: str) -> float | None:
-    """Gold of an arm's answer less that of SFT's to the same prompt."""
-    if arm not in rows or SFT not in rows or None in (rows[arm]["gold"], rows[SFT]["gold"]):
-        return None
-    return rows[arm]["gold"] - rows[SFT]["gold"]
+def _gain(study, rows: dict, arm: str) -> float | None:
+    """Gold of an arm's answer less that of its SFT base's to the same prompt."""
+    gold, before = (rows.get(name, {}).get("gold") for name in (arm, study.base[arm]))
+    return None if gold is None or before is None else gold - before
 
 
 def _entry(study, key, rows: dict, names: list[str], picked: dict) -> dict:
@@ -80,7 +79,7 @@ def _entry(study, key, rows: dict, names: list[str], picked: dict) -> dict:
     head = {"id": key[1], "family": key[0], "prompt": prompt, "sets": names}
     answers = [_answer(study, arm, rows.get(arm)) for arm in picked]
     for arm, answer in zip(picked, answers, strict=True):
-        answer["gain"] = None if arm == SFT else _gain(rows, arm)
+        answer["gain"] = None if arm in study.bases else _gain(study, rows, arm)
     return head | {"answers": answers}
 
 

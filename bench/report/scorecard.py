@@ -137,7 +137,7 @@ def _small_print(axes, study, pen, arm: str, y: int) -> None:
     quality, cost, stability = axes
     gold, seconds = study.by_seed(arm), study.interval(arm, "cost")
     if len(gold) > 1:
-        ticks = gold - study.base_gold
+        ticks = study.gains(arm)
         quality.plot(ticks, [y + 0.25] * len(ticks), "|", color=pen.of(arm), ms=5, mew=1.2)
     if seconds is not None:
         _words(cost, pen, y + 0.3, f"{short(seconds.mean)} {study.second_name}", 7.5)

@@ -48,13 +48,24 @@ class Study:
         groups = {}
         for arm in self.meta["arms"]:
             if set(arm["varies"]) <= {"beta"} and not arm["n"] and arm["start"] == "sft":
-                groups.setdefault((arm["method"], arm["label_set"]), []).append(arm["name"])
+                key = arm["method"], arm["label_set"], self.base[arm["name"]]
+                groups.setdefault(key, []).append(arm["name"])
         return [arms for arms in groups.values() if len(arms) > 1]
 
+    @cached_property
+    def base(self) -> dict[str, str]:
+        """{arm: its SFT base}, by its name in the tables; a base is its own."""
+        return ms.base_of(self.meta)
+
     @property
-    def from_sft(self) -> list[str]:
-        """The arms whose curves start as the SFT base, all on the same prompts and draws."""
-        return [arm["name"] for arm in self.meta["arms"] if arm["start"] == "sft"]
+    def bases(self) -> list[str]:
+        """The SFT bases that arms start from, `sft` first."""
+        return ms.bases_of(self.meta)
+
+    def from_sft(self, base: str = style.SFT) -> list[str]:
+        """The arms whose curves start as an SFT base, all on the same prompts and draws."""
+        starts = {arm["name"]: arm["start"] for arm in self.meta["arms"]}
+        return [arm for arm, start in starts.items() if (start, self.base[arm]) == ("sft", base)]
 
     @cached_property
     def looks(self) -> dict[str, style.Look]:
@@ -99,13 +110,17 @@ class Study:
         values = self.by_seed(style.SFT)
         return float(values.mean()) if len(values) else float("nan")
 
+    def gains(self, arm: str) -> pd.Series:
+        """Gold above the arm's own SFT base on the test prompts, a value a seed."""
+        return self.by_seed(arm) - self.by_seed(self.base[arm]).mean()
+
     def curve(self, arm: str, family: str = "all") -> pd.DataFrame:
-        """The training curve of an arm; `gain`: gold less the SFT base's; `proxy` in SDs."""
+        """The training curve of an arm; `gain`: gold less its SFT base's; `proxy` in SDs."""
         rows = self.tables["curve"]
         if "family" not in rows or "gold" not in rows:
             return rows[:0]
         rows = rows[rows.family == family].sort_values(["seed", "fraction"])
-        starts = rows[(rows.fraction == 0) & rows.arm.isin(self.from_sft)]
+        starts = rows[(rows.fraction == 0) & rows.arm.isin(self.from_sft(self.base[arm]))]
         rows = rows[rows.arm == arm]
         rows = rows.assign(gain=rows.gold - starts.gold.mean())
         return ms.with_scaled_proxy(rows, self.tables["reward"], self.meta)
@@ -167,8 +182,10 @@ class Study:
 
     @cached_property
     def versus_sft(self) -> pd.DataFrame:
-        """Each arm against the SFT base: a family of its own."""
-        return self._compare([(arm, style.SFT) for arm in self.arms])
+        """Each arm against its SFT base, which is called `sft` here: a family of its own."""
+        scores = {arm: (self.scores(arm), self.scores(self.base[arm])) for arm in self.arms}
+        found = {(arm, style.SFT): views.paired(*both) for arm, both in scores.items()}
+        return ms.versus(found, self.margin)
 
     @cached_property
     def versus_tuned(self) -> pd.DataFrame:

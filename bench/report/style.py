@@ -86,10 +86,11 @@ WORDS = (
 
 def label(arm: str) -> str:
     """The name in words of readers: dpo-beta0.3 -> DPO β=0.3, orpo-from-base -> ORPO from base."""
+    arm, at, key = arm.partition("@")  # of an SFT base: sft@3f9a1c2e
     head, dash, rest = arm.partition("-")
     for pattern, words in WORDS:
         rest = re.sub(pattern, words, rest)
-    return f"{head.upper()} {rest.replace('-', ' ')}" if dash else head.upper()
+    return f"{head.upper()} {rest.replace('-', ' ')}" if dash else head.upper() + at + key
 
 
 def shade(share: float) -> str:

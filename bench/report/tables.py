@@ -12,7 +12,7 @@ from bench.analysis import statistics as st
 from bench.analysis.catalogue import ARROW, BY_KEY, MEASURES
 from bench.analysis.health import stability as runs_by_arm
 from bench.report import introduction, verdict
-from bench.report.style import SFT, label
+from bench.report.style import label
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Table:
 
 def arm_cell(study, arm: str) -> Cell:
     """The name of an arm in its colour, leading to its runs; SFT has none."""
-    if arm == SFT:
+    if arm in study.bases:
         return Cell(label(arm))
     return Cell(label(arm), mark=study.looks[arm].colour, link=runs_of(study, arm))
 
@@ -99,7 +99,7 @@ def scorecard(study) -> Table:
     grid = [("Failed cells", "of the stability grid ↓")] if beside else []
     header = [("", ""), *_heads(study, shown), *heads("failed", failed="runs ↓"), *heads("spread"),
               *grid]  # fmt: skip
-    rows = [_scored(study, arm, shown, beside) for arm in (SFT, *study.arms)]
+    rows = [_scored(study, arm, shown, beside) for arm in (*study.bases, *study.arms)]
     covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
     notes = [
         f"Quality, cost, stability. Mean ± half of the 95 % interval over {covers}; cost and "
@@ -118,7 +118,8 @@ WRITTEN = ("win_lc", "kl", "length", "entropy", "proxy", "preference")
 def writing(study) -> Table:
     """Arms x what the answers look like, SFT first."""
     shown = [BY_KEY[key] for key in WRITTEN]
-    rows = [[arm_cell(study, arm), *_measured(study, arm, shown)] for arm in (SFT, *study.arms)]
+    arms = (*study.bases, *study.arms)
+    rows = [[arm_cell(study, arm), *_measured(study, arm, shown)] for arm in arms]
     note = "Mean ± half of the 95 % interval, as in the scorecard; of preferences over seeds only."
     return Table("How the answers differ", [("", ""), *_heads(study, shown)], rows, [note])
 
@@ -155,7 +156,7 @@ def _cell(measure, found: st.Interval | None) -> Cell:
 def _scored(study, arm: str, shown, beside) -> list[Cell]:
     """One arm of the scorecard."""
     cells = [arm_cell(study, arm), *_measured(study, arm, shown)]
-    if arm == SFT:
+    if arm in study.bases:
         return [*cells, Cell("–"), Cell("–"), *([Cell("–")] if beside else [])]
     spread = runs_by_arm(study.tables, study.meta).set_index("arm").spread[arm]
     grid = [_failed_cells(beside, study.method[arm], arm)] if beside else []
@@ -263,19 +264,19 @@ def glossary(study) -> Table:
 
 
 def tasks(study) -> Table:
-    """lm-eval, a row a task and metric; each arm with its change from SFT."""
+    """lm-eval, a row a task and metric; each arm with its change from its SFT base."""
     table = ms.tax(study.tables["tasks"], study.meta)
-    arms = [SFT, *study.arms]
+    arms = [*study.bases, *study.arms]
     header = [
         ("Task", "metric"),
-        *((label(a), "" if a == SFT else "change from SFT") for a in arms),
+        *((label(a), "" if a in study.bases else "change from SFT") for a in arms),
     ]
     rows = []
     for (task, metric), group in table.groupby(["task", "metric"], sort=False):
         up = "↑" if group.higher_is_better.iloc[0] else "↓"
         found = {r.arm: r for r in group.itertuples()}
         first = Cell(task, f"{metric} {up}, n = {int(group.n.iloc[0])}")
-        rows.append([first, *(_task_cell(found.get(arm)) for arm in arms)])
+        rows.append([first, *(_task_cell(study, found.get(arm)) for arm in arms)])
     note = (
         "Arrows: which direction is better. ± is half of the 95 % t interval over seeds (0: all "
         "have the same score); it leaves out the luck of the items, which all arms share."
@@ -284,11 +285,11 @@ def tasks(study) -> Table:
     return Table("lm-eval", header, rows, [*introduction.of_tasks(table.task), note], links)
 
 
-def _task_cell(row) -> Cell:
+def _task_cell(study, row) -> Cell:
     """'0.931' with the change from SFT and its ± beside it."""
     if row is None or not math.isfinite(row.mean):
         return Cell("–")
-    if row.arm == SFT:
+    if row.arm in study.bases:
         return Cell(f"{row.mean:.3f}", value=row.mean)
     half = f" ± {row.half:.3f}" if math.isfinite(row.half) else ""
     return Cell(f"{row.mean:.3f}", verdict.fixed(row.change, "+.3f") + half, value=row.mean)

@@ -43,7 +43,7 @@ def change(study, arm: str, measure: str) -> st.Interval | None:
         runs = ended(study, arm)
         runs = runs.groupby("seed").distinct2 if measure in runs else None
         return st.over_seeds(runs.last() - runs.first()) if runs is not None and len(runs) else None
-    own, base = (study.scores(name, measure) for name in (arm, SFT))
+    own, base = (study.scores(name, measure) for name in (arm, study.base[arm]))
     return st.paired_difference(*ms.paired(own, base)) if own.size and base.size else None
 
 
@@ -63,7 +63,7 @@ def _changes(ax, study, pen, measure: str) -> None:
 def _of_sft(study, measure: str) -> str:
     """The SFT base's own value."""
     if measure == "distinct2":
-        rows = study.curve(study.from_sft[0])
+        rows = study.curve(study.from_sft()[0])
         value = rows[rows.fraction == 0].distinct2.mean() if measure in rows else math.nan
     else:
         found = study.interval(SFT, measure)

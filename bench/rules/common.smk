@@ -3,6 +3,7 @@
 import shlex
 import sys
 
+from bench.core.names import SFT
 from bench.steps.fingerprint import fingerprint
 
 SHELL = "{params.run} 2>&1 | tee {log:q}"
@@ -12,7 +13,10 @@ VARIANTS = {id(c): c for c in [CFG, *(CFG.of(arm) for arm in CFG.study_arms)]}.v
 
 
 def settings(kind, wildcards):
-    """The settings of the artefact that a rule is asked for, by its key."""
+    """The settings of the artefact that a rule is asked for, by its key; of an arm's run the study's,
+    since the step turns to those of its arm by itself."""
+    if getattr(wildcards, "arm", SFT) != SFT:
+        return CFG
     found = [c for c in VARIANTS if c.layout.key(kind) == wildcards.key]
     if not found:
         raise ValueError(f"no run of this study needs {kind}{wildcards.key}")
@@ -51,7 +55,9 @@ class Command:
         options += ["--needs-gpu"] if model and CFG.jobs.gpu else []
         launched = words[0] in ("sft", "reward", "align") and CFG.launch.processes > 1
         head = [*launcher(), *words] if launched else words
-        self.line = shlex.join([sys.executable, "-m", "bench", *head, "--testbed", TESTBED, *options])
+        self.line = shlex.join(
+            [sys.executable, "-m", "bench", *head, "--testbed", TESTBED, *options]
+        )
 
     def __str__(self):
         return self.line
@@ -71,13 +77,19 @@ def command(*words, of=None, model=True):
     return found
 
 
+HASHES = {}  # seeds of an arm share theirs
+
+
 def code(step, of=None):
     """For `params:`, the hash of all that a step's result depends on."""
 
     def found(wildcards):
         arm = getattr(wildcards, "arm", None)
-        own = settings(of, wildcards) if of else CFG.of(arm) if arm in CFG.known_arms else CFG
-        return fingerprint(own, step, arm)
+        own = CFG.of(arm) if arm in CFG.known_arms else settings(of, wildcards) if of else CFG
+        key = id(own), step, arm
+        if key not in HASHES:
+            HASHES[key] = fingerprint(own, step, arm)
+        return HASHES[key]
 
     return found
 

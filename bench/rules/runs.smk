@@ -1,6 +1,9 @@
 # From texts to evaluated runs. Where everything lies: bench/core/layout.py.
 
+from bench.core.layout import BASE_EVALUATION
 from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, SFT, pool_of
+
+RUN, EVALUATION = MADE.run(None, "{seed}"), MADE.evaluation(None, "{seed}")
 
 
 def pool_file(layout, wildcards):
@@ -16,21 +19,16 @@ def run_inputs(wildcards):
 def evaluated(wildcards):
     """A run and the reward model that scores it, or an SFT base; and the documents of lm-eval."""
     if wildcards.arm == SFT:
-        at = next(c.layout for c in VARIANTS if key_of(c.layout.evaluation_name(None)) == wildcards.key)
-        return [at.sft.as_posix(), at.pool(POOL).as_posix()]
+        layout = settings(BASE_EVALUATION, wildcards).layout
+        return [layout.sft.as_posix(), layout.pool(POOL).as_posix()]
     found = member(wildcards)
     pool = found.layout.pool(POOL)
     return [p.as_posix() for p in (found.files.record, found.files.model, found.proxy, pool)]
 
 
-def key_of(name):
-    """What follows a name: '@3f9a1c2e', or nothing."""
-    return name.removeprefix(SFT)
-
-
 rule estimate:
     log:
-        f"{RUNS}/logs/estimate.log",
+        LAYOUT.log("estimate"),
     params:
         run=Command("estimate", *ESTIMATED),
     shell:
@@ -39,9 +37,9 @@ rule estimate:
 
 rule prefetch:
     output:
-        f"{RUNS}/prefetch.json",
+        LAYOUT.prefetched,
     log:
-        f"{RUNS}/logs/prefetch.log",
+        LAYOUT.log("prefetch"),
     params:
         code=code("prefetch"),
         run=Command("prefetch"),
@@ -51,9 +49,9 @@ rule prefetch:
 
 rule data:
     output:
-        f"{RUNS}/data{{key}}/manifest.json",
+        MADE.manifest,
     log:
-        f"{RUNS}/logs/data{{key}}.log",
+        MADE.log("data{key}"),
     params:
         code=code("data", of="data"),
         run=command("data", of="data", model=False),
@@ -65,9 +63,9 @@ rule base:
     input:
         at("base", lambda layout, _: layout.manifest),
     output:
-        directory(f"{RUNS}/base{{key}}"),
+        directory(MADE.base),
     log:
-        f"{RUNS}/logs/base{{key}}.log",
+        MADE.log("base{key}"),
     threads: CFG.threads.base
     resources:
         gpu=GPU if CFG.base.steps else 0,
@@ -84,9 +82,9 @@ rule sft:
     input:
         at("sft", lambda layout, _: layout.manifest, lambda layout, _: layout.base),
     output:
-        directory(f"{RUNS}/sft{{key}}"),
+        directory(MADE.sft),
     log:
-        f"{RUNS}/logs/sft{{key}}.log",
+        MADE.log("sft{key}"),
     threads: CFG.threads.sft * CFG.launch.processes
     resources:
         gpu=GPUS,
@@ -104,10 +102,10 @@ rule pool:
     input:
         at("pairs", lambda layout, _: layout.manifest, lambda layout, _: layout.sft),
     output:
-        f"{RUNS}/pairs{{key}}/{POOL}.jsonl",
-        f"{RUNS}/pairs{{key}}/step.json",
+        MADE.pool(POOL),
+        MADE.pool_record(POOL),
     log:
-        f"{RUNS}/logs/pool{{key}}.log",
+        MADE.log("pool{key}"),
     resources:
         gpu=GPU,
         mem_mb=memory,
@@ -129,10 +127,10 @@ rule own_pool:
             ),
         ),
     output:
-        f"{RUNS}/pairs{{key}}/{{pool}}.jsonl",
-        f"{RUNS}/pairs{{key}}/{{pool}}.json",
+        MADE.pool("{pool}"),
+        MADE.pool_record("{pool}"),
     log:
-        f"{RUNS}/logs/{{pool}}{{key}}.log",
+        MADE.log("{pool}{key}"),
     wildcard_constraints:
         pool="|".join(OWN_POOLS),
     resources:
@@ -150,10 +148,10 @@ rule pairs:
     input:
         at("pairs", pool_file),
     output:
-        f"{RUNS}/pairs{{key}}/{{label_set}}/seed{{seed}}.jsonl",
-        f"{RUNS}/pairs{{key}}/{{label_set}}/validation{{seed}}.jsonl",
+        MADE.pairs("{label_set}", "{seed}"),
+        MADE.validation("{label_set}", "{seed}"),
     log:
-        f"{RUNS}/logs/pairs{{key}}-{{label_set}}-seed{{seed}}.log",
+        MADE.log("pairs{key}-{label_set}-seed{seed}"),
     params:
         code=code("pairs", of="pairs"),
         run=command(
@@ -179,9 +177,9 @@ rule reward:
             pool_file,
         ),
     output:
-        directory(f"{RUNS}/reward/{{label_set}}{{key}}/seed{{seed}}"),
+        directory(MADE.reward("{label_set}", "{seed}")),
     log:
-        f"{RUNS}/logs/reward-{{label_set}}{{key}}-seed{{seed}}.log",
+        MADE.log("reward-{label_set}{key}-seed{seed}"),
     priority: 20  # the longest chains hang on it
     threads: CFG.launch.processes
     resources:
@@ -211,10 +209,10 @@ rule reference:
             lambda layout, wildcards: layout.pool(wildcards.pool),
         ),
     output:
-        f"{RUNS}/reference/{{pool}}{{key}}/logps.csv",
-        f"{RUNS}/reference/{{pool}}{{key}}/step.json",
+        MADE.reference("{pool}"),
+        MADE.reference("{pool}").with_name("step.json"),
     log:
-        f"{RUNS}/logs/reference-{{pool}}{{key}}.log",
+        MADE.log("reference-{pool}{key}"),
     wildcard_constraints:
         pool=f"{POOL}|{ON_POLICY}",
     priority: 20
@@ -233,13 +231,13 @@ rule align:
     input:
         run_inputs,
     output:
-        f"{RUNS}/align/{{arm}}{{key}}/seed{{seed}}/run.json",
-        f"{RUNS}/align/{{arm}}{{key}}/seed{{seed}}/log.csv",
-        f"{RUNS}/align/{{arm}}{{key}}/seed{{seed}}/curve.csv",
-        f"{RUNS}/align/{{arm}}{{key}}/seed{{seed}}/samples.jsonl",
-        directory(f"{RUNS}/align/{{arm}}{{key}}/seed{{seed}}/model"),
+        RUN.record,
+        RUN.log,
+        RUN.curve,
+        RUN.samples,
+        directory(RUN.model),
     log:
-        f"{RUNS}/logs/align-{{arm}}{{key}}-seed{{seed}}.log",
+        MADE.log("align-{arm}{key}-seed{seed}"),
     priority: 10
     threads: CFG.launch.processes
     resources:
@@ -258,21 +256,25 @@ rule evaluate:
     input:
         evaluated,
     output:
-        multiext(
-            f"{RUNS}/evaluate/{{arm}}{{key}}/seed{{seed}}/",
-            "eval.json",
-            "prompts.csv",
-            "tasks.csv",
-            "samples.jsonl",
-        ),
+        EVALUATION.record,
+        EVALUATION.prompts,
+        EVALUATION.tasks,
+        EVALUATION.samples,
     log:
-        f"{RUNS}/logs/evaluate-{{arm}}{{key}}-seed{{seed}}.log",
+        MADE.log("evaluate-{arm}{key}-seed{seed}"),
     resources:
         gpu=GPU,
         mem_mb=memory,
         runtime=minutes("evaluate"),
     params:
         code=code("evaluate"),
-        run=command("evaluate", "--arm", "{wildcards.arm}", "--seed", "{wildcards.seed}"),
+        run=command(
+            "evaluate",
+            "--arm",
+            "{wildcards.arm}",
+            "--seed",
+            "{wildcards.seed}",
+            of=BASE_EVALUATION,
+        ),
     shell:
         SHELL

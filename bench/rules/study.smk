@@ -17,7 +17,7 @@ class Figures:
     the files are there: which figures a study has is not known before."""
 
     def __getitem__(self, name):
-        return json.loads(Path(STUDY, "report/figures.json").read_text())[name]
+        return json.loads((LAYOUT.report / "figures.json").read_text())[name]
 
     def __str__(self):
         return "figures.json"
@@ -34,9 +34,9 @@ rule contract:
     input:
         results_of_study(),
     output:
-        f"{STUDY}/contract.json",
+        LAYOUT.contract,
     log:
-        f"{STUDY}/logs/contract.log",
+        LAYOUT.study_log("contract"),
     params:
         code=code("contract"),
         run=Command("contract"),
@@ -49,9 +49,9 @@ rule collect:
         rules.contract.output,
         results_of_study(),
     output:
-        f"{STUDY}/results/meta.json",
+        LAYOUT.results / "meta.json",
     log:
-        f"{STUDY}/logs/collect.log",
+        LAYOUT.study_log("collect"),
     params:
         code=code("collect"),
         run=Command("collect"),
@@ -65,7 +65,7 @@ rule tune:
     output:
         LAYOUT.tuned,
     log:
-        f"{STUDY}/logs/tune.log",
+        LAYOUT.study_log("tune"),
     params:
         code=code("tune"),
         run=Command("tune"),
@@ -78,23 +78,23 @@ rule report:
         rules.collect.output,
         [path.as_posix() for folder in CFG.companions for path in sorted(folder.glob("[!.]*"))],
     output:
-        f"{STUDY}/report.json",
-        f"{STUDY}/report/figures.json",
-        report(f"{STUDY}/report/index.html", category="Report", labels={"file": "the page"}),
+        LAYOUT.report_record,
+        LAYOUT.report / "figures.json",
+        report(LAYOUT.report / "index.html", category="Report", labels={"file": "the page"}),
         report(
-            f"{STUDY}/report/results.csv",
+            LAYOUT.report / "results.csv",
             category="Report",
             labels={"file": "its table of measures"},
         ),
         report(
-            directory(f"{STUDY}/report/figures"),
+            directory(LAYOUT.report / "figures"),
             patterns=["{figure}-light.svg"],
             category=lambda wildcards: FIGURES[wildcards.figure]["category"],
             labels=lambda wildcards: {"figure": FIGURES[wildcards.figure]["title"]},
             caption="../report/snakemake/figure.rst",
         ),
     log:
-        f"{STUDY}/logs/report.log",
+        LAYOUT.study_log("report"),
     params:
         figures=FIGURES,
         code=code("report"),
@@ -107,9 +107,9 @@ rule blog:
     input:
         rules.report.output,
     output:
-        f"{STUDY}/blog.json",
+        LAYOUT.blog_record,
     log:
-        f"{STUDY}/logs/blog.log",
+        LAYOUT.study_log("blog"),
     params:
         code=code("blog"),
         run=Command("blog"),

@@ -50,6 +50,7 @@ class Config(Core):
     _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
     _overrides: tuple[str, ...] = PrivateAttr(())
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
+    _arms: dict[str, Arm] = PrivateAttr(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -96,17 +97,23 @@ class Config(Core):
         """A run by the name of its arm."""
         return Member(self.arm(arm), seed, self.of(arm).layout)
 
-    @property
+    @cached_property
     def bases(self) -> dict[str, Layout]:
-        """{name in tables: layout} of the SFT bases that the study's runs start from."""
-        layouts = {
-            layout.sft: layout for layout in [self.layout, *(m.layout for m in self.members)]
-        }
-        first, *others = [at for at in layouts.values() if self._starts_a_run(at)] or [self.layout]
-        return {SFT: first} | {at.evaluation_name(None): at for at in others}
+        """{name in tables: layout} of the SFT bases that the study's runs start from: `sft` is that
+        of most settings, or the first, any other has a name of its own."""
+        found = {self._base_name(member.layout): member.layout for member in self.members}
+        first = min(found, key=self._base_name(self.layout).__ne__, default="")
+        return {SFT: found.pop(first, self.layout)} | found
 
-    def _starts_a_run(self, layout: Layout) -> bool:
-        return any(member.layout.sft == layout.sft for member in self.members)
+    def base_of(self, arm: str) -> str:
+        """The name in tables of the SFT base that an arm's runs start from."""
+        name = self._base_name(self.of(arm).layout)
+        return name if name in self.bases else SFT
+
+    def _base_name(self, layout: Layout) -> str:
+        """The key of a base as evaluated, or the testbed where it is the testbed's own."""
+        name = layout.evaluation_name(None)
+        return f"{SFT}@{self.testbed}" if name == SFT else name
 
     @property
     def evaluated(self) -> bool:
@@ -160,6 +167,12 @@ class Config(Core):
 
     def arm(self, name: str) -> Arm:
         """An arm by name; raises UserError with the nearest name, method or key."""
+        if name not in self._arms:
+            self._arms[name] = self._made_arm(name)
+        return self._arms[name]
+
+    def _made_arm(self, name: str) -> Arm:
+        """An arm from its method as tuned and what it says of itself."""
         if name not in self.known_arms:
             raise UserError(f"unknown arm '{name}'" + nearest(name, self.known_arms))
         spec, where = {"method": name} | self.known_arms[name], f"arms.{name}"
@@ -221,9 +234,9 @@ class Config(Core):
     def _replaced(self, **update: Any) -> "Config":
         """A copy with other sections; what was computed from the settings' values goes."""
         copy = self.model_copy(update=update)
-        for name in ("layout", "members", "_plain_values"):
+        for name in ("layout", "members", "bases", "_plain_values"):
             copy.__dict__.pop(name, None)
-        copy._variants = {}
+        copy._variants, copy._arms = {}, {}
         return copy
 
 
@@ -252,12 +265,12 @@ class Slice:
 
     def values(self) -> dict[str, Any]:
         """All that the step can read, as plain values, to be hashed; of own tasks the content."""
-        everything = self._cfg.model_dump(mode="json", exclude=set(UNHASHED))
-        keys = everything if "*" in READS[self._step] else READS[self._step]
-        own = {key: everything[key] for key in keys if key != "arm"}
-        if "arm" in keys and self._arm in self._cfg.known_arms:
+        reads, every = READS[self._step], type(self._cfg).model_fields
+        names = [name for name in every if name not in UNHASHED] if "*" in reads else reads
+        own = {name: self._cfg.section(name) for name in names if name != "arm"}
+        if "arm" in reads and self._arm in self._cfg.known_arms:
             own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json")
-        tasks = self._cfg.eval.tasks if "eval" in keys else ()
+        tasks = self._cfg.eval.tasks if "eval" in own else ()
         files = {name: found for name in tasks if (found := content(name))}
         return own | ({"task_files": files} if files else {})
 

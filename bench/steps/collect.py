@@ -154,10 +154,10 @@ def ledger_table(members: Members, bases: dict[str, Layout]):
     import pandas as pd
 
     paths = [path for member in members for path in member.ledgers]
-    for name, layout in bases.items():
+    for layout in bases.values():
         paths += [layout.ledger(step, layout.names(step)) for step in ("data", "base", "sft")]
         paths += [layout.ledger("pairs", layout.names("pairs", POOL))]
-        paths += [layout.ledger("evaluate", name, 0)]
+        paths += [layout.ledger("evaluate", layout.evaluation_name(None), 0)]
     rows = [read_json(path) for path in sorted({*paths}) if path.exists()]
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
     sums = table.groupby("step", sort=False).agg(
@@ -237,16 +237,18 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def described(cfg, name: str) -> dict:
-    """An arm's name, method, labels and start; which settings are not its method's tuned ones, and
-    by which factors its learning rate, strength and epochs differ from them."""
-    arm = cfg.arm(name)
+    """An arm's name, method, label set, start and SFT base; which settings are not its
+    method's tuned ones, and by which factors its learning rate, strength and epochs differ."""
+    arm, layout = cfg.arm(name), cfg.of(name).layout
     own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
     varies = [key for key, value in own.items() if value != tuned[key]]
+    upstream = [item.partition("=")[0] for item in cfg.changes(cfg.of(name))]
     known = [key for key in ("lr", "beta", "epochs") if key in varies and tuned[key]]
     factors = {key: float(f"{own[key] / tuned[key]:.2g}") for key in known}
     head = {"name": name, "method": arm.method, "label_set": arm.label_set, "n": arm.n}
-    head |= {"start": arm.start, "proxy": cfg.of(name).layout.names("reward", arm.proxy)}
-    return head | {"varies": varies, "factors": factors}
+    head |= {"start": arm.start, "base": cfg.base_of(name)}
+    head |= {"proxy": layout.names("reward", arm.proxy)}
+    return head | {"varies": [*varies, *upstream], "factors": factors}
 
 
 def run(cfg, args) -> None:

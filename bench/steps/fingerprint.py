@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from bench.core.code import code_sha256
+from bench.core.code import bare_tree, tree_sha256
 
 ROOT = Path(__file__).parent.parent.parent
 # Reached by every step, but writing no artefact and deciding nothing that a step computes: what it
@@ -58,9 +58,7 @@ def code_hash(
 ) -> str:
     """Hash of a step's import closure, with the method, the world and the study's page it imports
     by name; ``bench.steps.runner`` runs them all."""
-    modules = closure(
-        "bench.steps.runner", f"bench.steps.{step}", *named(step, method, kind, study)
-    )
+    modules = modules_of(step, method, kind, study)
     lines = sorted(f"{shown(name)} {code_of(path)}" for name, path in modules.items())
     folder = ROOT / FILES.get(step, "none").format(kind=kind)
     lines += [f"{path.name} {path.read_text()}" for path in sorted(folder.glob("*.*"))]
@@ -72,11 +70,17 @@ def shown(name: str | Path) -> str:
     return name.name if isinstance(name, Path) else name
 
 
-def named(step: str, method, kind: str | None, study: str | None) -> Iterable[str | Path]:
-    """The modules that a step imports by name: dotted, or the file of a method outside."""
+def modules_of(step: str, method=None, kind=None, study=None) -> dict[str | Path, Path]:
+    """{name: file} of all that a step runs of ``bench``, and of a method outside."""
+    named = imported_by_name(method, kind, study)
+    return closure("bench.steps.runner", f"bench.steps.{step}", *named)
+
+
+def imported_by_name(method, kind: str | None, study: str | None) -> Iterable[str | Path]:
+    """What ``bench.core.registry`` loads for a step: dotted, or the file of a method outside."""
     if method is not None:
         yield method.__name__ if method.__name__.startswith("bench.") else Path(method.__file__)
-    if kind and step not in ("contract", "collect"):
+    if kind:
         yield f"bench.worlds.{kind}"
     if study:
         page = f"bench.studies.{study}.page"
@@ -125,7 +129,7 @@ def file_at(base: Path) -> Path | None:
 def imports(name: str | Path, path: Path) -> tuple[str | Path, ...]:
     """What a module imports, anywhere in it: dotted names, and files beside one outside."""
     found = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level and isinstance(name, Path):
@@ -150,7 +154,16 @@ def _absolute(name: str, path: Path, node: ast.ImportFrom) -> str:
     return ".".join([*parents, *([node.module] if node.module else [])])
 
 
-code_of = cache(code_sha256)
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The code of a file, read once for its imports and its hash."""
+    return bare_tree(path.read_bytes())
+
+
+@cache
+def code_of(path: Path) -> str:
+    """The hash of a file's code."""
+    return tree_sha256(tree_of(path))
 
 
 def _sha256(text: str) -> str:

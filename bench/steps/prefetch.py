@@ -24,7 +24,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     for name, get in wanted.items():
         say("prefetch", name)
         get()
-    write_json(cfg.layout.root / "prefetch.json", {"HF_HOME": HF_HOME, "fetched": list(wanted)})
+    write_json(cfg.layout.prefetched, {"HF_HOME": HF_HOME, "fetched": list(wanted)})
 
 
 def todo(cfg) -> dict[str, Callable]:

@@ -66,7 +66,7 @@ def test_it_is_taken_seed_by_seed_on_prompts_that_sft_answered():
         ("dpo", 2, p, base[p] + (4 if p < 4 else -4), 1.0 if p % 4 else -1.0) for p in range(9)
     ]
     table = pd.DataFrame(rows, columns=["arm", "seed", "prompt_id", "length", "gold"])
-    table = ms.with_wins(table.assign(family="review"))
+    table = ms.with_wins(table.assign(family="review"), {"arms": [{"name": "dpo"}]})
     found = ms.length_controlled(table, "dpo", ["review"])
     assert found[1] == pytest.approx(50, abs=0.1) and found[2] == pytest.approx(75, abs=0.1)
     assert ms.length_controlled(table, "ppo", ["review"]).empty

@@ -129,9 +129,9 @@ def of_samples(study):
     """Of each family one prompt, by the page's rule, with every arm's answer and its gold."""
     for family, sample in one_a_family(study).items():
         yield f"{family}.prompt", inert(sample["prompt"]), study.arms
-        for arm, answer in zip((SFT, *study.arms), sample["answers"], strict=True):
+        for arm, answer in zip((*study.bases, *study.arms), sample["answers"], strict=True):
             text = answer["text"]
-            runs = study.arms if arm == SFT else [arm]
+            runs = study.arms if arm in study.bases else [arm]
             words = "no answer: its runs failed" if text is None else inert(text) or "(nothing)"
             gold = "–" if text is None else fixed(answer["gold"], ".2f")
             yield f"{family}.{arm}.answer", words, runs
