@@ -123,9 +123,9 @@ def linker(study):
     return linked
 
 
-def html(study, light: dict[str, str], shared: dict) -> str:
-    """The page; `light` are light SVGs by name."""
-    return render.html("study.html", shared, light, linker(study))
+def html(study, drawn: dict[str, str], shared: dict) -> str:
+    """The page; drawn: SVGs by name."""
+    return render.html("study.html", shared, drawn, linker(study))
 
 
 def readme(study, shared: dict) -> str:

@@ -26,12 +26,12 @@ def build(study: Study, out: Path) -> None:
     """Write the report's files into a folder."""
     kind = kind_of(study.meta["study"])
     plates = kind.plates(study)
-    light = figures.draw_all(study, out / "figures", plates)
+    drawn = figures.draw_all(study, out / "figures", plates)
     write_json(out / "figures.json", figures.described(study, plates))
     shared = page.context(study, kind)
     if kind.card:
         scorecard.write_card(study, out / "figures", shared["title"], shared["headline"])
-    (out / "index.html").write_text(page.html(study, light, shared), encoding="utf-8")
+    (out / "index.html").write_text(page.html(study, drawn, shared), encoding="utf-8")
     (out / "README.md").write_text(page.readme(study, shared), encoding="utf-8")
     kind.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
     write_json(out / "results.json", results.document(study))
