@@ -1,7 +1,6 @@
 """What a study's page and README show: sentences, tables, figures and samples, no HTML."""
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 
 from bench.analysis.statistics import EQUIVALENCE_SEEDS
 from bench.report import introduction, render, style, tables, verdict
@@ -24,7 +23,6 @@ def context(study, kind: Kind) -> dict:
         "glossary": tables.glossary(study),
         "words": introduction.introduced(study) if kind.card else [],
         "command": command(study.meta),
-        "version": own_version(),
     }
 
 
@@ -95,14 +93,6 @@ def searched(meta: dict) -> str:
         f"Each method is shown at the best of {trials} random settings of learning rate and "
         "strength, on one seed; a longer search may move it."
     )
-
-
-def own_version() -> str:
-    """The installed version of this package."""
-    try:
-        return version("prefbench")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def linker(study):
