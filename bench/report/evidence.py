@@ -5,8 +5,8 @@ A table is packed column by column (`runs.columns.xz`), numbers of single precis
 digits that give them back: half the bytes of a compressed csv, and the csv comes back byte by byte.
 `manifest.json` has the sha256 of each file, and the libraries that the page was drawn with.
 
-What no page reads stays in runs/: most columns of the training logs, answers that are not shown, and
-of the studies beside it the scores other than gold.
+What no page reads stays in runs/: most columns of the training logs, answers that are not shown,
+and of the studies beside it the scores other than gold and KL.
 """
 
 import csv
@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
 RUN = ("arm", "method", "seed")
 LOG = {"log.csv": (*RUN, "step", "grad_norm", "logps_chosen")}
-GOLD = {"prompts.csv": (*RUN, "prompt_id", "family", "gold")}
+SCORES = {"prompts.csv": (*RUN, "prompt_id", "family", "gold", "kl")}
 DRAWN_WITH = ("jinja2", "matplotlib", "numpy", "pandas", "pillow", "scipy")
 
 
@@ -39,7 +39,7 @@ def pack(study: Study, out: Path) -> None:
     """Write the evidence of a study that was read from files."""
     found = _texts(study.folder, LOG, samples.shown(study))
     for name, other in study.companions.items():
-        texts = _texts(other.folder, LOG | GOLD, [])
+        texts = _texts(other.folder, LOG | SCORES, [])
         found |= {f"{name}/{file}": text for file, text in texts.items()}
     with atomic(out) as part:
         files = dict(_write(part, name, text) for name, text in found.items())

@@ -5,8 +5,8 @@
 
 The first writes index.html, README.md, results.csv, results.json, figures.json, figures/ and
 evidence/ into report/ below the study's folder and, last, report.json with the sha256 of each file.
-A copy goes to reports/<testbed>/ (a study other than `compare`: reports/<testbed>/<study>/) only from
-a complete study with default settings.
+A copy goes to reports/<testbed>/ (of a study other than `compare`: reports/<testbed>/<study>/) only
+from a complete study with default settings.
 
 The second makes a report again from its evidence, without any run: into runs/again/<testbed>/, with
 the tables as results/*.csv. It says which files are not the same, byte for byte; the exit code is 1
@@ -174,10 +174,11 @@ def again(place: Path, out: Path | None = None) -> None:
     for name in different:
         say("report", f"{name} is not the same")
     if different:
-        of = evidence.origin(place / EVIDENCE, study)
-        raise UserError(
-            f"{len(different)} of {len(names)} files differ from {place}, which is {of}"
+        count, origin = (
+            f"{len(different)} of {len(names)}",
+            evidence.origin(place / EVIDENCE, study),
         )
+        raise UserError(f"{count} files are not those of {place}, made by {origin}")
     say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
 
 

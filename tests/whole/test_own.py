@@ -21,7 +21,6 @@ from bench import methods, studies
 from bench.core.schema import Section, UserError
 from bench.methods import METHODS, dpo
 from bench.models.hub_model import TEMPLATES
-from bench.report import style
 from bench.report.study import Study
 from bench.settings import layers
 from bench.steps import report as report
@@ -347,14 +346,13 @@ def test_a_report_of_five_methods(tmp_path, monkeypatch):
         monkeypatch.setitem(table, "simpo", value)
     arms = fake_runs.ARMS | {"simpo": "simpo"}
     study = Study(*fake_runs.collected(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), prompts=30))
-    monkeypatch.setattr(style, "THEMES", {"light": style.LIGHT})
     report.build(study, tmp_path / "report")
     for part in ("colour", "marker"):
         assert len({getattr(look, part) for look in study.looks.values()}) == 5
     text = (tmp_path / "report/README.md").read_text(encoding="utf-8")
     assert text.startswith("# PPO, DPO, IPO, ORPO and SIMPO on micro")
     assert "SIMPO by bench/methods/simpo.py" in text
-    assert "SIMPO" in (tmp_path / "report/figures/scorecard-light.svg").read_text()
+    assert "SIMPO" in (tmp_path / "report/figures/scorecard.svg").read_text()
 
 
 # --- data -----------------------------------------------------------------------------------------
