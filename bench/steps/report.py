@@ -174,11 +174,9 @@ def again(place: Path, out: Path | None = None) -> None:
     for name in different:
         say("report", f"{name} is not the same")
     if different:
-        count, origin = (
-            f"{len(different)} of {len(names)}",
-            evidence.origin(place / EVIDENCE, study),
-        )
-        raise UserError(f"{count} files are not those of {place}, made by {origin}")
+        count = f"{len(different)} of {len(names)}"
+        made_at = evidence.origin(place / EVIDENCE, study)
+        raise UserError(f"{count} files are not those of {place}, made at {made_at}")
     say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
 
 
