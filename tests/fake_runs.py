@@ -265,7 +265,7 @@ def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
     plain = {"label_set": "gold", "proxy": "gold", "n": None, "start": "sft", "factors": {}}
     listed = [plain | {"name": a, "method": m, "varies": varies(a)} for a, m in arms.items()]
     head = {"testbed": "micro", "source": "micro", "study": "compare", "commit": "0" * 40}
-    head |= {"default_settings": True, "own_methods": {}}
+    head |= {"default_settings": True, "own_methods": {}, "version": "0.1.0"}
     body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "overrides": []}
     body |= {"pairs": 1500, "provenance": None, "price": {"hour": None, "currency": "USD"}}
     return facts | head | body | {"tuned_families": list(TUNED)} | more

@@ -104,13 +104,11 @@ def described(study, plates) -> dict[str, dict[str, str]]:
 
 
 def draw_all(study, folder: Path, plates) -> dict[str, str]:
-    """Every plate in light and dark as SVG and PNG; returns {name: light SVG}."""
+    """Every plate as SVG and PNG; returns {name: SVG}."""
     folder.mkdir(parents=True, exist_ok=True)
-    light = {}
+    drawn = {}
     for plate in plates:
-        for name, theme in style.THEMES.items():
-            stem = f"{plate.name}-{name}"
-            with style.drawing(theme, stem):
-                style.save(plate.draw(study, pen_of(plate, study, theme)), folder, stem, theme)
-        light[plate.name] = (folder / f"{plate.name}-light.svg").read_text(encoding="utf-8")
-    return light
+        with style.drawing(plate.name):
+            style.save(plate.draw(study, pen_of(plate, study)), folder, plate.name)
+        drawn[plate.name] = (folder / f"{plate.name}.svg").read_text(encoding="utf-8")
+    return drawn

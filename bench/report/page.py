@@ -1,7 +1,6 @@
 """What a study's page and README show: sentences, tables, figures and samples, no HTML."""
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 
 from bench.analysis.statistics import EQUIVALENCE_SEEDS
 from bench.report import introduction, render, style, tables, verdict
@@ -24,7 +23,6 @@ def context(study, kind: Kind) -> dict:
         "glossary": tables.glossary(study),
         "words": introduction.introduced(study) if kind.card else [],
         "command": command(study.meta),
-        "version": own_version(),
     }
 
 
@@ -97,14 +95,6 @@ def searched(meta: dict) -> str:
     )
 
 
-def own_version() -> str:
-    """The installed version of this package."""
-    try:
-        return version("prefbench")
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def linker(study):
     """A filter: text in which the name of an arm leads to the list of its runs."""
     from markupsafe import Markup, escape
@@ -123,9 +113,9 @@ def linker(study):
     return linked
 
 
-def html(study, light: dict[str, str], shared: dict) -> str:
-    """The page; `light` are light SVGs by name."""
-    return render.html("study.html", shared, light, linker(study))
+def html(study, drawn: dict[str, str], shared: dict) -> str:
+    """The page; drawn: SVGs by name."""
+    return render.html("study.html", shared, drawn, linker(study))
 
 
 def readme(study, shared: dict) -> str:

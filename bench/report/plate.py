@@ -25,9 +25,9 @@ class Plate:
     category: str = field(kw_only=True)
 
 
-def pen_of(plate: Plate, study, theme: int) -> style.Pen:
+def pen_of(plate: Plate, study) -> style.Pen:
     """The pen that draws a plate, with its title and foot."""
-    return style.Pen(theme, study.looks, plate.title, signed(study, plate.foot(study)))
+    return style.Pen(study.looks, plate.title, signed(study, plate.foot(study)))
 
 
 def signed(study, *notes: str) -> str:

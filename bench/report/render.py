@@ -10,14 +10,14 @@ from bench.report.verdict import fixed
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def html(template: str, shared: dict, light: dict[str, str], linked=None) -> str:
-    """A self-contained page. light: light SVGs by name; linked: the filter that makes links of the
+def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str:
+    """A self-contained page. drawn: SVGs by name; linked: the filter that makes links of the
     names of arms in sentences, where there is a list of runs to lead to."""
     from markupsafe import Markup, escape
 
     plates, study = shared["plates"], shared["study"]
-    drawn = {
-        name: Markup(style.inline(light[name], name, plate.alt(study)))
+    inlined = {
+        name: Markup(style.inline(drawn[name], name, plate.alt(study)))
         for name, plate in plates.items()
     }
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def html(template: str, shared: dict, light: dict[str, str], linked=None) -> str
     palettes = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK)}
     jinja = environment(True)
     jinja.filters["linked"] = linked or escape
-    more = {"figures": drawn, "palettes": palettes, "script": Markup(script), "digest": digest}
+    more = {"figures": inlined, "palettes": palettes, "script": Markup(script), "digest": digest}
     return clean(jinja.get_template(template).render(**shared, **more))
 
 

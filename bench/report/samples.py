@@ -56,6 +56,17 @@ def chosen(study) -> list[dict]:
     return [_entry(study, key, table[key], names, picked) for key, names in members.items()]
 
 
+def shown(study) -> list[dict]:
+    """The samples that the page shows: those that `chosen` chooses, and would of these alone."""
+    prompts = {(entry["family"], entry["id"]) for entry in chosen(study)}
+    seeds = {arm: _lowest_seed(study, arm) for arm in (SFT, *study.arms)}
+    return [
+        row
+        for row in study.samples
+        if (row["family"], row["prompt_id"]) in prompts and seeds.get(row["arm"]) == row["seed"]
+    ]
+
+
 def _members(study, table: dict, name: str) -> list[tuple[str, str]]:
     """The prompts of one family that belong to a set."""
     by_chance = sorted(table, key=lambda key: sha256(str(key[1]).encode()).hexdigest())

@@ -150,7 +150,7 @@ def card(study, title: str, headline: str):
     """The social card: what was compared, the verdict in one sentence, the three columns."""
     rows = sorted(study.arms, key=lambda arm: arm != study.method[arm])[:ROWS]
     cut = [f"{len(rows)} of {len(study.arms)} arms"] if len(rows) < len(study.arms) else []
-    pen = style.Pen(style.LIGHT, study.looks, foot=signed(study, n_of(study), *cut, BARS))
+    pen = style.Pen(study.looks, foot=signed(study, n_of(study), *cut, BARS))
     figure, edge = pen.figure(*CARD), 0.07 / CARD[0]
     words = whole_sentences(headline, 130)
     size, width = (13, 54) if len(words) <= 108 else (10.5, 68)
@@ -182,9 +182,9 @@ def _shrink(axes, rows: int) -> None:
 
 
 def write_card(study, folder: Path, title: str, headline: str) -> Path:
-    """card.png, 1200 x 630 pixels, light only."""
-    with style.drawing(style.LIGHT, "card"):
-        return style.save_png(card(study, title, headline), folder / "card.png", style.LIGHT, 1200)
+    """card.png, 1200 x 630 pixels."""
+    with style.drawing("card"):
+        return style.save_png(card(study, title, headline), folder / "card.png", 1200)
 
 
 def _failed(study) -> str:

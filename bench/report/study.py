@@ -3,12 +3,14 @@
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
 from bench.analysis import grid, tuning, views
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
+from bench.analysis import tables as stored
 from bench.analysis.catalogue import BY_KEY
 from bench.report import style
 
@@ -19,13 +21,20 @@ MANY = 6
 class Study:
     """tables, samples and meta as `bench.analysis.tables.read` gives them.
 
-    companions: other studies of the same SFT base, by name, that this one's page shows too.
+    companions: other studies of the same SFT base, by name, that this one's page shows too;
+    folder: where the tables lie, if they were read from files.
     """
 
     tables: dict[str, pd.DataFrame]
     samples: list[dict]
     meta: dict
     companions: dict[str, "Study"] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Study":
+        """A study from its results."""
+        return cls(*stored.read(folder), folder=folder)
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 """One style for every figure: colours by method in light and dark, markers, lines, saving.
 
-A figure is drawn twice, in light and in dark colours. Its SVG holds no colour that is not in
-PALETTE, so the page can inline the light one and swap colours by CSS variables. The colours follow
-Okabe & Ito (2008), darkened or lightened until text in them is legible; markers and line styles
-tell methods apart in grey.
+A figure is drawn once, in light colours. Each of them is one of PALETTE and stands in the SVG's
+style sheet alone, so the file can say its dark twin beside it and the page swaps them by CSS
+variables. The colours follow Okabe & Ito (2008), darkened or lightened until text in them is
+legible; markers and line styles tell methods apart in grey.
 """
 
 import io
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIGHT, DARK = 0, 1
-THEMES = {"light": LIGHT, "dark": DARK}
 PALETTE = {
     "paper": ("#fffffe", "#15181d"),
     "ink": ("#1c1e21", "#e6e8eb"),
@@ -38,6 +37,8 @@ PALETTE = {
     "p5": ("#b9bcc0", "#565c64"),
     "on": ("#1d1f22", "#14171c"),  # words on p2 and p3, which are dark in both themes
 }
+TWINS = dict(PALETTE.values())  # {light: dark}
+ON_DARK = "@media screen and (prefers-color-scheme:dark)"  # paper is always light
 METHOD_COLOURS = [name for name in PALETTE if re.fullmatch(r"m\d", name)]
 PHASE_COLOURS = [name for name in PALETTE if re.fullmatch(r"p\d", name)]
 INKS = ("ink", "paper", "on")
@@ -50,7 +51,8 @@ FAMILIES = "'DejaVu Sans', 'Verdana', sans-serif"  # the same as matplotlib writ
 NARROW, WIDE = 6.6, 9.2  # inches: a figure of one panel, of several
 BAND = 0.15  # how strong the colour of a band is
 PIXELS = 1080  # across a PNG
-FREQUENT, APART = 12, 24  # colours of a PNG that are not the theme's, and how far from all others
+FREQUENT, APART = 12, 24  # colours of a PNG that are not the palette's, and how far from all others
+COLOUR = re.compile("#[0-9a-f]{6}")
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -117,9 +119,9 @@ def luminance(colour: str) -> float:
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def settings(theme: int) -> dict:
+def settings() -> dict:
     """matplotlib's rcParams."""
-    ink, muted, grid, paper = (PALETTE[k][theme] for k in ("ink", "muted", "grid", "paper"))
+    ink, muted, grid, paper = (PALETTE[k][LIGHT] for k in ("ink", "muted", "grid", "paper"))
     inked = ("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.labelcolor")
     plain = ("axes.facecolor", "figure.facecolor", "savefig.facecolor")
     quiet = ("axes.edgecolor", "xtick.color", "ytick.color")
@@ -154,16 +156,16 @@ def settings(theme: int) -> dict:
 
 
 class Pen:
-    """The theme a figure is drawn in: pen("ink") is a colour, pen.figure() a new figure.
+    """What a figure is drawn with: pen("ink") is a colour, pen.figure() a new figure.
 
     title and foot: the words that every figure has above and below, here in one place.
     """
 
-    def __init__(self, theme: int, arm_looks: dict[str, Look], title: str = "", foot: str = ""):
-        self.theme, self.looks, self.title, self.foot = theme, arm_looks, title, foot
+    def __init__(self, arm_looks: dict[str, Look], title: str = "", foot: str = ""):
+        self.looks, self.title, self.foot = arm_looks, title, foot
 
     def __call__(self, name: str) -> str:
-        return PALETTE[name][self.theme]
+        return PALETTE[name][LIGHT]
 
     def of(self, arm: str) -> str:
         """The colour of an arm; SFT is grey."""
@@ -187,17 +189,17 @@ class Pen:
 
 
 @contextmanager
-def drawing(theme: int, name: str):
+def drawing(name: str):
     """matplotlib's defaults and ours while a figure is made and saved; ids depend on `name`."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(settings(theme) | {"svg.hashsalt": f"prefbench {name}"})
+        matplotlib.rcParams.update(settings() | {"svg.hashsalt": f"prefbench {name}"})
         yield
 
 
-def save(figure, folder: Path, stem: str, theme: int) -> list[Path]:
+def save(figure, folder: Path, stem: str) -> list[Path]:
     """`stem`.svg and .png in a folder; the same bytes for the same data. Returns the paths."""
     for ax in figure.axes:
         for line in (*ax.get_xgridlines(), *ax.get_ygridlines()):
@@ -206,10 +208,10 @@ def save(figure, folder: Path, stem: str, theme: int) -> list[Path]:
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(raw, format="svg", metadata=nothing)
     vector.write_text(lean(raw.getvalue()), encoding="utf-8")
-    return [vector, save_png(figure, folder / f"{stem}.png", theme)]
+    return [vector, save_png(figure, folder / f"{stem}.png")]
 
 
-def save_png(figure, path: Path, theme: int, pixels: int = PIXELS) -> Path:
+def save_png(figure, path: Path, pixels: int = PIXELS) -> Path:
     """The figure as a PNG of so many pixels across, in few colours."""
     from PIL import Image
 
@@ -217,17 +219,17 @@ def save_png(figure, path: Path, theme: int, pixels: int = PIXELS) -> Path:
     figure.savefig(raw, format="png", dpi=pixels / figure.get_figwidth())
     picture = Image.open(raw).convert("RGB")
     few = Image.new("P", (1, 1))
-    few.putpalette([part for colour in few_colours(picture, theme) for part in colour])
+    few.putpalette([part for colour in few_colours(picture) for part in colour])
     picture.quantize(palette=few, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
 
-def few_colours(picture, theme: int) -> list[tuple[int, int, int]]:
-    """The theme's colours, as they are and fading into paper, and the picture's most frequent.
+def few_colours(picture) -> list[tuple[int, int, int]]:
+    """The palette, as it is and fading into paper, and the picture's most frequent colours.
 
     Chosen by frequency alone, two methods could become one colour, and paper would not be paper.
     """
-    full, chosen = {key: rgb(pair[theme]) for key, pair in PALETTE.items()}, []
+    full, chosen = {key: rgb(light) for key, (light, _) in PALETTE.items()}, []
     for share, keys in ((1, full), (2 / 3, full), (1 / 3, full), (BAND, METHOD_COLOURS)):
         for key in keys:
             _add(chosen, _faded(full[key], full["paper"], share), 4)
@@ -283,6 +285,9 @@ def _tidy(element) -> None:
         element.set(key, _short(element.get(key)))
         if element.get(key).startswith("rotate(-0 "):
             del element.attrib[key]
+    for key in {"fill", "stroke"}.intersection(element.keys()):
+        said = [f"{key}:{element.attrib.pop(key)}", element.get("style")]
+        element.set("style", ";".join(filter(None, said)))
     if element.tag == group and element.attrib:
         _share_style(element)
     if not (element.text or "").strip():
@@ -300,15 +305,24 @@ def _share_style(group) -> None:
 
 
 def _share_sheet(root) -> None:
-    """Styles that several elements have become classes of the one style sheet."""
+    """Styles that several elements have, or that hold a colour, become classes of the one style
+    sheet, which ends with the dark twin of each colour."""
     uses = Counter(element.get("style") for element in root.iter() if element.get("style"))
-    several = [style for style, times in uses.items() if times > 1]
+    several = [style for style, times in uses.items() if times > 1 or COLOUR.search(style)]
     names = {style: f"c{number}" for number, style in enumerate(several)}
     for element in root.iter():
         if element.get("style") in names:
             element.set("class", names[element.attrib.pop("style")])
     sheet = next(root.iter(f"{{{SVG}}}style"))
     sheet.text += "".join(f".{name}{{{style}}}" for style, name in names.items())
+    coloured = {name: dark for style, name in names.items() if (dark := _dark(style))}
+    sheet.text += f"{ON_DARK}{{{''.join(f'.{c}{{{dark}}}' for c, dark in coloured.items())}}}"
+
+
+def _dark(style: str) -> str:
+    """The colours of a style as they are where a reader's screen is dark."""
+    coloured = ";".join(part for part in style.split(";") if COLOUR.search(part))
+    return COLOUR.sub(lambda light: TWINS[light[0]], coloured)
 
 
 DEFAULTS = {f"font-family: {FAMILIES}", "text-anchor: start", "stroke-dashoffset: 0"}
@@ -323,15 +337,14 @@ def _short(value: str) -> str:
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """A light SVG for the page: colours become CSS variables, ids and classes are made its own, alt
+    """An SVG for the page: colours become CSS variables, ids and classes are made its own, alt
     is added."""
     from html import escape
 
     body = svg[svg.index("<svg") :]
+    body = re.sub(rf"{re.escape(ON_DARK)}\{{.*?\}}\}}", "", body)  # the page's variables do this
     for key, (light, _) in PALETTE.items():
         body = body.replace(light, f"var(--{key})")
-    # var() is CSS: it works in a style, not in an attribute
-    body = re.sub(r'\b(fill|stroke)="(var\([^"]*\))"', r'style="\1: \2"', body)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
     body = re.sub(r"(?<=\})(?=\.c\d+\{)", f".plate-{name} ", body)
     head = f'<svg class="plate-{name}" role="img" aria-label="{escape(alt, quote=True)}"'

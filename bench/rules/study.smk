@@ -88,7 +88,7 @@ rule report:
         ),
         report(
             directory(LAYOUT.report / "figures"),
-            patterns=["{figure}-light.svg"],
+            patterns=["{figure}.svg"],
             category=lambda wildcards: FIGURES[wildcards.figure]["category"],
             labels=lambda wildcards: {"figure": FIGURES[wildcards.figure]["title"]},
             caption="../report/snakemake/figure.rst",

@@ -9,6 +9,7 @@ and each table leads with arm, method and seed. What the tables mean is in `benc
 import json
 import subprocess
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.analysis import tables as tables_of_study
@@ -230,6 +231,14 @@ def commit() -> str:
         return "unknown"
 
 
+def own_version() -> str:
+    """The installed version of this package."""
+    try:
+        return version("prefbench")
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def _git(folder: Path, *words: str) -> str:
     """Output of a git command in a folder."""
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
@@ -264,6 +273,7 @@ def run(cfg, args) -> None:
         "source": cfg.source,
         "study": cfg.study,
         "commit": commit(),
+        "version": own_version(),
         "overrides": sorted({*changed, *facts["overrides"]}),
         "default_settings": not changed and not facts["overrides"],
         "seeds": sorted({member.seed for member in members}),

@@ -45,9 +45,9 @@ def build(both, out: Path) -> None:
     """Write the page, the README, results.csv and the figures into a folder."""
     from bench.report import differences, figures, render
 
-    light = figures.draw_all(both, out / "figures", differences.plates(both))
+    drawn = figures.draw_all(both, out / "figures", differences.plates(both))
     shared = differences.context(both)
-    page = render.html("compare.html", shared, light)
+    page = render.html("compare.html", shared, drawn)
     (out / "index.html").write_text(page, encoding="utf-8")
     (out / "README.md").write_text(render.text("compare.md", shared), encoding="utf-8")
     table = differences.results(both)

@@ -1,37 +1,69 @@
-"""Draw a study's report from its results, and publish it if it is complete.
+"""Draw a study's report from its results, and publish it if it is complete; or draw it again.
 
     python -m bench report --testbed micro [--set key=value ...]
+    python -m bench report --from reports/micro [--out DIR]
 
-Writes report/{index.html,README.md,results.csv,results.json,figures.json,figures/} below the
-study's folder and, last, report.json with the sha256 of each file. A copy goes to
-reports/<testbed>/ (a study other than `compare`: reports/<testbed>/<study>/) only from a complete
-study with default settings.
+The first writes index.html, README.md, results.csv, results.json, figures.json, figures/ and
+evidence/ into report/ below the study's folder and, last, report.json with the sha256 of each file.
+A copy goes to reports/<testbed>/ (of a study other than `compare`: reports/<testbed>/<study>/) only
+from a complete study with default settings.
+
+The second makes a report again from its evidence, without any run: into runs/again/<testbed>/, with
+the tables as results/*.csv. It says which files are not the same, byte for byte; the exit code is 1
+if there are any.
 """
 
+import argparse
 import hashlib
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from bench.analysis import tables
 from bench.core.files import atomic, write_json
 from bench.core.progress import say
-from bench.report import figures, page, results, scorecard
+from bench.core.schema import UserError
+from bench.report import evidence, figures, page, results, scorecard
 from bench.report.study import Study
+from bench.steps import runner
 from bench.studies import kind_of
 
-LARGEST = 1_500_000  # bytes of a published report
+EVIDENCE = "evidence"
+LARGEST = 1_500_000  # bytes of a published report, its evidence apart
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FOLDER", help="make this report again"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="of --from: where to write it")
+
+
+def main(argv: list[str]) -> None:
+    """The command; with --from it reads no testbed."""
+    parser = argparse.ArgumentParser(prog="python -m bench report", add_help=False)
+    options(parser)
+    args, others = parser.parse_known_args(argv)
+    if args.source is None:
+        runner.main("report", run, options, argv)
+    elif others:
+        runner.fail(f"--from goes with --out alone: leave out '{' '.join(others)}'")
+    else:
+        try:
+            again(args.source, args.out)
+        except UserError as error:
+            runner.fail(str(error))
 
 
 def build(study: Study, out: Path) -> None:
     """Write the report's files into a folder."""
     kind = kind_of(study.meta["study"])
     plates = kind.plates(study)
-    light = figures.draw_all(study, out / "figures", plates)
+    drawn = figures.draw_all(study, out / "figures", plates)
     write_json(out / "figures.json", figures.described(study, plates))
     shared = page.context(study, kind)
     if kind.card:
         scorecard.write_card(study, out / "figures", shared["title"], shared["headline"])
-    (out / "index.html").write_text(page.html(study, light, shared), encoding="utf-8")
+    (out / "index.html").write_text(page.html(study, drawn, shared), encoding="utf-8")
     (out / "README.md").write_text(page.readme(study, shared), encoding="utf-8")
     kind.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
     write_json(out / "results.json", results.document(study))
@@ -39,7 +71,7 @@ def build(study: Study, out: Path) -> None:
 
 def load(cfg) -> Study:
     """The configured study from its results, with its companions."""
-    study = Study(*tables.read(cfg.layout.results))
+    study = Study.read(cfg.layout.results)
     study.companions.update(companions(cfg, study))
     return study
 
@@ -49,7 +81,7 @@ def companions(cfg, study: Study) -> dict[str, Study]:
     both have them: after a change of settings the others are of methods as they were."""
     found = {}
     for path in cfg.companions:
-        other = Study(*tables.read(path))
+        other = Study.read(path)
         if other.meta["complete"] and same_start(study, other) and same_runs(study, other):
             found[other.meta["study"]] = other
         else:
@@ -77,25 +109,36 @@ def record(out: Path) -> dict[str, str]:
     }
 
 
+def travels(out: Path) -> dict[str, str]:
+    """The same of what is published: a picture in pixels stays where a drawing has its name."""
+    return {name: sha for name, sha in record(out).items() if not _drawn(out / name)}
+
+
+def _drawn(path: Path) -> bool:
+    return path.suffix == ".png" and path.with_suffix(".svg").exists()
+
+
 def unfit(meta: dict, out: Path) -> str:
     """Why a report is not published; empty if it is."""
-    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    proof = evidence.size(out / EVIDENCE)
+    size = sum((out / name).stat().st_size for name in travels(out)) - proof
     if not meta["complete"]:
         return "runs are missing"
     if not meta["default_settings"]:
         return "settings were overridden: " + " ".join(meta["overrides"])
+    if proof > evidence.MOST:
+        return f"its evidence has {proof:,} bytes, more than {evidence.MOST:,}"
     return f"it has {size:,} bytes, more than {LARGEST:,}" if size > LARGEST else ""
 
 
 def publish(out: Path, target: Path) -> None:
     """Replace the published files by those of a report; other studies in the folder stay."""
-    target.mkdir(parents=True, exist_ok=True)
-    for source in out.iterdir():
-        if source.is_dir():
-            shutil.rmtree(target / source.name, ignore_errors=True)
-            shutil.copytree(source, target / source.name)
-        else:
-            shutil.copyfile(source, target / source.name)
+    for folder in out.iterdir():
+        if folder.is_dir():
+            shutil.rmtree(target / folder.name, ignore_errors=True)
+    for name in travels(out):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(out / name, target / name)
 
 
 def published(meta: dict) -> Path:
@@ -110,9 +153,38 @@ def run(cfg, args) -> None:
     with atomic(out) as part:
         part.mkdir()
         build(study, part)
+        evidence.pack(study, part / EVIDENCE)
     files, reason = record(out), unfit(study.meta, out)
     if not reason:
         publish(out, published(study.meta))
     write_json(cfg.layout.report_record, files)
     where = f"not published: {reason}" if reason else f"published in {published(study.meta)}"
     say("report", f"{out / 'index.html'}; {where}")
+
+
+def again(place: Path, out: Path | None = None) -> None:
+    """Make a report again from its evidence; raises UserError where a file is not the same."""
+    with TemporaryDirectory() as made:
+        made = Path(made)
+        study = evidence.unpack(place / EVIDENCE, made / "results")
+        build(study, made)
+        out = out or Path("runs/again") / published(study.meta).relative_to("reports")
+        publish(made, out)
+        names, different = compared(made, place)
+    for name in different:
+        say("report", f"{name} is not the same")
+    if different:
+        count = f"{len(different)} of {len(names)}"
+        made_at = evidence.origin(place / EVIDENCE, study)
+        raise UserError(f"{count} files are not those of {place}, made at {made_at}")
+    say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
+
+
+def compared(made: Path, place: Path) -> tuple[list[str], list[str]]:
+    """The files of a report in either of two folders, and which of them are not the same."""
+    first, second = (
+        {n: sha for n, sha in travels(at).items() if "/" not in n or n.startswith("figures/")}
+        for at in (made, place)
+    )
+    names = sorted(first | second)
+    return names, [name for name in names if first.get(name) != second.get(name)]

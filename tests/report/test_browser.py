@@ -4,6 +4,7 @@ Chromium is driven by playwright; axe-core judges accessibility. Where one is mi
 are skipped, or fail with PREFBENCH_BROWSER=1.
 """
 
+import io
 import os
 import shutil
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import fake_runs
 import pytest
+from PIL import Image
 
 from bench.report import page as pages
 from bench.report import results, style
@@ -29,6 +31,7 @@ HOW = (
     f"(`npm install --prefix {CACHE} axe-core@4.14.1`, or PREFBENCH_AXE=path of axe.min.js)"
 )
 WIDTHS = (1400, 390)
+THEMES = ("light", "dark")
 BREACH = {
     "field": "pairs",
     "expect": "match",
@@ -97,18 +100,16 @@ KINDS = (*STUDIES, "side by side")
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """{kind: folder of its page}; only the comparison's figures are drawn in dark as well."""
+    """{kind: folder of its page}."""
     root, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("reports")
     studies = {kind: make(root / kind) for kind, make in STUDIES.items()}
     studies["compare"].companions.update(
         {name: studies[name] for name, plan in PLANS.items() if plan.COMPANION}
     )
-    with pytest.MonkeyPatch.context() as patch:
-        for kind, study in studies.items():
-            report.build(study, out / kind)
-            patch.setattr(style, "THEMES", {"light": style.LIGHT})
-        first, second = (results.document(studies[kind]) for kind in ("compare", "views"))
-        diff.build(Two(first, second, ("here/micro", "elsewhere/micro")), out / "side by side")
+    for kind, study in studies.items():
+        report.build(study, out / kind)
+    first, second = (results.document(studies[kind]) for kind in ("compare", "views"))
+    diff.build(Two(first, second, ("here/micro", "elsewhere/micro")), out / "side by side")
     return {kind: out / kind for kind in KINDS}
 
 
@@ -195,7 +196,7 @@ FOCUS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("theme", style.THEMES)
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_is_silent_and_nothing_on_it_is_cut(browser, built, kind, width, theme):
@@ -204,7 +205,7 @@ def test_a_page_is_silent_and_nothing_on_it_is_cut(browser, built, kind, width, 
         assert faults + page.evaluate(LAYOUT) == []
 
 
-@pytest.mark.parametrize("width,theme", list(zip(WIDTHS, style.THEMES, strict=True)))
+@pytest.mark.parametrize("width,theme", list(zip(WIDTHS, THEMES, strict=True)))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_is_accessible(browser, built, kind, width, theme):
     with browser.show(built[kind] / "index.html", width, theme) as (page, faults):
@@ -214,6 +215,18 @@ def test_a_page_is_accessible(browser, built, kind, width, theme):
 
 def test_every_kind_of_page_is_among_these():
     assert set(STUDIES) == {"compare", *pages.KINDS}
+
+
+def test_a_figure_of_its_own_is_as_dark_as_the_screen(browser, built, tmp_path):
+    """As a README shows it: by <img>, in a page of either colour scheme."""
+    figure = (built["compare"] / "figures/cost.svg").as_uri()
+    page_of_it = tmp_path / "page.html"
+    head = '<meta name="color-scheme" content="light dark">'
+    page_of_it.write_text(f'{head}<body style="margin:0"><img src="{figure}">')
+    for theme, colour in zip(THEMES, style.PALETTE["paper"], strict=True):
+        with browser.show(page_of_it, theme=theme) as (page, _):
+            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        assert picture.getpixel((3, 300)) == style.rgb(colour)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -150,8 +150,8 @@ def hidden(ax) -> list[str]:
 def test_no_words_lie_over_others_or_are_cut_off(make, made, shown):
     study, found = made(make), {}
     for drawn in kind_of(study.meta["study"]).plates(study):
-        with style.drawing(style.LIGHT, drawn.name):
-            figure = drawn.draw(study, plate.pen_of(drawn, study, style.LIGHT))
+        with style.drawing(drawn.name):
+            figure = drawn.draw(study, plate.pen_of(drawn, study))
             texts = shown(figure)
         assert figure.get_suptitle() == drawn.title != ""
         assert figure.get_supxlabel().startswith("prefbench · micro · ")
@@ -164,7 +164,7 @@ def test_no_words_lie_over_others_or_are_cut_off(make, made, shown):
 @each(COMPARISONS)
 def test_the_card_is_as_clean_and_of_its_size(make, made, shown, tmp_path):
     study, headline = made(make), "A sentence of a length that is usual. " * 4
-    with style.drawing(style.LIGHT, "card"):
+    with style.drawing("card"):
         figure = scorecard.card(study, page.title(study), headline)
         assert not faults(figure, shown(figure))
     path = scorecard.write_card(study, tmp_path, page.title(study), headline)
@@ -183,8 +183,8 @@ def test_stability_is_of_the_grid_where_the_report_has_one(made, shown):
     both = Study(study.tables, study.samples, study.meta, {"stability": beside})
     found, counted = scorecard.failures(both)
     assert counted == "cells of the grid" and found["dpo"] == (1, 12)
-    with style.drawing(style.LIGHT, "scorecard"):
-        figure = scorecard.scorecard(both, plate.pen_of(scorecard.PLATE, both, style.LIGHT))
+    with style.drawing("scorecard"):
+        figure = scorecard.scorecard(both, plate.pen_of(scorecard.PLATE, both))
         words = [text for text, _ in shown(figure)]
     lent = of_companion("stability", stability_page.PLATES[0])
     assert lent.foot(both).startswith("study stability") and lent.foot(both).endswith(
@@ -196,7 +196,7 @@ def test_stability_is_of_the_grid_where_the_report_has_one(made, shown):
 def test_labels_stay_off_the_data_where_there_is_room(made, shown):
     """Marks all around the points but for one side, and lines between them."""
     study = made(compared)
-    pen = style.Pen(style.LIGHT, study.looks)
+    pen = style.Pen(study.looks)
     figure = pen.figure(6, 4)
     ax = figure.subplots()
     points = dict(zip(METHODS, [(0, 0), (1, 0), (0.5, 0.5), (0.52, 0.45)], strict=True))
@@ -220,22 +220,21 @@ def test_names_at_line_ends_keep_their_order_and_their_distance():
 def test_each_method_keeps_its_colour_in_the_png(made, tmp_path):
     study = made(compared)
     drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "frontier")
-    for name, theme in style.THEMES.items():
-        with style.drawing(theme, name):
-            figure = drawn.draw(study, plate.pen_of(drawn, study, theme))
-            path = style.save_png(figure, tmp_path / f"{name}.png", theme)
-        picture = Image.open(path).convert("RGB")
-        colours = {colour for _, colour in picture.getcolors(picture.width * picture.height)}
-        wanted = [study.looks[arm].colour for arm in METHODS] + ["paper", "ink", "muted"]
-        assert {style.rgb(style.PALETTE[key][theme]) for key in wanted} <= colours
-        assert picture.width == style.PIXELS
+    with style.drawing(drawn.name):
+        figure = drawn.draw(study, plate.pen_of(drawn, study))
+        path = style.save_png(figure, tmp_path / "frontier.png")
+    picture = Image.open(path).convert("RGB")
+    colours = {colour for _, colour in picture.getcolors(picture.width * picture.height)}
+    wanted = [study.looks[arm].colour for arm in METHODS] + ["paper", "ink", "muted"]
+    assert {style.rgb(style.PALETTE[key][style.LIGHT]) for key in wanted} <= colours
+    assert picture.width == style.PIXELS
 
 
 def test_a_lean_svg_says_the_same_in_half_the_bytes(made):
     study = made(compared)
     drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "curves")
-    with style.drawing(style.LIGHT, "curves"):
-        figure, raw = drawn.draw(study, plate.pen_of(drawn, study, style.LIGHT)), io.StringIO()
+    with style.drawing("curves"):
+        figure, raw = drawn.draw(study, plate.pen_of(drawn, study)), io.StringIO()
         figure.savefig(raw, format="svg")
     whole, lean = (ElementTree.fromstring(s) for s in (raw.getvalue(), style.lean(raw.getvalue())))
     for tag in ("text", "path", "use", "clipPath"):
@@ -246,10 +245,23 @@ def test_a_lean_svg_says_the_same_in_half_the_bytes(made):
 
 
 def test_styles_of_two_inlined_figures_do_not_meet():
-    svg = (
-        '<svg><style>*{x:y}.c0{fill:#b84a00}.c1{fill:#1c1e21}</style><g class="c0" id="i0"/></svg>'
-    )
+    sheet = "*{x:y}.c0{fill:#b84a00}.c1{fill:#1c1e21}"
+    sheet += style.ON_DARK + "{.c0{fill:#ff9a52}.c1{fill:#e6e8eb}}"
+    svg = f'<svg><style>{sheet}</style><g class="c0" id="i0"/></svg>'
     for name in ("one", "two"):
         text = style.inline(svg, name, "words")
         assert f".plate-{name} .c0{{fill:var(--m0)}}.plate-{name} .c1{{" in text
         assert f'<svg class="plate-{name}" role="img"' in text and f'id="{name}-i0"' in text
+        assert "@media" not in text  # the page's own variables change with the screen
+
+
+def test_each_colour_of_a_figure_has_its_dark_twin_in_the_style_sheet(made, tmp_path):
+    study = made(compared)
+    drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "cost")
+    with style.drawing(drawn.name):
+        path, _ = style.save(drawn.draw(study, plate.pen_of(drawn, study)), tmp_path, "cost")
+    head, _, body = path.read_text().partition("</style>")
+    light, _, dark = head.partition(style.ON_DARK)
+    assert not style.COLOUR.search(body)
+    twins = [style.TWINS[colour] for colour in style.COLOUR.findall(light)]
+    assert twins == style.COLOUR.findall(dark) and len({*twins}) > 6

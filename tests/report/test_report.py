@@ -52,12 +52,6 @@ def sweep(tmp_path_factory):
     return study
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Draw in light only: half the time."""
-    monkeypatch.setattr(style, "THEMES", {"light": style.LIGHT})
-
-
 class Tags(HTMLParser):
     """Every tag with its attributes, and whether tags are closed in order."""
 
@@ -134,13 +128,13 @@ def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
     plates = kind_of(study.meta["study"]).plates(study)
-    names = {f"{p.name}-{t}.{k}" for p in plates for t in style.THEMES for k in ("svg", "png")}
+    names = {f"{p.name}.{k}" for p in plates for k in ("svg", "png")}
     assert set(first) == names | {"card.png"}
 
 
 def test_figures_use_no_colour_that_the_page_cannot_swap(built):
-    known = {light for light, _ in style.PALETTE.values()}
-    for path in (built / "figures").glob("*-light.svg"):
+    known = {colour for pair in style.PALETTE.values() for colour in pair}
+    for path in (built / "figures").glob("*.svg"):
         assert set(re.findall(r"#[0-9a-f]{6}\b", path.read_text())) <= known, path.name
     assert not re.search(r"#[0-9a-f]{6}", "".join(_svgs(built)))
 
@@ -221,7 +215,7 @@ def test_the_scorecard_holds_the_crossed_interval(study):
     assert (found.seeds, found.prompts, found.over) == (5, 80, "seeds and prompts")
 
 
-def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path, quick):
+def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path):
     assert verdict.headline(one_seed).startswith("One seed")
     assert "prompts only" in " ".join(verdict.quality(one_seed) + verdict.certainty(one_seed))
     assert {row[-1].text for row in tables.pairs(one_seed).rows} == {"one seed: undecided"}
@@ -229,7 +223,7 @@ def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path, quick):
     report.build(one_seed, tmp_path)
 
 
-def test_many_arms_and_unknown_ones_make_a_page(sweep, tmp_path, quick):
+def test_many_arms_and_unknown_ones_make_a_page(sweep, tmp_path):
     report.build(sweep, tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     lost = '<a href="#runs-dpo-beta0.01">DPO β=0.01</a> seeds 1, 2 and 3: out of memory'
@@ -250,7 +244,7 @@ def test_only_a_sweep_of_strengths_is_joined(sweep):
 
 
 def test_a_crowd_of_variants_is_thinned_and_no_tuned_method_unnamed(sweep):
-    pen = style.Pen(0, sweep.looks)
+    pen = style.Pen(sweep.looks)
     figure = pen.figure(6, 4)
     ax = figure.subplots()
     points = {arm: (0.5 + 0.001 * i, 0.5) for i, arm in enumerate(sweep.arms)}
@@ -259,14 +253,14 @@ def test_a_crowd_of_variants_is_thinned_and_no_tuned_method_unnamed(sweep):
     assert {"DPO", "PPO", "IPO"} <= set(named) and len(named) < len(points)
 
 
-def test_a_study_in_which_all_failed_still_reports(tmp_path, quick):
+def test_a_study_in_which_all_failed_still_reports(tmp_path):
     fail = {(arm, 1): "diverged" for arm in fake_runs.ARMS}
     study = study_of(tmp_path, seeds=(1,), fail=fail)
     report.build(study, tmp_path / "report")
     assert "4 of 4 runs failed." in verdict.stability(study)
 
 
-def test_a_study_that_is_not_evaluated_has_a_page(study, tmp_path, quick):
+def test_a_study_that_is_not_evaluated_has_a_page(study, tmp_path):
     nothing = {name: study.tables[name][["arm", "method", "seed"]][:0] for name in
                ("prompts", "tasks")}  # fmt: skip
     curves = Study(study.tables | nothing, [], study.meta)
@@ -308,15 +302,17 @@ def step(folder, overrides=(), **more):
 )
 def test_only_a_complete_default_study_is_published(tmp_path, monkeypatch, case):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(style, "THEMES", {"light": style.LIGHT})
     place = step(tmp_path, **case)
     written = json.loads((place / "report.json").read_text())
-    assert set(written) >= FILES and "figures/scorecard-light.svg" in written
+    assert set(written) >= FILES and "figures/scorecard.svg" in written
     target = tmp_path / "reports/micro" / case.get("study", "")
     if set(case) & {"overrides", "lost"}:
         assert not (tmp_path / "reports").exists()
     else:
-        assert report.record(target) == written
+        assert report.record(target) == report.travels(place / "report") != written
+        left = {*written} - {*report.record(target)}
+        assert left and all(name.endswith(".png") for name in left)  # beside drawings alone
+        assert "figures/card.png" not in left and "evidence/manifest.json" not in left
 
 
 def test_publishing_replaces_its_own_files_only(tmp_path):
@@ -444,7 +440,7 @@ def test_gain_is_from_the_sft_base_wherever_an_arm_started(tmp_path):
     assert own.gain.max() < -1
 
 
-def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path, quick):
+def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path):
     arms = {"ppo": "ppo", "dpo": "dpo", "ppo-n750": "ppo", "dpo-n750": "dpo"}
     arms |= {f"{m}-betax3": m for m in ("ppo", "dpo")}
     study = study_of(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), fail={("dpo", 2): "oom"})

@@ -294,7 +294,7 @@ def test_the_kit_is_written_and_published(place, tmp_path):
     call(place)
     written = json.loads((place.layout.study / "blog.json").read_text())
     drawn = blog_kit.figures((place.layout.study / "blog/post.md").read_text(encoding="utf-8"))
-    assert len(drawn) == 6 and "figures/compute-dark.png" in drawn
+    assert len(drawn) == 3 and "figures/compute.png" in drawn
     assert set(written) == {"post.md", "references.bib", *drawn}
     assert report.record(tmp_path / "reports/micro/blog") == written
     call(place)
@@ -321,7 +321,7 @@ def test_the_command_renews_a_copy_and_its_figures(place, tmp_path, capsys):
     call(place)
     mine = tmp_path / "mine"
     (place.layout.study / "blog").rename(mine)
-    post, picture = mine / "post.md", "figures/compute-dark.png"
+    post, picture = mine / "post.md", "figures/compute.png"
     fresh = post.read_bytes()
     known = found_in(fresh.decode())["ppo.kl"]
     fact = facts.Fact("ppo.kl", "9.99", "0" * 8)

@@ -78,11 +78,11 @@ def test_snakemakes_own_report_holds_the_page_and_each_figure_with_its_caption(f
     with zipfile.ZipFile(finished / "own.zip") as archive:
         files = {Path(name).name for name in archive.namelist()}
         page = archive.read("own/report.html").decode()
-    drawn = {f"{name}-light.svg" for name in figures}
+    drawn = {f"{name}.svg" for name in figures}
     assert drawn and files == {"report.html", "index.html", "results.csv"} | drawn
     results, categories = (embedded(page, name) for name in ("results", "categories"))
     for name, figure in figures.items():
-        path = f"runs/tiny/report/figures/{name}-light.svg"
+        path = f"runs/tiny/report/figures/{name}.svg"
         assert path in categories[figure["category"]]["Other"]
         assert results[path]["labels"] == {"figure": figure["title"]}
         assert unescape(re.sub("<.*?>", "", results[path]["caption"])).strip() == figure["caption"]

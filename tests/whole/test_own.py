@@ -22,7 +22,6 @@ from bench.core import registry
 from bench.core.schema import Section, UserError
 from bench.methods import dpo
 from bench.models.hub_model import TEMPLATES
-from bench.report import style
 from bench.report.study import Study
 from bench.steps import report as report
 from bench.steps.fingerprint import fingerprint
@@ -323,14 +322,13 @@ def test_a_report_of_five_methods(tmp_path, monkeypatch):
     found = fake_runs.collected(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), prompts=30)
     found[-1]["own_methods"] = {"simpo": SIMPO}
     study = Study(*found)
-    monkeypatch.setattr(style, "THEMES", {"light": style.LIGHT})
     report.build(study, tmp_path / "report")
     for part in ("colour", "marker"):
         assert len({getattr(look, part) for look in study.looks.values()}) == 5
     text = (tmp_path / "report/README.md").read_text(encoding="utf-8")
     assert text.startswith("# PPO, DPO, IPO, ORPO and SIMPO on micro")
     assert f"SIMPO by {SIMPO}" in text
-    assert "SIMPO" in (tmp_path / "report/figures/scorecard-light.svg").read_text()
+    assert "SIMPO" in (tmp_path / "report/figures/scorecard.svg").read_text()
 
 
 # --- data -----------------------------------------------------------------------------------------

@@ -127,6 +127,5 @@ def field(entry: str, name: str) -> str:
 
 
 def figures(text: str) -> list[str]:
-    """The figures that a post shows, by their paths beside it; each has its dark twin."""
-    shown = dict.fromkeys(FIGURE.findall(text))
-    return [name for light in shown for name in (light, light.replace("-light.", "-dark."))]
+    """The figures that a post shows, by their paths beside it."""
+    return list(dict.fromkeys(FIGURE.findall(text)))

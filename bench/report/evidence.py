@@ -1,0 +1,168 @@
+"""What a report is made of, small enough to travel with it: the folder evidence/ beside its page.
+
+It holds the collected tables of the study and, in folders of their names, of the studies beside it.
+A table is packed column by column (`runs.columns.xz`), numbers of single precision in the fewest
+digits that give them back: half the bytes of a compressed csv, and the csv comes back byte by byte.
+`manifest.json` has the sha256 of each file, and the libraries that the page was drawn with.
+
+What no page reads stays in runs/: most columns of the training logs, answers that are not shown,
+and of the studies beside it the scores other than gold and KL.
+"""
+
+import csv
+import io
+import json
+import lzma
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from bench.analysis import tables
+from bench.core.files import atomic, file_sha256, write_json
+from bench.core.schema import UserError
+from bench.report import samples
+from bench.report.study import Study
+
+SCHEMA = "prefbench.evidence/1"
+MOST = 2_000_000  # bytes in all
+MANIFEST = "manifest.json"
+CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
+RUN = ("arm", "method", "seed")
+LOG = {"log.csv": (*RUN, "step", "grad_norm", "logps_chosen")}
+SCORES = {"prompts.csv": (*RUN, "prompt_id", "family", "gold", "kl")}
+DRAWN_WITH = ("jinja2", "matplotlib", "numpy", "pandas", "pillow", "scipy")
+
+
+def pack(study: Study, out: Path) -> None:
+    """Write the evidence of a study that was read from files."""
+    found = _texts(study.folder, LOG, samples.shown(study))
+    for name, other in study.companions.items():
+        texts = _texts(other.folder, LOG | SCORES, [])
+        found |= {f"{name}/{file}": text for file, text in texts.items()}
+    with atomic(out) as part:
+        files = dict(_write(part, name, text) for name, text in found.items())
+        manifest = {"schema": SCHEMA, "drawn_with": _versions(), "files": files}
+        write_json(part / MANIFEST, manifest)
+
+
+def _texts(folder: Path, cut: dict[str, tuple[str, ...]], shown: list[dict]) -> dict[str, str]:
+    """{file: its text} of a study's results; cut: the columns that are kept of a table."""
+    found = {p.name: p.read_bytes().decode() for p in sorted(folder.glob("*.csv"))}
+    for name, kept in cut.items():
+        found[name] = _text(c for c in _columns(found[name]) if c[0] in kept)
+    meta = (folder / "meta.json").read_bytes().decode()
+    return found | {"samples.jsonl": tables.lines(shown), "meta.json": meta}
+
+
+def _write(out: Path, name: str, text: str) -> tuple[str, dict]:
+    """Pack a file; returns its path in the folder, and what the manifest says of it."""
+    packed, about = name + PACKED, {}
+    if name.endswith(CSV):
+        packed, columns = name.removesuffix(CSV) + TABLE, _columns(text)
+        short = {column[0]: _shortened(column) for column in columns}
+        about["single"] = [head for head, column in short.items() if column]
+        text = _rows(short[column[0]] or column for column in columns)
+    path = out / packed
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+    return packed, about | {"sha256": file_sha256(path)}
+
+
+def _columns(text: str) -> list[tuple[str, ...]]:
+    """The columns of a csv; each begins with its name."""
+    return list(zip(*csv.reader(io.StringIO(text, newline="")), strict=True))
+
+
+def _text(columns: Iterable[Sequence[str]]) -> str:
+    """Columns as a csv."""
+    return _rows(zip(*columns, strict=True))
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as a csv, as pandas writes them."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def _shortened(column: Sequence[str]) -> tuple[str, ...] | None:
+    """A column in the fewest digits; None unless all that it holds are numbers of single precision:
+    0.10000000149011612 -> 0.1."""
+    head, *cells = column
+    try:
+        with np.errstate(over="ignore"):
+            short = [cell and str(np.float32(cell)) for cell in cells]
+    except ValueError:  # no numbers
+        return None
+    return (head, *short) if [_whole(cell) for cell in short] == cells else None
+
+
+def _whole(cell: str) -> str:
+    """A number of single precision in all the digits that Python writes: 0.10000000149011612."""
+    return cell and repr(float(np.float32(cell)))
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that the bytes of a page and its figures depend on."""
+    return {name: version(name) for name in DRAWN_WITH}
+
+
+def size(place: Path) -> int:
+    """Bytes of the evidence in a folder."""
+    return sum(p.stat().st_size for p in place.rglob("*") if p.is_file())
+
+
+def manifest(place: Path) -> dict:
+    """What the evidence in a folder says of itself; raises UserError where there is none."""
+    path = place / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{path} is missing: only reports that have an evidence folder can be made")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise UserError(f"{path} is not of the schema {SCHEMA}")
+    return found
+
+
+def origin(place: Path, study: Study) -> str:
+    """The commit that a report is of, and the libraries it was drawn with where others are here."""
+    here = _versions()
+    other = [
+        f"{name} {was} (here {here.get(name)})"
+        for name, was in manifest(place)["drawn_with"].items()
+        if was != here.get(name)
+    ]
+    return ", ".join([f"commit {study.meta['commit'][:12]}", *other])
+
+
+def unpack(place: Path, out: Path) -> Study:
+    """The study that a folder holds the evidence of, its tables as files in `out`."""
+    known = manifest(place)["files"]
+    found = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
+    if odd := sorted(found ^ {*known, MANIFEST}):
+        wrong = "is not in" if odd[0] in found else "is missing, but in"
+        raise UserError(f"{place / odd[0]} {wrong} {place / MANIFEST}")
+    for name, about in known.items():
+        if file_sha256(place / name) != about["sha256"]:
+            raise UserError(f"{place / name} is not what {place / MANIFEST} says: it was changed")
+    for name, about in known.items():
+        _restore(place / name, out / name, about)
+    study = Study.read(out)
+    study.companions.update({p.parent.name: Study.read(p.parent) for p in out.glob("*/meta.json")})
+    return study
+
+
+def _restore(packed: Path, out: Path, about: dict) -> None:
+    """Unpack a file to the folder of `out`."""
+    name, text = out.name.removesuffix(PACKED), lzma.decompress(packed.read_bytes()).decode()
+    if out.name.endswith(TABLE):
+        name = out.name.removesuffix(TABLE) + CSV
+        columns = csv.reader(io.StringIO(text, newline=""))
+        single = {*about["single"]}
+        text = _text([c[0], *map(_whole, c[1:])] if c[0] in single else c for c in columns)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_name(name).write_bytes(text.encode())

@@ -1,0 +1,191 @@
+"""Evidence travels: a report is made again from the tables beside it, byte for byte, or refused."""
+
+import json
+import lzma
+import shutil
+from pathlib import Path
+
+import fake_runs
+import numpy as np
+import pytest
+
+from bench.analysis import tables
+from bench.core.files import read_csv
+from bench.report import evidence, samples
+from bench.report.study import Study
+from bench.steps import report
+
+REPORTS = Path(__file__).parents[2] / "reports"
+COMMITTED = sorted(path.parent for path in REPORTS.rglob(report.EVIDENCE))
+FOUR = fake_runs.ARMS
+CELLS = {f"{m}{end}": lr for m in FOUR for end, lr in (("", 1), ("-lrx3", 3), ("-lrx0.33", 1 / 3))}
+VIEWS = {f"{m}{end}": m for m in ("ppo", "dpo") for end in ("", "-n750", "-betax3")}
+
+
+def collected(place: Path, study: str, arms: dict, seeds, changed=lambda name: {}, **more) -> Path:
+    """The results of an invented study; changed: what else its arms are, by name. Scores of the
+    reward model are of single precision, as a model's are."""
+    found, rows, meta = fake_runs.collected(place, arms, seeds, **more)
+    found["prompts"]["proxy"] = found["prompts"].proxy.astype(np.float32).astype(float)
+    meta["arms"] = [arm | changed(arm["name"]) for arm in meta["arms"]]
+    tables.write(place / "results", found, rows, meta | {"study": study})
+    return place / "results"
+
+
+def factors(name: str) -> dict:
+    """What a cell of the grid is beside its method."""
+    return {"factors": {"lr": CELLS[name]} if CELLS[name] != 1 else {}}
+
+
+def few(name: str) -> dict:
+    """What an arm with few pairs is."""
+    return {"n": 750, "label_set": "gold-n750"} if name.endswith("-n750") else {}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder in which the report of four methods was published, with two studies beside it."""
+    root = tmp_path_factory.mktemp("made")
+    fail, text = {("ipo", 2): "diverged"}, fake_runs.HOSTILE
+    collected(root / "runs/micro", "compare", FOUR, (1, 2, 3), fail=fail, text=text)
+    cfg = fake_runs.config(root / "runs/micro")
+    cells = {name: name.partition("-")[0] for name in CELLS}
+    cfg.companions += [
+        collected(root / "grid", "stability", cells, (1,), factors, prompts=12),
+        collected(root / "views", "views", VIEWS, (1, 2, 3), few, prompts=30),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        report.run(cfg, None)
+    return root
+
+
+@pytest.fixture
+def travelled(made, tmp_path, monkeypatch):
+    """The published report alone, in a working directory with nothing else."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(made / "reports/micro", "reports/micro"))
+
+
+def refused(capsys, *words: str) -> str:
+    """What the command says when it fails."""
+    with pytest.raises(SystemExit) as ended:
+        report.main([*words])
+    assert ended.value.code == 1
+    return capsys.readouterr().err.strip()
+
+
+def test_a_report_is_made_again_from_its_evidence_alone(travelled, capsys):
+    report.main(["--from", "reports/micro"])
+    again = Path("runs/again/micro")
+    own = {n: s for n, s in report.record(travelled).items() if not n.startswith("evidence/")}
+    made = {n: s for n, s in report.record(again).items() if not n.startswith("results/")}
+    assert made == own and {"index.html", "figures/grid.svg", "figures/card.png"} <= {*own}
+    assert f"all {len(own)} files are those of reports/micro" in capsys.readouterr().err
+
+
+def test_the_studies_beside_it_are_on_the_page_made_again(travelled):
+    study = evidence.unpack(travelled / "evidence", Path("tables"))
+    assert set(study.companions) == {"stability", "views"}
+    assert len(study.companions["stability"].runs) == len(CELLS)
+
+
+def test_tables_come_back_byte_for_byte(made, travelled):
+    evidence.unpack(travelled / "evidence", Path("tables"))
+    cut = {"log.csv", "samples.jsonl"}
+    for path in (made / "runs/micro/results").iterdir():
+        same = Path("tables", path.name).read_bytes() == path.read_bytes()
+        assert same != (path.name in cut), path.name
+    about = evidence.manifest(travelled / "evidence")["files"]
+    assert "proxy" in about["prompts.columns.xz"]["single"]
+    assert "gold" not in about["prompts.columns.xz"]["single"]
+
+
+def test_what_is_left_out_is_what_no_page_reads(made, travelled):
+    evidence.unpack(travelled / "evidence", Path("tables"))
+    for folder, full in (("tables", made / "runs/micro"), ("tables/stability", made / "grid")):
+        few, all_of = read_csv(Path(folder, "log.csv")), read_csv(full / "results/log.csv")
+        assert few.equals(all_of[[c for c in all_of if c in evidence.LOG["log.csv"]]])
+    assert {*read_csv(Path("tables/views/prompts.csv"))} == {*evidence.SCORES["prompts.csv"]}
+
+
+def test_the_answers_kept_are_those_that_the_page_shows(made):
+    study = Study.read(made / "runs/micro/results")
+    kept = samples.shown(study)
+    assert 0 < len(kept) < len(study.samples)
+    assert samples.chosen(Study(study.tables, kept, study.meta)) == samples.chosen(study)
+
+
+def test_evidence_is_the_same_bytes_for_the_same_tables(made, tmp_path):
+    study = Study.read(made / "runs/micro/results")
+    for name in ("one", "two"):
+        evidence.pack(study, tmp_path / name)
+    assert report.record(tmp_path / "one") == report.record(tmp_path / "two")
+
+
+def changed(place: Path) -> str:
+    """A number of a table, and the table packed again."""
+    path = place / "prompts.columns.xz"
+    text = lzma.decompress(path.read_bytes()).decode()
+    path.write_bytes(lzma.compress(text.replace("1", "2", 1).encode()))
+    return path.name
+
+
+def broken(place: Path) -> str:
+    path = place / "views/curve.columns.xz"
+    path.write_bytes(path.read_bytes()[:-1])
+    return "views/curve.columns.xz"
+
+
+def missing(place: Path) -> str:
+    (place / "meta.json.xz").unlink()
+    return "meta.json.xz"
+
+
+def added(place: Path) -> str:
+    (place / "more.columns.xz").write_bytes(b"")
+    return "more.columns.xz"
+
+
+@pytest.mark.parametrize("tamper", [changed, broken, missing, added])
+def test_evidence_that_is_not_what_its_manifest_says_is_refused_by_name(travelled, capsys, tamper):
+    name = tamper(travelled / "evidence")
+    said = refused(capsys, "--from", "reports/micro")
+    assert said.startswith(f"error: reports/micro/evidence/{name} ") and "\n" not in said
+    assert not Path("runs").exists()
+
+
+def test_a_folder_without_evidence_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "nowhere/evidence/manifest.json is missing" in refused(capsys, "--from", "nowhere")
+
+
+def test_from_reads_no_testbed(capsys):
+    assert "--testbed" in refused(capsys, "--from", "reports/micro", "--testbed", "micro")
+
+
+def test_what_is_not_the_same_is_named(travelled, capsys):
+    text = (travelled / "results.csv").read_text()
+    (travelled / "results.csv").write_text(text.replace("1", "2", 1))
+    (travelled / "figures/old.svg").write_text("<svg/>")
+    about = evidence.manifest(travelled / "evidence")
+    about["drawn_with"]["matplotlib"] = "0.1"
+    (travelled / "evidence/manifest.json").write_text(json.dumps(about))
+    said = refused(capsys, "--from", "reports/micro", "--out", "here")
+    assert "figures/old.svg is not the same" in said and "results.csv is not the same" in said
+    assert "error: 2 of " in said and "matplotlib 0.1 (here " in said
+    assert Path("here/results.csv").read_text() == text
+
+
+def test_a_report_with_too_much_evidence_is_not_published(tmp_path):
+    (tmp_path / "evidence").mkdir()
+    packed, fit = tmp_path / "evidence/a.xz", {"complete": True, "default_settings": True}
+    packed.write_bytes(b"x" * evidence.MOST)
+    assert not report.unfit(fit, tmp_path)
+    packed.write_bytes(b"x" * (evidence.MOST + 1))
+    assert report.unfit(fit, tmp_path) == "its evidence has 2,000,001 bytes, more than 2,000,000"
+
+
+@pytest.mark.parametrize("place", COMMITTED, ids=lambda p: p.relative_to(REPORTS).as_posix())
+def test_every_committed_report_with_evidence_can_be_made_again(place, tmp_path):
+    report.again(place, tmp_path / "again")
