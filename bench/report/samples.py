@@ -59,7 +59,7 @@ def chosen(study) -> list[dict]:
 def shown(study) -> list[dict]:
     """The samples that the page shows: those that `chosen` chooses, and would of these alone."""
     prompts = {(entry["family"], entry["id"]) for entry in chosen(study)}
-    seeds = {arm: _lowest_seed(study, arm) for arm in (SFT, *study.arms)}
+    seeds = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
     return [
         row
         for row in study.samples
