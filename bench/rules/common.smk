@@ -9,18 +9,22 @@ from bench.steps.fingerprint import fingerprint
 SHELL = "{params.run} 2>&1 | tee {log:q}"
 # The settings under which the study's artefacts are made: its own, and those of arms with a base,
 # pairs or a reward model of their own.
-VARIANTS = {id(c): c for c in [CFG, *(CFG.of(arm) for arm in CFG.study_arms)]}.values()
+VARIANTS = {"": CFG} | {arm: own for arm in CFG.study_arms if (own := CFG.of(arm)) is not CFG}
 
 
-def settings(kind, wildcards):
-    """The settings of the artefact that a rule is asked for, by its key; of an arm's run the study's,
-    since the step turns to those of its arm by itself."""
-    if getattr(wildcards, "arm", SFT) != SFT:
-        return CFG
-    found = [c for c in VARIANTS if c.layout.key(kind) == wildcards.key]
+def arm_of(kind, wildcards):
+    """The arm whose settings made the artefact that a rule is asked for; '': the study's own did."""
+    if (arm := getattr(wildcards, "arm", SFT)) != SFT:
+        return arm
+    found = [name for name, c in VARIANTS.items() if c.layout.key(kind) == wildcards.key]
     if not found:
         raise ValueError(f"no run of this study needs {kind}{wildcards.key}")
     return found[0]
+
+
+def settings(kind, wildcards):
+    """The settings of the artefact that a rule is asked for, by its key."""
+    return VARIANTS.get(arm_of(kind, wildcards), CFG)
 
 
 def at(kind, *places):
@@ -50,8 +54,8 @@ class Command:
     `params:`, so neither another virtual environment nor an override that a step does not read
     reruns it: `code` decides alone."""
 
-    def __init__(self, *words, changed=(), model=False):
-        options = [word for item in [*SET, *changed] for word in ("--set", item)]
+    def __init__(self, *words, model=False):
+        options = [word for item in SET for word in ("--set", item)]
         options += ["--needs-gpu"] if model and CFG.jobs.gpu else []
         launched = words[0] in ("sft", "reward", "align") and CFG.launch.processes > 1
         head = [*launcher(), *words] if launched else words
@@ -71,8 +75,9 @@ def command(*words, of=None, model=True):
 
     def found(wildcards):
         filled = [word.format(wildcards=wildcards) for word in words]
-        changed = CFG.changes(settings(of, wildcards)) if of else ()
-        return Command(*filled, changed=changed, model=model)
+        arm = arm_of(of, wildcards) if of else ""
+        named = not arm or arm == getattr(wildcards, "arm", None)  # by --arm
+        return Command(*filled, *([] if named else ["--of", arm]), model=model)
 
     return found
 

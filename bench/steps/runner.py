@@ -85,12 +85,13 @@ def pin(step: str, cfg: Any) -> None:
 
 
 def settings_of(step: str, args: argparse.Namespace) -> Any:
-    """The slice of the settings that a step may read; of an arm's run, those of the arm."""
+    """The slice of the settings that a step may read; of an arm's run, or --of it, the arm's."""
     from bench.studies import load
 
     arm = getattr(args, "arm", None)
     cfg = load(args.testbed, args.set)
-    return (cfg.of(arm) if arm and arm != SFT else cfg).slice(step, arm)
+    owner = args.of or (arm if arm != SFT else None)
+    return (cfg.of(owner) if owner else cfg).slice(step, arm)
 
 
 def book(cfg: Any, step: str, args: argparse.Namespace) -> None:
@@ -133,6 +134,7 @@ def arguments(
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting"
     )
+    parser.add_argument("--of", metavar="ARM", help="with the base, pairs, ... of this arm's own")
     parser.add_argument("--needs-gpu", action="store_true", help="fail where no GPU is visible")
     if options:
         options(parser)

@@ -9,6 +9,7 @@ import pytest
 
 from bench.core.layout import Patterns
 from bench.core.schema import UserError
+from bench.steps import runner
 from bench.studies import load
 
 BASE2 = "arms.dpo-base2={method: dpo, sft: {seed: 2}}"
@@ -216,10 +217,19 @@ def test_a_step_with_the_arm_s_settings_writes_where_the_arm_looks():
     assert load("tiny", ["sft.seed=2"]).slice("sft").layout.sft == base2.sft
     assert load("tiny", ["sft.seed=2"]).layout.pairs("gold", 1) == base2.pairs("gold", 1)
     assert load("tiny", ["reward.epochs=5"]).layout.reward("gold", 1) == reward5.reward("gold", 1)
-    for arm in ("dpo-base2", "ppo-reward5"):
-        again = load("tiny", [BASE2, REWARD5, *arms.changes(arms.of(arm))])
-        assert again.layout.sft == arms.of(arm).layout.sft
-        assert again.layout.reward("gold", 1) == arms.of(arm).layout.reward("gold", 1)
+    for step in ("sft", "reward"):
+        words = ["--testbed", "tiny", "--set", BASE2, "--set", REWARD5, "--of", "dpo-base2"]
+        own = runner.settings_of(step, runner.arguments(step).parse_args(words))
+        assert own.layout.sft == base2.sft
+        assert own.layout.reward("gold", 1) == base2.reward("gold", 1)
+
+
+def test_an_arm_may_have_fewer_pairs_than_another_learns_from():
+    few = "arms.dpo-few={method: dpo, pairs: {n: 24}}"
+    cfg = load(
+        "tiny", [few, "arms.ppo-n40={method: ppo, n: 40}", "studies.mine=[dpo-few, ppo-n40]"]
+    )
+    assert cfg.of("dpo-few").pairs.n == 24 < cfg.arm("ppo-n40").n
 
 
 def test_an_arm_of_the_same_settings_shares_what_it_is_made_from():
