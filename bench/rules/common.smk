@@ -1,9 +1,12 @@
 # What the rules share: their commands, hashes, resources, and where their inputs lie.
 
+import json
+import re
 import shlex
 import sys
 
-from bench.core.names import SFT
+from bench.core.layout import BASE_EVALUATION
+from bench.core.names import POOL, SFT, pool_of
 from bench.steps.fingerprint import fingerprint
 
 SHELL = "{params.run} 2>&1 | tee {log:q}"
@@ -13,7 +16,7 @@ VARIANTS = {"": CFG} | {arm: own for arm in CFG.study_arms if (own := CFG.of(arm
 
 
 def arm_of(kind, wildcards):
-    """The arm whose settings made the artefact that a rule is asked for; '': the study's own did."""
+    """The arm whose settings made the artefact that is asked for; '' where the study's own did."""
     if (arm := getattr(wildcards, "arm", SFT)) != SFT:
         return arm
     found = [name for name, c in VARIANTS.items() if c.layout.key(kind) == wildcards.key]
@@ -113,3 +116,49 @@ def minutes(step):
     """For `resources:`, the time after which a cluster ends a job; more after a failure."""
     limit = getattr(CFG.jobs.minutes, step) or CFG.jobs.minutes.default
     return lambda wildcards, attempt: limit * attempt
+
+
+# --- inputs
+
+
+def pool_file(layout, wildcards):
+    """What a seed's pairs are drawn from."""
+    return layout.pool(pool_of(wildcards.label_set))
+
+
+def run_inputs(wildcards):
+    """What a run trains from: its start, its pairs, and what its method needs."""
+    return list(dict.fromkeys(path.as_posix() for path in member(wildcards).needed.values()))
+
+
+def evaluated(wildcards):
+    """A run and the reward model that scores it, or an SFT base; and the documents of lm-eval."""
+    if wildcards.arm == SFT:
+        layout = settings(BASE_EVALUATION, wildcards).layout
+        return [layout.sft.as_posix(), layout.pool(POOL).as_posix()]
+    found = member(wildcards)
+    pool = found.layout.pool(POOL)
+    return [p.as_posix() for p in (found.files.record, found.files.model, found.proxy, pool)]
+
+
+def results_of_study():
+    """What the runs of the study leave; a study judged by curves alone is not evaluated."""
+    runs = [member.files.record.as_posix() for member in CFG.members]
+    bases = [layout.evaluation(None).record.as_posix() for layout in CFG.bases.values()]
+    evals = [member.evaluation.record.as_posix() for member in CFG.members]
+    return [*runs, *bases, *evals] if CFG.evaluated else runs
+
+
+class Figures:
+    """What the report step says of a figure by its name, for Snakemake's own report, which asks when
+    the files are there: which figures a study has is not known before."""
+
+    def __getitem__(self, name):
+        return json.loads((LAYOUT.report / "figures.json").read_text())[name]
+
+    def __str__(self):
+        return "figures.json"
+
+    def caption(self, name):
+        """As reStructuredText in which nothing is markup."""
+        return re.sub(r"([^\w\s]|_)", r"\\\1", self[name]["caption"])

@@ -1,29 +1,9 @@
 # From texts to evaluated runs. Where everything lies: bench/core/layout.py.
 
 from bench.core.layout import BASE_EVALUATION
-from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, SFT, pool_of
+from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL
 
 RUN, EVALUATION = MADE.run(None, "{seed}"), MADE.evaluation(None, "{seed}")
-
-
-def pool_file(layout, wildcards):
-    """What a seed's pairs are drawn from."""
-    return layout.pool(pool_of(wildcards.label_set))
-
-
-def run_inputs(wildcards):
-    """What a run trains from: its start, its pairs, and what its method needs."""
-    return list(dict.fromkeys(path.as_posix() for path in member(wildcards).needed.values()))
-
-
-def evaluated(wildcards):
-    """A run and the reward model that scores it, or an SFT base; and the documents of lm-eval."""
-    if wildcards.arm == SFT:
-        layout = settings(BASE_EVALUATION, wildcards).layout
-        return [layout.sft.as_posix(), layout.pool(POOL).as_posix()]
-    found = member(wildcards)
-    pool = found.layout.pool(POOL)
-    return [p.as_posix() for p in (found.files.record, found.files.model, found.proxy, pool)]
 
 
 rule estimate:

@@ -1,32 +1,5 @@
 # From a study's runs to its report.
 
-import json
-import re
-
-
-def results_of_study():
-    """What the runs of the study leave; a study judged by curves alone is not evaluated."""
-    runs = [member.files.record.as_posix() for member in CFG.members]
-    bases = [layout.evaluation(None).record.as_posix() for layout in CFG.bases.values()]
-    evals = [member.evaluation.record.as_posix() for member in CFG.members]
-    return [*runs, *bases, *evals] if CFG.evaluated else runs
-
-
-class Figures:
-    """What the report step says of a figure by its name, for Snakemake's own report, which asks when
-    the files are there: which figures a study has is not known before."""
-
-    def __getitem__(self, name):
-        return json.loads((LAYOUT.report / "figures.json").read_text())[name]
-
-    def __str__(self):
-        return "figures.json"
-
-    def caption(self, name):
-        """As reStructuredText in which nothing is markup."""
-        return re.sub(r"([^\w\s]|_)", r"\\\1", self[name]["caption"])
-
-
 FIGURES = Figures()
 
 
