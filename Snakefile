@@ -14,7 +14,7 @@ from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
 from bench.core.schema import UserError
 from bench.estimate.devices import named
-from bench.settings.layers import flatten
+from bench.settings.overrides import flatten
 from bench.studies import load
 
 try:

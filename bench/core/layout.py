@@ -32,7 +32,7 @@ class Recipe:
 
 # Of the SFT base; lm-eval's task `preference` asks about pairs of its own.
 BASE_EVALUATION = "evaluate-sft"
-# What each step makes, and from what. A step reads nothing else of the settings (settings.layers).
+# What each step makes, and from what. A step reads nothing else of the settings (settings.config).
 RECIPES = {
     "data": Recipe(("data",)),
     "base": Recipe(("data", "model", "base"), ("data",)),

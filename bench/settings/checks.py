@@ -10,7 +10,7 @@ from bench.worlds import world
 
 
 def check(cfg) -> None:
-    """Every check, of a loaded ``bench.settings.layers.Config``."""
+    """Every check, of a loaded ``bench.settings.config.Config``."""
     check_model(cfg.model)
     check_curve(cfg)
     check_names(cfg)

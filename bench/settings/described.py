@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bench.core.schema import Section
-from bench.settings import layers
+from bench.settings.overrides import flow
 from bench.settings.sections import Arm
 
 
@@ -96,7 +96,7 @@ def value_of(cfg, key: str) -> str:
 
 def written(value: Any) -> str:
     """A value in one line of YAML, numbers with three digits where they have no end."""
-    return re.sub(r"\d+\.\d{6,}", lambda m: f"{float(m[0]):.3g}", layers.flow(value))
+    return re.sub(r"\d+\.\d{6,}", lambda m: f"{float(m[0]):.3g}", flow(value))
 
 
 TYPES = {

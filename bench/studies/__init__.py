@@ -17,16 +17,17 @@ is its plan:
 from collections.abc import Iterable
 
 from bench.core import registry
-from bench.settings import layers
+from bench.settings.config import Config
+from bench.settings.load import load as load_settings
 
 COMPARE = "compare"  # arms side by side: the default study, and the page of every declared one
 FOLDERS = registry.members(__name__, folders=True)
 PLANS = {name: registry.member(__name__, name) for name in FOLDERS if name != COMPARE}
 
 
-def load(testbed: str, overrides: Iterable[str] = ()) -> layers.Config:
+def load(testbed: str, overrides: Iterable[str] = ()) -> Config:
     """Settings of a testbed with overrides, the computed studies included: what all steps load."""
-    return layers.load(testbed, overrides, PLANS)
+    return load_settings(testbed, overrides, PLANS)
 
 
 def kind_of(study: str):

@@ -268,7 +268,7 @@ def test_lengths_are_measured_where_the_data_is(tmp_path, tokenizer, monkeypatch
     (data / "sft.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert workload.lengths(load("tiny")).source == "as measured on this kind of data"
     tokenizer.save_pretrained(tmp_path / "runs/tiny/base")
-    (tmp_path / "runs/tiny/base/layers.json").write_text("{}")
+    (tmp_path / "runs/tiny/base/config.json").write_text("{}")
     found = workload.lengths(load("tiny"))
     assert found.demonstrations == [(4, 2), (4, 6)] and found.pairs == [(4, 2, 2), (4, 6, 6)]
     assert (found.prompt, found.answer) == (4, 6) and "measured on 400 rows" in found.source

@@ -4,7 +4,7 @@ import pytest
 
 from bench.core.schema import UserError
 from bench.methods import METHODS
-from bench.settings.layers import flatten
+from bench.settings.overrides import flatten
 from bench.steps.fingerprint import fingerprint
 from bench.studies import load
 from bench.studies.tune import check_space
@@ -92,7 +92,7 @@ def test_importing_the_methods_imports_no_torch():
     import subprocess
     import sys
 
-    code = "import sys, bench.methods, bench.settings.layers; sys.exit('torch' in sys.modules)"
+    code = "import sys, bench.methods, bench.studies; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -23,7 +23,7 @@ from bench.models.hub_model import TEMPLATES, HubModel
 from bench.models.loading import adapt, load_policy, merged, parameters
 from bench.models.tokens import completion_ids, prompt_ids
 from bench.settings import layers
-from bench.settings.layers import flatten
+from bench.settings.overrides import flatten
 from bench.settings.sections import Lora, Model
 from bench.studies import load
 from bench.worlds import hub as world

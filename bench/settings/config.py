@@ -1,0 +1,279 @@
+"""All settings of a testbed as one frozen object: its arms, runs and layout; a slice for each step.
+
+A step sees its own slice only (READS), so that the hash in the Snakefile covers all it can read.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from bench import methods
+from bench.core.hub import content
+from bench.core.layout import RECIPES, UPSTREAM, Layout, Member
+from bench.core.names import SFT, nearest
+from bench.core.schema import UserError
+from bench.settings.overrides import flow, leaves, merge
+from bench.settings.sections import Arm, Core
+from bench.settings.validation import checked
+
+# What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
+READS = {step: recipe.reads for step, recipe in RECIPES.items()}
+READS |= {"prefetch": ("data", "model", "eval")}
+READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog")}
+# Change no result: read by all, hashed by none.
+UNHASHED = ("testbed", "threads", "jobs", "launch")
+FREE = (*UNHASHED, "layout", "overrides", "known_methods")
+# What a study's results depend on, beside its arms and seeds.
+DECISIVE = ("data", "model", "base", "sft", "pairs", "reward", "decode", "curve", "eval", "price")
+
+
+class Config(Core):
+    """All settings of a testbed: those of Core, of the world, of each method and of each study."""
+
+    _source: str = PrivateAttr("")
+    _plain: Any = PrivateAttr(None)  # the testbed's file without overrides; None: not complete
+    _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
+    _overrides: tuple[str, ...] = PrivateAttr(())
+    _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
+    _arms: dict[str, Arm] = PrivateAttr(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """What `--testbed` calls it: the name of a built-in testbed, or the path of a file."""
+        return self._source
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What differs from the testbed's file, as 'a.b=value'."""
+        return self._overrides
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the artefacts lie."""
+        return Layout(self, self._plain)
+
+    @cached_property
+    def known_methods(self) -> dict[str, ModuleType]:
+        """{name: module} of the built-in methods and of `methods`."""
+        return methods.known(self.methods)
+
+    @property
+    def study_arms(self) -> tuple[str, ...]:
+        """The names of the chosen study's arms."""
+        return self.known_studies[self.study]
+
+    @property
+    def study_runs(self) -> tuple[tuple[str, int], ...]:
+        """(arm, seed) of each run of the chosen study."""
+        return self.runs_of(self.study)
+
+    def runs_of(self, study: str) -> tuple[tuple[str, int], ...]:
+        """(arm, seed) of each run of a study."""
+        plan = self._plans.get(study)
+        seeds = plan.seeds if plan else lambda cfg, arm: cfg.seeds
+        return tuple((arm, seed) for arm in self.known_studies[study] for seed in seeds(self, arm))
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """The runs of the chosen study, with the layout of each."""
+        return tuple(self.member(arm, seed) for arm, seed in self.study_runs)
+
+    def member(self, arm: str, seed: int) -> Member:
+        """A run by the name of its arm."""
+        return Member(self.arm(arm), seed, self.of(arm).layout)
+
+    @cached_property
+    def bases(self) -> dict[str, Layout]:
+        """{name in tables: layout} of the SFT bases that the study's runs start from: `sft` is that
+        of most settings, or the first, any other has a name of its own."""
+        found = {self._base_name(member.layout): member.layout for member in self.members}
+        first = min(found, key=self._base_name(self.layout).__ne__, default="")
+        return {SFT: found.pop(first, self.layout)} | found
+
+    def base_of(self, arm: str) -> str:
+        """The name in tables of the SFT base that an arm's runs start from."""
+        name = self._base_name(self.of(arm).layout)
+        return name if name in self.bases else SFT
+
+    def _base_name(self, layout: Layout) -> str:
+        """The key of a base as evaluated, or the testbed where it is the testbed's own."""
+        name = layout.evaluation_name(None)
+        return f"{SFT}@{self.testbed}" if name == SFT else name
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the chosen study's runs answer the test prompts."""
+        return getattr(self._plans.get(self.study), "EVALUATED", True)
+
+    @property
+    def companions(self) -> list[Path]:
+        """The results of other studies that the report of `compare` shows too, where they exist."""
+        if self.study != "compare":
+            return []
+        names = [name for name, plan in self._plans.items() if plan.COMPANION]
+        folders = [self.with_study(name).layout.results for name in names]
+        return [folder for folder in folders if (folder / "meta.json").exists()]
+
+    def with_study(self, study: str) -> "Config":
+        """The same settings with another study chosen."""
+        return self._replaced(study=study)
+
+    @cached_property
+    def known_studies(self) -> dict[str, tuple[str, ...]]:
+        """The declared studies and the computed ones; `compare` has every method from outside."""
+        computed = {name: plan.members(self) for name, plan in self._plans.items()}
+        outside = [name for name in self.known_methods if name not in methods.METHODS]
+        compare = dict.fromkeys((*self.studies.get("compare", ()), *outside))
+        return computed | self.studies | {"compare": tuple(compare)}
+
+    @property
+    def computed_studies(self) -> tuple[str, ...]:
+        """The names of the studies that are folders of the package."""
+        return tuple(self._plans)
+
+    @cached_property
+    def computed_arms(self) -> dict[str, dict[str, Any]]:
+        """{name: spec} of the arms that studies compute from the tuned settings."""
+        found = {}
+        for plan in self._plans.values():
+            found |= plan.arms(self)
+        return found
+
+    @cached_property
+    def known_arms(self) -> dict[str, dict[str, Any]]:
+        """{name: spec} of the methods, the computed arms and the declared ones."""
+        plain = {method: {"method": method} for method in self.known_methods}
+        return plain | self.computed_arms | self.arms
+
+    def has_arm(self, name: str) -> bool:
+        """Whether there is such an arm, of a method that there is."""
+        spec = {"method": name} | self.known_arms.get(name, {"method": None})
+        return spec["method"] in self.known_methods
+
+    def arm(self, name: str) -> Arm:
+        """An arm by name; raises UserError with the nearest name, method or key."""
+        if name not in self._arms:
+            self._arms[name] = self._made_arm(name)
+        return self._arms[name]
+
+    def _made_arm(self, name: str) -> Arm:
+        """An arm from its method as tuned and what it says of itself."""
+        if name not in self.known_arms:
+            raise UserError(f"unknown arm '{name}'" + nearest(name, self.known_arms))
+        spec, where = {"method": name} | self.known_arms[name], f"arms.{name}"
+        own = {key: spec.pop(key) for key in Arm.model_fields if key in spec}
+        own["upstream"] = {
+            key: spec.pop(key) for key in UPSTREAM if isinstance(spec.get(key), dict)
+        }
+        if own["method"] not in self.known_methods:
+            known = nearest(str(own["method"]), self.known_methods)
+            raise UserError(f"unknown method '{own['method']}' of arm '{name}'" + known)
+        tuned, module = getattr(self, own["method"]), self.known_methods[own["method"]]
+        settings = checked(module.Settings, merge(tuned.model_dump(), spec), where)
+        own |= {"name": name, "needs": module.NEEDS, "settings": settings}
+        return checked(Arm, own, where)
+
+    def of(self, name: str) -> "Config":
+        """The settings under which an arm's runs are made: with its own base, pairs and so on."""
+        changed = self.arm(name).upstream
+        if not changed:
+            return self
+        if name in self._variants:
+            return self._variants[name]
+        sections = {}
+        for key, values in changed.items():
+            old, where = getattr(self, key), f"arms.{name}.{key}"
+            sections[key] = checked(type(old), merge(old.model_dump(), values), where)
+        self._variants[name] = self._replaced(**sections)
+        return self._variants[name]
+
+    def changes(self, variant: "Config") -> list[str]:
+        """The overrides that make a variant of these settings, as 'a.b=value'."""
+        if variant is self:
+            return []
+        old = dict(leaves({name: self.section(name) for name in UPSTREAM}))
+        new = leaves({name: variant.section(name) for name in UPSTREAM})
+        return [f"{key}={flow(value)}" for key, value in new if old.get(key) != value]
+
+    def section(self, name: str) -> Any:
+        """A section as plain values."""
+        return self._plain_values[name]
+
+    @cached_property
+    def _plain_values(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    def decisive(self, study: str) -> dict[str, Any] | None:
+        """All that the results of a study depend on; None where it, or an arm of it, is unknown."""
+        names = self.known_studies.get(study)
+        if names is None or not all(map(self.has_arm, names)):
+            return None
+        arms = [self.arm(name).model_dump(mode="json") for name in names]
+        own = {name: self.section(name) for name in DECISIVE}
+        return own | {"arms": arms, "runs": self.runs_of(study)}
+
+    def slice(self, step: str, arm: str | None = None) -> "Slice":
+        """The part of the settings that a step may read (see READS)."""
+        return Slice(self, step, arm)
+
+    def _replaced(self, **update: Any) -> "Config":
+        """A copy with other sections; what was computed from the settings' values goes."""
+        copy = self.model_copy(update=update)
+        for name in ("layout", "members", "bases", "_plain_values"):
+            copy.__dict__.pop(name, None)
+        copy._variants, copy._arms = {}, {}
+        return copy
+
+
+class Slice:
+    """A view of a Config that gives a step what READS lists for it and refuses the rest."""
+
+    def __init__(self, cfg: Config, step: str, arm: str | None = None):
+        self._cfg, self._step, self._arm = cfg, step, arm
+
+    def __getattr__(self, key: str) -> Any:
+        if key.startswith("_"):
+            raise AttributeError(key)
+        if key not in FREE and "*" not in READS[self._step] and key not in READS[self._step]:
+            raise AttributeError(
+                f"step '{self._step}' does not read '{key}': add it to RECIPES in core/layout.py"
+            )
+        return self.overridden() if key == "overrides" else getattr(self._cfg, key)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of this step's run; any arm for a step that reads all."""
+        if "*" not in READS[self._step] and name != self._arm:
+            raise AttributeError(
+                f"step '{self._step}' of arm {self._arm} does not read arm '{name}'"
+            )
+        return self._cfg.arm(name)
+
+    def values(self) -> dict[str, Any]:
+        """All that the step can read, as plain values, to be hashed; of own tasks the content."""
+        reads, every = READS[self._step], type(self._cfg).model_fields
+        names = [name for name in every if name not in UNHASHED] if "*" in reads else reads
+        own = {name: self._cfg.section(name) for name in names if name != "arm"}
+        if "arm" in reads and self._arm in self._cfg.known_arms:
+            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json")
+        tasks = self._cfg.eval.tasks if "eval" in own else ()
+        files = {name: found for name in tasks if (found := content(name))}
+        return own | ({"task_files": files} if files else {})
+
+    def overridden(self) -> tuple[str, ...]:
+        """The overrides that touch what this step reads, as 'a.b=value'."""
+        return tuple(item for item in self._cfg.overrides if self._touches(item))
+
+    def _touches(self, item: str) -> bool:
+        head, *rest = item.split("=", 1)[0].split(".")
+        reads = READS[self._step]
+        if "*" in reads or head in UNHASHED or head in reads:
+            return True
+        if "arm" not in reads or self._arm not in self._cfg.known_arms:
+            return False
+        # an arm's own name may hold dots: arms.dpo-beta0.3.beta
+        of_arm = head == "arms" and ".".join(rest).startswith(f"{self._arm}.")
+        return of_arm or head == self._cfg.arm(self._arm).method

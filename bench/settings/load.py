@@ -1,0 +1,109 @@
+"""The one loader of settings; ``bench.studies.load``, which all steps call, passes it the studies.
+
+    cfg = load("micro", ["dpo.lr=2e-5", "seeds=[7]"], PLANS)
+
+The testbed's layers, then the overrides. The result is frozen; an unknown key, testbed, arm or
+method is one clear line that names the nearest.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Literal
+
+from pydantic import Field, create_model
+
+from bench import methods
+from bench.core.names import nearest
+from bench.core.schema import UserError
+from bench.settings import checks
+from bench.settings.config import Config
+from bench.settings.layers import layers, name_of
+from bench.settings.overrides import flow, leaves, merge, parse
+from bench.settings.sections import Core, Files
+from bench.settings.validation import checked
+from bench.worlds import WORLDS, world
+
+KIND = "World of the testbed: a package of bench/worlds."
+
+
+def load(
+    testbed: str, overrides: Iterable[str] = (), plans: Mapping[str, ModuleType] | None = None
+) -> Config:
+    """Settings of a testbed with overrides 'a.b=value'; raises UserError in one clear line.
+
+    testbed: the name of a built-in one, or the path of a YAML file; plans: of the computed studies.
+    """
+    plans, file = plans or {}, layers(testbed)
+    own = file
+    for item in overrides:
+        own = merge(own, parse(item, own))
+    cfg = validated(testbed, own, plans)
+    cfg._plain = complete(testbed, file, plans)
+    cfg._overrides = tuple(overrides_of(cfg, file))
+    checks.check(cfg)
+    for plan in plans.values():
+        plan.check(cfg)
+    return cfg
+
+
+def complete(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config | None:
+    """The settings as a Config; None where they need the overrides to be complete."""
+    try:
+        return validated(testbed, values, plans)
+    except UserError:
+        return None
+
+
+def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config:
+    """The settings as a Config, each study's section completed by its plan."""
+    cfg = checked(config_class(values, plans), values | {"testbed": name_of(testbed)}, "")
+    cfg._source, cfg._plans = testbed, plans
+    for name, plan in plans.items():
+        cfg = cfg._replaced(**{name: plan.completed(cfg)})
+    return cfg
+
+
+def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
+    """What differs from the testbed's file, and, of a method not named there, from its defaults."""
+    usual = cfg._plain
+    if usual and usual.methods != cfg.methods:
+        yield f"methods={flow(list(cfg.methods))}"
+        usual = complete(cfg.source, file | {"methods": cfg.methods}, cfg._plans)
+    yield from difference(cfg, usual)
+
+
+def difference(cfg: Config, plain: Config | None) -> Iterator[str]:
+    """Overrides that change a value, one 'a.b=value' a leaf; not `jobs`, on which no result
+    depends."""
+    old = dict(leaves(plain.model_dump(mode="json", exclude={"jobs"}))) if plain else {}
+    for key, value in leaves(cfg.model_dump(mode="json", exclude={"jobs"})):
+        if key not in old or old[key] != value:
+            yield f"{key}={flow(value)}"
+
+
+def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
+    """Config with the sections of the testbed's world, of each method and of each study."""
+    data = values.get("data", {})
+    kind = data.get("kind", "") if isinstance(data, dict) else ""
+    if kind not in WORLDS:
+        raise UserError(f"unknown data.kind '{kind}'" + nearest(str(kind), WORLDS))
+    files = {key: values[key] for key in Files.model_fields if key in values}
+    stamped = methods.stamped(checked(Files, files, "").methods)
+    return _config_class(kind, stamped, tuple(plans.items()))
+
+
+@cache
+def _config_class(kind: str, files: tuple, plans: tuple) -> type[Config]:
+    settings = world(kind).Settings
+    if "kind" not in settings.model_fields:
+        field = Literal[kind], Field(kind, description=KIND)
+        settings = create_model("Data", __base__=settings, __doc__=settings.__doc__, kind=field)
+    found = methods.known(path for path, _ in files)
+    for name, module in found.items():
+        methods.check(name, module, {*Core.model_fields, *dir(Config), "data", *dict(plans)})
+    sections = {
+        name: (m.Settings, Field(checked(m.Settings, {}, name), validate_default=True))
+        for name, m in [*found.items(), *plans]
+    }
+    return create_model("Config", __base__=Config, data=(settings, ...), **sections)

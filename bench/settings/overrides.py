@@ -1,0 +1,77 @@
+"""Overrides: 'a.b=value' as nested settings and back, and how settings are merged."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from bench.core.schema import UserError
+
+
+def merge(low: dict, high: dict) -> dict:
+    """Mappings merge deeply, anything else is replaced; neither argument is changed."""
+    out = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merge(out[key], value) if both else value
+    return out
+
+
+def leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of each leaf; a list, and an empty mapping, is a leaf."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def flow(value: Any) -> str:
+    """A value as one line of YAML that parse() reads back."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("...").strip()
+
+
+def flatten(config: dict) -> list[str]:
+    """Snakemake's nested `config` -> overrides 'a.b=value' (its values may be strings)."""
+    return [f"{key}={flow(unquoted(value))}" for key, value in leaves(config)]
+
+
+def unquoted(value: Any) -> Any:
+    """Read a string as YAML: '[7]' -> [7], 'null' -> None; what is no YAML stays as it is."""
+    if isinstance(value, list):
+        return [unquoted(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def parse(item: str, known: dict | None = None) -> dict:
+    """'a.b=value' -> {'a': {'b': value}}; an arm's name may hold dots (arms.dpo-beta0.3.lr=1)."""
+    key, equals, text = item.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"'{item}' is no override: write key=value, for example dpo.lr=2e-5")
+    value = unquoted(text)
+    path = split_key(key.strip(), known or {}, isinstance(value, dict))
+    for part in reversed(path):
+        value = {part: value}
+    return value
+
+
+def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
+    """Split at dots, but leave a dot inside the name of an arm or study alone.
+
+    known: what has been declared so far; whole: the value is the mapping of a whole arm.
+    """
+    head, _, rest = key.partition(".")
+    if head in ("arms", "studies") and rest:
+        names = [n for n in known.get(head, {}) if rest == n or rest.startswith(f"{n}.")]
+        name = max(names, key=len) if names else None
+        if name is None:  # a new one; of a new arm the last part is the key
+            name = rest if whole or head == "studies" else rest.rpartition(".")[0] or rest
+        tail = rest[len(name) + 1 :]
+        return [head, name] + (tail.split(".") if tail else [])
+    return key.split(".")

@@ -1,0 +1,42 @@
+"""Values as sections: the first that is wrong becomes one line with key, nearest key and remedy."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench.core.names import nearest
+from bench.core.schema import Section, UserError
+from bench.settings import renamed
+
+
+def checked(schema: type[Section], values: dict, where: str) -> Any:
+    """Validate; the first error becomes one line with key, nearest valid key and remedy."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(schema, error.errors()[0], where)) from None
+
+
+def explain(schema: type[Section], error: dict, where: str) -> str:
+    """One line for one pydantic error."""
+    path = [str(part) for part in error["loc"]]
+    key = ".".join([where, *path] if where else path)
+    if error["type"] == "extra_forbidden":
+        if new := renamed.of(key):
+            return f"'{key}' is called '{new}' now: rename it"
+        prefix = key.rpartition(".")[0]
+        return f"unknown key '{key}'" + nearest(path[-1], fields_at(schema, path[:-1]), prefix)
+    if error["type"] == "missing":
+        return f"missing key '{key}': set it in the testbed's file or with --config"
+    if error["type"] == "value_error":  # of settings that do not go together
+        return f"{key}: {error['ctx']['error']}"
+    return f"{key}={error['input']!r} is not valid: {error['msg'].lower()}"
+
+
+def fields_at(schema: Any, path: list[str]) -> list[str]:
+    """The field names of the section at a path; [] where there is no section."""
+    for part in path:
+        field = getattr(schema, "model_fields", {}).get(part)
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        schema = next((kind for kind in kinds if hasattr(kind, "model_fields")), schema)
+    return list(getattr(schema, "model_fields", {}))
