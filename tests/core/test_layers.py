@@ -27,7 +27,7 @@ DOOR = "bench/core/registry.py"
 BY_NAME = {"importlib", "runpy", "pkgutil", "imp"}  # modules that import by name
 CALLS = {"__import__", "exec", "eval"}
 # Packages that another asks for, which imports them as modules too: {who asks: whose members}.
-DECLARED = dict.fromkeys(("bench/__main__.py", "bench/steps/_guide.py"), {"steps.__name__"})
+DECLARED = {f"bench/{f}.py": {"steps.__name__"} for f in ("__main__", "steps/_guide")}
 
 
 def lint(root: Path) -> subprocess.CompletedProcess:
