@@ -1,6 +1,7 @@
-"""Settings that had another name once: {old: new}.
+"""What had another name once: {old: new}.
 
-A YAML file or an override that uses an old one gets a line with the new one.
+A YAML file or an override that uses an old setting gets a line with the new one. What older runs
+and reports call otherwise is here for those who compare (``tests/same_runs.py``).
 """
 
 RENAMED = {
@@ -10,6 +11,14 @@ RENAMED = {
     "views.labels": "views.shares",
 }
 OF_ARMS = {"labels": "preference"}
+RECORDS = {  # fields of run.json, columns of the runs
+    "labels": "preference",
+    "data": "label_set",
+    "origin": "start",
+    "held_out_loss": "validation_loss",
+}
+REPORTS = {"labels": "label_set"}  # of an arm in results.json, of a reward model in the tables
+FILES = {"pairs/*/heldout*.jsonl": "pairs/*/validation*.jsonl"}  # below runs/<testbed>/
 
 
 def of(key: str) -> str | None:
