@@ -51,7 +51,7 @@ IN_SAMPLES = "evaluation/samples.py"
 IN_LEDGER = "training/ledger.py:Ledger"
 IN_MEASURES = "analysis/measures.py"
 IN_HEALTH = "analysis/health.py"
-IN_GRID = "analysis/grid.py"
+IN_GRID = "analysis/stability.py"
 
 MEASURES = (
     # Quality

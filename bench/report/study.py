@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis import grid, tuning, views
 from bench.analysis import measures as ms
+from bench.analysis import stability, tune, views
 from bench.analysis import statistics as st
 from bench.analysis import tables as stored
 from bench.analysis.catalogue import BY_KEY
@@ -212,19 +212,19 @@ class Study:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """The runs of a grid (`bench.analysis.grid.cells`)."""
-        return grid.cells(self.tables, self.meta)
+        """The runs of a grid (`bench.analysis.stability.cells`)."""
+        return stability.cells(self.tables, self.meta)
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        """How often each method failed on its grid (`bench.analysis.grid.rates`)."""
-        return grid.rates(self.cells, grid.margin(self.tables["curve"]))
+        """How often each method failed on its grid (`bench.analysis.stability.rates`)."""
+        return stability.rates(self.cells, stability.margin(self.tables["curve"]))
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """The trials of the search, this study's own or those that its settings come from."""
         own = self.meta["study"] == "tune"
-        return tuning.trials(self.tables, self.meta) if own else tuning.recorded(self.meta)
+        return tune.trials(self.tables, self.meta) if own else tune.recorded(self.meta)
 
     @property
     def spending(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from bench.settings.validation import checked
 # What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
 READS |= {"prefetch": ("data", "model", "eval")}
-READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog")}
+READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify")}
 # Change no result: read by all, hashed by none.
 UNHASHED = ("testbed", "threads", "jobs", "launch")
 FREE = (*UNHASHED, "layout", "overrides", "known_methods")

@@ -53,7 +53,7 @@ def write(study, place: Path) -> None:
     reason, target = report.unfit(study.meta, out), report.published(study.meta) / "blog"
     if not reason:
         report.publish(out, target)
-    write_json(place / "blog.json", report.record(out))
+    write_json(place / "blog.json", report.hashes(out))
     where = f"not published: {reason}" if reason else f"published in {target}"
     say("blog", f"{out / 'post.md'}; {where}")
 

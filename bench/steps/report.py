@@ -101,7 +101,7 @@ def same_runs(a: Study, b: Study) -> bool:
     return bool((both.model_sha256_x == both.model_sha256_y).all())
 
 
-def record(out: Path) -> dict[str, str]:
+def hashes(out: Path) -> dict[str, str]:
     """{file: sha256} of every file of a report, by its path within the report."""
     files = sorted(p for p in out.rglob("*") if p.is_file())
     return {
@@ -111,7 +111,7 @@ def record(out: Path) -> dict[str, str]:
 
 def travels(out: Path) -> dict[str, str]:
     """The same of what is published: a picture in pixels stays where a drawing has its name."""
-    return {name: sha for name, sha in record(out).items() if not _drawn(out / name)}
+    return {name: sha for name, sha in hashes(out).items() if not _drawn(out / name)}
 
 
 def _drawn(path: Path) -> bool:
@@ -154,7 +154,7 @@ def run(cfg, args) -> None:
         part.mkdir()
         build(study, part)
         evidence.pack(study, part / EVIDENCE)
-    files, reason = record(out), unfit(study.meta, out)
+    files, reason = hashes(out), unfit(study.meta, out)
     if not reason:
         publish(out, published(study.meta))
     write_json(cfg.layout.report_record, files)

@@ -11,7 +11,7 @@ from math import isnan
 
 import yaml
 
-from bench.analysis import tables, tuning
+from bench.analysis import tables, tune
 from bench.core.files import atomic
 from bench.core.progress import say
 from bench.core.schema import UserError
@@ -28,8 +28,8 @@ def run(cfg, args) -> None:
     if cfg.study != "tune":
         raise UserError("there is nothing to pick from: use --set study=tune")
     collected, _, meta = tables.read(cfg.layout.results)
-    table = tuning.trials(collected, meta)
-    best = tuning.picked(table)
+    table = tune.trials(collected, meta)
+    best = tune.picked(table)
     lost = [method for method in meta["methods"] if method not in best.index]
     if lost:
         raise UserError(f"every trial of {', '.join(lost)} failed: move its tune.spaces")
@@ -49,7 +49,7 @@ def run(cfg, args) -> None:
 def provenance(cfg, meta: dict, table, best) -> dict:
     """Where the settings come from, and what finding them cost."""
     head = {
-        "rule": tuning.RULE,
+        "rule": tune.RULE,
         "seed": cfg.tune.seed,
         "spaces": {m: {k: list(v) for k, v in s.items()} for m, s in cfg.tune.spaces.items()},
         "commit": meta["commit"],

@@ -78,8 +78,8 @@ def refused(capsys, *words: str) -> str:
 def test_a_report_is_made_again_from_its_evidence_alone(travelled, capsys):
     report.main(["--from", "reports/micro"])
     again = Path("runs/again/micro")
-    own = {n: s for n, s in report.record(travelled).items() if not n.startswith("evidence/")}
-    made = {n: s for n, s in report.record(again).items() if not n.startswith("results/")}
+    own = {n: s for n, s in report.hashes(travelled).items() if not n.startswith("evidence/")}
+    made = {n: s for n, s in report.hashes(again).items() if not n.startswith("results/")}
     assert made == own and {"index.html", "figures/grid.svg", "figures/card.png"} <= {*own}
     assert f"all {len(own)} files are those of reports/micro" in capsys.readouterr().err
 
@@ -120,7 +120,7 @@ def test_evidence_is_the_same_bytes_for_the_same_tables(made, tmp_path):
     study = Study.read(made / "runs/micro/results")
     for name in ("one", "two"):
         evidence.pack(study, tmp_path / name)
-    assert report.record(tmp_path / "one") == report.record(tmp_path / "two")
+    assert report.hashes(tmp_path / "one") == report.hashes(tmp_path / "two")
 
 
 def changed(place: Path) -> str:

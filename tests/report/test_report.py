@@ -309,8 +309,8 @@ def test_only_a_complete_default_study_is_published(tmp_path, monkeypatch, case)
     if set(case) & {"overrides", "lost"}:
         assert not (tmp_path / "reports").exists()
     else:
-        assert report.record(target) == report.travels(place / "report") != written
-        left = {*written} - {*report.record(target)}
+        assert report.hashes(target) == report.travels(place / "report") != written
+        left = {*written} - {*report.hashes(target)}
         assert left and all(name.endswith(".png") for name in left)  # beside drawings alone
         assert "figures/card.png" not in left and "evidence/manifest.json" not in left
 

@@ -296,7 +296,7 @@ def test_the_kit_is_written_and_published(place, tmp_path):
     drawn = blog_kit.figures((place.layout.study / "blog/post.md").read_text(encoding="utf-8"))
     assert len(drawn) == 3 and "figures/compute.png" in drawn
     assert set(written) == {"post.md", "references.bib", *drawn}
-    assert report.record(tmp_path / "reports/micro/blog") == written
+    assert report.hashes(tmp_path / "reports/micro/blog") == written
     call(place)
     assert json.loads((place.layout.study / "blog.json").read_text()) == written
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from bench.analysis import grid
+from bench.analysis import stability
 from bench.analysis import statistics as st
 from bench.core.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
 from bench.report.plate import Plate
@@ -94,7 +94,7 @@ def headline(study) -> str:
 
 def glance(study) -> str:
     """One sentence for the page of a comparison: whether any method is the more stable one."""
-    if (grid.compared(study.rates).p_holm < 1 - st.LEVEL).any():
+    if (stability.compared(study.rates).p_holm < 1 - st.LEVEL).any():
         return f"On a grid around the tuned settings {decided(study)}"
     return "On a grid around the tuned settings no method is shown to be more stable than another."
 
@@ -119,7 +119,7 @@ def rate_lines(study) -> list[str]:
 
 def decided(study) -> str:
     """Which failure rates differ, after Holm's correction."""
-    told = grid.compared(study.rates)
+    told = stability.compared(study.rates)
     told = told[told.p_holm < 1 - st.LEVEL]
     share = dict(zip(study.rates.method, study.rates.failed / study.rates.n, strict=True))
     words = [
@@ -191,7 +191,7 @@ def pair_table(study) -> Table:
             Cell(p_words(r.p_holm).removeprefix("= ")),
             Cell("rates differ" if r.p_holm < 1 - st.LEVEL else "inconclusive"),
         ]
-        for r in grid.compared(study.rates).itertuples()
+        for r in stability.compared(study.rates).itertuples()
     ]
     return Table("Failure rates compared", header, rows, ["Fisher's exact test, two-sided."])
 
@@ -209,7 +209,7 @@ def spread_table(study) -> Table:
             Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
             plain("spread", r.sd),
         ]
-        for r in grid.spread(study.cells).itertuples()
+        for r in stability.spread(study.cells).itertuples()
     ]
     note = "At the tuned strength. An SD of three numbers is itself uncertain by half of its size."
     return Table("The same setting, other seeds", header, rows, [note])
@@ -217,7 +217,7 @@ def spread_table(study) -> Table:
 
 def declared(study) -> list[str]:
     """The thresholds, as they were declared beforehand."""
-    low = grid.margin(study.tables["curve"])
+    low = stability.margin(study.tables["curve"])
     return [
         f"A cell fails if its run diverges (a loss that is no number, or a KL above "
         f"{MAX_KL_WORDS}), runs out of memory, or ends {low:.2g} gold or more below the SFT base: "

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from bench.analysis import tuning
+from bench.analysis import tune
 from bench.report import labels
 from bench.report.costs import unit_scale
 from bench.report.plate import Plate
@@ -27,7 +27,7 @@ def best_curves(study, pen):
     size, prefix = unit_scale(_per_method(study) * study.trials.flops.mean())
     for ax, column in zip(axes, ("k", "flops"), strict=True):
         for method in methods(study):
-            curve = tuning.best_of(study.trials, method)
+            curve = tune.best_of(study.trials, method)
             curve = curve.assign(flops=curve.flops / size)
             ax.plot(curve[column], curve.gain, ls=study.looks[method].line, ms=5,
                     markevery=(0, 3), **pen.marker(method))  # fmt: skip
@@ -50,7 +50,7 @@ def map_of_trials(study, pen):
     names = methods(study)
     figure = pen.figure(WIDE, 6.2)
     axes = figure.subplots(2, math.ceil(len(names) / 2), squeeze=False).ravel()
-    best, top = study.trials.gain.max(), tuning.picked(study.trials)
+    best, top = study.trials.gain.max(), tune.picked(study.trials)
     picks = {}
     for ax, method in zip(axes, names, strict=False):
         for row in study.trials[study.trials.method == method].itertuples():
@@ -99,7 +99,7 @@ def _log_ticks(axis) -> None:
 
 def headline(study) -> str:
     """What was picked."""
-    top = tuning.picked(study.trials)
+    top = tune.picked(study.trials)
     items = [
         f"{label(m)} {', '.join(f'{k} {v:g}' for k, v in row.drawn.items())}"
         for m, row in top.iterrows()
@@ -119,7 +119,7 @@ def lines(study) -> list[str]:
         f"Each method had {n} trials: independent draws, log-uniform in its declared space, all at "
         f"seed {study.meta['seeds'][0]}, which no comparison uses. A trial is the whole pipeline, "
         "and pays for its reward model or reference log-probabilities as if it stood alone.",
-        f"Rule: {tuning.RULE}. {_distance(study)}",
+        f"Rule: {tune.RULE}. {_distance(study)}",
         f"Failed trials: {joined(failed) or 'none'}. FLOPs of all trials, times the least: "
         f"{ratio}.",
         "One seed a trial: the pick is the best of many noisy numbers, so its gain here tends "
@@ -130,7 +130,7 @@ def lines(study) -> list[str]:
 def _distance(study) -> str:
     """Picks that lie near the end of their space: a wider one may hold better."""
     spaces, near = study.meta["tune"]["spaces"], []
-    for method, row in tuning.picked(study.trials).iterrows():
+    for method, row in tune.picked(study.trials).iterrows():
         for key, value in row.drawn.items():
             low, high = spaces[method][key]
             place = math.log(value / low) / math.log(high / low)
@@ -243,7 +243,7 @@ def _per_method(study) -> int:
 def _listed(study) -> str:
     parts = []
     for method in methods(study):
-        curve = tuning.best_of(study.trials, method)
+        curve = tune.best_of(study.trials, method)
         parts.append(
             f"{label(method)} {fixed(curve.gain.iloc[0], '+.2f')} to "
             f"{fixed(curve.gain.iloc[-1], '+.2f')}"

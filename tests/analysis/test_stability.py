@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis import grid
+from bench.analysis import stability
 from bench.analysis import statistics as st
 from bench.core.thresholds import GRID_CURVE, MARGIN
 from bench.studies import load
@@ -61,24 +61,24 @@ def study():
 
 def test_a_run_that_ends_below_sft_by_the_margin_has_failed(study):
     tables, meta = study
-    cells = grid.cells(tables, meta)
-    assert grid.margin(tables["curve"]) == pytest.approx(MARGIN * SD)
+    cells = stability.cells(tables, meta)
+    assert stability.margin(tables["curve"]) == pytest.approx(MARGIN * SD)
     dpo = cells[cells.method == "dpo"].set_index(["lr", "beta", "seed"])
     assert dpo.outcome[10.0, 1.0, 2] == "diverged" and np.isnan(dpo.gain[10.0, 1.0, 2])
-    assert dpo.outcome[3.0, 0.33, 1] == grid.BELOW
+    assert dpo.outcome[3.0, 0.33, 1] == stability.BELOW
     assert dpo.outcome[1.0, 3.0, 1] == "ok" and dpo.gain[1.0, 3.0, 1] == pytest.approx(0.1)
 
 
 def test_rates_count_one_run_a_cell_and_compare_by_fisher(study):
     tables, meta = study
-    cells = grid.cells(tables, meta)
-    rates = grid.rates(cells, grid.margin(tables["curve"])).set_index("method")
+    cells = stability.cells(tables, meta)
+    rates = stability.rates(cells, stability.margin(tables["curve"])).set_index("method")
     assert (rates.n == 12).all()
     assert (rates.failed["ppo"], rates.failed["dpo"]) == (0, 6)
     assert rates.beat["ppo"] == 8  # the tight strength ends within the margin
     assert rates.worst["dpo"] == -np.inf and rates.best["dpo"] == pytest.approx(0.5)
     assert rates["median"]["dpo"] == pytest.approx(-0.45)  # of twelve, those that diverged too
-    pair = grid.compared(rates.reset_index()).iloc[0]
+    pair = stability.compared(rates.reset_index()).iloc[0]
     assert pair.p == pytest.approx(0.01373, abs=1e-4)  # 0 of 12 against 6 of 12
 
 
@@ -88,13 +88,13 @@ def test_cells_are_counted_at_the_seed_that_all_have_whatever_its_number(study):
     for name in other:  # seeds=[3, 1, 2] in the settings
         table = tables[name]
         other[name] = table.assign(seed=table.seed.map({1: 3, 2: 1, 3: 2}))
-    rates = grid.rates(grid.cells(other, meta), 0.1)
+    rates = stability.rates(stability.cells(other, meta), 0.1)
     assert (rates.n == 12).all()
 
 
 def test_drawdown_looks_only_at_points_that_all_runs_have(study):
     tables, meta = study
-    cells = grid.cells(tables, meta).set_index(["method", "lr", "beta", "seed"])
+    cells = stability.cells(tables, meta).set_index(["method", "lr", "beta", "seed"])
     assert cells.drawdown["ppo", 1.0, 1.0, 1] == 0  # the peak at a quarter is not every run's
     assert cells.drawdown["dpo", 3.0, 1.0, 1] == pytest.approx(1.0)
     assert cells.spikes["ppo", 1.0, 1.0, 1] == 5
@@ -103,26 +103,26 @@ def test_drawdown_looks_only_at_points_that_all_runs_have(study):
 
 def test_failure_rates_are_corrected_over_all_pairs():
     rates = pd.DataFrame({"method": ["a", "b", "c"], "failed": [0, 6, 7], "n": 12})
-    found = grid.compared(rates)
+    found = stability.compared(rates)
     np.testing.assert_allclose(found.p_holm, st.holm(found.p))
     assert (found.p_holm > found.p)[:2].all()
 
 
 def test_what_a_method_sees_is_ranked_against_gold(study):
     tables, meta = study
-    cells = grid.cells(tables, meta)
-    rates = grid.rates(cells, 0.1).set_index("method")
+    cells = stability.cells(tables, meta)
+    rates = stability.rates(cells, 0.1).set_index("method")
     assert rates.told["dpo"] == pytest.approx(1.0)  # by the loss on held-out pairs
     assert rates.told["ppo"] == pytest.approx(1.0)  # by its reward model
     assert rates.collapsed["ppo"] == 12
 
 
 def test_the_centre_column_has_the_spread_of_seeds(study):
-    spread = grid.spread(grid.cells(*study))
+    spread = stability.spread(stability.cells(*study))
     assert set(spread.n) == {3} and len(spread) == 8
     assert spread.set_index(["method", "lr"]).failed["dpo", 10.0] == 3
     table = pd.DataFrame({"method": "ppo", "lr": 1.0, "beta": 1.0, "seed": [1, 2, 3]})
-    one = grid.spread(table.assign(outcome="ok", gain=[0.0, 2.0, 4.0])).iloc[0]
+    one = stability.spread(table.assign(outcome="ok", gain=[0.0, 2.0, 4.0])).iloc[0]
     assert (one.gain, one.sd) == (2, 2)
 
 

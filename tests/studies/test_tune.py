@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from bench.analysis import tables as study_tables
-from bench.analysis import tuning
 from bench.core.schema import UserError
 from bench.methods import METHODS
 from bench.settings import layers
@@ -70,25 +69,25 @@ def test_a_trial_does_not_move_when_the_defaults_do():
 
 
 def test_the_best_on_validation_prompts_is_picked_and_failures_never():
-    table = tuning.trials(*study())
-    best = tuning.picked(table)
+    table = analysis.trials(*study())
+    best = analysis.picked(table)
     assert (best.arm["ppo"], best.arm["dpo"]) == ("ppo-trial03", "dpo-trial02")
     assert best.drawn["dpo"] == {"lr": pytest.approx(2e-4), "beta": pytest.approx(0.2)}
 
 
 def test_a_trial_pays_for_its_reward_model():
-    table = tuning.trials(*study()).set_index("arm")
+    table = analysis.trials(*study()).set_index("arm")
     assert (table.cpu_s["ppo-trial01"], table.cpu_s["dpo-trial01"]) == (15, 10)
 
 
 def test_best_of_k_rises_to_the_best_and_costs_k_trials():
-    curve = tuning.best_of(tuning.trials(*study()), "ppo")
+    curve = analysis.best_of(analysis.trials(*study()), "ppo")
     values = [0.2, 0.0, 0.9]  # a failed trial leaves the SFT base
     two = sum(max(a, b) for a in values for b in values) / 9
     assert curve.gain.iloc[0] == pytest.approx(sum(values) / 3)
     assert curve.gain.iloc[1] == pytest.approx(two)
     assert list(curve.flops) == pytest.approx([15e9, 30e9, 45e9])
-    worse = tuning.best_of(tuning.trials(*study()), "dpo")  # -0.5: one keeps the SFT base
+    worse = analysis.best_of(analysis.trials(*study()), "dpo")  # -0.5: one keeps the SFT base
     assert worse.gain.iloc[0] == pytest.approx((0.0 + 0.4 + 0.1) / 3)
 
 
@@ -118,7 +117,7 @@ def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, m
     monkeypatch.setattr(layers, "TESTBEDS", beds)
     cfg = load("tiny")
     assert (cfg.dpo.lr, cfg.dpo.beta) == (pytest.approx(2e-4), pytest.approx(0.2))
-    assert cfg.provenance["rule"] == tuning.RULE and cfg.overrides == ()
+    assert cfg.provenance["rule"] == analysis.RULE and cfg.overrides == ()
     assert "tiny.tuned" not in layers.testbeds()
 
 
