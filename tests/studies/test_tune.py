@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from bench.analysis import tables as study_tables
+from bench.analysis import tune as analysis
 from bench.core.schema import UserError
 from bench.methods import METHODS
 from bench.settings import layers
