@@ -103,7 +103,7 @@ def trl(case: dict, folder: Path, home: Path) -> dict:
         Path(__file__).with_name("trl_ppo.py"),
     )
     torch.save(case, given)
-    paths = os.pathsep.join([str(script.parents[1]), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(script.parents[2]), os.environ.get("PYTHONPATH", "")])
     env = os.environ | {"PREFBENCH_TRL112": str(home), "PYTHONPATH": paths}
     done = subprocess.run(
         [sys.executable, script, given, out], env=env, capture_output=True, text=True
