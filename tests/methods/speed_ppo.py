@@ -10,7 +10,7 @@ small: 1.05M parameters, four separate models on both sides, all completions of 
 can be drawn). ragged: the same, but each token is an EOS with a chance of about 1 in 24. smollm2:
 SmolLM2-135M's architecture with random weights, so that nothing is downloaded, full length; ours is
 one base with LoRA r=16 on its upper ten layers, TRL's four whole models. DIR: see
-``tests/trl_ppo.py``.
+``tests/methods/trl_ppo.py``.
 """
 
 import argparse

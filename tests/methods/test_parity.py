@@ -1,6 +1,6 @@
 """bench/ppo.py against TRL 1.12's PPOTrainer: same weights, same rollout, same numbers.
 
-TRL runs in a process of its own (``tests/trl_ppo.py``). Between rollout and update both have their
+TRL runs in a process of its own (``tests/methods/trl_ppo.py``). Between rollout and update both have their
 policy and critic moved by the same step, so that ratios and values are clipped in the one update
 that is compared. ``full``: no completion ends early; ``ragged``: EOS at different places.
 

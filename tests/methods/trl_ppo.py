@@ -3,7 +3,7 @@
 Later releases have none, so it comes from a folder of its own, made by
 ``pip install --no-deps --target DIR trl==1.12.0`` and named by PREFBENCH_TRL112.
 
-    PREFBENCH_TRL112=DIR python tests/trl_ppo.py CASE OUT
+    PREFBENCH_TRL112=DIR python tests/methods/trl_ppo.py CASE OUT
 
 runs one update on a given rollout and saves what TRL computed, for ``tests/test_parity.py``.
 """
