@@ -1,6 +1,7 @@
 """Episodes a second, and memory, of our PPO update and of TRL 1.12's on the same work.
 
-    PREFBENCH_TRL112=DIR python tests/methods/speed_ppo.py [--work small|ragged|smollm2] [--rounds N]
+    PREFBENCH_TRL112=DIR python tests/methods/speed_ppo.py [--work small|ragged|smollm2]
+        [--rounds N]
 
 An update is a rollout, its scoring and four passes of one minibatch over it. Both sides run in one
 process in turn, after a round that is not counted. Memory is each side's peak in a process of its
