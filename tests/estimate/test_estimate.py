@@ -15,11 +15,12 @@ from bench.core.hub import Source
 from bench.core.schema import UserError
 from bench.estimate import devices, memory, shapes, workload
 from bench.estimate.memory import GB, Case
+from bench.methods import METHODS
 from bench.models.flops import Shape
 from bench.models.loading import adapt, load_scorer, parameters, save
 from bench.models.tokens import completion_ids, prompt_ids
 from bench.settings import layers
-from bench.settings.sections import Lora, Model
+from bench.settings.sections import Arm, Lora, Model
 from bench.steps import base
 from bench.steps import estimate as estimate
 from bench.steps.align import attempt
@@ -139,7 +140,7 @@ def folder(tokenizer, tmp_path_factory):
     return root
 
 
-def study_like(run, made=None) -> workload.Study:
+def study_like(run, made=None) -> workload.Workload:
     """The study of a run of ``trainings.py``, on the lengths of its pairs or of its samples."""
     p = [len(prompt_ids(run.tokenizer, pair["prompt"])) for pair in run.pairs]
     a, b = (
@@ -149,14 +150,14 @@ def study_like(run, made=None) -> workload.Study:
     rows = [(n, made, made) for n in p] if made else list(zip(p, a, b, strict=True))
     cfg = load("tiny", [f"pairs.n={len(run.pairs)}"]).model_copy(update={"model": run.model})
     shape = replace(Shape.of(run.policy), rank=0, first=0, full=True)
-    return workload.Study(cfg, shape, True, workload.Lengths([(1, 1)], rows, 9, 9, ""), False)
+    return workload.Workload(cfg, shape, True, workload.Lengths([(1, 1)], rows, 9, 9, ""), False)
 
 
 @pytest.mark.parametrize("name", ["dpo", "dpo-lora", "orpo-accumulated"])
 def test_flops_are_those_that_the_ledger_books(name, folder, tmp_path):
     run = trainings.aligned(name, folder, tmp_path)
-    arm = SimpleNamespace(method=name.split("-")[0], name=name, labels="gold", n=None, curve=None)
-    job = study_like(run).align(SimpleNamespace(**vars(arm), settings=run.settings))
+    arm = Arm(method=name.split("-")[0], name=name, settings=run.settings)
+    job = study_like(run).align(arm)
     assert job.charged.flops == pytest.approx(run.ledger.totals("flops")["flops"], rel=1e-6)
 
 
@@ -166,8 +167,8 @@ def test_flops_of_ppo_given_the_length_of_its_samples(name, folder, tmp_path):
     run.settings = run.settings.model_copy(update={"kl_stop": None})
     booked = run.ledger.totals("flops", "generated")
     made = round(booked["generated"] / run.episodes)
-    arm = {"method": "ppo", "name": name, "label_set": "gold", "n": None, "curve": None}
-    job = study_like(run, made).align(SimpleNamespace(**arm, settings=run.settings))
+    arm = Arm(method="ppo", name=name, needs=("reward",), settings=run.settings)
+    job = study_like(run, made).align(arm)
     assert job.charged.flops == pytest.approx(booked["flops"], rel=0.06)
 
 
@@ -200,7 +201,7 @@ def test_it_needs_no_network_and_no_gpu(testbed, nowhere, capsys):
 
 
 def test_the_readme_shows_what_it_prints(nowhere):
-    readme = (layers.TESTBEDS.parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (layers.TESTBEDS.parents[2] / "README.md").read_text(encoding="utf-8")
     shown = readme.split("```text\nEstimate: ")[1].partition("```")[0]
     text = estimate.report(load("zephyr-7b"), *devices.choose("h100", True))
     assert text.startswith(f"Estimate: {shown}")
@@ -211,7 +212,7 @@ def test_every_study_has_an_estimate(nowhere):
     for study in ("stability", "tune", "views", "origins"):
         cfg = load("reviews", [f"study={study}"])
         rows, _ = estimate.estimate(cfg, device)
-        runs = [row for row in rows if row.kind in estimate.METHODS]
+        runs = [row for row in rows if row.kind in METHODS]
         assert sum(row.runs for row in runs) == len(cfg.study_runs)
         judged = [row for row in rows if row.kind == "evaluation"]
         assert bool(judged) == cfg.evaluated
@@ -239,7 +240,7 @@ def test_more_processes_take_less_time_and_fewer_rows():
 
 
 def test_time_is_flops_over_the_device_or_weights_over_its_bandwidth():
-    study = workload.Study(
+    study = workload.Workload(
         load("zephyr-7b"), *shapes.PUBLISHED["mistralai/Mistral-7B-v0.1"],
         workload.lengths(load("zephyr-7b")), True,
     )  # fmt: skip
@@ -256,7 +257,7 @@ def test_a_models_own_config_wins(tmp_path):
     LlamaConfig(**SIZES, **HEADS, tie_word_embeddings=True).save_pretrained(tmp_path)
     shape, tied, said = shapes.of_source(Source(id=str(tmp_path)))
     assert (shape, tied) == (SHAPE, True) and str(tmp_path) in said
-    with pytest.raises(UserError, match=r"shape of 'nobody/model'.*bench\.prefetch"):
+    with pytest.raises(UserError, match=r"shape of 'nobody/model'.*bench prefetch"):
         shapes.of_source(Source(id="nobody/model"))
 
 

@@ -1,8 +1,8 @@
-"""bench/ppo.py against TRL 1.12's PPOTrainer: same weights, same rollout, same numbers.
+"""bench/methods/ppo/trainer.py against TRL 1.12's PPOTrainer: same weights, rollout and numbers.
 
-TRL runs in a process of its own (``tests/methods/trl_ppo.py``). Between rollout and update both have their
-policy and critic moved by the same step, so that ratios and values are clipped in the one update
-that is compared. ``full``: no completion ends early; ``ragged``: EOS at different places.
+TRL runs in a process of its own (``tests/methods/trl_ppo.py``). Between rollout and update both
+have their policy and critic moved by the same step, so that ratios and values are clipped in the
+one update that is compared. ``full``: no completion ends early; ``ragged``: EOS here and there.
 
 Where the two define something differently, a test of its own says so, gives our reason, and shows
 either that the one converts into the other or that the difference is the one it names.

@@ -1,4 +1,4 @@
-"""bench/ppo.py against brute force, hand-computed cases and a reward whose optimum is known."""
+"""methods/ppo/trainer.py against brute force, worked cases and a reward whose optimum is known."""
 
 import math
 

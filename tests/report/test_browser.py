@@ -15,7 +15,6 @@ import fake_runs
 import pytest
 from PIL import Image
 
-from bench.report import page as pages
 from bench.report import results, style
 from bench.report.differences import Two
 from bench.report.study import Study
@@ -214,7 +213,7 @@ def test_a_page_is_accessible(browser, built, kind, width, theme):
 
 
 def test_every_kind_of_page_is_among_these():
-    assert set(STUDIES) == {"compare", *pages.KINDS}
+    assert set(STUDIES) == {"compare", *PLANS}
 
 
 def test_a_figure_of_its_own_is_as_dark_as_the_screen(browser, built, tmp_path):
