@@ -4,7 +4,7 @@ Counted are the matrix products that the passes here execute, 2 a multiply-add: 
 L x L, as eager attention computes it (a fused kernel may skip the half above the diagonal), and the
 logits once more where TRL's chunked kernel makes them again in its backward. Not counted: padding
 (real tokens alone are), look-ups in the embedding, everything elementwise, the optimiser.
-``tests/test_flops.py`` holds all this against ``torch.utils.flop_counter``.
+``tests/models/test_flops.py`` holds all this against ``torch.utils.flop_counter``.
 """
 
 import re
