@@ -21,8 +21,8 @@ when it makes the df look many. Here, over a sweep of both variance ratios (81 c
     S = 5: 3.8-5.0 % and 0.33-0.83 %
     S = 10: 4.3-5.0 % and 0.52-0.83 %
 
-(P = 384 likewise at S = 3 and 10). The tests simulate whole tables (`tests/analysis/test_statistics.py`).
-Nothing here reads a file.
+(P = 384 likewise at S = 3 and 10). The tests simulate whole tables
+(`tests/analysis/test_statistics.py`). Nothing here reads a file.
 """
 
 from dataclasses import dataclass

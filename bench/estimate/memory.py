@@ -3,8 +3,8 @@
 Weights, gradients and optimiser are exact. Activations are what the layers of transformers 5 keep
 for backward, counted as Korthikanti et al. 2022 (2205.05198, section 4.1) do, without dropout, with
 a gated MLP, a fused attention that keeps no scores, and norms that compute in float32
-(``tests/estimate/test_estimate.py`` counts the same on a model). Not here: the CUDA context (0.5 GB), what
-the allocator cannot use, and libraries.
+(``tests/estimate/test_estimate.py`` counts the same on a model). Not here: the CUDA context (0.5
+GB), what the allocator cannot use, and libraries.
 """
 
 from collections.abc import Iterator

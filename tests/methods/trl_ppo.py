@@ -5,7 +5,8 @@ Later releases have none, so it comes from a folder of its own, made by
 
     PREFBENCH_TRL112=DIR python tests/methods/trl_ppo.py CASE OUT
 
-runs one update on a given rollout and saves what TRL computed, for ``tests/methods/test_parity.py``.
+runs one update on a given rollout and saves what TRL computed, for
+``tests/methods/test_parity.py``.
 """
 
 import os
