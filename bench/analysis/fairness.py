@@ -121,10 +121,12 @@ def breaches(
 ) -> list[dict]:
     """Every breach of the contract: field, what is expected, why, and the values by run.
 
-    starts: {SFT base: its eval.json}, which must agree with those of the runs.
+    starts: {SFT base: its eval.json}, which must agree with those of the runs; nothing but the name
+    of its `base` where it is missing.
     """
     runs = [_completed(run) for run in ledger if "arm" in run]
-    base = [_base(name, sft) for name, sft in (starts or {}).items()]
+    starts = starts or {}
+    base = [_base(name, sft) for name, sft in starts.items() if "arm" in sft]
     found = _missing_runs(ledger) + _undeclared(runs) + _taken_out(runs)
     if evaluations_expected:
         found += _missing_evaluations(runs, starts)
@@ -137,8 +139,7 @@ def breaches(
 def name(run: dict) -> str:
     """How messages and report call a run: by where it lies, which is unique; an SFT base by its own
     name."""
-    place = run["base"] if run["folder_arm"] == SFT else run["folder_arm"]
-    return f"{place} seed {run['folder_seed']}"
+    return f"{run.get('called') or run['folder_arm']} seed {run['folder_seed']}"
 
 
 def value(run: dict, field: str):
@@ -165,10 +166,11 @@ def _completed(run: dict) -> dict:
     return run
 
 
-def _base(base: str, sft: dict) -> dict:
+def _base(called: str, sft: dict) -> dict:
     """An SFT base as an entry: its evaluation, of the weights that its runs start from."""
-    start = {"start": "sft", "base": base, NESTED: {"start": sft.get("model_sha256") or "unknown"}}
-    head = {"folder_arm": SFT, "folder_seed": 0, "status": "ok"}
+    hashes = {"start": sft.get("model_sha256") or "unknown"}
+    start = {"start": "sft", "base": sft.get("base", called), NESTED: hashes}
+    head = {"folder_arm": SFT, "folder_seed": 0, "status": "ok", "called": called}
     return head | {"evaluation": sft} | start
 
 
@@ -179,11 +181,10 @@ def _missing_runs(ledger: list[dict]) -> list[dict]:
     return [_breach("run", "present", why, gone)] if gone else []
 
 
-def _missing_evaluations(runs: list[dict], starts: dict[str, dict] | None) -> list[dict]:
+def _missing_evaluations(runs: list[dict], starts: dict[str, dict]) -> list[dict]:
     """A breach that lists the runs, and the SFT base, without an eval.json."""
-    found = starts or {}
-    bases = {run["base"] for run in runs if run["base"] not in found} if found else {"sft"}
-    gone = {name(_base(base, {})): "missing" for base in sorted(bases)}
+    bases = [called for called, sft in starts.items() if "arm" not in sft] if starts else [SFT]
+    gone = {name(_base(called, {})): "missing" for called in bases}
     gone |= {name(run): "missing" for run in runs if not run.get("evaluation")}
     why = "every run is evaluated, and so is the SFT base"
     return [_breach("evaluation", "present", why, gone)] if gone else []

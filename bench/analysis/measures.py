@@ -11,9 +11,8 @@ import pandas as pd
 
 from bench.analysis import statistics as st
 from bench.analysis.catalogue import SUMMARY, Measure
+from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
-
-SFT = "sft"
 
 
 def unit_of(measure: Measure, meta: dict) -> str:

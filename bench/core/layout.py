@@ -368,20 +368,25 @@ class Member:
         """The reward model that scores its samples."""
         return self.layout.reward(self.arm.proxy, self.seed)
 
-    @property
-    def ledgers(self) -> list[Path]:
-        """What its own processes took, and those of what it needs and its seed does not share."""
+    def reward_models(self, evaluated: bool) -> list[str]:
+        """Label sets of the reward models that it trains against, or is scored by if evaluated."""
+        own = [self.arm.label_set] if "reward" in self.arm.needs else []
+        return sorted({*own, *([self.arm.proxy] if evaluated else [])})
+
+    def ledgers(self, evaluated: bool) -> list[Path]:
+        """What its own processes took, and those of all that it needs."""
         layout, arm, seed = self.layout, self.arm, self.seed
-        rewards = {arm.proxy, *([arm.label_set] if "reward" in arm.needs else [])}
-        pool = pool_of(arm.label_set)
-        return [
+        pool, rewards = pool_of(arm.label_set), self.reward_models(evaluated)
+        found = [
             layout.ledger("align", layout.run_name(arm), seed),
-            layout.ledger("evaluate", layout.evaluation_name(arm), seed),
             layout.ledger("pairs", layout.names("pairs", arm.label_set), seed),
             layout.ledger("pairs", layout.names("pairs", pool)),
-            *(layout.ledger("reward", layout.names("reward", r), seed) for r in sorted(rewards)),
-            layout.ledger("reference", layout.names("reference", pool)),
+            *(layout.ledger("reward", layout.names("reward", r), seed) for r in rewards),
         ]
+        if "reference" in arm.needs:
+            found.append(layout.ledger("reference", layout.names("reference", pool)))
+        evaluation = layout.ledger("evaluate", layout.evaluation_name(arm), seed)
+        return [*found, evaluation] if evaluated else found
 
 
 def _key(own: dict, theirs: dict | None) -> str:

@@ -41,6 +41,11 @@ def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
     return found
 
 
+def named_by(name: str, paths: Iterable[str]) -> str | None:
+    """The path that names a method from outside; None for a built-in one."""
+    return next((str(path) for path in paths if Path(path).stem == name), None)
+
+
 def stamped(paths: Iterable[str]) -> tuple[tuple[str, int], ...]:
     """Each path with the time of its last change, 0 where there is no file."""
     files = [Path(path) for path in paths]

@@ -152,7 +152,9 @@ def unpack(place: Path, out: Path) -> Study:
     for name, about in known.items():
         _restore(place / name, out / name, about)
     study = Study.read(out)
-    study.companions.update({p.parent.name: Study.read(p.parent) for p in out.glob("*/meta.json")})
+    study.companions.update(
+        {p.parent.name: Study.read(p.parent) for p in sorted(out.glob("*/meta.json"))}
+    )
     return study
 
 

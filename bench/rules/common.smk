@@ -41,8 +41,12 @@ def at(kind, *places):
 
 
 def member(wildcards):
-    """The run of the study that a rule is asked for."""
-    return CFG.member(wildcards.arm, wildcards.seed)
+    """The run of the study that is asked for."""
+    found = CFG.member(wildcards.arm, wildcards.seed)
+    names = found.layout.run_name(found.arm), found.layout.evaluation_name(found.arm)
+    if f"{wildcards.arm}{wildcards.key}" not in names:
+        raise ValueError(f"under these settings {wildcards.arm} is {names[0]}, not {wildcards.key}")
+    return found
 
 
 def launcher():

@@ -70,9 +70,10 @@ def check_shares(cfg) -> None:
     arms = [cfg.arm(name) for name in cfg.study_arms]
     for arm in arms:
         if arm.preference != DEMONSTRATIONS:  # whose number is not known before they are there
-            check_share(cfg, f"arm {arm.name}", arm.settings, arm.n or cfg.pairs.n)
-    if any("reward" in arm.needs for arm in arms) or cfg.evaluated:
-        check_share(cfg, "reward", cfg.reward, cfg.pairs.n)
+            own = cfg.of(arm.name)
+            check_share(cfg, f"arm {arm.name}", arm.settings, arm.n or own.pairs.n)
+            if "reward" in arm.needs or cfg.evaluated:
+                check_share(cfg, f"reward model of arm {arm.name}", own.reward, own.pairs.n)
 
 
 def check_share(cfg, name: str, settings, n: int) -> None:

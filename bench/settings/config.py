@@ -17,7 +17,7 @@ from bench.core.layout import RECIPES, UPSTREAM, Layout, Member
 from bench.core.names import SFT, nearest
 from bench.core.schema import UserError
 from bench.settings.overrides import flow, leaves, merge
-from bench.settings.sections import Arm, Core
+from bench.settings.sections import OF_ARM, Arm, Core
 from bench.settings.validation import checked
 
 # What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
@@ -27,8 +27,8 @@ READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "bl
 # Change no result: read by all, hashed by none.
 UNHASHED = ("testbed", "threads", "jobs", "launch")
 FREE = (*UNHASHED, "layout", "overrides", "known_methods")
-# What a study's results depend on, beside its arms and seeds.
-DECISIVE = ("data", "model", "base", "sft", "pairs", "reward", "decode", "curve", "eval", "price")
+# No result depends on these; `launch` is in a study's key all the same, for it moves float noise.
+IDLE = {"testbed", "threads", "jobs", "study", "strict"}
 
 
 class Config(Core):
@@ -100,7 +100,8 @@ class Config(Core):
         return name if name in self.bases else SFT
 
     def _base_name(self, layout: Layout) -> str:
-        """The key of a base as evaluated, or the testbed where it is the testbed's own."""
+        """The name of a base as evaluated, or the testbed's where it is the testbed's own: lm-eval
+        asks about the pairs too, so a base has an evaluation for each of its pools."""
         name = layout.evaluation_name(None)
         return f"{SFT}@{self.testbed}" if name == SFT else name
 
@@ -165,7 +166,7 @@ class Config(Core):
         if name not in self.known_arms:
             raise UserError(f"unknown arm '{name}'" + nearest(name, self.known_arms))
         spec, where = {"method": name} | self.known_arms[name], f"arms.{name}"
-        own = {key: spec.pop(key) for key in Arm.model_fields if key in spec}
+        own = {key: spec.pop(key) for key in OF_ARM if key in spec}
         own["upstream"] = {
             key: spec.pop(key) for key in UPSTREAM if isinstance(spec.get(key), dict)
         }
@@ -175,6 +176,7 @@ class Config(Core):
         tuned, module = getattr(self, own["method"]), self.known_methods[own["method"]]
         settings = checked(module.Settings, merge(tuned.model_dump(), spec), where)
         own |= {"name": name, "needs": module.NEEDS, "settings": settings}
+        own["file"] = methods.named_by(own["method"], self.methods)
         return checked(Arm, own, where)
 
     def of(self, name: str) -> "Config":
@@ -213,8 +215,8 @@ class Config(Core):
         if names is None or not all(map(self.has_arm, names)):
             return None
         arms = [self.arm(name).model_dump(mode="json") for name in names]
-        own = {name: self.section(name) for name in DECISIVE}
-        return own | {"arms": arms, "runs": self.runs_of(study)}
+        own = {name: value for name, value in self._plain_values.items() if name not in IDLE}
+        return own | {"own": arms, "runs": self.runs_of(study)}
 
     def slice(self, step: str, arm: str | None = None) -> "Slice":
         """The part of the settings that a step may read (see READS)."""
@@ -258,7 +260,7 @@ class Slice:
         names = [name for name in every if name not in UNHASHED] if "*" in reads else reads
         own = {name: self._cfg.section(name) for name in names if name != "arm"}
         if "arm" in reads and self._arm in self._cfg.known_arms:
-            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json")
+            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude={"file"})
         tasks = self._cfg.eval.tasks if "eval" in own else ()
         files = {name: found for name in tasks if (found := content(name))}
         return own | ({"task_files": files} if files else {})

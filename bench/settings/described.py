@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from bench.core.schema import Section
 from bench.settings.overrides import flow
-from bench.settings.sections import Arm
+from bench.settings.sections import OF_ARM, Arm
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Setting:
 
 def all_settings(cfg) -> list[Setting]:
     """Every key of a testbed's settings, and as `arms.<key>` those of an arm."""
-    return [*settings_in(type(cfg)), *settings_in(Arm, "arms.")]
+    arms = (s for s in settings_in(Arm, "arms.") if s.name in OF_ARM)
+    return [*settings_in(type(cfg)), *arms]
 
 
 def settings_in(owner: type[Section], prefix: str = "", given: Any = None) -> Iterator[Setting]:

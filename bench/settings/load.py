@@ -24,6 +24,7 @@ from bench.settings.sections import Core, Files
 from bench.settings.validation import checked
 from bench.worlds import WORLDS, world
 
+IDLE_KEYS = {"jobs", "threads"}  # no override, since no result depends on them
 KIND = "World of the testbed: a package of bench/worlds."
 
 
@@ -74,10 +75,10 @@ def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
 
 
 def difference(cfg: Config, plain: Config | None) -> Iterator[str]:
-    """Overrides that change a value, one 'a.b=value' a leaf; not `jobs`, on which no result
-    depends."""
-    old = dict(leaves(plain.model_dump(mode="json", exclude={"jobs"}))) if plain else {}
-    for key, value in leaves(cfg.model_dump(mode="json", exclude={"jobs"})):
+    """Overrides that change a value, one 'a.b=value' a leaf, those on which no result
+    depends left out."""
+    old = dict(leaves(plain.model_dump(mode="json", exclude=IDLE_KEYS))) if plain else {}
+    for key, value in leaves(cfg.model_dump(mode="json", exclude=IDLE_KEYS)):
         if key not in old or old[key] != value:
             yield f"{key}={flow(value)}"
 

@@ -1,10 +1,12 @@
 """Overrides: 'a.b=value' as nested settings and back, and how settings are merged."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
+from bench.core.layout import UPSTREAM
 from bench.core.schema import UserError
 
 
@@ -70,8 +72,10 @@ def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
     if head in ("arms", "studies") and rest:
         names = [n for n in known.get(head, {}) if rest == n or rest.startswith(f"{n}.")]
         name = max(names, key=len) if names else None
-        if name is None:  # a new one; of a new arm the last part is the key
-            name = rest if whole or head == "studies" else rest.rpartition(".")[0] or rest
+        if name is None:  # a new one; of a new arm a section follows, or the last part is the key
+            own = re.split(rf"\.(?={'|'.join(UPSTREAM)})", rest)[0]
+            last = own if own != rest else rest.rpartition(".")[0] or rest
+            name = rest if whole or head == "studies" else last
         tail = rest[len(name) + 1 :]
         return [head, name] + (tail.split(".") if tail else [])
     return key.split(".")

@@ -231,6 +231,8 @@ class Arm(Section):
     """Name of the arm: a folder of runs, a row of the report."""
     method: str
     """Method that the arm trains with."""
+    file: str | None = None
+    """File of a method from outside."""
     needs: tuple[str, ...] = ()
     """Artefacts that the method trains from: `reward`, `reference`."""
     preference: str = "gold"
@@ -259,6 +261,10 @@ class Arm(Section):
         """Label set of the reward model that scores its samples: its own if it needs one."""
         own = "reward" in self.needs or pool_of(self.label_set) == POOL
         return self.label_set if own else "gold"
+
+
+# What a testbed's file says of an arm, beside its method's settings; the rest follows.
+OF_ARM = ("method", "preference", "n", "start", "curve", "tasks")
 
 
 class Files(Section):

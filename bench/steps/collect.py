@@ -20,6 +20,7 @@ from bench.core.progress import say
 
 Members = Sequence[Member]
 STEP = "step.json"  # the record of a step
+SCHEMA = "prefbench.tables/1"  # of other tables no page is made
 COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
 
@@ -124,14 +125,14 @@ def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: boo
     ]
 
 
-def reward_table(members: Members):
-    """One row a reward model that a run trained against or was scored by: its name, label set and
-    seed, and the plain metrics of its step.json."""
+def reward_table(members: Members, evaluated: bool = True):
+    """One row a reward model that a run trained against or, if evaluated, was scored by: its name,
+    label set and seed, and the plain metrics of its step.json."""
     import pandas as pd
 
     places = {}
     for m in members:
-        for label_set in {m.arm.proxy, *([m.arm.label_set] if "reward" in m.arm.needs else [])}:
+        for label_set in m.reward_models(evaluated):
             name = m.layout.names("reward", label_set)
             places[m.layout.reward(label_set, m.seed)] = (name, label_set, m.seed)
     rows = []
@@ -147,18 +148,18 @@ def reward_table(members: Members):
     )
 
 
-def ledger_table(members: Members, bases: dict[str, Layout]):
+def ledger_table(members: Members, bases: dict[str, Layout], evaluated: bool = True):
     """One row a step: its processes, and their seconds in all, imports and evaluation included.
 
     Of what other studies made in the same folder nothing.
     """
     import pandas as pd
 
-    paths = [path for member in members for path in member.ledgers]
+    paths = [path for member in members for path in member.ledgers(evaluated)]
     for layout in bases.values():
         paths += [layout.ledger(step, layout.names(step)) for step in ("data", "base", "sft")]
         paths += [layout.ledger("pairs", layout.names("pairs", POOL))]
-        paths += [layout.ledger("evaluate", layout.evaluation_name(None), 0)]
+        paths += [layout.ledger("evaluate", layout.evaluation_name(None), 0)] * evaluated
     rows = [read_json(path) for path in sorted({*paths}) if path.exists()]
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
     sums = table.groupby("step", sort=False).agg(
@@ -198,8 +199,8 @@ def gather(members: Members, bases: dict[str, Layout], breaches=(), evaluated=Tr
         "log": stack([(*key, files.log) for *key, files, _ in keys]),
         "prompts": stack([(*key, at.prompts) for *key, at in asked]),
         "tasks": stack([(*key, at.tasks) for *key, at in asked]),
-        "reward": reward_table(members),
-        "ledger": ledger_table(members, bases),
+        "reward": reward_table(members, evaluated),
+        "ledger": ledger_table(members, bases, evaluated),
     }
     pool = read_json(shared.pool_record(POOL)).get("metrics", {})
     gold = read_json(shared.manifest).get("gold", {})
@@ -223,7 +224,7 @@ def _facts(runs: list[dict]) -> dict:
 
 def commit() -> str:
     """The commit that the code was at, '+changes' where files differ from it, else 'unknown'."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]  # the package
     try:
         head = _git(folder, "rev-parse", "HEAD")
         return head + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
@@ -269,6 +270,7 @@ def run(cfg, args) -> None:
     tables, samples, facts = gather(members, cfg.bases, found, cfg.evaluated)
     changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
     meta = facts | {
+        "schema": SCHEMA,
         "testbed": cfg.testbed,
         "source": cfg.source,
         "study": cfg.study,

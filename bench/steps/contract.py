@@ -47,9 +47,10 @@ def check(
     bases: the SFT bases that the runs start from; provenance: of the tuned settings.
     """
     entries = ledger(members, provenance)
-    places = bases.values() if evaluated else ()
-    found = {at.names("sft"): read_json(at.evaluation(None).record) for at in places}
-    starts = {base: record for base, record in found.items() if record}
+    starts = {
+        name: read_json(at.evaluation(None).record) | {"base": at.names("sft")}
+        for name, at in (bases.items() if evaluated else ())
+    }
     breaches = fairness.breaches(entries, starts, evaluated)
     rules = [asdict(rule) for rule in fairness.RULES]
     return {"runs": sum("arm" in run for run in entries), "rules": rules, "breaches": breaches}

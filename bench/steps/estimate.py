@@ -156,6 +156,8 @@ def warnings(cfg, rows: list[Row], device: Device) -> list[str]:
         elif row.needed * GB > memory.ROOM * there:
             lines.append(f"{row.name} would not fit: about {number(row.needed)} GB needed")
     unknown = [task for task in cfg.eval.tasks if task not in workload.TASKS]
+    if own := [name for name in cfg.study_arms if cfg.arm(name).upstream]:
+        lines.append(f"Counted as if from the study's own base, pairs and reward: {', '.join(own)}")
     return lines + ([f"Not counted: lm-eval's {', '.join(unknown)}"] if unknown else [])
 
 

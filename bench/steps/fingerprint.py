@@ -33,6 +33,8 @@ NEUTRAL = {
     "bench.worlds",
 }
 PLANNING = "bench.settings."
+# but where the tables say what they say: of bases, companions, what an arm varies
+TABLED = dict.fromkeys(("contract", "collect"), ("bench.core.layout", "bench.settings.config"))
 PAGES = ("report", "blog")  # the steps that make a page
 TEMPLATES = "bench/report/templates"
 FILES = {"evaluate": "bench/worlds/{kind}/tasks", "report": TEMPLATES, "blog": TEMPLATES}
@@ -73,7 +75,7 @@ def shown(name: str | Path) -> str:
 def modules_of(step: str, method=None, kind=None, study=None) -> dict[str | Path, Path]:
     """{name: file} of all that a step runs of ``bench``, and of a method outside."""
     named = imported_by_name(method, kind, study)
-    return closure("bench.steps.runner", f"bench.steps.{step}", *named)
+    return closure("bench.steps.runner", f"bench.steps.{step}", *named, *TABLED.get(step, ()))
 
 
 def imported_by_name(method, kind: str | None, study: str | None) -> Iterable[str | Path]:
@@ -96,7 +98,7 @@ def closure(*starts: str | Path) -> dict[str | Path, Path]:
     while todo:
         name = todo.pop()
         path = name if isinstance(name, Path) else path_of(name)
-        if path is None or name in found or is_neutral(str(name)):
+        if path is None or name in found or (name not in starts and is_neutral(str(name))):
             continue
         found[name] = path
         todo += imports(name, path)

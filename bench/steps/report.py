@@ -14,12 +14,11 @@ if there are any.
 """
 
 import argparse
-import hashlib
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.core.files import atomic, write_json
+from bench.core.files import atomic, file_sha256, write_json
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.report import evidence, figures, page, results, scorecard
@@ -43,8 +42,10 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench report", add_help=False)
     options(parser)
     args, others = parser.parse_known_args(argv)
-    if args.source is None:
+    if args.source is None and args.out is None:
         runner.main("report", run, options, argv)
+    elif args.source is None:
+        runner.fail("--out goes with --from: name the report that is to be made again")
     elif others:
         runner.fail(f"--from goes with --out alone: leave out '{' '.join(others)}'")
     else:
@@ -82,11 +83,21 @@ def companions(cfg, study: Study) -> dict[str, Study]:
     found = {}
     for path in cfg.companions:
         other = Study.read(path)
-        if other.meta["complete"] and same_start(study, other) and same_runs(study, other):
+        if fits(study, other):
             found[other.meta["study"]] = other
         else:
-            say("report", f"{path} is incomplete, or of another SFT base or settings: left out")
+            say(
+                "report",
+                f"{path} is incomplete, or of another version, SFT base or settings: left out",
+            )
     return found
+
+
+def fits(study: Study, other: Study) -> bool:
+    """Whether a companion is complete, of the same schema, and of the same start and runs."""
+    if not other.meta["complete"] or other.meta.get("schema") != study.meta.get("schema"):
+        return False
+    return same_start(study, other) and same_runs(study, other)
 
 
 def same_start(a: Study, b: Study) -> bool:
@@ -104,9 +115,7 @@ def same_runs(a: Study, b: Study) -> bool:
 def hashes(out: Path) -> dict[str, str]:
     """{file: sha256} of every file of a report, by its path within the report."""
     files = sorted(p for p in out.rglob("*") if p.is_file())
-    return {
-        p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
-    }
+    return {p.relative_to(out).as_posix(): file_sha256(p) for p in files}
 
 
 def travels(out: Path) -> dict[str, str]:
@@ -164,13 +173,15 @@ def run(cfg, args) -> None:
 
 def again(place: Path, out: Path | None = None) -> None:
     """Make a report again from its evidence; raises UserError where a file is not the same."""
+    if out and out.exists() and not (out / "results").is_dir():
+        raise UserError(f"{out} is there, and no report that was made again: name another folder")
     with TemporaryDirectory() as made:
         made = Path(made)
         study = evidence.unpack(place / EVIDENCE, made / "results")
         build(study, made)
         out = out or Path("runs/again") / published(study.meta).relative_to("reports")
-        publish(made, out)
         names, different = compared(made, place)
+        publish(made, out)
     for name in different:
         say("report", f"{name} is not the same")
     if different:

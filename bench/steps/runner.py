@@ -66,7 +66,8 @@ def main(
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether that is why a step ended; torch has an error class for one allocator only."""
+    """True if the error means out of memory. Most allocators raise a plain RuntimeError, so match
+    its text."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 

@@ -4,7 +4,7 @@ The loop: sample completions; score each with the reward model; spread that scor
 KL penalty over the tokens (Ziegler et al. 2019, 1909.08593, eq. 2); estimate advantages with GAE
 (Schulman et al. 2016, 1506.02438, eq. 16); take clipped steps on policy and critic (Schulman et al.
 2017, 1707.06347, eqs. 7 and 9). Details follow Huang et al. 2024 (2403.17031), "N+" below; each is
-a setting in ``bench/methods/ppo/__init__.py``. The models are in ``bench/roles.py``.
+a setting in ``bench/methods/ppo/__init__.py``. The models are in ``roles.py`` beside it.
 
 Policy and critic each have their own loss, gradient norm and weights. Nothing here sees the gold
 reward.

@@ -33,7 +33,7 @@ class GoldModel(Source):
     id: str | None = None
     """Reward model: owner/name on the hub, or a local folder; null: gold is `file`."""
     file: str | None = None
-    """Path of a Python file that defines gold(prompts, completions); null: gold is `id`."""
+    """Path of one Python file that defines gold(prompts, completions); null: gold is `id`."""
     batch: int = Field(8, ge=1)
     """Answers that a reward model scores at once."""
     scale: PositiveFloat = 1.0
