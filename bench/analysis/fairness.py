@@ -81,6 +81,7 @@ RULES = (
         ("pool", "base", "drawn_from"),
         optional=True,
     ),
+    Rule("hashes.code", MATCH, "the runs of an arm are of one code", ARM, optional=True),
     Rule("template", MATCH, "the same prompt template"),
     Rule("eos", MATCH, "the same end-of-text policy"),
     Rule("decode", MATCH, "the same sampling settings"),

@@ -35,7 +35,8 @@ def introduced(study) -> list[str]:
     where = f" The testbed {meta['testbed']} is {TESTBEDS[meta['testbed']]}." if (
         meta["testbed"] in TESTBEDS) else ""  # fmt: skip
     return [
-        "SFT is the supervised fine-tuned model from which every method starts.",
+        "SFT is the supervised fine-tuned model from which every method starts."
+        + " Arms with a base of their own are compared with that one." * (len(study.bases) > 1),
         f"Gold is the score that counts, {gold}; no method trains on it.{scale}{where}",
     ]
 

@@ -5,6 +5,7 @@ import re
 from bench.analysis.statistics import EQUIVALENCE_SEEDS
 from bench.report import introduction, render, style, tables, verdict
 from bench.report.sections import Kind
+from bench.settings.overrides import flow, merge, parse
 
 
 def context(study, kind: Kind) -> dict:
@@ -52,7 +53,10 @@ def command(meta: dict) -> str:
 
     config = [shlex.quote(f"testbed={meta['source']}")] if meta["source"] != "micro" else []
     config += [f"study={meta['study']}"] if meta["study"] != "compare" else []
-    config += [shlex.quote(item) for item in meta.get("overrides", [])]
+    changed = {}
+    for item in meta.get("overrides", []):
+        changed = merge(changed, parse(item, changed))
+    config += [shlex.quote(f"{key}={flow(value)}") for key, value in changed.items()]
     return " ".join(["snakemake --cores all", *(["--config", *config] if config else [])])
 
 
@@ -64,7 +68,7 @@ def limitations(study) -> list[str]:
         f"One testbed ({meta['testbed']}) and one model"
         + (f" of {size:,} parameters" if size else "")
         + ": whether the order holds for larger models or other data is not shown here.",
-        "Every run starts from one SFT base: its luck is in no interval.",
+        bases(study),
         searched(meta),
         "The last checkpoint is taken for all, declared beforehand: an earlier one may be better.",
         "beta means another thing in each method: arms are never compared at equal beta.",
@@ -75,6 +79,17 @@ def limitations(study) -> list[str]:
         return [*out, "One seed decides nothing between methods."]
     few = f"{study.seeds} seeds are few: small differences stay inconclusive."
     return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
+
+
+def bases(study) -> str:
+    """What the SFT bases leave out of the intervals."""
+    if len(study.bases) == 1:
+        return "Every run starts from one SFT base: its luck is in no interval."
+    own = [f"{style.label(arm)} from {style.label(study.base[arm])}" for arm in study.arms]
+    return (
+        f"Runs start from {len(study.bases)} SFT bases ({', '.join(own)}): gains are from the "
+        "arm's own base, differences between arms of two bases are of plain gold."
+    )
 
 
 def searched(meta: dict) -> str:

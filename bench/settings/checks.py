@@ -13,6 +13,7 @@ def check(cfg) -> None:
     """Every check, of a loaded ``bench.settings.config.Config``."""
     check_model(cfg.model)
     check_curve(cfg)
+    check_pool(cfg.pairs)
     check_names(cfg)
     check_study(cfg)
     for name in [*cfg.arms, *cfg.study_arms]:
@@ -32,6 +33,12 @@ def check_model(model) -> None:
         raise UserError("model.quantise needs model.dtype=bfloat16, in which it computes")
 
 
+def check_pool(pairs) -> None:
+    """Refuse a pool that holds fewer pairs than each seed draws from it."""
+    if pairs.pool and pairs.pool < pairs.n:
+        raise UserError(f"pairs.pool={pairs.pool} holds fewer pairs than pairs.n={pairs.n}")
+
+
 def check_names(cfg) -> None:
     """Refuse the name of an arm or study that is no folder's name, or is taken."""
     taken = {*cfg.known_methods, *cfg.computed_arms, *cfg.computed_studies}
@@ -48,6 +55,8 @@ def check_study(cfg) -> None:
     """Refuse a study that does not exist."""
     if cfg.study not in cfg.known_studies:
         raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
+    if not cfg.study_arms:
+        raise UserError(f"study '{cfg.study}' has no arms: name some in studies.{cfg.study}")
 
 
 def check_launch(cfg) -> None:

@@ -87,6 +87,8 @@ def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
     """Config with the sections of the testbed's world, of each method and of each study."""
     data = values.get("data", {})
     kind = data.get("kind", "") if isinstance(data, dict) else ""
+    if not kind:
+        raise UserError("the testbed says nothing of data: write `extends: micro`, or data.kind")
     if kind not in WORLDS:
         raise UserError(f"unknown data.kind '{kind}'" + nearest(str(kind), WORLDS))
     files = {key: values[key] for key in Files.model_fields if key in values}

@@ -47,7 +47,8 @@ def run(cfg, args: argparse.Namespace) -> None:
     job.seed_everything(args.seed)
     inputs = hashes(cfg, arm, args.seed)
     name = f"{cfg.layout.run_name(arm)}/seed{args.seed}"
-    root = job.checkpoint_root(cfg, name, code_hash("align", method, cfg.data.kind), inputs)
+    inputs["code"] = code_hash("align", method, cfg.data.kind)
+    root = job.checkpoint_root(cfg, name, inputs["code"], inputs)
     with job.held(root):
         todo = prepare(cfg, arm, args.seed, root)
         status, reason = attempt(method, todo, cfg.launch.config)

@@ -114,7 +114,7 @@ def same_runs(a: Study, b: Study) -> bool:
 
 def hashes(out: Path) -> dict[str, str]:
     """{file: sha256} of every file of a report, by its path within the report."""
-    files = sorted(p for p in out.rglob("*") if p.is_file())
+    files = sorted(p for p in out.rglob("[!.]*") if p.is_file())
     return {p.relative_to(out).as_posix(): file_sha256(p) for p in files}
 
 
@@ -179,7 +179,7 @@ def again(place: Path, out: Path | None = None) -> None:
         made = Path(made)
         study = evidence.unpack(place / EVIDENCE, made / "results")
         build(study, made)
-        out = out or Path("runs/again") / published(study.meta).relative_to("reports")
+        out = out or Path("runs/again") / again_in(place, study.meta)
         names, different = compared(made, place)
         publish(made, out)
     for name in different:
@@ -189,6 +189,12 @@ def again(place: Path, out: Path | None = None) -> None:
         made_at = evidence.origin(place / EVIDENCE, study)
         raise UserError(f"{count} files are not those of {place}, made at {made_at}")
     say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
+
+
+def again_in(place: Path, meta: dict) -> Path:
+    """Where a report that is made again goes, below runs/again/."""
+    folder = (place.parent if place.name == "report" else place).resolve().name
+    return Path(meta["testbed"], *([] if folder == meta["testbed"] else [folder]))
 
 
 def compared(made: Path, place: Path) -> tuple[list[str], list[str]]:

@@ -80,9 +80,10 @@ class Settings(Section):
     """Distance at which a step of the critic's value is clipped, by `value_loss` in trainer.py (N+;
     Zheng et al. 2023, 2307.04964); null: no clipping."""
     gamma: float = Field(1.0, gt=0, le=1)
-    """Discount of a token's reward."""
+    """Discount of a token's reward (Schulman et al. 2016, 1506.02438, eq. 2)."""
     lam: float = Field(0.95, ge=0, le=1)
-    """Lambda of generalised advantage estimation: 1 sums all rewards, 0 trusts the critic."""
+    """Lambda of generalised advantage estimation (Schulman et al. 2016, 1506.02438, eq. 16): 1 sums
+    all rewards, 0 trusts the critic."""
 
     @model_validator(mode="after")
     def _consistent(self):
