@@ -1,7 +1,7 @@
 """Draw a study's report from its results, and publish it if it is complete; or draw it again.
 
     python -m bench report --testbed micro [--set key=value ...]
-    python -m bench report --from reports/micro [--out DIR]
+    python -m bench report --from reports/micro [--out DIR | --renew]
 
 The first writes index.html, README.md, results.csv, results.json, figures.json, figures/ and
 evidence/ into report/ below the study's folder and, last, report.json with the sha256 of each file.
@@ -10,7 +10,7 @@ from a complete study with default settings.
 
 The second makes a report again from its evidence, without any run: into runs/again/<testbed>/, with
 the tables as results/*.csv. It says which files are not the same, byte for byte; the exit code is 1
-if there are any.
+if there are any. With --renew it replaces those files: after a change of the page's code.
 """
 
 import argparse
@@ -35,6 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--from", dest="source", type=Path, metavar="FOLDER", help="make this report again"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="of --from: where to write it")
+    parser.add_argument("--renew", action="store_true", help="of --from: replace its files")
 
 
 def main(argv: list[str]) -> None:
@@ -42,15 +43,15 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench report", add_help=False)
     options(parser)
     args, others = parser.parse_known_args(argv)
-    if args.source is None and args.out is None:
+    if args.source is None and not (args.out or args.renew):
         runner.main("report", run, options, argv)
     elif args.source is None:
-        runner.fail("--out goes with --from: name the report that is to be made again")
+        runner.fail("--out and --renew go with --from: name the report to make again")
     elif others:
-        runner.fail(f"--from goes with --out alone: leave out '{' '.join(others)}'")
+        runner.fail(f"--from goes with --out or --renew alone: leave out '{' '.join(others)}'")
     else:
         try:
-            again(args.source, args.out)
+            again(args.source, args.out, args.renew)
         except UserError as error:
             runner.fail(str(error))
 
@@ -171,8 +172,9 @@ def run(cfg, args) -> None:
     say("report", f"{out / 'index.html'}; {where}")
 
 
-def again(place: Path, out: Path | None = None) -> None:
-    """Make a report again from its evidence; raises UserError where a file is not the same."""
+def again(place: Path, out: Path | None = None, renew: bool = False) -> None:
+    """Make a report again from its evidence; raises UserError where a file is not the same, or, to
+    renew it, replaces those files."""
     if out and out.exists() and not (out / "results").is_dir():
         raise UserError(f"{out} is there, and no report that was made again: name another folder")
     with TemporaryDirectory() as made:
@@ -181,6 +183,11 @@ def again(place: Path, out: Path | None = None) -> None:
         build(study, made)
         out = out or Path("runs/again") / again_in(place, study.meta)
         names, different = compared(made, place)
+        if renew:
+            shutil.rmtree(made / "results")
+            publish(made, place)
+            say("report", f"{place}: {len(different)} of {len(names)} files are new")
+            return
         publish(made, out)
     for name in different:
         say("report", f"{name} is not the same")

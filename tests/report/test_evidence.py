@@ -84,6 +84,15 @@ def test_a_report_is_made_again_from_its_evidence_alone(travelled, capsys):
     assert f"all {len(own)} files are those of reports/micro" in capsys.readouterr().err
 
 
+def test_a_report_is_renewed_in_its_place(travelled, capsys):
+    """As after a change of the page's code; what it was made of stays."""
+    before = report.hashes(travelled)
+    (travelled / "README.md").write_text("as an older page said it")
+    assert "1 of" in refused(capsys, "--from", "reports/micro")
+    report.main(["--from", "reports/micro", "--renew"])
+    assert report.hashes(travelled) == before and "files are new" in capsys.readouterr().err
+
+
 def test_the_studies_beside_it_are_on_the_page_made_again(travelled):
     study = evidence.unpack(travelled / "evidence", Path("tables"))
     assert set(study.companions) == {"stability", "views"}
