@@ -1,4 +1,4 @@
-"""Names: which are allowed, which of those known is the nearest, and what names of labels mean."""
+"""Names: which are allowed, which of those known is the nearest, and what names of label sets mean."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ SFT = "sft"  # the SFT base, where it stands among arms
 POOL = "pool"  # of pairs, from which every seed draws
 DEMONSTRATIONS = "demonstrations"  # pairs of a demonstration and the base's own answer
 ON_POLICY = "on-policy"  # pairs sampled from the SFT base, where the testbed's own were given
-OWN_POOLS = (DEMONSTRATIONS, ON_POLICY)  # labels that come with pairs of their own
+OWN_POOLS = (DEMONSTRATIONS, ON_POLICY)  # preferences that come with pairs of their own
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -23,13 +23,14 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; known: {', '.join(dotted)}" if known else ""
 
 
-def parsed(data: str) -> tuple[str, int | None]:
-    """A name of pairs as (whose labels, how many): 'gold-n750' -> ('gold', 750)."""
-    labels, _, number = data.rpartition("-n")
-    return (labels, int(number)) if labels and number.isdigit() else (data, None)
+def parsed(label_set: str) -> tuple[str, int | None]:
+    """A label set as (whose preference, how many pairs): 'gold-n750' -> ('gold', 750)."""
+    preference, _, number = label_set.rpartition("-n")
+    found = preference and number.isdigit()
+    return (preference, int(number)) if found else (label_set, None)
 
 
-def pool_of(data: str) -> str:
-    """The pool that pairs of this name are drawn from."""
-    labels, _ = parsed(data)
-    return labels if labels in OWN_POOLS else POOL
+def pool_of(label_set: str) -> str:
+    """The pool that the pairs of a label set are drawn from."""
+    preference, _ = parsed(label_set)
+    return preference if preference in OWN_POOLS else POOL

@@ -225,14 +225,17 @@ class Workload:
         work = Work(read=2 * n * self.read(mean(labelled for _, labelled in self.whole)))
         return Job("reference", "reference", most, most, work, loads=held)
 
-    def reward(self, data: str) -> Job:
+    def reward(self, label_set: str) -> Job:
         """A reward model, and the check of its order on the pairs that it has not seen."""
-        cfg, n = self.cfg, parsed(data)[1] or self.cfg.pairs.n
+        cfg, n = self.cfg, parsed(label_set)[1] or self.cfg.pairs.n
         case = self.split("scalar", cfg.reward, n)
         rest = max(0, getattr(cfg.data, "pool", 2 * n) - n)
         check = Work(read=2 * rest * self.read())
         rows = [(length, length) for length, _ in self.whole]
-        name, n = "reward model" + ("" if data == "gold" else f" {data}"), n * cfg.reward.epochs
+        name, n = (
+            "reward model" + ("" if label_set == "gold" else f" {label_set}"),
+            n * cfg.reward.epochs,
+        )
         return self.training(name, case, n, rows, "reward model", check)
 
     def align(self, arm) -> Job:

@@ -128,7 +128,7 @@ def manifest(place: Path) -> dict:
     return found
 
 
-def origin(place: Path, study: Study) -> str:
+def made_with(place: Path, study: Study) -> str:
     """The commit that a report is of, and the libraries it was drawn with where others are here."""
     here = _versions()
     other = [

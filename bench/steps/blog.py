@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 
 from bench.core.files import atomic, write_json
+from bench.core.layout import Layout
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.steps import report as report
@@ -35,12 +36,12 @@ def run(cfg, args) -> None:
         post = args.post or cfg.layout.blog / "post.md"
         renew(study, post, cfg.layout.report, args.check)
     else:
-        write(study, cfg.layout.study)
+        write(study, cfg.layout)
 
 
-def write(study, place: Path) -> None:
+def write(study, layout: Layout) -> None:
     """The draft with its figures, and its published copy."""
-    out = place / "blog"
+    out = layout.blog
     refuse_to_overwrite(out)
     text = blog_kit.draft(study)
     with atomic(out) as part:
@@ -49,11 +50,11 @@ def write(study, place: Path) -> None:
         cited = blog_kit.bibliography(text, study.meta["commit"])
         (part / "references.bib").write_text(cited, encoding="utf-8", newline="\n")
         for name in blog_kit.figures(text):
-            shutil.copyfile(place / "report" / name, part / name)
+            shutil.copyfile(layout.report / name, part / name)
     reason, target = report.unfit(study.meta, out), report.published(study.meta) / "blog"
     if not reason:
         report.publish(out, target)
-    write_json(place / "blog.json", report.hashes(out))
+    write_json(layout.blog_record, report.hashes(out))
     where = f"not published: {reason}" if reason else f"published in {target}"
     say("blog", f"{out / 'post.md'}; {where}")
 

@@ -193,7 +193,7 @@ def again(place: Path, out: Path | None = None, renew: bool = False) -> None:
         say("report", f"{name} is not the same")
     if different:
         count = f"{len(different)} of {len(names)}"
-        made_at = evidence.origin(place / EVIDENCE, study)
+        made_at = evidence.made_with(place / EVIDENCE, study)
         raise UserError(f"{count} files are not those of {place}, made at {made_at}")
     say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
 
