@@ -1,4 +1,4 @@
-"""Names: which are allowed, which of those known is the nearest, and what names of label sets mean."""
+"""Names: which are allowed, the nearest of those known, and what names of label sets mean."""
 
 import difflib
 import re

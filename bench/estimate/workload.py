@@ -232,11 +232,8 @@ class Workload:
         rest = max(0, getattr(cfg.data, "pool", 2 * n) - n)
         check = Work(read=2 * rest * self.read())
         rows = [(length, length) for length, _ in self.whole]
-        name, n = (
-            "reward model" + ("" if label_set == "gold" else f" {label_set}"),
-            n * cfg.reward.epochs,
-        )
-        return self.training(name, case, n, rows, "reward model", check)
+        name = "reward model" + ("" if label_set == "gold" else f" {label_set}")
+        return self.training(name, case, n * cfg.reward.epochs, rows, "reward model", check)
 
     def align(self, arm) -> Job:
         """A run, and the points of its curve."""

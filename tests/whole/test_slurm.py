@@ -41,8 +41,10 @@ CONFIG = ("testbed=tiny", "seeds=[1]", "studies={one: [dpo]}", "study=one", "dpo
 # most take 10 to 14, and half of that are Snakemake's two starts.
 ON_SLURM = ("--workflow-profile", PROFILE, "--slurm-status-command", "squeue")
 ON_SLURM += ("--slurm-init-seconds-before-status-checks", "14")
-RUN = "runs/tiny/align/dpo/seed1"
-BEGUN = "runs/tiny/pairs/gold/seed1.jsonl"  # and so data, base, SFT base and pool
+SETTINGS = load("tiny", ["seeds=[1]", "studies.one=[dpo]", "study=one", "dpo.epochs=12"])
+LAYOUT, MEMBER = SETTINGS.layout, SETTINGS.member("dpo", 1)
+RUN, NAME = MEMBER.files.folder, LAYOUT.run_name(MEMBER.arm)
+BEGUN = LAYOUT.pairs("gold", 1)  # and so data, base, SFT base and pool
 JOBS = {"reward", "reference", "align", "evaluate"}
 
 SLURM_CONF = """\
@@ -196,13 +198,13 @@ def trainer(where) -> psutil.Process | None:
     """The process of the step `align` that trains in a folder."""
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words = process.info["cmdline"] or []
-        if words[1:3] == ["-m", "bench", "align"] and process.info["cwd"] == str(where):
+        if words[1:4] == ["-m", "bench", "align"] and process.info["cwd"] == str(where):
             return process
     return None
 
 
 def checkpoint(where) -> list[Path]:
-    return list((where / "runs/tiny/checkpoints/dpo").rglob("checkpoint-*/manifest.json"))
+    return list((where / LAYOUT.checkpoints(NAME)).rglob("checkpoint-*/manifest.json"))
 
 
 @dataclass
@@ -219,7 +221,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(slurm, tmp_path_factory) -> Story:
     where = tmp_path_factory.mktemp("cluster")
-    log = where / "runs/tiny/logs/align-dpo-seed1.log"
+    log = where / LAYOUT.log(f"align-{NAME}-seed1")
     ended(where, "--cores", "2", BEGUN)
     with snakemake(where, *ON_SLURM) as first:
         until(lambda: checkpoint(where) or first.poll() is not None, "a checkpoint", 300)
@@ -261,8 +263,8 @@ def test_a_second_writer_is_refused_and_names_the_first(story):
 def test_the_study_ends_whole(story):
     code, said = story.last
     assert code == 0, said[-4000:]
-    assert list(pd.read_csv(story.where / "runs/tiny/study-one/results/runs.csv").status) == ["ok"]
-    assert (story.where / "runs/tiny/study-one/report/index.html").stat().st_size
+    assert list(pd.read_csv(story.where / LAYOUT.results / "runs.csv").status) == ["ok"]
+    assert (story.where / LAYOUT.report / "index.html").stat().st_size
     leftovers = {".part", "checkpoint-"}
     paths = [path.name for path in (story.where / "runs").rglob("*")]
     assert not [name for name in paths if any(left in name for left in leftovers)]
