@@ -30,7 +30,7 @@ def _shown(c: str) -> str:
 
 def sets(study) -> dict[str, str]:
     """{key: how the set is chosen, in words}: random prompts, each arm's best and worst."""
-    found = {"random": f"{RANDOM} of each family at random (by a hash of the prompt's id)"}
+    found = {"random": f"{RANDOM} of each family at random"}
     for arm in [] if study.many else study.arms:
         found[f"best-{arm}"] = f"the {EXTREME} of each family where {label(arm)} gained most"
         found[f"worst-{arm}"] = f"the {EXTREME} of each family where {label(arm)} lost most"

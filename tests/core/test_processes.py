@@ -171,7 +171,7 @@ def test_batches_that_processes_cannot_share_are_refused_before_anything_runs():
     only = "studies={mine: [dpo]}", "study=mine", "launch.processes=3"
     with pytest.raises(UserError, match=r"arm dpo: .* of 3"):
         load("tiny", only)
-    with pytest.raises(UserError, match=r"reward: .* of 3"):
+    with pytest.raises(UserError, match=r"reward model of arm dpo: .* of 3"):
         load("tiny", [*only, "dpo.batch=12"])
     load("tiny", [*only, "dpo.batch=12", "reward.batch=12"])
     with pytest.raises(UserError, match=r"arm ppo: ppo\.batch=16"):
