@@ -27,7 +27,7 @@ from bench.analysis.catalogue import MEASURES, VERDICTS, Measure, Verdict
 from bench.core import registry
 from bench.core.names import nearest
 from bench.core.schema import UserError
-from bench.settings import layers
+from bench.settings import layers, renamed
 from bench.settings.described import Setting, all_settings, default_of, type_of, value_of, written
 from bench.settings.sections import Arm
 from bench.steps import runner
@@ -152,6 +152,8 @@ def helped(cfg, word: str | None) -> list[str]:
     found = [tell for name, tell in answers if name == word]
     found = found or [tell for name, tell in answers if name.lower() == word.lower()]
     found = found or [tell for name, tell in answers if name.rpartition(".")[2] == word.lower()]
+    if not found and (new := renamed.of(word)):
+        raise UserError(f"'{word}' is called '{new}' now")
     if not found:
         hint = nearest(word, [name for name, _ in answers])
         hint = hint if hint.startswith("; did") else "; `python -m bench list` says what there is"

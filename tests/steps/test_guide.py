@@ -167,6 +167,7 @@ def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
     "words,hint",
     [
         (["help", "pairs.m"], "did you mean 'pairs.n'?"),
+        (["help", "pairs.held_out"], "'pairs.held_out' is called 'pairs.test' now"),
         (["help", "qqqqzzzz"], "`python -m bench list` says what there is"),
         (["list", "mesures"], "did you mean 'measures'?"),
         (["help", "dpo", "--testbed", "micra"], "did you mean 'micro'?"),
