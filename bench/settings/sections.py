@@ -286,8 +286,8 @@ class Core(Files):
     studies: dict[str, Names]
     """Declared studies: name and list of arms."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Declared arms: name, method, what differs from the method as tuned, and what differs of `base`,
-    `sft`, `pairs` or `reward` for the arm alone: {method: dpo, beta: 0.3, sft: {seed: 2}}."""
+    """Declared arms: name, method, what differs from the method as tuned, and what differs of
+    `base`, `sft`, `pairs` or `reward` for the arm alone: {method: dpo, beta: 0.3, sft: {seed: 2}}."""
     threads: Threads = Threads()
     jobs: Jobs = Jobs()
     launch: Launch = Launch()
