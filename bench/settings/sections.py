@@ -287,7 +287,7 @@ class Core(Files):
     """Declared studies: name and list of arms."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Declared arms: name, method, what differs from the method as tuned, and what differs of
-    `base`, `sft`, `pairs` or `reward` for the arm alone: {method: dpo, beta: 0.3, sft: {seed: 2}}."""
+    `base`, `sft`, `pairs`, `reward` for the arm alone: {method: dpo, beta: 0.3, sft: {seed: 2}}."""
     threads: Threads = Threads()
     jobs: Jobs = Jobs()
     launch: Launch = Launch()
