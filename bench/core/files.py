@@ -18,6 +18,9 @@ from typing import Any
 
 from bench.core.schema import UserError
 
+MISSING = "is missing: run snakemake, which makes it"
+REMEDY = "delete it and run snakemake again: it is made anew"
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -78,13 +81,12 @@ def read_json(path: Path, needed: bool = False) -> dict:
     where it is missing but needed."""
     if not path.exists():
         if needed:
-            raise UserError(f"{path} is missing: run snakemake, which makes it")
+            raise UserError(f"{path} {MISSING}")
         return {}
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        remedy = "delete it and run snakemake again: it is made anew"
-        raise UserError(f"{path} is no valid JSON ({error}); {remedy}") from None
+        raise UserError(f"{path} is no valid JSON ({error}); {REMEDY}") from None
 
 
 def read_csv(path: Path):
@@ -99,16 +101,15 @@ def read_csv(path: Path):
 
 def read_rows(path: Path) -> list[dict]:
     """The rows of a JSON-lines file; raises UserError where it is missing, empty or broken."""
-    remedy = "delete it and run snakemake again: it is made anew"
     try:
         with open(path, encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run snakemake, which makes it") from None
+        raise UserError(f"{path} {MISSING}") from None
     except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}); {remedy}") from None
+        raise UserError(f"{path} is no valid JSON ({error}); {REMEDY}") from None
     if not rows:
-        raise UserError(f"{path} is empty; {remedy}")
+        raise UserError(f"{path} is empty; {REMEDY}")
     return rows
 
 
@@ -144,9 +145,8 @@ def _turns(columns: list[list]):
 
 def write_rows(path: Path, rows: list[dict]) -> dict[str, str | int]:
     """Rows as JSON lines; returns what the manifest says of the file."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(path, text)
-    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "rows": len(rows)}
+    write_lines(path, rows)
+    return {"sha256": file_sha256(path), "rows": len(rows)}
 
 
 def write_manifest(out: Path, manifest: dict) -> None:

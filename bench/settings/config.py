@@ -24,11 +24,13 @@ from bench.settings.validation import checked
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
 READS |= {"prefetch": ("data", "model", "eval")}
 READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify")}
+# How much of a machine jobs take, on which no result depends.
+RESOURCES = ("threads", "jobs")
 # Change no result: read by all, hashed by none.
-UNHASHED = ("testbed", "threads", "jobs", "launch")
+UNHASHED = ("testbed", *RESOURCES, "launch")
 FREE = (*UNHASHED, "layout", "overrides", "known_methods")
-# No result depends on these; `launch` is in a study's key all the same, for it moves float noise.
-IDLE = {"testbed", "threads", "jobs", "study", "strict"}
+# In no study's key. `launch` is in it, for it moves float noise.
+KEYLESS = {"testbed", *RESOURCES, "study", "strict"}
 
 
 class Config(Core):
@@ -215,7 +217,7 @@ class Config(Core):
         if names is None or not all(map(self.has_arm, names)):
             return None
         arms = [self.arm(name).model_dump(mode="json") for name in names]
-        own = {name: value for name, value in self._plain_values.items() if name not in IDLE}
+        own = {name: value for name, value in self._plain_values.items() if name not in KEYLESS}
         return own | {"own": arms, "runs": self.runs_of(study)}
 
     def slice(self, step: str, arm: str | None = None) -> "Slice":

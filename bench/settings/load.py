@@ -17,14 +17,13 @@ from bench import methods
 from bench.core.names import nearest
 from bench.core.schema import UserError
 from bench.settings import checks
-from bench.settings.config import Config
+from bench.settings.config import RESOURCES, Config
 from bench.settings.layers import layers, name_of
 from bench.settings.overrides import flow, leaves, merge, parse
 from bench.settings.sections import Core, Files
 from bench.settings.validation import checked
 from bench.worlds import WORLDS, world
 
-IDLE_KEYS = {"jobs", "threads"}  # no override, since no result depends on them
 KIND = "World of the testbed: a package of bench/worlds."
 
 
@@ -75,10 +74,10 @@ def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
 
 
 def difference(cfg: Config, plain: Config | None) -> Iterator[str]:
-    """Overrides that change a value, one 'a.b=value' a leaf, those on which no result
-    depends left out."""
-    old = dict(leaves(plain.model_dump(mode="json", exclude=IDLE_KEYS))) if plain else {}
-    for key, value in leaves(cfg.model_dump(mode="json", exclude=IDLE_KEYS)):
+    """Overrides that change a value, one 'a.b=value' a leaf; not RESOURCES, on which no result
+    depends."""
+    old = dict(leaves(plain.model_dump(mode="json", exclude={*RESOURCES}))) if plain else {}
+    for key, value in leaves(cfg.model_dump(mode="json", exclude={*RESOURCES})):
         if key not in old or old[key] != value:
             yield f"{key}={flow(value)}"
 

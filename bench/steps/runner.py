@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core import processes
-from bench.core.files import write_json
+from bench.core.files import MISSING, write_json
 from bench.core.names import SFT
 from bench.core.progress import say
 from bench.core.schema import UserError
@@ -54,7 +54,7 @@ def main(
         fail(f"package '{error.name}' is missing: run `pip install -e .` in the repository")
     except OSError as error:
         if isinstance(error, FileNotFoundError) and str(error.filename).startswith("runs"):
-            fail(f"{error.filename} is missing: run snakemake, which makes it")
+            fail(f"{error.filename} {MISSING}")
         if error.errno != errno.ENOSPC:
             raise
         fail("the disk is full: free some space and run the same command again; what is done stays")
