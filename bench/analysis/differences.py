@@ -9,6 +9,7 @@ from scipy import stats
 from bench.analysis import statistics as st
 
 IDENTICAL, MOVED, NOISE, ALONE = "identical", "moved", "within noise", "not told: too few runs"
+SAME, OPPOSITE, ONE_ONLY, OPEN = "same", "opposite", "decided in one only", "both open"
 SETTING = ("testbed", "study", "commit", "seeds", "prompts", "pairs", "decode", "machine",
            "versions", "overrides")  # fmt: skip
 
@@ -107,15 +108,15 @@ def verdict(row) -> str:
 
 
 def verdicts(a: dict, b: dict) -> list[dict]:
-    """The declared pairs of methods that both have: difference and verdict in each, and whether
-    they agree (see `agreement`)."""
+    """The declared pairs of methods that both have: the comparison in each, and whether the two
+    agree (see `agreement`)."""
     first, second = ({(r["a"], r["b"]): r for r in d["comparisons"] if r["family"] == "methods"}
                      for d in (a, b))  # fmt: skip
     second |= {(y, x): turned(r) for (x, y), r in second.items()}
     return [
-        {"a": pair[0], "b": pair[1], "first": first[pair], "second": second[pair]}
-        | {"agreement": agreement(first[pair]["verdict"], second[pair]["verdict"])}
-        for pair in first
+        {"a": pair[0], "b": pair[1], "first": row, "second": second[pair]}
+        | {"agreement": agreement(row, second[pair])}
+        for pair, row in first.items()
         if pair in second
     ]
 
@@ -124,13 +125,13 @@ def turned(row: dict) -> dict:
     """A comparison with its arms the other way round."""
     ends = {"mean": row["mean"], "low": row["high"], "high": row["low"]}
     ends = {key: None if value is None else -value for key, value in ends.items()}
-    return row | {"a": row["b"], "b": row["a"]} | ends
+    seeds = {"seeds_a": row["seeds_b"], "seeds_b": row["seeds_a"]}
+    return row | {"a": row["b"], "b": row["a"]} | ends | seeds
 
 
-def agreement(one: str, other: str) -> str:
-    """How two verdicts on the same pair stand to each other; the margin of 'equivalent within' is
-    no verdict."""
-    if one == other or all(word.startswith("equivalent") for word in (one, other)):
-        return "same"
-    decided = [word.endswith(" better") for word in (one, other)]
-    return "opposite" if all(decided) else "decided in one only" if any(decided) else "both open"
+def agreement(one: dict, other: dict) -> str:
+    """How two verdicts on the same pair stand to each other: SAME, OPPOSITE, ONE_ONLY or OPEN."""
+    if (one["verdict"], one["winner"]) == (other["verdict"], other["winner"]):
+        return SAME
+    decided = [row["winner"] is not None for row in (one, other)]
+    return OPPOSITE if all(decided) else ONE_ONLY if any(decided) else OPEN

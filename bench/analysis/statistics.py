@@ -213,32 +213,17 @@ def equivalent(interval: Interval, margin: float, level: float = LEVEL) -> bool:
     return abs(interval.mean) + reach < margin
 
 
-def equivalence_power(
-    interval: Interval, margin: float, effect: float = 0.0, level: float = LEVEL
-) -> float:
-    """Chance that `equivalent` is said in a study of this se and df.
+@dataclass(frozen=True)
+class Share:
+    """How many of n: 2 of 12."""
 
-    Both taken as true ones. Averaged over the luck of the standard error (Phillips 1990).
-    """
-    if not (interval.df > 0 and interval.se > 0):
-        return float("nan")
-    room = margin / interval.se - _reach(interval, level)
-    shift = abs(effect) / interval.se
-    inside = special.ndtr(room - shift) - special.ndtr(-room - shift)
-    return float(np.maximum(inside, 0).mean())
+    count: int
+    n: int
 
-
-def verdict(a: str, b: str, diff: Interval, p: float, margin: float = 0.0) -> str:
-    """'A better', 'equivalent within d' or 'inconclusive', where higher is better.
-
-    `p` is already corrected for the family of comparisons. One seed decides nothing about methods:
-    its interval does not contain the luck of the seed.
-    """
-    if diff.seeds >= 2 and p < 1 - LEVEL:
-        return f"{a if diff.mean > 0 else b} better"
-    if diff.seeds >= EQUIVALENCE_SEEDS and margin > 0 and equivalent(diff, margin):
-        return f"equivalent within {margin:.2g}"
-    return "inconclusive"
+    @property
+    def span(self) -> tuple[float, float]:
+        """The exact 95 % interval of the rate behind it."""
+        return rate_interval(self.count, self.n)
 
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:

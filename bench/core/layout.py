@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.core.names import POOL, SFT, pool_of
+from bench.core.names import DEFAULT_STUDY, POOL, SFT, pool_of
 
 KEY = r"(@[0-9a-f]{8})?"  # what may follow a name
 
@@ -269,7 +269,7 @@ class Layout:
         """Contract, tables, page and post of the chosen study."""
         name = self.cfg.study
         key = _key(self.cfg.decisive(name), self.plain and self.plain.decisive(name))
-        return self.root if name == "compare" and not key else self.root / f"study-{name}{key}"
+        return self.root if name == DEFAULT_STUDY and not key else self.root / f"study-{name}{key}"
 
     @property
     def contract(self) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
+DEFAULT_TESTBED, DEFAULT_STUDY = "micro", "compare"
 SFT = "sft"  # the SFT base, where it stands among arms
 POOL = "pool"  # of pairs, from which every seed draws
 DEMONSTRATIONS = "demonstrations"  # pairs of a demonstration and the base's own answer

@@ -3,18 +3,20 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 
 import pandas as pd
 
 from bench.analysis import differences as two
-from bench.analysis.differences import IDENTICAL, MOVED
+from bench.analysis.comparisons import Kind
+from bench.analysis.differences import IDENTICAL, MOVED, ONE_ONLY, OPEN, OPPOSITE, SAME
+from bench.analysis.measure import SCALED
 from bench.report import style
-from bench.report.costs import unit_scale
-from bench.report.plate import Plate
+from bench.report.figure import Figure
+from bench.report.marks import unit_scale
 from bench.report.sections import Section
-from bench.report.style import label
-from bench.report.tables import Cell, Table, scaled, short
-from bench.report.verdict import fixed, joined, p_words
+from bench.report.tables import Cell, Table, short
+from bench.report.words import BETTER, VERDICTS, fixed, joined, label, p_words, scaled
 
 SHOWN = ("gold_delta", "flops", "cost")  # in the figure
 
@@ -39,15 +41,14 @@ class Two:
         return {x["name"]: x["method"] for x in self.a["arms"] if x["name"] in second}
 
     @property
-    def meta(self) -> dict:
+    def meta(self) -> SimpleNamespace:
         """What a figure is signed with."""
-        return self.a["about"]
+        return SimpleNamespace(**self.a["about"])
 
     @property
     def looks(self) -> dict[str, style.Look]:
         """How each arm is drawn."""
-        arms = [{"name": name, "method": method} for name, method in self.methods.items()]
-        return style.looks(arms, list(dict.fromkeys(self.methods.values())))
+        return style.looks(list(self.methods.items()), list(dict.fromkeys(self.methods.values())))
 
     def measure(self, key: str) -> dict:
         """Label, unit, digits and direction of a measure."""
@@ -63,14 +64,14 @@ def context(both: Two) -> dict:
         "kicker": f"prefbench · two results side by side · {places}",
         "headline": headline(both),
         "sections": sections(both),
-        "plates": {plate.name: plate for plate in plates(both)},
+        "figures": {figure.name: figure for figure in figures(both)},
         "study": both,
     }
 
 
-def plates(both: Two) -> tuple[Plate, ...]:
+def figures(both: Two) -> list[Figure]:
     """The figure, where there is anything to draw."""
-    return (PLATE,) if len(both.moved) else ()
+    return [FIGURE] if len(both.moved) else []
 
 
 def headline(both: Two) -> str:
@@ -86,7 +87,7 @@ def of_verdicts(rows: list[dict]) -> str:
     groups = {}
     for r in rows:
         groups.setdefault(r["agreement"], []).append(_pair(r))
-    same = len(groups.pop("same", ()))
+    same = len(groups.pop(SAME, ()))
     if same == len(rows):
         return f"All {len(rows)} verdicts between methods are the same."
     parts = [f"{joined(pairs)} {AGREEMENT[word]}" for word, pairs in groups.items()]
@@ -94,9 +95,9 @@ def of_verdicts(rows: list[dict]) -> str:
 
 
 AGREEMENT = {
-    "opposite": "turned round",
-    "decided in one only": "decided in one and not in the other",
-    "both open": "equivalent in one and inconclusive in the other",
+    OPPOSITE: "turned round",
+    ONE_ONLY: "decided in one and not in the other",
+    OPEN: "equivalent in one and inconclusive in the other",
 }
 
 
@@ -124,7 +125,7 @@ def sections(both: Two) -> list[Section]:
     """The page."""
     return [
         Section("verdicts", "Verdicts", tables=[verdict_table(both)]),
-        Section("moved", "What moved", tables=[moved_table(both)], plates=list(plates(both))),
+        Section("moved", "What moved", tables=[moved_table(both)], figures=figures(both)),
         Section("made", "How they were made", tables=[made(both)]),
     ]
 
@@ -135,7 +136,7 @@ def verdict_table(both: Two) -> Table:
               ("Together", "")]  # fmt: skip
     rows = [
         [Cell(f"{label(r['a'])} − {label(r['b'])}"), _verdict(r["first"]), _verdict(r["second"]),
-         Cell(r["agreement"], mark="bad" if r["agreement"] == "opposite" else "")]
+         Cell(r["agreement"], mark="bad" * (r["agreement"] == OPPOSITE))]
         for r in two.verdicts(both.a, both.b)
     ]  # fmt: skip
     note = (
@@ -147,9 +148,8 @@ def verdict_table(both: Two) -> Table:
 
 def _verdict(row: dict) -> Cell:
     """'+0.31 PPO better' with the interval beside it."""
-    words = row["verdict"]
-    arm, _, rest = words.partition(" ")
-    words = f"{label(arm)} better" if rest == "better" else words
+    word, _ = VERDICTS[Kind(row["verdict"])]
+    words = f"{label(row['winner'])} {BETTER}" if row["winner"] else word
     known = row["low"] is not None
     span = f"{fixed(row['low'], '+.2f')} to {fixed(row['high'], '+.2f')}" if known else ""
     return Cell(f"{fixed(row['mean'], '+.2f')} {words}", span, value=row["mean"])
@@ -193,14 +193,14 @@ def _moved(both: Two, row) -> list[Cell]:
         Cell(shown(m, row.b), value=row.b),
         Cell(shown(m, row.difference, "+"), span, value=row.difference),
         Cell(fixed(ratio, "+.1f") if math.isfinite(ratio) else "–"),
-        Cell(p_words(row.p_holm).removeprefix("= ") if math.isfinite(row.p_holm) else "–"),
+        Cell(p_words(row.p_holm)),
         Cell(row.verdict, mark="bad" if row.verdict == MOVED else ""),
     ]
 
 
 def shown(measure: dict, value: float, sign: str = "") -> str:
     """A value of a measure with its digits; FLOPs with a prefix."""
-    if measure["key"] == "flops":
+    if measure["form"] == SCALED:
         return f"{'+' * (sign == '+' and value > 0)}{scaled(value)}".replace("-", "−")
     return fixed(value, f"{sign},.{measure['digits']}f")
 
@@ -261,7 +261,7 @@ def _dumbbell(ax, pen, arm: str, y: int, first: float, second: float) -> None:
     ax.plot(first, y, ls="", ms=11, **(mark | {"mfc": "none"}))
 
 
-PLATE = Plate(
+FIGURE = Figure(
     "moved", "Two results side by side", draw,
     lambda both: f"Hollow: {both.names[0]}; filled: {both.names[1]}. Means over seeds; the "
     "intervals of the differences are in the table.",

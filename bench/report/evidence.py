@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.analysis import tables
+from bench.analysis.results import json_lines
 from bench.core.files import atomic, file_sha256, write_json
 from bench.core.schema import UserError
 from bench.report import samples
@@ -37,9 +37,9 @@ DRAWN_WITH = ("jinja2", "matplotlib", "numpy", "pandas", "pillow", "scipy")
 
 def pack(study: Study, out: Path) -> None:
     """Write the evidence of a study that was read from files."""
-    found = _texts(study.folder, LOG, samples.shown(study))
+    found = _texts(study.results.folder, LOG, samples.shown(study))
     for name, other in study.companions.items():
-        texts = _texts(other.folder, LOG | SCORES, [])
+        texts = _texts(other.results.folder, LOG | SCORES, [])
         found |= {f"{name}/{file}": text for file, text in texts.items()}
     with atomic(out) as part:
         files = dict(_write(part, name, text) for name, text in found.items())
@@ -53,7 +53,7 @@ def _texts(folder: Path, cut: dict[str, tuple[str, ...]], shown: list[dict]) -> 
     for name, kept in cut.items():
         found[name] = _text(c for c in _columns(found[name]) if c[0] in kept)
     meta = (folder / "meta.json").read_bytes().decode()
-    return found | {"samples.jsonl": tables.lines(shown), "meta.json": meta}
+    return found | {"samples.jsonl": json_lines(shown), "meta.json": meta}
 
 
 def _write(out: Path, name: str, text: str) -> tuple[str, dict]:
@@ -136,7 +136,7 @@ def made_with(place: Path, study: Study) -> str:
         for name, was in manifest(place)["drawn_with"].items()
         if was != here.get(name)
     ]
-    return ", ".join([f"commit {study.meta['commit'][:12]}", *other])
+    return ", ".join([f"commit {study.meta.commit[:12]}", *other])
 
 
 def unpack(place: Path, out: Path) -> Study:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bench.report.style import label
+from bench.report.words import label
 
 FAR = (7, 10, 14, 19, 25, 32, 40, 50, 62)  # pixels between a point and its label
 VARIANT = 25  # a variant's label that would stand further off is left out

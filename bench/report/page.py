@@ -2,10 +2,15 @@
 
 import re
 
+from bench.analysis.measures import MEASURES
 from bench.analysis.statistics import EQUIVALENCE_SEEDS
-from bench.report import introduction, render, style, tables, verdict
+from bench.core.names import DEFAULT_STUDY
+from bench.core.thresholds import MARGIN
+from bench.report import reference, render
+from bench.report.reproduce import command
 from bench.report.sections import Kind
-from bench.settings.overrides import flow, merge, parse
+from bench.report.words import fixed, joined, label, named
+from bench.worlds import words as words_of
 
 
 def context(study, kind: Kind) -> dict:
@@ -17,96 +22,96 @@ def context(study, kind: Kind) -> dict:
         "kicker": kicker(study.meta),
         "meta": study.meta,
         "study": study,
-        "breaches": tables.breaches(study),
-        "plates": {plate.name: plate for plate in kind.plates(study)},
+        "breaches": reference.breaches(study),
+        "figures": {figure.name: figure for figure in kind.figures(study)},
         "limitations": limitations(study),
-        "reference": reference(study),
-        "glossary": tables.glossary(study),
-        "words": introduction.introduced(study) if kind.card else [],
+        "reference": reference.of_runs(study),
+        "glossary": reference.glossary(study, [*MEASURES, *kind.measures]),
+        "words": introduction(study) if kind.card else [],
         "command": command(study.meta),
     }
 
 
-def reference(study) -> list:
-    """The tables at the end: every run, its lm-eval scores, its settings."""
-    found = [tables.runs(study), tables.task_runs(study), tables.settings(study)]
-    return [table for table in found if table.rows]
-
-
-def kicker(meta: dict) -> str:
+def kicker(meta) -> str:
     """The line above the title."""
-    place = f"testbed {meta['testbed']} · study {meta['study']}"
-    return f"prefbench · {place} · commit {meta['commit'][:12]}"
+    return f"prefbench · testbed {meta.testbed} · study {meta.study} · commit {meta.commit[:12]}"
 
 
 def title(study) -> str:
     """'PPO, DPO, IPO and ORPO on micro', or of a study by its name."""
     meta = study.meta
-    if meta["study"] != "compare" or study.many:
-        return f"Study {meta['study']} on {meta['testbed']}"
-    return f"{verdict.joined(style.label(a) for a in study.arms)} on {meta['testbed']}"
+    if meta.study != DEFAULT_STUDY or study.many:
+        return f"Study {meta.study} on {meta.testbed}"
+    return f"{named(study.arms)} on {meta.testbed}"
 
 
-def command(meta: dict) -> str:
-    """What to type to make this report again."""
-    import shlex
-
-    config = [shlex.quote(f"testbed={meta['source']}")] if meta["source"] != "micro" else []
-    config += [f"study={meta['study']}"] if meta["study"] != "compare" else []
-    changed = {}
-    for item in meta.get("overrides", []):
-        changed = merge(changed, parse(item, changed))
-    config += [shlex.quote(f"{key}={flow(value)}") for key, value in changed.items()]
-    return " ".join(["snakemake --cores all", *(["--config", *config] if config else [])])
+def introduction(study) -> list[str]:
+    """What a reader who is new here must know: SFT, gold and its scale, the testbed."""
+    meta, scale = study.meta, ""
+    if study.prompts:
+        scale = (
+            f" The SFT base's answers score {fixed(study.base_gold, '.2f')} on average, with a "
+            f"standard deviation of {study.margin / MARGIN:.2f} between prompts."
+        )
+    own = " Arms with a base of their own are compared with that one." * (len(study.bases) > 1)
+    return [
+        f"SFT is the supervised fine-tuned model from which every method starts.{own}",
+        f"Gold is the score that counts, {words_of(meta.world).GOLD}; no method trains on it."
+        f"{scale}",
+        f"Testbed {meta.testbed}: {meta.about}",
+    ]
 
 
 def limitations(study) -> list[str]:
     """What this result does not show, of this study and in general."""
-    meta, runs = study.meta, study.runs
-    size = int(runs.parameters.max()) if "parameters" in runs and len(runs) else 0
+    size = study.runs.parameters.max()
+    model = f" of {size:,.0f} parameters" * bool(size > 0)
     out = [
-        f"One testbed ({meta['testbed']}) and one model"
-        + (f" of {size:,} parameters" if size else "")
-        + ": whether the order holds for larger models or other data is not shown here.",
+        f"One testbed ({study.meta.testbed}) and one model{model}: nothing here shows whether the "
+        "order holds for larger models or other data.",
         bases(study),
-        searched(meta),
-        "The last checkpoint is taken for all, declared beforehand: an earlier one may be better.",
-        "beta means another thing in each method: arms are never compared at equal beta.",
-        f"Seconds ({study.second_name}) depend on how well each method is implemented.",
-        "The proxy and the gold reward are scores of texts, not of what people would say of them.",
+        searched(study.meta),
+        "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may be "
+        "better.",
+        "beta means another thing in each method, so arms are never compared at equal beta.",
+        "Seconds depend on how well each method is implemented.",
+        "The proxy and the gold reward score texts; they are not what people would say of them.",
     ]
     if study.seeds == 1:
         return [*out, "One seed decides nothing between methods."]
-    few = f"{study.seeds} seeds are few: small differences stay inconclusive."
+    few = f"{study.seeds} seeds are few: small differences stay undecided."
     return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
 
 
 def bases(study) -> str:
-    """What the SFT bases leave out of the intervals."""
+    """What the intervals leave out, of the SFT bases."""
     if len(study.bases) == 1:
-        return "Every run starts from one SFT base: its luck is in no interval."
-    own = [f"{style.label(arm)} from {style.label(study.base[arm])}" for arm in study.arms]
+        return (
+            "Every run starts from one SFT base: no interval covers the variation between SFT "
+            "bases."
+        )
+    own = [f"{label(arm)} from {label(study.base[arm])}" for arm in study.arms]
     return (
         f"Runs start from {len(study.bases)} SFT bases ({', '.join(own)}): gains are from the "
         "arm's own base, differences between arms of two bases are of plain gold."
     )
 
 
-def searched(meta: dict) -> str:
+def searched(meta) -> str:
     """Where the settings come from."""
-    found = (meta["provenance"] or {}).get("methods", {})
+    found = (meta.provenance or {}).get("methods", {})
     if not found:
-        return "The settings are not from a search on this testbed: a better one may move a method."
-    moved = [m for m in found if any(o.startswith(f"{m}.") for o in meta["overrides"])]
+        return "No search on this testbed found the settings: better ones may move a method."
+    moved = [m for m in found if any(o.startswith(f"{m}.") for o in meta.overrides)]
     if moved:
         return (
-            f"{verdict.joined(map(style.label, moved))} had settings changed by hand, which the "
-            "search did not pick: the budget of tuning is not equal."
+            f"{named(moved)} had settings changed by hand, which the search did not pick: the "
+            "methods did not have the same budget of tuning."
         )
-    trials = verdict.joined(dict.fromkeys(str(method["trials"]) for method in found.values()))
+    trials = joined(dict.fromkeys(str(method["trials"]) for method in found.values()))
     return (
-        f"Each method is shown at the best of {trials} random settings of learning rate and "
-        "strength, on one seed; a longer search may move it."
+        f"Each method has the best of {trials} random settings of learning rate and strength, "
+        "found on one seed; a longer search may move it."
     )
 
 
@@ -114,7 +119,7 @@ def linker(study):
     """A filter: text in which the name of an arm leads to the list of its runs."""
     from markupsafe import Markup, escape
 
-    names = {style.label(arm): arm for arm in study.runs.arm.unique()} if len(study.runs) else {}
+    names = {label(arm): arm for arm in study.runs.arm.unique()}
     longest_first = "|".join(re.escape(n) for n in sorted(names, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w-])({longest_first})(?![\w-])") if names else None
 
@@ -133,6 +138,6 @@ def html(study, drawn: dict[str, str], shared: dict) -> str:
     return render.html("study.html", shared, drawn, linker(study))
 
 
-def readme(study, shared: dict) -> str:
+def readme(shared: dict) -> str:
     """The same story for a code host."""
     return render.text("study.md", shared)

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.report import style
-from bench.report.verdict import fixed
+from bench.report.words import fixed
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -15,17 +15,17 @@ def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str
     names of arms in sentences, where there is a list of runs to lead to."""
     from markupsafe import Markup, escape
 
-    plates, study = shared["plates"], shared["study"]
+    figures, study = shared["figures"], shared["study"]
     inlined = {
-        name: Markup(style.inline(drawn[name], name, plate.alt(study)))
-        for name, plate in plates.items()
+        name: Markup(style.inline(drawn[name], name, figure.alt(study)))
+        for name, figure in figures.items()
     }
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = b64encode(sha256(script.encode()).digest()).decode()
     palettes = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK)}
     jinja = environment(True)
     jinja.filters["linked"] = linked or escape
-    more = {"figures": inlined, "palettes": palettes, "script": Markup(script), "digest": digest}
+    more = {"inlined": inlined, "palettes": palettes, "script": Markup(script), "digest": digest}
     return clean(jinja.get_template(template).render(**shared, **more))
 
 
@@ -34,12 +34,19 @@ def text(template: str, shared: dict) -> str:
     return clean(environment(False).get_template(template).render(**shared))
 
 
-def environment(autoescape: bool):
-    """Jinja with strict undefined names, and the filters of the templates."""
+def table(found) -> str:
+    """A `bench.report.tables.Table` in Markdown, without its notes."""
+    macros = environment(False).get_template("macros.md").module
+    return clean(macros.rows(found))
+
+
+def environment(autoescape: bool, *folders: Path):
+    """Jinja with strict undefined names, and the filters of the templates; folders: that hold more
+    of them."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     jinja = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,

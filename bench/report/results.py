@@ -2,10 +2,11 @@
 
 results.json (SCHEMA; `python -m bench diff` reads it):
   about        testbed, study, commit, versions, machine, seeds, prompts, breaches, ...
-  measures     key, label, unit, better (direction), formula, source of each
+  measures     key, label, unit, better (direction), form, digits, formula, source of each
   arms         name, label, method, settings, label_set, start
   results      a row an arm and measure: mean, low, high (95 % interval), se, df, what it is over
   comparisons  a row a declared pair: family, difference of gold, interval, p, Holm's p, verdict
+               (better, equivalent, inconclusive), winner (an arm or null), seeds of a and of b
   tasks        a row an lm-eval task, metric and arm: mean, half of its interval, change from SFT
   runs         a row a run: status, hash of its weights, where its record lies, and its values
 """
@@ -17,12 +18,14 @@ from dataclasses import asdict
 import pandas as pd
 
 from bench.analysis import measures as ms
-from bench.analysis.catalogue import MEASURES
+from bench.analysis.comparisons import Comparison, Family
+from bench.analysis.measure import Measure
+from bench.analysis.tasks import changes
 from bench.core.files import plain
-from bench.report import tables
-from bench.report.style import label
+from bench.report import reference
+from bench.report.words import label
 
-SCHEMA = "prefbench.results/1"
+SCHEMA = "prefbench.results/2"
 DIGITS = 6  # significant ones
 ABOUT = ("testbed", "study", "commit", "complete", "default_settings", "overrides", "seeds",
          "pairs", "decode", "machine", "versions", "breaches", "tuned_families")  # fmt: skip
@@ -30,7 +33,7 @@ ABOUT = ("testbed", "study", "commit", "complete", "default_settings", "override
 
 def table(study) -> pd.DataFrame:
     """results.csv: one row an arm and measure, with unit, direction, interval and n."""
-    found = study.summary.copy()
+    found = ms.summary(study.results).copy()
     found.insert(1, "method", found.arm.map(study.method).fillna(found.arm))
     numbers = found.select_dtypes("float").columns
     found[numbers] = found[numbers].map(rounded)
@@ -42,13 +45,20 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def document(study) -> dict:
+def number(value):
+    """A float with DIGITS significant digits; infinite ones, which JSON has not, are none."""
+    if not isinstance(value, float):
+        return value
+    return rounded(value) if math.isfinite(value) else None
+
+
+def document(study, measures: list[Measure]) -> dict:
     """results.json: plain values, no NaN."""
-    about = {key: study.meta.get(key) for key in ABOUT} | {"prompts": study.prompts}
+    about = {key: getattr(study.meta, key) for key in ABOUT} | {"prompts": study.prompts}
     return plain({
         "schema": SCHEMA,
         "about": about,
-        "measures": measures(study),
+        "measures": [declared(m, study.meta) for m in measures],
         "arms": arms(study),
         "results": table(study).to_dict("records"),
         "comparisons": comparisons(study),
@@ -57,63 +67,61 @@ def document(study) -> dict:
     })  # fmt: skip
 
 
-def measures(study) -> list[dict]:
-    """Every measure with its unit and direction here."""
-    keys = ("key", "label", "better", "formula", "source", "digits")
-    return [
-        {key: getattr(m, key) for key in keys} | {"unit": ms.unit_of(m, study.meta)}
-        for m in MEASURES
-    ]
+def declared(m: Measure, meta) -> dict:
+    """A measure as a study has it."""
+    words = {"key": m.key, "label": m.label, "unit": m.unit_in(meta), "better": m.better}
+    look = {"form": m.form, "digits": m.digits}
+    return words | look | {"formula": m.formula, "source": reference.source(m)}
 
 
 def arms(study) -> list[dict]:
-    """Every arm and the settings that its runs recorded."""
-    rows = study.runs.groupby("arm", sort=False).first() if len(study.runs) else study.runs
+    """Every arm that has runs, and the settings that they recorded."""
     keys = ("name", "method", "label_set", "n", "start")
+    settings = study.runs.groupby("arm", sort=False).settings.first()
     return [
-        {key: arm[key] for key in keys}
-        | {"label": label(arm["name"]), "settings": json.loads(rows.settings[arm["name"]])}
-        for arm in study.meta["arms"]
-        if arm["name"] in rows.index
+        {key: getattr(arm, key) for key in keys}
+        | {"label": label(arm.name), "settings": json.loads(settings[arm.name])}
+        for arm in study.meta.arms
+        if arm.name in settings.index
     ]
 
 
 def comparisons(study) -> list[dict]:
     """The declared pairs of each family, Holm-corrected within it."""
     families = {"methods": study.versus, "sft": study.versus_sft, "variants": study.versus_tuned}
-    return [
-        {"family": name, "a": r.a, "b": r.b, "measure": "gold"}
-        | {key: number(value) for key, value in asdict(r.interval).items()}
-        | {"p": number(r.p), "p_holm": number(r.p_holm), "verdict": r.verdict}
-        for name, found in families.items()
-        for r in found.itertuples()
-    ]
+    return [row for name, family in families.items() for row in rows(name, family)]
+
+
+def rows(name: str, family: Family) -> list[dict]:
+    """The comparisons of a family."""
+    return [{"family": name, "measure": "gold"} | flat(row) for row in family]
+
+
+def flat(row: Comparison) -> dict:
+    """A comparison as plain values."""
+    found = {"a": row.a, "b": row.b} | asdict(row.interval) | {"p": row.p, "p_holm": row.p_holm}
+    found |= {"verdict": str(row.kind), "winner": row.winner, "margin": row.margin}
+    found |= {"seeds_a": row.seeds[0], "seeds_b": row.seeds[1]}
+    return {key: number(value) for key, value in found.items()}
 
 
 def tasks(study) -> list[dict]:
     """lm-eval: a row a task, metric and arm: mean over seeds, half-width, change from SFT."""
-    found = ms.tax(study.tables["tasks"], study.meta).to_dict("records")
+    found = changes(study.results).to_dict("records")
     return [{key: number(value) for key, value in row.items()} for row in found]
-
-
-def number(value):
-    """A float with DIGITS significant digits; infinite ones, which JSON has not, are none."""
-    if not isinstance(value, float):
-        return value
-    return rounded(value) if math.isfinite(value) else None
 
 
 def runs(study) -> list[dict]:
     """Every run with its values by measure."""
-    values = study.values
     return [
         {"arm": r["arm"], "seed": int(r["seed"]), "status": r["status"]}
-        | {"weights": tables.weights(r), "record": tables.record(study, r["arm"], r["seed"])}
-        | {"values": _values(values, r["arm"], r["seed"])}
+        | {"weights": reference.weights(r)}
+        | {"record": reference.record(study, r["arm"], r["seed"])}
+        | {"values": _values(study, r["arm"], r["seed"])}
         for r in study.runs.to_dict("records")
     ]
 
 
-def _values(values: pd.DataFrame, arm: str, seed: int) -> dict[str, float]:
-    mine = values[(values.arm == arm) & (values.seed == seed)]
-    return {r.measure: rounded(r.value) for r in mine.itertuples()}
+def _values(study, arm: str, seed: int) -> dict[str, float]:
+    found = reference.values(study, arm, seed)
+    return {key: rounded(value) for key, value in found.items()}

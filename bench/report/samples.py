@@ -3,7 +3,7 @@
 import unicodedata
 from hashlib import sha256
 
-from bench.report.style import label
+from bench.report.words import label
 
 RANDOM = 4  # prompts of each family drawn by the hash of their id
 EXTREME = 3  # prompts of each family where an arm gained most, and where it lost most
@@ -44,7 +44,7 @@ def chosen(study) -> list[dict]:
     """
     picked = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
     table = {}
-    for row in study.samples:
+    for row in study.results.samples:
         if picked.get(row["arm"]) == row["seed"]:
             table.setdefault((row["family"], row["prompt_id"]), {})[row["arm"]] = row
     members = {}
@@ -57,12 +57,12 @@ def chosen(study) -> list[dict]:
 
 
 def shown(study) -> list[dict]:
-    """The samples that the page shows: those that `chosen` chooses, and would of these alone."""
+    """The rows of the samples that the page shows; `chosen` chooses the same from these alone."""
     prompts = {(entry["family"], entry["id"]) for entry in chosen(study)}
     seeds = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
     return [
         row
-        for row in study.samples
+        for row in study.results.samples
         if (row["family"], row["prompt_id"]) in prompts and seeds.get(row["arm"]) == row["seed"]
     ]
 
@@ -96,7 +96,7 @@ def _entry(study, key, rows: dict, names: list[str], picked: dict) -> dict:
 
 def _lowest_seed(study, arm: str) -> int | None:
     """The seed of an arm whose answers are shown."""
-    seeds = [row["seed"] for row in study.samples if row["arm"] == arm]
+    seeds = [row["seed"] for row in study.results.samples if row["arm"] == arm]
     return min(seeds, default=None)
 
 

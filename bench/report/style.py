@@ -45,7 +45,6 @@ INKS = ("ink", "paper", "on")
 SHADES = ("p4", "p3", "p2", "p1")  # from little to much
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
-SFT = "sft"
 FONTS = ("DejaVu Sans", "Verdana", "sans-serif")
 FAMILIES = "'DejaVu Sans', 'Verdana', sans-serif"  # the same as matplotlib writes them
 NARROW, WIDE = 6.6, 9.2  # inches: a figure of one panel, of several
@@ -66,33 +65,19 @@ class Look:
     filled: bool
 
 
-def looks(arms: list[dict], methods: list[str]) -> dict[str, Look]:
-    """{arm: Look}: the colour is its method's; further arms of a method get other markers."""
-    order = list(dict.fromkeys([*methods, *(arm["method"] for arm in arms)]))
+def looks(arms: list[tuple[str, str]], methods: list[str]) -> dict[str, Look]:
+    """{arm: Look} for (arm, method): the colour is the method's; further arms of a method get other
+    markers."""
+    order = list(dict.fromkeys([*methods, *(method for _, method in arms)]))
     seen, found = {}, {}
-    for arm in arms:
-        place = order.index(arm["method"])
-        turn = seen[arm["method"]] = seen.get(arm["method"], -1) + 1
+    for arm, method in arms:
+        place = order.index(method)
+        turn = seen[method] = seen.get(method, -1) + 1
         colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
         marker = MARKERS[(place + 4 * turn) % len(MARKERS)]
         line = LINES[(place + turn) % len(LINES)]
-        found[arm["name"]] = Look(colour, marker, line, turn == 0)
+        found[arm] = Look(colour, marker, line, turn == 0)
     return found
-
-
-WORDS = (
-    (r"\bbetax", "β ×"), (r"\blrx", "lr ×"), (r"\bepochsx", "epochs ×"), (r"\bbeta(?=[\d.])", "β="),
-    (r"\bn(?=\d)", "n="), (r"\btrial(?=\d)", "trial "), (r"×0\.33\b", "×⅓"),
-)  # fmt: skip
-
-
-def label(arm: str) -> str:
-    """The name in words of readers: dpo-beta0.3 -> DPO β=0.3, orpo-from-base -> ORPO from base."""
-    arm, at, key = arm.partition("@")  # of an SFT base: sft@3f9a1c2e
-    head, dash, rest = arm.partition("-")
-    for pattern, words in WORDS:
-        rest = re.sub(pattern, words, rest)
-    return f"{head.upper()} {rest.replace('-', ' ')}" if dash else head.upper() + at + key
 
 
 def shade(share: float) -> str:
@@ -346,8 +331,8 @@ def inline(svg: str, name: str, alt: str) -> str:
     for key, (light, _) in PALETTE.items():
         body = body.replace(light, f"var(--{key})")
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
-    body = re.sub(r"(?<=\})(?=\.c\d+\{)", f".plate-{name} ", body)
-    head = f'<svg class="plate-{name}" role="img" aria-label="{escape(alt, quote=True)}"'
+    body = re.sub(r"(?<=\})(?=\.c\d+\{)", f".figure-{name} ", body)
+    head = f'<svg class="figure-{name}" role="img" aria-label="{escape(alt, quote=True)}"'
     return body.replace("<svg", head, 1)
 
 

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 from bench import methods
 from bench.core.hub import content
 from bench.core.layout import RECIPES, UPSTREAM, Layout, Member
-from bench.core.names import SFT, nearest
+from bench.core.names import DEFAULT_STUDY, SFT, nearest
 from bench.core.schema import UserError
 from bench.settings.overrides import flow, leaves, merge
 from bench.settings.sections import OF_ARM, Arm, Core
@@ -115,7 +115,7 @@ class Config(Core):
     @property
     def companions(self) -> list[Path]:
         """The results of other studies that the report of `compare` shows too, where they exist."""
-        if self.study != "compare":
+        if self.study != DEFAULT_STUDY:
             return []
         names = [name for name, plan in self._plans.items() if plan.COMPANION]
         folders = [self.with_study(name).layout.results for name in names]
@@ -130,8 +130,8 @@ class Config(Core):
         """The declared studies and the computed ones; `compare` has every method from outside."""
         computed = {name: plan.members(self) for name, plan in self._plans.items()}
         outside = [name for name in self.known_methods if name not in methods.METHODS]
-        compare = dict.fromkeys((*self.studies.get("compare", ()), *outside))
-        return computed | self.studies | {"compare": tuple(compare)}
+        compare = dict.fromkeys((*self.studies.get(DEFAULT_STUDY, ()), *outside))
+        return computed | self.studies | {DEFAULT_STUDY: tuple(compare)}
 
     @property
     def computed_studies(self) -> tuple[str, ...]:

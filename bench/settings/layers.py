@@ -1,5 +1,6 @@
 """The files of a testbed: base.yaml <- what it `extends` <- its own <- its tuned settings."""
 
+from itertools import takewhile
 from pathlib import Path
 
 import yaml
@@ -38,6 +39,21 @@ def declaring(testbed: str, study: str) -> Path:
     if study in (own.get("studies") or {}):
         return file_of(testbed)
     return declaring(parent, study) if parent else TESTBEDS / "base.yaml"
+
+
+def about(testbed: str) -> str:
+    """What a testbed is, in a line: the first comment of its file."""
+    return next(iter(comment(file_of(testbed))), "")
+
+
+def comment(path: Path) -> list[str]:
+    """The lines of comment that open a testbed's file."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("#").strip() for line in takewhile(_is_comment, lines)]
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#")
 
 
 def is_path(testbed: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat
 
-from bench.core.names import POOL, pool_of
+from bench.core.names import DEFAULT_STUDY, POOL, pool_of
 from bench.core.schema import Section
 from bench.models.hub_model import HubModel
 
@@ -279,7 +279,7 @@ class Core(Files):
 
     testbed: str
     """Model, data, gold reward, tasks and budgets: a file of bench/settings/testbeds, or a path."""
-    study: str = "compare"
+    study: str = DEFAULT_STUDY
     """Which runs are made and how they are analysed."""
     seeds: Annotated[tuple[int, ...], BeforeValidator(listed), Field(min_length=1)]
     """Seeds of the runs; every arm is trained once for each."""

@@ -23,10 +23,12 @@ from typing import Any
 
 import bench
 from bench import steps, studies
-from bench.analysis.catalogue import MEASURES, VERDICTS, Measure, Verdict
+from bench.analysis.measure import Measure
+from bench.analysis.measures import MEASURES
 from bench.core import registry
 from bench.core.names import nearest
 from bench.core.schema import UserError
+from bench.report.words import VERDICTS
 from bench.settings import layers, renamed
 from bench.settings.described import Setting, all_settings, default_of, type_of, value_of, written
 from bench.settings.sections import Arm
@@ -85,14 +87,7 @@ def listed(cfg, kind: str | None) -> list[str]:
 
 def testbeds(cfg) -> list[tuple[str, ...]]:
     """Testbeds with the first line of their file."""
-    return [(name, comment(layers.file_of(name))[0]) for name in layers.testbeds()]
-
-
-def comment(path: Path) -> list[str]:
-    """The lines of comment that open a testbed's file."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return [line.removeprefix("#").strip() for line in lines[:end]] or [""]
+    return [(name, layers.about(name)) for name in layers.testbeds()]
 
 
 def methods(cfg) -> list[tuple[str, ...]]:
@@ -113,8 +108,13 @@ def list_of_studies(cfg) -> list[tuple[str, ...]]:
 
 def measures(cfg) -> list[tuple[str, ...]]:
     """Measures with label, unit and direction, then the verdicts of a comparison."""
-    found = [(m.key, m.label, m.unit, m.better) for m in MEASURES]
-    return [*found, *((v.key, "Verdict on two arms", "", "") for v in VERDICTS)]
+    found = [(m.key, m.label, m.unit, m.better) for m in known_measures()]
+    return [*found, *((word, "Verdict on two arms", "", "") for word, _ in VERDICTS.values())]
+
+
+def known_measures() -> list[Measure]:
+    """The measures of every study, then those that single studies add."""
+    return [*MEASURES, *(m for name in studies.PLANS for m in studies.kind_of(name).measures)]
 
 
 def list_of_steps(cfg) -> list[tuple[str, ...]]:
@@ -178,8 +178,8 @@ def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
         (about_arm, [name for name in cfg.known_arms if name not in cfg.known_methods]),
         (about_step, step_names()),
         (about_setting, all_settings(cfg)),
-        (about_measure, MEASURES),
-        (about_verdict, VERDICTS),
+        (about_measure, known_measures()),
+        (about_verdict, [word for word, _ in VERDICTS.values()]),
     )
     return [
         (getattr(thing, "key", thing), partial(about, cfg, thing))
@@ -212,7 +212,7 @@ def about_testbed(cfg, name: str) -> list[str]:
     files = [layers.file_of(name), layers.tuned_file(name)]
     rows = [("file", ", ".join(shown(path) for path in files if path.exists()))]
     rows += [("settings", f"python -m bench help SECTION --testbed {name}")]
-    return [*heading(f"Testbed {name}"), *comment(files[0]), "", *columns(rows)]
+    return [*heading(f"Testbed {name}"), *layers.comment(files[0]), "", *columns(rows)]
 
 
 def about_study(cfg, name: str) -> list[str]:
@@ -263,17 +263,18 @@ def about_measure(cfg, measure: Measure) -> list[str]:
         ("formula", measure.formula),
         ("unit", measure.unit),
         ("direction", measure.better),
-        ("source", measure.basis),
+        ("source", measure.source),
         ("file", ", ".join(map(found_at, measure.where))),
     ]
     head = heading(f"Measure {measure.key}: {measure.label}")
     return [*head, *columns([row for row in rows if row[1]])]
 
 
-def about_verdict(cfg, verdict: Verdict) -> list[str]:
+def about_verdict(cfg, word: str) -> list[str]:
     """When a comparison is called so, and what decides it."""
-    rows = [("rule", verdict.rule), ("file", ", ".join(map(found_at, verdict.where)))]
-    return [*heading(f"Verdict {verdict.key}"), *columns(rows)]
+    rule = dict(VERDICTS.values())[word]
+    place = found_at("analysis/comparisons.py:Comparison.verdict")
+    return [*heading(f"Verdict {word}"), *columns([("rule", rule), ("file", place)])]
 
 
 def found_at(place: str) -> str:

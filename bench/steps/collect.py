@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.analysis import tables as tables_of_study
+from bench.analysis.results import SCHEMA, Arm, Meta, Results
 from bench.core.files import read_csv, read_json
 from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
 from bench.core.progress import say
+from bench.settings import layers
+from bench.worlds import world
 
 Members = Sequence[Member]
 STEP = "step.json"  # the record of a step
-SCHEMA = "prefbench.tables/1"  # of other tables no page is made
 COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
 
@@ -246,47 +247,58 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def described(cfg, name: str) -> dict:
-    """An arm's name, method, label set, start and SFT base; which settings are not its
-    method's tuned ones, and by which factors its learning rate, strength and epochs differ."""
+def described(cfg, name: str) -> Arm:
+    """An arm as it is configured; factors: by how much its learning rate, strength and epochs
+    differ from its method's tuned ones."""
     arm, layout = cfg.arm(name), cfg.of(name).layout
     own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
     varies = [key for key, value in own.items() if value != tuned[key]]
     upstream = [item.partition("=")[0] for item in cfg.changes(cfg.of(name))]
     known = [key for key in ("lr", "beta", "epochs") if key in varies and tuned[key]]
-    factors = {key: float(f"{own[key] / tuned[key]:.2g}") for key in known}
-    head = {"name": name, "method": arm.method, "label_set": arm.label_set, "n": arm.n}
-    head |= {"start": arm.start, "base": cfg.base_of(name)}
-    head |= {"proxy": layout.names("reward", arm.proxy)}
-    return head | {"varies": [*varies, *upstream], "factors": factors}
+    return Arm(
+        name=name,
+        method=arm.method,
+        label_set=arm.label_set,
+        n=arm.n,
+        start=arm.start,
+        base=cfg.base_of(name),
+        proxy=layout.names("reward", arm.proxy),
+        varies=(*varies, *upstream),
+        factors={key: float(f"{own[key] / tuned[key]:.2g}") for key in known},
+    )
 
 
 def run(cfg, args) -> None:
     """Collect the configured study into its results folder."""
-    from bench.worlds import world
-
     layout, members = cfg.layout, cfg.members
     found = read_json(layout.contract, needed=True)["breaches"]
     tables, samples, facts = gather(members, cfg.bases, found, cfg.evaluated)
+    results = Results.of(tables, samples, meta_of(cfg, facts))
+    results.write(layout.results)
+    say("collect", f"{len(results.runs)} runs -> {layout.results}")
+
+
+def meta_of(cfg, facts: dict) -> Meta:
+    """What the tables are of; facts: what `gather` says of the runs."""
     changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
-    meta = facts | {
-        "schema": SCHEMA,
-        "testbed": cfg.testbed,
-        "source": cfg.source,
-        "study": cfg.study,
-        "commit": commit(),
-        "version": own_version(),
-        "overrides": sorted({*changed, *facts["overrides"]}),
-        "default_settings": not changed and not facts["overrides"],
-        "seeds": sorted({member.seed for member in members}),
-        "pairs": cfg.pairs.n,
-        "provenance": cfg.provenance,
-        "tune": cfg.tune.model_dump(mode="json"),
-        "price": cfg.price.model_dump(),
-        "arms": [described(cfg, arm) for arm in cfg.study_arms],
-        "methods": list(cfg.known_methods),
-        "own_methods": {Path(path).stem: path for path in cfg.methods},
-        "tuned_families": list(world(cfg.data.kind).TUNED_FAMILIES),
-    }
-    tables_of_study.write(layout.results, tables, samples, meta)
-    say("collect", f"{len(tables['runs'])} runs -> {layout.results}")
+    overrides = sorted({*changed, *facts["overrides"]})
+    return Meta(
+        **facts | {"overrides": overrides, "default_settings": not overrides},
+        schema=SCHEMA,
+        testbed=cfg.testbed,
+        world=cfg.data.kind,
+        about=layers.about(cfg.source),
+        source=cfg.source,
+        study=cfg.study,
+        commit=commit(),
+        version=own_version(),
+        seeds=sorted({member.seed for member in cfg.members}),
+        pairs=cfg.pairs.n,
+        provenance=cfg.provenance,
+        tune=cfg.tune.model_dump(mode="json"),
+        price=cfg.price.model_dump(),
+        arms=[described(cfg, arm) for arm in cfg.study_arms],
+        methods=list(cfg.known_methods),
+        own_methods={Path(path).stem: path for path in cfg.methods},
+        tuned_families=list(world(cfg.data.kind).TUNED_FAMILIES),
+    )

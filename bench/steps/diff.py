@@ -43,9 +43,9 @@ def names(first: str, second: str) -> tuple[str, str]:
 
 def build(both, out: Path) -> None:
     """Write the page, the README, results.csv and the figures into a folder."""
-    from bench.report import differences, figures, render
+    from bench.report import differences, figure, render
 
-    drawn = figures.draw_all(both, out / "figures", differences.plates(both))
+    drawn = figure.draw_all(both, out / "figures", differences.figures(both))
     shared = differences.context(both)
     page = render.html("compare.html", shared, drawn)
     (out / "index.html").write_text(page, encoding="utf-8")

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 
 from bench.core.code import bare_tree, tree_sha256
@@ -36,8 +37,13 @@ PLANNING = "bench.settings."
 # but where the tables say what they say: of bases, companions, what an arm varies
 TABLED = dict.fromkeys(("contract", "collect"), ("bench.core.layout", "bench.settings.config"))
 PAGES = ("report", "blog")  # the steps that make a page
-TEMPLATES = "bench/report/templates"
-FILES = {"evaluate": "bench/worlds/{kind}/tasks", "report": TEMPLATES, "blog": TEMPLATES}
+# packages whose every module a page loads
+LOADED = ("bench.analysis.measures", "bench.studies.compare.figures", "bench.methods")
+FILES = {
+    "evaluate": "bench/worlds/{kind}/tasks",
+    "report": "bench/report/templates",
+    "blog": "bench/studies/compare/templates",
+}
 LIBRARIES = ("torch", "transformers", "trl", "peft", "tokenizers", "numpy", "accelerate", "lm-eval")
 
 
@@ -85,8 +91,18 @@ def imported_by_name(method, kind: str | None, study: str | None) -> Iterable[st
     if kind:
         yield f"bench.worlds.{kind}"
     if study:
-        page = f"bench.studies.{study}.page"
-        yield page if path_of(page) else "bench.studies.compare.page"
+        yield from pages(kind)
+
+
+def pages(kind: str | None) -> Iterable[str]:
+    """What ``bench.core.registry`` loads for a page: measures, figures, the pages of all studies,
+    since they lend to each other, the words of the world, and what methods say of themselves."""
+    for package in LOADED:
+        base = path_of(package)
+        yield from (f"{package}.{m.name}" for m in iter_modules([str(base.parent)]))
+    for study in iter_modules([str(path_of("bench.studies").parent)]):
+        yield f"bench.studies.{study.name}.page"
+    yield f"bench.worlds.{kind}.words"
 
 
 def closure(*starts: str | Path) -> dict[str | Path, Path]:

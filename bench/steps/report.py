@@ -3,10 +3,10 @@
     python -m bench report --testbed micro [--set key=value ...]
     python -m bench report --from reports/micro [--out DIR | --renew]
 
-The first writes index.html, README.md, results.csv, results.json, figures.json, figures/ and
-evidence/ into report/ below the study's folder and, last, report.json with the sha256 of each file.
-A copy goes to reports/<testbed>/ (of a study other than `compare`: reports/<testbed>/<study>/) only
-from a complete study with default settings.
+The first writes index.html, README.md, results.csv, results.json, facts.json, figures.json,
+figures/ and evidence/ into report/ below the study's folder and, last, report.json with the sha256
+of each file. A copy goes to reports/<testbed>/ (of a study other than `compare`:
+reports/<testbed>/<study>/) only from a complete study with default settings.
 
 The second makes a report again from its evidence, without any run: into runs/again/<testbed>/, with
 the tables as results/*.csv. It says which files are not the same, byte for byte; the exit code is 1
@@ -18,10 +18,13 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.analysis.measures import MEASURES
+from bench.analysis.results import Meta
 from bench.core.files import atomic, file_sha256, write_json
+from bench.core.names import DEFAULT_STUDY
 from bench.core.progress import say
 from bench.core.schema import UserError
-from bench.report import evidence, figures, page, results, scorecard
+from bench.report import evidence, facts, figure, page, results
 from bench.report.study import Study
 from bench.steps import runner
 from bench.studies import kind_of
@@ -58,17 +61,19 @@ def main(argv: list[str]) -> None:
 
 def build(study: Study, out: Path) -> None:
     """Write the report's files into a folder."""
-    kind = kind_of(study.meta["study"])
-    plates = kind.plates(study)
-    drawn = figures.draw_all(study, out / "figures", plates)
-    write_json(out / "figures.json", figures.described(study, plates))
+    kind = kind_of(study.meta.study)
+    figures = kind.figures(study)
+    drawn = figure.draw_all(study, out / "figures", figures)
+    write_json(out / "figures.json", figure.described(study, figures))
     shared = page.context(study, kind)
     if kind.card:
-        scorecard.write_card(study, out / "figures", shared["title"], shared["headline"])
+        kind.card(study, out / "figures", shared["title"], shared["headline"])
     (out / "index.html").write_text(page.html(study, drawn, shared), encoding="utf-8")
-    (out / "README.md").write_text(page.readme(study, shared), encoding="utf-8")
+    (out / "README.md").write_text(page.readme(shared), encoding="utf-8")
+    write_json(out / "facts.json", facts.of(study, kind, shared))
     kind.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
-    write_json(out / "results.json", results.document(study))
+    measures = [*MEASURES, *kind.measures]
+    write_json(out / "results.json", results.document(study, measures))
 
 
 def load(cfg) -> Study:
@@ -85,7 +90,7 @@ def companions(cfg, study: Study) -> dict[str, Study]:
     for path in cfg.companions:
         other = Study.read(path)
         if fits(study, other):
-            found[other.meta["study"]] = other
+            found[other.meta.study] = other
         else:
             say(
                 "report",
@@ -95,10 +100,8 @@ def companions(cfg, study: Study) -> dict[str, Study]:
 
 
 def fits(study: Study, other: Study) -> bool:
-    """Whether a companion is complete, of the same schema, and of the same start and runs."""
-    if not other.meta["complete"] or other.meta.get("schema") != study.meta.get("schema"):
-        return False
-    return same_start(study, other) and same_runs(study, other)
+    """Whether a companion is complete, and of the same start and runs."""
+    return other.meta.complete and same_start(study, other) and same_runs(study, other)
 
 
 def same_start(a: Study, b: Study) -> bool:
@@ -128,14 +131,14 @@ def _drawn(path: Path) -> bool:
     return path.suffix == ".png" and path.with_suffix(".svg").exists()
 
 
-def unfit(meta: dict, out: Path) -> str:
+def unfit(meta: Meta, out: Path) -> str:
     """Why a report is not published; empty if it is."""
     proof = evidence.size(out / EVIDENCE)
     size = sum((out / name).stat().st_size for name in travels(out)) - proof
-    if not meta["complete"]:
+    if not meta.complete:
         return "runs are missing"
-    if not meta["default_settings"]:
-        return "settings were overridden: " + " ".join(meta["overrides"])
+    if not meta.default_settings:
+        return "settings were overridden: " + " ".join(meta.overrides)
     if proof > evidence.MOST:
         return f"its evidence has {proof:,} bytes, more than {evidence.MOST:,}"
     return f"it has {size:,} bytes, more than {LARGEST:,}" if size > LARGEST else ""
@@ -151,10 +154,10 @@ def publish(out: Path, target: Path) -> None:
         shutil.copyfile(out / name, target / name)
 
 
-def published(meta: dict) -> Path:
+def published(meta: Meta) -> Path:
     """Where a study's report is published, from the working directory."""
-    place = Path("reports", meta["testbed"])
-    return place if meta["study"] == "compare" else place / meta["study"]
+    place = Path("reports", meta.testbed)
+    return place if meta.study == DEFAULT_STUDY else place / meta.study
 
 
 def run(cfg, args) -> None:
@@ -198,10 +201,10 @@ def again(place: Path, out: Path | None = None, renew: bool = False) -> None:
     say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
 
 
-def again_in(place: Path, meta: dict) -> Path:
+def again_in(place: Path, meta: Meta) -> Path:
     """Where a report that is made again goes, below runs/again/."""
     folder = (place.parent if place.name == "report" else place).resolve().name
-    return Path(meta["testbed"], *([] if folder == meta["testbed"] else [folder]))
+    return Path(meta.testbed, *([] if folder == meta.testbed else [folder]))
 
 
 def compared(made: Path, place: Path) -> tuple[list[str], list[str]]:

@@ -11,11 +11,12 @@ from math import isnan
 
 import yaml
 
-from bench.analysis import tables, tune
+from bench.analysis.results import Meta, Results
 from bench.core.files import atomic
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.settings.layers import tuned_file
+from bench.studies.tune import analysis
 
 HEAD = """\
 # Written by `snakemake --cores all --config testbed={testbed} study=tune`: for each method the best
@@ -27,17 +28,17 @@ def run(cfg, args) -> None:
     """Writes ``tuned.yaml``; raises UserError where a method's every trial failed."""
     if cfg.study != "tune":
         raise UserError("there is nothing to pick from: use --set study=tune")
-    collected, _, meta = tables.read(cfg.layout.results)
-    table = tune.trials(collected, meta)
-    best = tune.picked(table)
-    lost = [method for method in meta["methods"] if method not in best.index]
+    results = Results.read(cfg.layout.results)
+    table = analysis.trials(results)
+    best = analysis.picked(table)
+    lost = [method for method in results.meta.methods if method not in best.index]
     if lost:
         raise UserError(f"every trial of {', '.join(lost)} failed: move its tune.spaces")
     out = cfg.layout.tuned
     target = os.path.relpath(tuned_file(cfg.source))
     text = HEAD.format(testbed=cfg.source, trials=cfg.tune.trials, target=target)
     layer = {method: dict(best.drawn[method]) for method in best.index}
-    layer["provenance"] = provenance(cfg, meta, table, best)
+    layer["provenance"] = provenance(cfg, results.meta, table, best)
     with atomic(out) as part:
         part.write_text(text + yaml.safe_dump(layer, sort_keys=False), encoding="utf-8")
     for method, row in best.iterrows():
@@ -46,14 +47,14 @@ def run(cfg, args) -> None:
     say("tune", f"{out}; to make it the default: cp {out} {target}")
 
 
-def provenance(cfg, meta: dict, table, best) -> dict:
+def provenance(cfg, meta: Meta, table, best) -> dict:
     """Where the settings come from, and what finding them cost."""
     head = {
-        "rule": tune.RULE,
+        "rule": analysis.RULE,
         "seed": cfg.tune.seed,
         "spaces": {m: {k: list(v) for k, v in s.items()} for m, s in cfg.tune.spaces.items()},
-        "commit": meta["commit"],
-        "machine": meta["machine"],
+        "commit": meta.commit,
+        "machine": meta.machine,
     }
     rows = {method: table[table.method == method] for method in best.index}
     found = {

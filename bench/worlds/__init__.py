@@ -13,3 +13,8 @@ def world(kind: str) -> ModuleType:
     GIVEN_PAIRS: whether ``write`` leaves a ``pool.jsonl`` of pairs that are not the SFT base's.
     """
     return registry.member(__name__, kind)
+
+
+def words(kind: str) -> ModuleType:
+    """What a report says of a world: GOLD, GOLD_CITED and TASKS."""
+    return registry.member(f"{__name__}.{kind}", "words")

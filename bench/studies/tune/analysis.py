@@ -1,42 +1,44 @@
-"""The study `tune`: a row a trial, the best of each method, and what k trials are worth."""
+"""The search: a row a trial, the best of each method, and what k trials are worth."""
 
 import json
 
 import pandas as pd
 
-from bench.analysis import measures as ms
+from bench.analysis import costs, curves
 from bench.analysis import statistics as st
+from bench.analysis.results import Results, once
 
 COUNTED = ("flops", "cpu_s", "wall_s")
 RULE = "highest gold on validation prompts at the end of training"
 
 
-def trials(tables: dict, meta: dict) -> pd.DataFrame:
+@once
+def trials(results: Results) -> pd.DataFrame:
     """By trial: arm, method, number, status, its drawn settings, gold at the end, gain, KL, cost.
 
     gain: gold less that of the SFT base on the same prompts; cost: charged FLOPs and seconds of the
     whole pipeline, reward model included, as if the trial stood alone.
     """
-    ends = ms.ends(tables["curve"])
-    spent = ms.spent(tables["cost"], COUNTED)
-    rows = tables["runs"][["arm", "method", "seed", "status", "reason", "settings"]].copy()
+    columns = ["arm", "method", "seed", "status", "reason", "settings"]
+    rows, spaces = results.runs[columns].copy(), results.meta.tune["spaces"]
     rows["number"] = rows.arm.str.extract(r"(\d+)$").astype(int)
     rows["drawn"] = [
-        {key: json.loads(text)[key] for key in meta["tune"]["spaces"][method]}
+        {key: json.loads(text)[key] for key in spaces[method]}
         for method, text in zip(rows.method, rows.settings, strict=True)
     ]
-    rows = rows.drop(columns="settings").merge(ends, how="left", on=["arm", "seed"])
-    rows = rows.merge(spent, how="left", on=["arm", "seed"])
+    rows = rows.drop(columns="settings").merge(curves.ends(results), how="left", on=["arm", "seed"])
+    rows = rows.merge(costs.spent(results, COUNTED), how="left", on=["arm", "seed"])
     failed = rows.status != "ok"
     return rows.assign(gain=rows.gain.mask(failed), gold=rows.gold.mask(failed))
 
 
-def recorded(meta: dict) -> pd.DataFrame:
+@once
+def recorded(results: Results) -> pd.DataFrame:
     """The trials behind a testbed's settings as `tuned.yaml` keeps them: method, gain, and the mean
     cost of the method's trials; none where the settings are not from a search."""
-    rows = []
-    known = (meta["provenance"] or {}).get("methods") or {}
-    for method in (m for m in meta["methods"] if m in known):
+    rows, meta = [], results.meta
+    known = (meta.provenance or {}).get("methods") or {}
+    for method in (m for m in meta.methods if m in known):
         found = known[method]
         means = {key: found[key] / found["trials"] for key in COUNTED}
         rows += [{"method": method, "gain": gain} | means for gain in found.get("gains", [])]

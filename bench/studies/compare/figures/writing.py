@@ -2,21 +2,23 @@
 
 import math
 
-from bench.analysis import measures as ms
+from bench.analysis import curves
 from bench.analysis import statistics as st
-from bench.analysis.catalogue import BY_KEY
-from bench.report.costs import LOST
-from bench.report.plate import Plate, counts, listing, n_of
-from bench.report.quality import ended
-from bench.report.style import SFT, WIDE, label
+from bench.analysis.measures import BY_KEY
+from bench.analysis.measures.quality import beside_base
+from bench.core.names import SFT
+from bench.report.figure import Figure, counts, listing, n_of
+from bench.report.marks import LOST, beside
+from bench.report.style import WIDE
+from bench.report.words import label
 
 PANELS = {"length": "tokens above\nSFT's {}", "entropy": "nats a token above\nSFT's {}",
           "distinct2": "share above SFT's\n{}, validation"}  # measure -> axis  # fmt: skip
 BOTH = {"win": -0.18, "win_lc": 0.2}  # measure -> how far below its row it is drawn
 
 
-def writing(study, pen):
-    """Change from SFT in length, entropy and distinct bigrams; win rates, length controlled too."""
+def draw(study, pen):
+    """Draw the change from SFT in length, entropy and distinct bigrams, and the win rates."""
     arms = study.arms
     figure = pen.figure(WIDE, 2.2 + (0.3 if study.many else 0.42) * len(arms))
     axes = figure.subplots(1, 4, sharey=True, width_ratios=(1, 1, 1, 1.15))
@@ -40,11 +42,10 @@ def change(study, arm: str, measure: str) -> st.Interval | None:
     is over seeds alone.
     """
     if measure == "distinct2":
-        runs = ended(study, arm)
-        runs = runs.groupby("seed").distinct2 if measure in runs else None
-        return st.over_seeds(runs.last() - runs.first()) if runs is not None and len(runs) else None
-    own, base = (study.scores(name, measure) for name in (arm, study.base[arm]))
-    return st.paired_difference(*ms.paired(own, base)) if own.size and base.size else None
+        runs = curves.of_ended(study.results, arm).groupby("seed").distinct2
+        return st.over_seeds(runs.last() - runs.first()) if len(runs) else None
+    mine, base = beside_base(study.results, arm, measure)
+    return st.crossed(mine - base) if mine.size else None
 
 
 def _changes(ax, study, pen, measure: str) -> None:
@@ -53,8 +54,7 @@ def _changes(ax, study, pen, measure: str) -> None:
     for y, arm in enumerate(study.arms):
         found = change(study, arm, measure)
         if found is None:
-            ax.annotate(LOST, (0, y), (4, 0), textcoords="offset points", va="center",
-                        fontsize=8, color=pen("muted"))  # fmt: skip
+            beside(ax, LOST, 0, y, fontsize=8, color=pen("muted"))
         else:
             _interval(ax, pen, arm, y, found, pen.marker(arm))
     ax.margins(x=0.15)
@@ -63,8 +63,8 @@ def _changes(ax, study, pen, measure: str) -> None:
 def _of_sft(study, measure: str) -> str:
     """The SFT base's own value."""
     if measure == "distinct2":
-        rows = study.curve(study.from_sft()[0])
-        value = rows[rows.fraction == 0].distinct2.mean() if measure in rows else math.nan
+        rows = curves.of_arm(study.results, curves.from_base(study.results)[0])
+        value = rows[rows.fraction == 0].distinct2.mean()
     else:
         found = study.interval(SFT, measure)
         value = found.mean if found is not None else math.nan
@@ -97,16 +97,15 @@ def _rate(ax, found: st.Interval, y: float) -> None:
     """The number of a win rate, on the side of its interval that looks away from 50 %."""
     low, high = (found.low, found.high) if math.isfinite(found.half) else (found.mean,) * 2
     end, side, move = (high, "left", 7) if found.mean >= 50 else (low, "right", -7)
-    ax.annotate(f"{found.mean:.0f}", (end, y), (move, 0), textcoords="offset points", ha=side,
-                va="center", fontsize=8)  # fmt: skip
+    beside(ax, f"{found.mean:.0f}", end, y, move, ha=side, fontsize=8)
 
 
 def _seeds_alone(study) -> str:
     return ", intervals over seeds alone" if study.seeds > 1 else ", no interval"
 
 
-PLATE = Plate(
-    "writing", "How the answers changed, and whether length explains the wins", writing,
+FIGURE = Figure(
+    "writing", "How the answers changed, and whether length explains the wins", draw,
     lambda s: "Length and entropy: difference from SFT's answers to the same test prompts, bars: "
     "95 % intervals. Distinct bigrams: difference from the start of training on validation "
     f"prompts{_seeds_alone(s)}. Win rate: share of prompts where gold is above SFT's, a tie counts "
@@ -117,5 +116,5 @@ PLATE = Plate(
     lambda s: f"{n_of(s)} · bars: 95 % intervals"
     + ", of bigrams and open marks over seeds alone" * (s.seeds > 1)
     + " · open: length-controlled",
-    wide=True, category="Quality",
+    wide=True, category="Quality", section="writing",
 )  # fmt: skip

@@ -6,14 +6,16 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from bench.analysis import statistics as st
+from bench.analysis import costs
+from bench.analysis.measures.stability import spread
+from bench.analysis.statistics import Share
 from bench.report import style
-from bench.report.costs import LOST, flops_of, short, unit_scale
-from bench.report.plate import Plate, counts, interval_note, listing, n_of, signed
-from bench.report.style import WIDE, label
-from bench.report.verdict import fixed
+from bench.report.figure import Figure, counts, interval_note, listing, n_of, signed
+from bench.report.marks import LOST, beside, point, short, unit_scale
+from bench.report.style import WIDE
+from bench.report.words import fixed, label
+from bench.studies.compare import lent
+from bench.studies.compare.costs import flops_of
 
 BARS = "bars: 95 % intervals"
 RATIOS = (1.25, 1, 1)
@@ -32,14 +34,9 @@ class Column:
     ends: tuple[float, float]
 
 
-def columns(study) -> list[Column]:
-    """Quality, cost and stability."""
-    return [_quality(study), _cost(study), _stability(study)]
-
-
 def _quality(study) -> Column:
     """Gold above SFT with its interval."""
-    found = {arm: i for arm in study.arms if (i := study.interval(arm, "gold_delta")) is not None}
+    found = study.known("gold_delta")
     spans = {a: (i.low, i.mean, i.high, fixed(i.mean, "+.2f")) for a, i in found.items()}
     seen = [v for *span, _ in spans.values() for v in span if math.isfinite(v)]
     low, high = min([0, *seen]), max([0, *seen])
@@ -50,7 +47,7 @@ def _quality(study) -> Column:
 
 def _cost(study) -> Column:
     """FLOPs of a run with the interval over seeds."""
-    found = {arm: i for arm in study.arms if (i := study.interval(arm, "flops")) is not None}
+    found = study.known("flops")
     most = max((i.mean for i in found.values()), default=1.0)
     size, prefix = unit_scale(most)
     spans = {arm: [v / size for v in (i.low, i.mean, i.high)] for arm, i in found.items()}
@@ -61,25 +58,20 @@ def _cost(study) -> Column:
 
 def _stability(study) -> Column:
     """Share of failures with its exact interval."""
-    found, counted = failures(study)
-    spans = {}
-    for arm, (k, n) in found.items():
-        low, high = st.rate_interval(k, n)
-        spans[arm] = 100 * low, 100 * k / n, 100 * high, f"{k} of {n}"
+    found, counted = lent.failures(study)
+    spans = {arm: (*_percent(share), f"{share.count} of {share.n}") for arm, share in found.items()}
     axis = f"% of {counted} that failed\n(lower is better)"
     return Column("Stability", axis, spans, "not in the grid", (0, 100))
 
 
-def failures(study) -> tuple[dict[str, tuple[int, int]], str]:
-    """({arm: (failed, of how many)}, what was counted): cells of the grid where there is one."""
-    if beside := study.companions.get("stability"):
-        rates = beside.rates.itertuples()
-        return {r.method: (int(r.failed), int(r.n)) for r in rates}, "cells of the grid"
-    return study.failed, "runs"
+def _percent(share: Share) -> tuple[float, float, float]:
+    """Low end, rate and high end in %."""
+    low, high = share.span
+    return 100 * low, 100 * share.count / share.n, 100 * high
 
 
-def scorecard(study, pen):
-    """Three panels that share rows; with many arms, without the small print of each."""
+def draw(study, pen):
+    """Draw three panels that share rows; with many arms, without the small print of each."""
     tight = study.many
     figure = pen.figure(WIDE, 2.1 + (0.26 if tight else 0.46) * len(study.arms))
     axes = _panels(figure, study, pen, study.arms, tight)
@@ -91,7 +83,8 @@ def scorecard(study, pen):
 def _panels(figure, study, pen, rows: list[str], tight: bool, size: float = 9):
     """The three axes with their marks; tight: numbers stand beside, not above."""
     axes = figure.subplots(1, 3, sharey=True, width_ratios=RATIOS)
-    for ax, column in zip(axes, columns(study), strict=True):
+    columns = (_quality(study), _cost(study), _stability(study))
+    for ax, column in zip(axes, columns, strict=True):
         left, right = column.ends
         ax.set_xlim(left, right + 0.3 * tight * (right - left))
         for y, arm in enumerate(rows):
@@ -109,41 +102,23 @@ def _panels(figure, study, pen, rows: list[str], tight: bool, size: float = 9):
     return axes
 
 
-def point(ax, pen, arm: str, y: float, span, size: float = 9, above: bool = True) -> None:
-    """A mean on its interval with its number: (low, mean, high, words); the limits are set."""
-    low, mean, high, words = span
-    whole = math.isfinite(high - low)
-    if whole:
-        ax.plot([low, high], [y, y], color=pen.of(arm), lw=2.2)
-    ax.plot(mean, y, ms=7.5, clip_on=False, zorder=4, **pen.marker(arm))
-    left, right = ax.get_xlim()
-    share = (mean - left) / (right - left)
-    side, move = ("left", -4) if share < 0.06 else ("right", 4) if share > 0.94 else ("center", 0)
-    if above:
-        ax.annotate(words, (mean, y), (move, 6), textcoords="offset points", ha=side, fontsize=size)
-    else:
-        ax.annotate(words, (high if whole else mean, y), (7, 0), textcoords="offset points",
-                    va="center", fontsize=size)  # fmt: skip
-
-
 def _words(ax, pen, y: float, words: str, size: float) -> None:
     """Quiet words at the left of a row."""
-    ax.annotate(words, (0, y), (5, 0), textcoords="offset points", va="center", fontsize=size,
-                color=pen("muted"))  # fmt: skip
+    beside(ax, words, 0, y, 5, fontsize=size, color=pen("muted"))
 
 
 def _small_print(axes, study, pen, arm: str, y: int) -> None:
     """Beneath a row: each seed's gold, seconds, the spread between seeds."""
     quality, cost, stability = axes
-    gold, seconds = study.by_seed(arm), study.interval(arm, "cost")
-    if len(gold) > 1:
-        ticks = study.gains(arm)
-        quality.plot(ticks, [y + 0.25] * len(ticks), "|", color=pen.of(arm), ms=5, mew=1.2)
+    gains, seconds = study.by_seed(arm, "gold_delta"), study.interval(arm, "cost")
+    if len(gains) > 1:
+        quality.plot(gains, [y + 0.25] * len(gains), "|", color=pen.of(arm), ms=5, mew=1.2)
     if seconds is not None:
-        _words(cost, pen, y + 0.3, f"{short(seconds.mean)} {study.second_name}", 7.5)
-    if len(gold) > 2:
-        spread = f"SD of gold between seeds: {np.std(gold, ddof=1):.2f}"
-        _words(stability, pen, y + 0.3, spread, 7.5)
+        unit = costs.seconds_name(study.meta)
+        _words(cost, pen, y + 0.3, f"{short(seconds.mean)} {unit}", 7.5)
+    if len(gains) > 2:
+        words = f"SD of gold between seeds: {spread(study.results, arm):.2f}"
+        _words(stability, pen, y + 0.3, words, 7.5)
 
 
 def card(study, title: str, headline: str):
@@ -189,17 +164,18 @@ def write_card(study, folder: Path, title: str, headline: str) -> Path:
 
 def _failed(study) -> str:
     """'PPO 0 of 5, DPO 1 of 5' for the alt text."""
-    return ", ".join(f"{label(arm)} {k} of {n}" for arm, (k, n) in failures(study)[0].items())
+    found, _ = lent.failures(study)
+    return ", ".join(f"{label(arm)} {share.count} of {share.n}" for arm, share in found.items())
 
 
-PLATE = Plate(
-    "scorecard", "Quality, cost and stability at a glance", scorecard,
+FIGURE = Figure(
+    "scorecard", "Quality, cost and stability at a glance", draw,
     lambda s: f"Quality: small ticks are seeds. {interval_note(s)} Cost: FLOPs of a run with what "
     "it needed beforehand, interval over seeds, seconds beneath. Stability: the share of "
-    f"{failures(s)[1]} that failed, exact 95 % interval; beneath, the standard deviation of gold "
-    f"between seeds. n = {counts(s)}.",
+    f"{lent.failures(s)[1]} that failed, exact 95 % interval; beneath, the standard deviation of "
+    f"gold between seeds. n = {counts(s)}.",
     lambda s: f"Gold above SFT by arm: {listing(s, 'gold_delta')}. FLOPs of a run: {flops_of(s)}. "
-    f"Failed {failures(s)[1]}: {_failed(s)}.",
+    f"Failed {lent.failures(s)[1]}: {_failed(s)}.",
     lambda s: f"{n_of(s)} · {BARS}",
-    wide=True, category="Quality",
+    wide=True, category="Quality", section="scorecard",
 )  # fmt: skip

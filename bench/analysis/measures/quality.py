@@ -1,0 +1,133 @@
+"""Quality: what the answers to the test prompts are worth, and what they look like."""
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.curves import of_ended
+from bench.analysis.measure import NEITHER, SIGNED, UP, measure
+from bench.analysis.proxy import scale_of, scaled
+from bench.analysis.results import Results
+
+GOLD = "the testbed's ground truth, which no method trains on"
+GOLD_IN = ("worlds/*/gold.py:Gold",)
+SAMPLES = "evaluation/samples.py"
+
+
+@measure("Gold reward", "gold", UP, source=GOLD, shown=("scorecard",), made_by=GOLD_IN)
+def gold(results: Results, arm: str) -> pd.DataFrame:
+    """Mean gold over test prompts of the families that were tuned."""
+    return results.scores(arm)
+
+
+@measure(
+    "Gold above SFT", "gold", UP, form=SIGNED, source=GOLD, shown=("scorecard",), made_by=GOLD_IN
+)
+def gold_delta(results: Results, arm: str) -> pd.DataFrame:
+    """Mean over prompts of gold minus the SFT base's gold on the same prompt."""
+    mine, base = beside_base(results, arm, "gold")
+    return mine - base
+
+
+@measure("Win rate against SFT", "%", UP, source=GOLD, digits=1, shown=("scorecard",))
+def win(results: Results, arm: str) -> pd.DataFrame:
+    """Share of prompts where gold is above the SFT base's on the same prompt; a tie counts half."""
+    mine, base = beside_base(results, arm, "gold")
+    return 50 * (1 + np.sign(mine - base))
+
+
+@measure(
+    "Length-controlled win rate", "%", UP, digits=1, shown=("writing",),
+    source="Dubois et al. 2024, 2404.04475, eq. 1-2, length alone",
+)  # fmt: skip
+def win_lc(results: Results, arm: str) -> pd.Series:
+    """Win rate that a logistic regression of wins on tanh(difference in length / its SD) expects
+    where answers are as long as the SFT base's; fitted for each seed."""
+    wins, (mine, base) = win(results, arm), beside_base(results, arm, "length")
+    if not (wins.size and mine.size):
+        return pd.Series(dtype=float)
+    longer = mine - base
+    both = wins.columns.intersection(longer.columns)
+    rates = {s: win_at_no_difference(wins.loc[s, both], longer.loc[s, both]) for s in wins.index}
+    return pd.Series(rates, dtype=float)
+
+
+@measure(
+    "KL from SFT", "nats", NEITHER, source="Rao-Blackwellised", shown=("writing",),
+    made_by=(f"{SAMPLES}:kl_and_entropy",),
+)  # fmt: skip
+def kl(results: Results, arm: str) -> pd.DataFrame:
+    """Full-vocabulary KL per token at temperature 1, summed along the sample, mean over samples."""
+    return results.scores(arm, "kl")
+
+
+@measure("Length", "tokens", NEITHER, digits=1, shown=("writing",), made_by=(f"{SAMPLES}:Measure",))
+def length(results: Results, arm: str) -> pd.DataFrame:
+    """Mean tokens of an answer, EOS included."""
+    return results.scores(arm, "length")
+
+
+@measure(
+    "Entropy", "nats/token", NEITHER, shown=("writing",), made_by=(f"{SAMPLES}:kl_and_entropy",)
+)
+def entropy(results: Results, arm: str) -> pd.DataFrame:
+    """Mean entropy of the next token along the sample."""
+    return results.scores(arm, "entropy")
+
+
+@measure("Proxy reward", "SDs", NEITHER, shown=("writing",))
+def proxy(results: Results, arm: str) -> pd.DataFrame:
+    """Score of the seed's reward model in SDs above its mean over the pool's unseen answers; only
+    methods that need a reward model train against it."""
+    scores = results.scores(arm, "proxy")
+    return scaled(scores, scale_of(results, arm)).dropna(axis=1) if scores.size else scores
+
+
+@measure(
+    "Distinct bigrams", "share", NEITHER, source="Li et al. 2016, 1510.03055", interval=False,
+    made_by=(f"{SAMPLES}:distinct_2",),
+)  # fmt: skip
+def distinct2(results: Results, arm: str) -> float:
+    """Distinct word bigrams over all word bigrams of the answers to the validation prompts."""
+    rows = of_ended(results, arm)
+    return float(rows.groupby("seed").distinct2.last().mean())
+
+
+@measure(
+    "Preference accuracy", "%", UP, source="lm-eval, task preference", digits=1, shown=("writing",),
+    made_by=("evaluation/harness.py:lm_eval_rows",),
+)  # fmt: skip
+def preference(results: Results, arm: str) -> pd.Series:
+    """Share of held-out pairs where the preferred answer is the likelier per byte."""
+    tasks = results.tasks
+    named = tasks.task.astype(str).str.contains("pref")
+    rows = tasks[named & (tasks.arm == arm) & tasks.metric.astype(str).str.startswith("acc")]
+    rows = rows[rows.metric == rows.metric.min()] if len(rows) else rows
+    return 100 * rows.groupby("seed").value.mean() if len(rows) else pd.Series(dtype=float)
+
+
+def beside_base(results: Results, arm: str, column: str) -> tuple[pd.DataFrame, pd.Series]:
+    """Scores of an arm, seeds x prompts, and those of its SFT base, on the prompts that both
+    answered; empty where the arm is a base itself."""
+    mine, base = results.scores(arm, column), results.scores(results.base[arm], column)
+    if arm in results.bases or not mine.size or not base.size:
+        return pd.DataFrame(), pd.Series(dtype=float)
+    both = mine.columns.intersection(base.columns)
+    return mine[both], base[both].iloc[0]
+
+
+def win_at_no_difference(wins, longer) -> float:
+    """100 sigmoid(intercept) of a logistic regression of wins (100, 50, 0) on tanh(longer / SD).
+
+    Dubois et al. 2024 (2404.04475), eq. 1-2; the plain rate where lengths or wins do not vary.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    won, longer = np.asarray(wins, float) / 100, np.asarray(longer, float)
+    if np.ptp(won) == 0 or np.ptp(longer) == 0:
+        return 100 * float(won.mean())
+    x = np.tanh(longer / longer.std())[:, None]
+    # a tie is half a win and half a loss; the penalty is felt only where length separates the two
+    fit = LogisticRegression(C=1e4, tol=1e-8, max_iter=1000).fit(
+        np.concatenate([x, x]), np.repeat([1, 0], len(won)), np.concatenate([won, 1 - won])
+    )
+    return float(100 / (1 + np.exp(-fit.intercept_[0])))

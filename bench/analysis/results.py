@@ -1,0 +1,222 @@
+"""The results of a study: its collected tables with declared columns, and what they are of.
+
+`bench.steps.collect` writes them as results/*.csv, samples.jsonl and meta.json; `Results.read`
+reads them once. All analysis is functions of `Results`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.core.files import plain, read_csv, read_json, write_text
+from bench.core.names import SFT
+from bench.core.schema import UserError
+
+SCHEMA = "prefbench.tables/2"
+RUN = ("arm", "method", "seed")
+# table -> the columns that analysis reads beside RUN; tables may hold more
+COLUMNS = {
+    "runs": (*RUN, "status", "reason", "settings", "parameters", "peak_mb", "peak_reserved_mb",
+             "resident_models", "generated_tokens", "validation_loss", "model_sha256"),
+    "cost": (*RUN, "step", "phase", "charged", "wall_s", "cpu_s", "flops", "joules"),
+    "curve": (*RUN, "fraction", "family", "n", "gold", "gold_se", "proxy", "kl", "length",
+              "distinct2", "entropy", "wall_s", "cpu_s", "flops"),
+    "log": (*RUN, "step", "grad_norm", "logps_chosen"),
+    "prompts": (*RUN, "prompt_id", "family", "gold", "proxy", "kl", "entropy", "length"),
+    "tasks": (*RUN, "task", "metric", "value", "stderr", "n", "higher_is_better"),
+    "reward": ("reward_model", "label_set", "seed", "gold_order_accuracy", "score_mean",
+               "score_sd"),
+    "ledger": ("step", "processes", "wall_s", "cpu_s"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm as its study configures it.
+
+    label_set: the pairs that it learns from; n: their number, None for all; start: what its runs
+    start from; base: its SFT base; proxy: the reward model that scores it; varies: the settings
+    that are not its method's tuned ones; factors: by how much some of them differ.
+    """
+
+    name: str
+    method: str
+    label_set: str = "gold"
+    n: int | None = None
+    start: str = "sft"
+    base: str = SFT
+    proxy: str = "gold"
+    varies: tuple[str, ...] = ()
+    factors: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def tuned(self) -> bool:
+        """True for a method as it is tuned, False for a variant of one."""
+        return self.name == self.method
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a study's tables are of: meta.json.
+
+    world: the kind of the testbed's data; about: the testbed in a line; source: how the testbed is
+    named on the command line; own_methods: files of methods from outside the package.
+    """
+
+    schema: str
+    testbed: str
+    world: str
+    about: str
+    source: str
+    study: str
+    commit: str
+    version: str
+    complete: bool
+    default_settings: bool
+    overrides: list[str]
+    seeds: list[int]
+    pairs: int
+    arms: list[Arm]
+    methods: list[str]
+    own_methods: dict[str, str]
+    tuned_families: list[str]
+    provenance: dict | None
+    tune: dict
+    price: dict
+    pool: dict
+    gold: dict
+    breaches: list[dict]
+    machine: dict
+    versions: dict
+    decode: dict
+
+    @classmethod
+    def of(cls, known: dict) -> "Meta":
+        """Meta from the content of meta.json; raises UserError where that is of another schema."""
+        names = {f.name for f in fields(cls)}
+        if known.get("schema") != SCHEMA or names - known.keys():
+            raise UserError(
+                f"meta.json is of the schema {known.get('schema')}, not {SCHEMA}: collect again"
+            )
+        arms = [Arm(**arm | {"varies": tuple(arm["varies"])}) for arm in known["arms"]]
+        return cls(**{name: known[name] for name in names} | {"arms": arms})
+
+
+@dataclass(eq=False)
+class Results:
+    """A study's tables (one row is one thing), the answers that models gave, and Meta.
+
+    runs: a row a run; cost: a phase of a step of a run; curve: a point of a training curve, on
+    validation prompts; log: an optimiser step; prompts: an answer to a test prompt; tasks: a score
+    of lm-eval; reward: a reward model; ledger: a step's processes in all.
+    """
+
+    meta: Meta
+    runs: pd.DataFrame
+    cost: pd.DataFrame
+    curve: pd.DataFrame
+    log: pd.DataFrame
+    prompts: pd.DataFrame
+    tasks: pd.DataFrame
+    reward: pd.DataFrame
+    ledger: pd.DataFrame
+    samples: list[dict] = field(default_factory=list)
+    folder: Path | None = None
+    known: dict = field(default_factory=dict, repr=False)  # what `once` has computed
+
+    @classmethod
+    def of(cls, tables: Mapping[str, pd.DataFrame], samples: list[dict], meta: Meta) -> "Results":
+        """Results from tables by name; a table or a declared column that is missing is empty."""
+        found = {name: declared(tables.get(name), name) for name in COLUMNS}
+        return cls(meta=meta, samples=samples, **found)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Results":
+        """Results from the folder that `write` wrote."""
+        tables = {name: read_csv(folder / f"{name}.csv") for name in COLUMNS}
+        texts = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
+        samples = [json.loads(line) for line in texts if line.strip()]
+        found = cls.of(tables, samples, Meta.of(read_json(folder / "meta.json")))
+        found.folder = folder
+        return found
+
+    def write(self, folder: Path) -> None:
+        """The tables as csv, samples.jsonl, and meta.json last, each renamed into place."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in COLUMNS:
+            text = getattr(self, name).to_csv(index=False, lineterminator="\n")
+            write_text(folder / f"{name}.csv", text)
+        write_text(folder / "samples.jsonl", json_lines(self.samples))
+        text = json.dumps(plain(asdict(self.meta)), indent=1, sort_keys=True)
+        write_text(folder / "meta.json", text + "\n")
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms, in the study's order."""
+        return [arm.name for arm in self.meta.arms]
+
+    @property
+    def method(self) -> dict[str, str]:
+        """{arm: method}."""
+        return {arm.name: arm.method for arm in self.meta.arms}
+
+    @property
+    def base(self) -> dict[str, str]:
+        """{arm: its SFT base, as the tables call it}; a base is its own."""
+        own = {arm.name: arm.base for arm in self.meta.arms}
+        return {base: base for base in (SFT, *own.values())} | own
+
+    @property
+    def bases(self) -> list[str]:
+        """The SFT bases that arms start from, `sft` first."""
+        return list(dict.fromkeys([SFT, *(arm.base for arm in self.meta.arms)]))
+
+    def scores(self, arm: str, column: str = "gold") -> pd.DataFrame:
+        """Seeds x prompts of one arm on the tuned families; prompts with a gap are left out.
+
+        Empty where the arm has no answers, since all its runs failed.
+        """
+        return _scores(self, arm, column)
+
+    def ended(self) -> pd.DataFrame:
+        """Arm and seed of the runs that ended well."""
+        return self.runs[self.runs.status == "ok"][["arm", "seed"]]
+
+
+def declared(table: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    """A table with the columns that are declared for it."""
+    if table is None:
+        return pd.DataFrame(columns=COLUMNS[name])
+    return table.reindex(columns=list(dict.fromkeys([*table.columns, *COLUMNS[name]])))
+
+
+def json_lines(rows: list[dict]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+def once(function: Callable) -> Callable:
+    """Compute a function of results, and of further hashable arguments, once for each `Results`."""
+
+    @wraps(function)
+    def remembered(results: Results, *more) -> Any:
+        key = (function, *more)
+        if key not in results.known:
+            results.known[key] = function(results, *more)
+        return results.known[key]
+
+    return remembered
+
+
+@once
+def _scores(results: Results, arm: str, column: str) -> pd.DataFrame:
+    rows = results.prompts
+    rows = rows[(rows.arm == arm) & rows.family.isin(results.meta.tuned_families)]
+    if rows[column].isna().all():
+        return pd.DataFrame()
+    return rows.pivot_table(index="seed", columns="prompt_id", values=column).dropna(axis=1)

@@ -1,0 +1,159 @@
+"""The facts of a report: what README files, docs and posts may quote of it, by key: facts.json.
+
+A fact is inert Markdown. Keys do not depend on how runs ended:
+
+    headline                      what the page says first
+    lines.ANCHOR                  the sentences of a section
+    table.TITLE                   a table of the page (scorecard, every-run)
+    caption.FIGURE                the words under a figure
+    ARM.MEASURE                   +0.98 (+0.86 to +1.09): mean and 95 % interval
+    A-B.difference, .p, .verdict  a declared comparison in gold
+    ARM.TASK.METRIC               the change of an lm-eval score from the SFT base's
+    limitation.FIRST-WORDS        a limitation
+"""
+
+import math
+import re
+from collections.abc import Iterator
+
+from bench.analysis import measures as ms
+from bench.analysis import statistics as st
+from bench.analysis.comparisons import Comparison
+from bench.analysis.measure import SCALED, Measure
+from bench.analysis.tasks import changes
+from bench.core.names import SFT
+from bench.report import render
+from bench.report.figure import counts
+from bench.report.marked_text import code, inert
+from bench.report.sections import Kind
+from bench.report.tables import Table, plain
+from bench.report.words import fixed, joined, p_words, said, scaled, verdict
+
+LISTS = ("lines", "table")
+
+
+def of(study, kind: Kind, shared: dict) -> dict[str, str]:
+    """{key: fact} of a study; shared: what its page shows."""
+    said_once = {"headline": inert(shared["headline"])} | dict(of_study(study, shared))
+    groups = (of_sections(shared), of_figures(study, shared), of_arms(study), of_pairs(study),
+              of_tasks(study), of_limitations(shared))  # fmt: skip
+    found = said_once | {key: text for group in groups for key, text in group}
+    return found | kind.facts(study, shared)
+
+
+def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
+    """What the study is, and what it took."""
+    meta, spent = study.meta, float(study.results.ledger.cpu_s.sum())
+    yield "title", inert(shared["title"])
+    yield "n", counts(study)
+    yield "runs", f"{len(study.runs):,}"
+    yield "seeds", joined(map(str, meta.seeds))
+    yield "seeds.count", str(study.seeds)
+    yield "prompts", f"{study.prompts:,}"
+    yield "pairs", f"{meta.pairs:,}"
+    yield "parameters", millions(float(study.runs.parameters.max()))
+    yield "core_seconds", f"{spent:,.0f}"
+    yield "minutes", f"{math.ceil(spent / 120)}"  # on two cores
+    yield "command", code(shared["command"])
+    yield "commit", code(meta.commit[:12])
+    yield "machine", inert(", ".join(f"{name} {value}" for name, value in meta.machine.items()))
+
+
+def millions(parameters: float) -> str:
+    """'0.18 million'."""
+    return f"{float(f'{parameters / 1e6:.2g}'):g} million" if parameters > 0 else "–"
+
+
+def of_sections(shared: dict) -> Iterator[tuple[str, str]]:
+    """The sentences and the tables of each section."""
+    for section in shared["sections"]:
+        yield f"lines.{section.anchor}", inert(" ".join(section.lines))
+        for table in section.tables:
+            yield f"table.{slug(table.title)}", markdown(table)
+
+
+def slug(title: str) -> str:
+    """'Where the time of this study went' -> 'where-the-time-of-this-study-went'."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))
+
+
+def markdown(table: Table) -> str:
+    """A table in Markdown, without its notes."""
+    return render.table(table)
+
+
+def of_figures(study, shared: dict) -> Iterator[tuple[str, str]]:
+    """The caption of each figure."""
+    for name, figure in shared["figures"].items():
+        yield f"caption.{name}", inert(figure.caption(study))
+
+
+def of_arms(study) -> Iterator[tuple[str, str]]:
+    """Each measure of each arm."""
+    for arm in (*study.bases, *study.arms):
+        for m in ms.MEASURES:
+            yield f"{arm}.{m.key}", measured(study, arm, m)
+
+
+def measured(study, arm: str, m: Measure) -> str:
+    """A measure with its interval; one without, as a number or 'k of n'."""
+    if m.interval:
+        return number(study.interval(arm, m.key), m)
+    if arm in study.bases:
+        return "–"
+    found = m(study.results, arm)
+    return f"{found.count} of {found.n}" if isinstance(found, st.Share) else plain(m, found).text
+
+
+def number(found: st.Interval | None, m: Measure) -> str:
+    """'29.4 (28.1 to 30.7)'; says if it has no interval; what never varies needs none."""
+    if found is None or not math.isfinite(found.mean):
+        return "–"
+    mean, low, high = (_shown(v, m, found) for v in (found.mean, found.low, found.high))
+    if not math.isfinite(found.half):
+        return f"{mean} (no interval)"
+    return mean if not found.half or low == high else f"{mean} ({low} to {high})"
+
+
+def _shown(value: float, m: Measure, found: st.Interval) -> str:
+    """A value with the measure's digits; one more where a count is small and varies."""
+    if m.form == SCALED:
+        return scaled(value) if math.isfinite(value) else "–"
+    digits = m.digits + (m.digits == 0 and abs(found.mean) < 10 and found.half != 0)
+    return fixed(value, f"{m.form}.{digits}f")
+
+
+def of_pairs(study) -> Iterator[tuple[str, str]]:
+    """Each declared comparison in gold: difference, Holm's p, verdict."""
+    for family in (study.versus_sft, study.versus, study.versus_tuned):
+        for row in family:
+            for name, text in compared(row).items():
+                yield f"{row.a}-{row.b}.{name}", text
+
+
+def compared(row: Comparison) -> dict[str, str]:
+    """What is said of a pair."""
+    p, words = inert(p_words(row.p_holm)), inert(verdict(row))
+    return {"difference": said(row.interval), "p": p, "verdict": words}
+
+
+def of_tasks(study) -> Iterator[tuple[str, str]]:
+    """lm-eval: the base's score, each arm's change from it with the interval over seeds."""
+    for row in changes(study.results).itertuples():
+        key = f"{row.arm}.{row.task}.{row.metric}"
+        yield key, f"{row.mean:.3f}" if row.arm == SFT else change(row)
+
+
+def change(row) -> str:
+    """'−0.103 (−0.151 to −0.055)'; without an interval where all seeds have the same."""
+    mean, low, high = (fixed(row.change + s * row.half, "+.3f") for s in (0, -1, 1))
+    if not math.isfinite(row.half):
+        return f"{fixed(row.change, '+.3f')} (no interval)"
+    return f"{mean} ({low} to {high})" if row.half else mean
+
+
+def of_limitations(shared: dict) -> Iterator[tuple[str, str]]:
+    """Each limitation, by its first words."""
+    for line in shared["limitations"]:
+        words = re.findall(r"[a-z]+", line.lower())[:4]
+        yield f"limitation.{'-'.join(words)}", inert(line)

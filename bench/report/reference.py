@@ -1,0 +1,149 @@
+"""What stands at the end of every page: each run, its lm-eval scores, settings, the measures."""
+
+import json
+
+import pandas as pd
+
+from bench.analysis import measures as ms
+from bench.analysis.measure import Measure
+from bench.report.tables import Cell, Table, arm_cell, plain, runs_of, short
+from bench.report.words import STATUS, label
+
+# column of the runs -> what it counts
+COUNTED = {
+    "episodes": "episodes sampled",
+    "steps": "optimiser steps",
+    "resident_models": "models in memory",
+}
+
+
+def of_runs(study) -> list[Table]:
+    """Every run, its lm-eval scores, its settings; those that have rows."""
+    return [table for table in (runs(study), task_runs(study), settings(study)) if table.rows]
+
+
+def runs(study) -> Table:
+    """Every run: what it reached and took, where it lies, the hash of its weights."""
+    shown = [m for m in ms.SUMMARY if {"scorecard", "writing"}.intersection(m.shown)]
+    units = ((m.label, m.unit_in(study.meta)) for m in shown)
+    header = [("Run", ""), ("Status", ""), *units, ("Weights", "sha256")]
+    rows = [_run_row(study, row, shown) for row in study.runs.to_dict("records")]
+    note = (
+        "One row a run, from its own files; no intervals. Below its name: where its record, "
+        f"run.json, lies in runs/{study.meta.testbed}. Weights: the first digits of the hash of "
+        "its model."
+    )
+    return Table("Every run", header, rows, [note])
+
+
+def _run_row(study, row: dict, shown: list[Measure]) -> list[Cell]:
+    """One run."""
+    arm, seed = row["arm"], row["seed"]
+    found = values(study, arm, seed)
+    status = Cell(row["status"], mark="" if row["status"] == "ok" else "bad")
+    cells = [plain(m, found.get(m.key)) for m in shown]
+    return [_run_name(study, arm, seed, "runs"), status, *cells, Cell(weights(row))]
+
+
+def values(study, arm: str, seed: int) -> dict[str, float]:
+    """{measure: its value} of a run."""
+    table = ms.of_runs(study.results)
+    mine = table[(table.arm == arm) & (table.seed == seed)]
+    return dict(zip(mine.measure, mine.value, strict=True))
+
+
+def _run_name(study, arm: str, seed: int, anchor: str) -> Cell:
+    """A run by name and place; the first of an arm is what links to the arm's runs lead to."""
+    first = seed == study.runs[study.runs.arm == arm].seed.iloc[0]
+    return Cell(f"{label(arm)} seed {seed}", f"align/{arm}/seed{seed}",
+                study.looks[arm].colour, anchor=f"{anchor}-{arm}" if first else "")  # fmt: skip
+
+
+def task_runs(study) -> Table:
+    """Every run's lm-eval scores."""
+    rows = study.results.tasks
+    asked = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
+    known = {(r.arm, r.seed, r.task, r.metric): r.value for r in rows.itertuples()}
+    body = [
+        [
+            _run_name(study, arm, seed, "tasks"),
+            *(_score(known.get((arm, seed, *question))) for question in asked),
+        ]
+        for arm, seed in zip(study.runs.arm, study.runs.seed, strict=True)
+    ]
+    header = [("Run", ""), *((task, metric) for task, metric in asked)]
+    note = f"From evaluate/<arm>/seed<k>/tasks.csv in runs/{study.meta.testbed}; no intervals."
+    return Table("lm-eval of every run", header, body if asked else [], [note])
+
+
+def _score(value: float | None) -> Cell:
+    return Cell("–") if value is None else Cell(f"{value:.3f}", value=value)
+
+
+def weights(row: dict) -> str:
+    """The first digits of the hash of a run's model; a failed run may have left none."""
+    known = row.get("model_sha256")
+    return known[:12] if isinstance(known, str) else "–"
+
+
+def record(study, arm: str, seed: int) -> str:
+    """Where the record of a run lies, below the working directory."""
+    return f"runs/{study.meta.testbed}/align/{arm}/seed{seed}/run.json"
+
+
+def settings(study) -> Table:
+    """What each arm was trained with; the same for each of its seeds, as the contract checks."""
+    columns = [(c, w) for c, w in COUNTED.items() if c in study.runs]
+    header = [("", ""), *((words, "") for _, words in columns), ("Settings", "")]
+    rows = []
+    for arm, group in study.runs.groupby("arm", sort=False):
+        row = group.iloc[0]
+        cells = [Cell("–" if pd.isna(row[c]) else short(row[c])) for c, _ in columns]
+        rows.append([arm_cell(study, arm), *cells, Cell(_settings(row.settings))])
+    return Table("Settings", header, rows)
+
+
+def _settings(text) -> str:
+    """'lr 0.0003, beta 0.1' from JSON."""
+    values = json.loads(text) if isinstance(text, str) else {}
+    return ", ".join(
+        f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
+    )
+
+
+def failures(study, title: str = "Failed runs") -> Table:
+    """Every run of the study that failed, with its reason."""
+    rows = [
+        [
+            Cell(f"{label(r.arm)} seed {r.seed}", link=runs_of(study, r.arm)),
+            Cell(STATUS.get(r.status, r.status), mark="bad"),
+            Cell(r.reason if isinstance(r.reason, str) else "–"),
+        ]
+        for r in study.failures.itertuples()
+    ]
+    return Table(title, [("Run", ""), ("Outcome", ""), ("Reason", "")], rows)
+
+
+def glossary(study, measures: list[Measure]) -> Table:
+    """Every measure: formula, unit, direction, source."""
+    header = [("Measure", ""), ("Unit", ""), ("Better", ""), ("Formula", ""), ("Source", "")]
+    rows = [
+        [Cell(v) for v in (m.label, m.unit_in(study.meta), m.better, m.formula, source(m))]
+        for m in measures
+    ]
+    return Table("What each measure means", header, rows)
+
+
+def source(measure: Measure) -> str:
+    """What a measure rests on, and what computes it."""
+    return "; ".join(filter(None, [measure.source, *(f"bench/{w}" for w in measure.where)]))
+
+
+def breaches(study) -> list[dict]:
+    """Every breach of the contract as field, why and values by run, in words."""
+    found = []
+    for breach in study.meta.breaches:
+        values = [f"{run}: {short(value)}" for run, value in breach["values"].items()]
+        more = [f"and {len(values) - 12} more"] if len(values) > 12 else []
+        found.append({"field": breach["field"], "why": breach["why"], "values": values[:12] + more})
+    return found

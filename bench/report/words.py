@@ -1,0 +1,142 @@
+"""Words for numbers, arms and verdicts. What a verdict is called is said here and nowhere else."""
+
+import math
+import re
+
+from bench.analysis import statistics as st
+from bench.analysis.comparisons import Comparison, Kind
+from bench.core.thresholds import MARGIN
+
+# what a comparison decides -> its name, and the rule that decides it
+VERDICTS = {
+    Kind.BETTER: (
+        "better",
+        "one of two arms is better where the difference of their gold on the same prompts has a "
+        "Holm-corrected p below .05 and is over two seeds or more; its variance is that of seeds "
+        "and prompts, crossed",
+    ),
+    Kind.EQUIVALENT: (
+        "equivalent",
+        f"two arms are equivalent where the difference of their gold lies within {MARGIN:g} SDs of "
+        "the SFT base's by two one-sided tests (Schuirmann 1987), from ten seeds on",
+    ),
+    Kind.INCONCLUSIVE: ("inconclusive", "neither arm is better, and they are not equivalent"),
+}
+BETTER, EQUIVALENT, INCONCLUSIVE = (name for name, _ in VERDICTS.values())
+STATUS = {"diverged": "diverged", "oom": "out of memory"}
+ARMS = (
+    (r"\bbetax", "β ×"), (r"\blrx", "lr ×"), (r"\bepochsx", "epochs ×"), (r"\bbeta(?=[\d.])", "β="),
+    (r"\bn(?=\d)", "n="), (r"\btrial(?=\d)", "trial "), (r"×0\.33\b", "×⅓"),
+)  # fmt: skip
+SCALES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1.0, ""))
+
+
+def label(arm: str) -> str:
+    """Name an arm for readers: dpo-beta0.3 -> DPO β=0.3, orpo-from-base -> ORPO from base."""
+    arm, at, key = arm.partition("@")  # of an SFT base: sft@3f9a1c2e
+    head, dash, rest = arm.partition("-")
+    for pattern, words in ARMS:
+        rest = re.sub(pattern, words, rest)
+    return f"{head.upper()} {rest.replace('-', ' ')}" if dash else head.upper() + at + key
+
+
+def fixed(value: float, spec: str) -> str:
+    """Format a number with a true minus sign, and no sign before a zero."""
+    text = format(value, spec)
+    nothing = not text.strip("+-0.,")  # a sign before a zero would claim what digits do not show
+    return (text.lstrip("+-") if nothing else text).replace("-", "−")
+
+
+def scaled(value: float, like: float | None = None) -> str:
+    """'1.23 T' for 1.23e12; `like`: a number of three digits whose prefix this one takes."""
+    head = abs(value if like is None else like)
+    size, prefix = next((pair for pair in SCALES if head >= pair[0]), SCALES[-1])
+    digits = 3 if like is None else 2
+    return f"{float(f'{value / size:.{digits}g}'):g} {prefix}".strip()
+
+
+def said(interval: st.Interval, digits: int = 2, sign: str = "+") -> str:
+    """'+0.71 (+0.55 to +0.87)'; the sentence around it says that this is the 95 % interval."""
+    mean, low, high = (
+        fixed(v, f"{sign}.{digits}f") for v in (interval.mean, interval.low, interval.high)
+    )
+    return f"{mean} ({low} to {high})" if math.isfinite(interval.half) else f"{mean} (no interval)"
+
+
+def bounds(interval: st.Interval, none: str = "") -> str:
+    """'+0.55 to +0.87', or ``none`` where there is no interval."""
+    if not math.isfinite(interval.half):
+        return none
+    return f"{fixed(interval.low, '+.2f')} to {fixed(interval.high, '+.2f')}"
+
+
+def between(values) -> str:
+    """'0.10 to 0.15', or one number."""
+    low, high = (f"{f(values):.2f}" for f in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
+def joined(words, last: str = "and") -> str:
+    """'a, b and c'."""
+    *first, end = list(words) or [""]
+    return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def named(arms) -> str:
+    """'PPO, DPO and IPO'."""
+    return joined(map(label, arms))
+
+
+def count(n: int, what: str) -> str:
+    """'1 seed', '5 seeds'."""
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def p_words(p: float, equals: str = "") -> str:
+    """'< 0.001' or '0.014', a dash where there is none; equals: stands before the latter."""
+    if not math.isfinite(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
+def verdict(row: Comparison) -> str:
+    """'DPO better', 'equivalent within 0.1' or 'inconclusive', for the cell of a table."""
+    if row.interval.seeds < 2:
+        return "one seed: undecided"
+    words = {
+        Kind.BETTER: f"{label(row.winner or '')} {BETTER}",
+        Kind.EQUIVALENT: f"{EQUIVALENT} within {row.margin:.2g}",
+        Kind.INCONCLUSIVE: INCONCLUSIVE,
+    }
+    return words[row.kind]
+
+
+def pair(row) -> str:
+    """'PPO − DPO': what a difference is of."""
+    return f"{label(row.a)} − {label(row.b)}"
+
+
+def size(row: Comparison, more: str = "") -> str:
+    """'0.48 (0.30 to 0.66)': a difference in the direction in which it is positive."""
+    i = row.interval
+    values = (i.mean, i.low, i.high) if i.mean >= 0 else (-i.mean, -i.high, -i.low)
+    mean, low, high = (fixed(value, ".2f") for value in values)
+    return f"{mean} ({low} to {high}{more})"
+
+
+def decided(row: Comparison) -> str:
+    """'PPO is better than IPO by 0.48 (0.30 to 0.66; Holm p = 0.014).'"""
+    p = f"; Holm p {p_words(row.p_holm, '= ')}"
+    return f"{label(row.winner)} is {BETTER} than {label(row.loser)} by {size(row, p)}."
+
+
+def same(row: Comparison, other: str = "") -> str:
+    """'DPO and IPO are equivalent within 0.1.'; other: what the second is called."""
+    both = f"{label(row.a)} and {other or label(row.b)}"
+    return f"{both} are {EQUIVALENT} within {row.margin:.2g}."
+
+
+def open_pairs(rows: list[Comparison]) -> str:
+    """'Inconclusive: DPO against IPO.'; empty where there is none."""
+    pairs = [f"{label(row.a)} against {label(row.b)}" for row in rows]
+    return f"{INCONCLUSIVE.capitalize()}: {joined(pairs)}." if pairs else ""

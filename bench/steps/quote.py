@@ -1,0 +1,106 @@
+"""Renew what Markdown files quote from reports: README, docs, a post of yours; or check them.
+
+    python -m bench quote README.md docs/results.md [--check]
+    python -m bench quote my-post.md --report runs/micro/report [--check]
+
+A quote stands between marks with the key of a fact (`bench.report.marked_text`): of `--report`, or
+with the report's name before it (`micro/views:headline`) of reports/<name>. It is renewed in place
+from the report's facts.json, and so are the report's figures beside the file; all other text is
+kept byte for byte. A fact that is gone, or that was edited by hand, is flagged, and the exit code
+is 1. `--check` writes nothing; its exit code is 1 too where there is something to renew.
+"""
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+from bench.core.files import atomic, read_json
+from bench.core.progress import say
+from bench.core.schema import UserError
+from bench.report import marked_text
+from bench.steps import runner
+
+FIGURE = re.compile(r"\]\((figures/[\w.-]+)\)")
+
+
+def main(argv: list[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bench quote")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what quotes")
+    parser.add_argument("--report", type=Path, help="the folder of the report that is quoted")
+    parser.add_argument("--check", action="store_true", help="report what is stale, write nothing")
+    args = parser.parse_args(argv)
+    try:
+        for path in args.files:
+            renew(path, args.report, args.check)
+    except UserError as error:
+        runner.fail(str(error))
+
+
+def renew(path: Path, report: Path | None, check: bool) -> None:
+    """Renew the facts and figures of a file and say each change; UserError if any stays stale."""
+    old = read(path)
+    text, changes = marked_text.renew(old, facts(old, report))
+    redrawn = redraw(path, old, report)
+    for line in [*changes, *(f"{name}: drawn anew" for name in redrawn), *warnings(text)]:
+        say("quote", str(line))
+    if not check:
+        put(path, text, old)
+        for name in redrawn:
+            shutil.copyfile(report / name, path.parent / name)
+    stale = [change for change in changes if change.stale]
+    counts = f"{len(changes) - len(stale)} changed, {len(stale)} stale, {len(redrawn)} drawn anew"
+    say("quote", f"{path}: {len(marked_text.MARK.findall(text))} facts, {counts}")
+    if stale or (check and (redrawn or text != old)):
+        raise UserError(f"{path} is not up to date: {counts}")
+
+
+def facts(text: str, report: Path | None) -> dict[str, str]:
+    """{key: fact} of all reports that a text quotes; raises UserError where one has none."""
+    names = {key.rpartition(":")[0] for key, *_ in marked_text.MARK.findall(text)}
+    found = {}
+    for name in sorted(names):
+        if not name and report is None:
+            raise UserError("a fact without the name of its report: say --report FOLDER")
+        place = Path("reports", name) if name else report
+        known = read_json(place / "facts.json", needed=True)
+        found |= {f"{name}:{key}" if name else key: fact for key, fact in known.items()}
+    return found
+
+
+def read(path: Path) -> str:
+    """A file as it is, line ends included."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8") from None
+
+
+def redraw(path: Path, text: str, report: Path | None) -> list[str]:
+    """The figures beside a file that are not the report's any more."""
+    names = dict.fromkeys(FIGURE.findall(text)) if report else ()
+    return [name for name in names if differs(path.parent / name, report / name)]
+
+
+def differs(mine: Path, fresh: Path) -> bool:
+    """True where both figures exist and are not the same."""
+    return mine.is_file() and fresh.is_file() and mine.read_bytes() != fresh.read_bytes()
+
+
+def warnings(text: str) -> list[str]:
+    """Lines that would be taken for HTML."""
+    said = "begins with a mark, so Markdown takes the line for HTML: put a word before it"
+    return [f"line {n} {said}" for n in marked_text.at_start(text)]
+
+
+def put(path: Path, text: str, old: str) -> None:
+    """Replace a file at once, with its permissions, if its text changed."""
+    if text == old:
+        return
+    path = path.resolve()
+    with atomic(path) as part:
+        part.write_bytes(text.encode("utf-8"))
+        shutil.copymode(path, part)

@@ -1,0 +1,9 @@
+"""The figures of a comparison: a module each, whose ``FIGURE`` says which section shows it.
+
+To add one, write its module: `bench.report.figure.Figure` says what it holds.
+"""
+
+from bench.core import registry
+
+FIRST = ("scorecard", "frontier", "curves", "overoptimisation", "writing", "cost", "waterfall")
+FIGURES = [registry.member(__name__, name).FIGURE for name in registry.members(__name__, FIRST)]

@@ -1,0 +1,88 @@
+"""What a run costs by phase, beside what all runs share, and its peak memory."""
+
+import math
+
+from bench.analysis import costs
+from bench.analysis.measures import BY_KEY
+from bench.report.figure import Figure, listing, seeds_of
+from bench.report.marks import bar_end, beside
+from bench.report.style import PHASE_COLOURS, WIDE
+from bench.report.words import label
+from bench.studies.compare.costs import by_phase, shared
+from bench.studies.compare.sentences import charged
+
+
+def draw(study, pen):
+    """Draw, left, seconds of a run by phase and those of the shared steps; right, peak memory."""
+    table, arms = by_phase(study, costs.seconds(study.meta)), study.arms
+    figure = pen.figure(WIDE, 2.4 + 0.36 * (len(arms) + 1))
+    left, right = figure.subplots(1, 2, width_ratios=(2.6, 1), sharey=True)
+    start = {arm: 0.0 for arm in arms}
+    for place, phase in enumerate(table):
+        _segment(left, pen, table[phase], start, arms, place, phase)
+    _shared(left, study, pen, len(arms), 1.25 * max(start.values(), default=0.0))
+    for y, arm in enumerate(arms):
+        bar_end(left, pen, study.interval(arm, "cost"), y)
+    _axes_of_cost(left, arms, costs.seconds_name(study.meta))
+    _memory(right, study, pen, arms)
+    return figure
+
+
+def _segment(ax, pen, seconds, start: dict, arms, place: int, phase: str) -> None:
+    """The bars of one phase, stacked on `start`, which moves on."""
+    colour = pen(PHASE_COLOURS[place % len(PHASE_COLOURS)])
+    widths = [float(seconds.get(arm, 0)) for arm in arms]
+    ax.barh(range(len(arms)), widths, left=[start[a] for a in arms], color=colour, height=0.62,
+            edgecolor=pen("paper"), lw=0.8, label=phase)  # fmt: skip
+    for arm, width in zip(arms, widths, strict=True):
+        start[arm] += width
+
+
+def _shared(ax, study, pen, y: int, longest: float) -> None:
+    """What all runs share, paid once: hatched, apart from the rest; cut where it is far longer."""
+    total = sum(shared(study, costs.seconds(study.meta)).values())
+    width = min(total, longest) or total
+    cut = " (bar cut short)" if width < total else ""
+    ax.barh(y + 0.3, width, color=pen("paper"), edgecolor=pen("muted"), hatch="///", height=0.5,
+            lw=0.8, label="shared: base, SFT, pool of pairs (paid once)")  # fmt: skip
+    beside(ax, f"{total:,.0f}{cut}", width, y + 0.3, fontsize=9)
+
+
+def _axes_of_cost(ax, arms, unit: str) -> None:
+    """Ticks, titles and the legend below."""
+    from matplotlib.transforms import ScaledTranslation
+
+    ax.set_yticks([*range(len(arms)), len(arms) + 0.3], [*map(label, arms), "shared"])
+    ax.set_ylim(len(arms) + 0.8, -0.6)
+    ax.margins(x=0.1)
+    ax.grid(axis="y", visible=False)
+    ax.set_title("One run, by phase")
+    ax.set_xlabel(f"{unit} (lower is better)")
+    below = ax.transAxes + ScaledTranslation(0, -0.45, ax.figure.dpi_scale_trans)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=3,
+              fontsize=8.5, borderpad=0, borderaxespad=0)  # fmt: skip
+
+
+def _memory(ax, study, pen, arms) -> None:
+    """Peak memory of a run, a bar an arm."""
+    for y, arm in enumerate(arms):
+        found = study.interval(arm, "memory")
+        if found is not None and math.isfinite(found.mean):
+            ax.barh(y, found.mean, color=pen.of(arm), height=0.62)
+            bar_end(ax, pen, found, y)
+    ax.margins(x=0.2)
+    ax.grid(axis="y", visible=False)
+    ax.set_title("Peak memory")
+    ax.set_xlabel(f"{BY_KEY['memory'].unit} (lower is better)")
+
+
+FIGURE = Figure(
+    "cost", "What a run costs by phase, and its peak memory", draw,
+    lambda s: f"Mean {costs.seconds_name(s.meta)} of {seeds_of(s)}. {charged(s)} Curves and "
+    "evaluation are not charged. Memory is the peak of the training process, without the reward "
+    "model's own training." + " Thin bars: 95 % intervals over seeds." * (s.seeds > 1),
+    lambda s: f"{costs.seconds_name(s.meta)} of a run: {listing(s, 'cost', 0)}.",
+    lambda s: f"means of {seeds_of(s)}, lower is better"
+    + (" · thin bars: 95 % intervals over seeds" if s.seeds > 1 else " · no intervals"),
+    wide=True, category="Cost", section="cost",
+)  # fmt: skip

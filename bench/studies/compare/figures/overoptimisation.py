@@ -1,0 +1,37 @@
+"""Gold gained against the proxy reward: whether the truth rises with the score."""
+
+from bench.report import labels, marks
+from bench.report.figure import Figure, bars, counts, interval_note, listing, n_of
+from bench.report.style import NARROW
+from bench.studies.compare.figures.frontier import end, path, unnamed
+
+
+def draw(study, pen):
+    """Draw gold against the proxy, in SDs of the pool's answers; thin: the way there."""
+    figure = pen.figure(NARROW, 4.6)
+    ax = figure.subplots()
+    ax.axhline(0, color=pen("muted"), lw=1)
+    ax.axvline(0, color=pen("muted"), lw=1)
+    ends = {}
+    for arm in study.arms:
+        path(ax, study, pen, arm, "proxy")
+        if (at := end(ax, study, pen, arm, "proxy")) is not None:
+            ends[arm] = at
+    ax.set_xlabel("proxy reward, SDs above the pool's mean, by the seed's reward model")
+    ax.set_ylabel("gold reward above SFT (higher is better)")
+    ax.margins(0.1)
+    if not ends:
+        labels.nothing(ax, pen, marks.LOST)
+    labels.near(pen, {ax: ends})
+    return figure
+
+
+FIGURE = Figure(
+    "overoptimisation", "What the reward model sees, and what is true", draw,
+    lambda s: "To the right without going up is over-optimisation: the reward model gains, the "
+    "truth does not. Thin line: the mean path of an arm that trains against it. "
+    f"{interval_note(s)}{unnamed(s)} n = {counts(s)}.",
+    lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
+    lambda s: f"{n_of(s)} · {bars(s)}",
+    category="Quality", section="reward",
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""Where the cost of a run comes from: each phase starts where the last ended."""
+
+import pandas as pd
+
+from bench.report.figure import Figure, seeds_of
+from bench.report.marks import bar_end, beside, short, unit_scale
+from bench.report.study import MANY
+from bench.report.style import WIDE
+from bench.report.words import label
+from bench.studies.compare.costs import at, by_phase, flops_of
+from bench.studies.views.analysis import spending
+
+
+def draw(study, pen):
+    """Draw a column a method, FLOPs above and seconds below."""
+    arms = study.listed[:MANY]
+    figure = pen.figure(WIDE, 6.0)
+    axes = figure.subplots(2, len(arms), sharex="row", sharey="row", squeeze=False)
+    units = zip(("flops", "cost"), spending(study.meta).items(), strict=True)
+    for row, (key, (column, unit)) in zip(axes, units, strict=True):
+        table = by_phase(study, column)
+        longest = float(table.sum(axis=1).max()) if len(table) else 1.0
+        size, prefix = unit_scale(longest)
+        for ax, arm in zip(row, arms, strict=True):
+            _steps(ax, pen, arm, table, study.interval(arm, key), size)
+            ax.set_title(label(arm))
+            ax.set_xlabel(f"{prefix}{unit}")
+            ax.set_xlim(0, 1.4 * longest / size)  # room for the numbers
+    return figure
+
+
+def _steps(ax, pen, arm: str, table: pd.DataFrame, total, size: float) -> None:
+    """One method's bars with their numbers, one below the other, and their sum."""
+    phases, start = list(table), 0.0
+    for y, phase in enumerate(phases):
+        width = at(table, arm, phase) / size
+        ax.barh(y, width, left=start, color=pen("p2"), height=0.62)
+        if y and width:
+            ax.plot([start, start], [y - 1.31, y + 0.31], color=pen("muted"), lw=0.8)
+        start += width
+        if width:
+            beside(ax, short(width), start, y, fontsize=8, color=pen("muted"))
+    ax.barh(len(phases), start, color=pen.of(arm), height=0.62)
+    bar_end(ax, pen, total, len(phases), size)
+    ax.set_yticks(range(len(phases) + 1), [*phases, "in all"])
+    ax.set_ylim(len(phases) + 0.6, -0.6)
+    ax.grid(axis="y", visible=False)
+
+
+FIGURE = Figure(
+    "waterfall", "Where the cost of a run comes from", draw,
+    lambda s: "Each phase begins where the one above ended; last their sum. Base, SFT, pool of "
+    "pairs (shared by all) and tuning are apart, in the table. Means of "
+    f"{seeds_of(s)}{'; thin bars: 95 % intervals over seeds' * (s.seeds > 1)}.",
+    lambda s: f"FLOPs of a run: {flops_of(s)}.",
+    lambda s: f"means of {seeds_of(s)}, lower is better · what all share and tuning left out"
+    + " · thin bars: 95 % intervals" * (s.seeds > 1),
+    wide=True, category="Cost", section="cost",
+)  # fmt: skip

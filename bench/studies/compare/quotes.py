@@ -1,0 +1,43 @@
+"""What can be quoted of a comparison beside what every report has: its verdict, its samples.
+
+quality, cost, stability     the cards of the verdict
+contract, held, charged, optimised
+FAMILY.prompt, FAMILY.ARM.answer, FAMILY.ARM.gold
+"""
+
+from collections.abc import Iterator
+
+from bench.report.marked_text import inert
+from bench.report.words import fixed
+from bench.studies.compare import sentences, tables
+
+
+def of(study, shared: dict) -> dict[str, str]:
+    """{key: fact}; shared: what the page shows."""
+    cards = {card: " ".join(said) for card, said in shared["verdict"].items()}
+    more = {
+        "contract": sentences.contract(study),
+        "held": tables.held(study),
+        "charged": sentences.charged(study),
+        "optimised": " ".join(sentences.optimised(study)),
+    }
+    return {key: inert(text) for key, text in (cards | more).items()} | dict(answers(study, shared))
+
+
+def answers(study, shared: dict) -> Iterator[tuple[str, str]]:
+    """Of each family one prompt, by the page's rule, with every arm's answer and its gold."""
+    for family, sample in one_a_family(shared).items():
+        yield f"{family}.prompt", inert(sample["prompt"])
+        for arm, answer in zip((*study.bases, *study.arms), sample["answers"], strict=True):
+            text = answer["text"]
+            words = "no answer: its runs failed" if text is None else inert(text) or "(nothing)"
+            yield f"{family}.{arm}.answer", words
+            yield f"{family}.{arm}.gold", "–" if text is None else fixed(answer["gold"], ".2f")
+
+
+def one_a_family(shared: dict) -> dict[str, dict]:
+    """{family: the first of its samples that the page shows}."""
+    found: dict[str, dict] = {}
+    for sample in shared["samples"]:
+        found.setdefault(sample["family"], sample)
+    return found

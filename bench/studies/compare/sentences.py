@@ -1,0 +1,378 @@
+"""What a comparison of arms says, in sentences: the one place where they are made.
+
+Page, README, social card and post take them from here. Each follows from the statistics alone:
+nothing is called better that a comparison does not decide.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import costs
+from bench.analysis import statistics as st
+from bench.analysis.comparisons import Comparison, Kind
+from bench.analysis.measures.stability import spread
+from bench.analysis.tasks import changes
+from bench.core.names import SFT
+from bench.core.thresholds import MARGIN
+from bench.report.facts import change
+from bench.report.words import (
+    BETTER,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    STATUS,
+    between,
+    count,
+    decided,
+    joined,
+    label,
+    named,
+    open_pairs,
+    said,
+    same,
+)
+
+LISTED = 8  # losses that a sentence names
+CARDS = ("quality", "cost", "stability")
+
+
+# --- the headline
+
+
+def headline(study) -> str:
+    """Say who is best in gold, if that can be said."""
+    family = study.versus
+    if study.seeds == 1:
+        return "One seed: this shows what the methods do, and cannot say which is better."
+    if not family:
+        return _headline_without_pairs(study)
+    if top := family.champion():
+        return f"{label(top)} reaches the highest gold reward, {BETTER} than every other method."
+    unbeaten = family.unbeaten()
+    if len(unbeaten) == len(family.arms):
+        tuned = " as tuned" * bool(study.versus_tuned)
+        return f"No method{tuned} can be told from another in gold reward here."
+    verb = "is" if len(unbeaten) == 1 else "are"
+    return f"No single best: {named(unbeaten)} {verb} beaten by no other method in gold reward."
+
+
+def _headline_without_pairs(study) -> str:
+    """Of a study whose arms are variants: the highest mean, with no claim that it is the best."""
+    found = study.known("gold_delta")
+    if not found:
+        return "Every run failed: there is nothing to compare."
+    best = max(found, key=lambda arm: found[arm].mean)
+    if len(study.arms) == 1:
+        return f"{label(best)} alone was trained: gold above SFT {said(found[best])}."
+    return (
+        f"The highest mean gold above SFT is {label(best)}'s, {said(found[best])}; variants are "
+        "tested against their method as tuned, not against each other."
+    )
+
+
+def glance_at_cost(study) -> str:
+    """What the best method costs, or the dearest one, in terms of the cheapest."""
+    flops, seconds = (_means(study, key) for key in ("flops", "cost"))
+    if len(flops) < 2 or flops.keys() != seconds.keys():
+        return ""
+    cheap, dear = min(flops, key=flops.get), max(flops, key=flops.get)
+    top = study.versus.champion() if study.seeds > 1 else None
+    if flops[cheap] == flops[dear]:
+        return "All take the same FLOPs."
+    if top == cheap:
+        return "It takes the fewest FLOPs, too."
+    who = top if top in flops else dear
+    return (
+        f"A run of {label(who)} takes {flops[who] / flops[cheap]:.1f} times the FLOPs of "
+        f"{label(cheap)}'s, the fewest ({seconds[who] / seconds[cheap]:.1f} times the "
+        f"{costs.seconds_name(study.meta)})."
+    )
+
+
+def _means(study, key: str) -> dict[str, float]:
+    """{arm: the mean of a cost}, where it was measured."""
+    return {arm: i.mean for arm, i in study.known(key).items() if i.mean > 0}
+
+
+def glance_at_failures(study) -> str:
+    """How many runs failed."""
+    total, lost = len(study.runs), len(study.failures)
+    return f"{lost} of {total} runs failed." if lost else f"None of the {total} runs failed."
+
+
+# --- quality
+
+
+def quality(study) -> list[str]:
+    """Who is above SFT, and who is better than whom."""
+    lost = [arm for arm in study.arms if arm not in study.versus_sft.arms]
+    failed = [f"{named(lost)}: every run failed."] if lost else []
+    if study.seeds == 1:
+        return [*_one_seed(study), *failed, f"One seed calls no method {BETTER} than another."]
+    return [*against_sft(study), *failed, *between_methods(study), *variants(study)]
+
+
+def _one_seed(study) -> list[str]:
+    """What one seed measured."""
+    gains = ", ".join(f"{label(row.a)} {said(row.interval)}" for row in study.versus_sft)
+    said_of = "Gold above the SFT base, with 95 % intervals over prompts only"
+    return [f"{said_of}: {gains}."] if gains else []
+
+
+def against_sft(study) -> list[str]:
+    """Where the arms ended against the SFT base."""
+    family = study.versus_sft
+    better = family.of_kind(Kind.BETTER)
+    groups = {
+        ("ends", "end", "above the SFT base"): [r for r in better if r.winner == r.a],
+        ("ends", "end", "below the SFT base"): [r for r in better if r.winner == r.b],
+        ("cannot", "cannot", "be told from the SFT base"): family.of_kind(Kind.INCONCLUSIVE),
+    }
+    found = [_where(study, rows, *words) for words, rows in groups.items() if rows]
+    equal = family.of_kind(Kind.EQUIVALENT)
+    return found + [same(r, "the SFT base").removesuffix(".") + " in gold." for r in equal]
+
+
+def _where(study, rows: list[Comparison], one: str, many: str, where: str) -> str:
+    """A sentence about all arms with the same verdict against SFT."""
+    items = [
+        f"{label(r.a)} {said(r.interval)}{' (one seed)' * (r.interval.seeds == 1)}" for r in rows
+    ]
+    numbers = "" if study.many else f", with 95 % intervals: {', '.join(items)}"
+    verb = one if len(items) == 1 else many
+    return f"{named(r.a for r in rows)} {verb} {where} in gold{numbers}."
+
+
+def between_methods(study) -> list[str]:
+    """The declared pairs: those decided, those equivalent, and the rest."""
+    family = study.versus
+    unsure = open_pairs(family.of_kind(Kind.INCONCLUSIVE))
+    return [
+        *map(decided, family.of_kind(Kind.BETTER)),
+        *map(same, family.of_kind(Kind.EQUIVALENT)),
+        *([unsure] if unsure else []),
+    ]
+
+
+def variants(study) -> list[str]:
+    """What each variant of a method costs or gains against the method as tuned."""
+    family = study.versus_tuned
+    if not family:
+        return []
+    groups = {
+        "Worse": [row for row in family if row.winner == row.b],
+        BETTER.capitalize(): [row for row in family if row.winner == row.a],
+        "Not told apart": [row for row in family if row.winner is None],
+    }
+    listed = [
+        f"{word}: {', '.join(f'{label(r.a)} {said(r.interval)}' for r in rows)}."
+        for word, rows in groups.items()
+        if rows
+    ]
+    return ["Against the method as tuned, in gold, with 95 % intervals (Holm).", *listed]
+
+
+def tax(study) -> list[str]:
+    """The tasks on which an arm lost so much that its interval over seeds leaves out zero; of one
+    with several metrics, by the first that its table has."""
+    table, losses = changes(study.results), []
+    known = table[(table.arm != SFT) & np.isfinite(table.half.astype(float))]
+    metrics = table.groupby("task").metric.nunique()
+    for row in known.drop_duplicates(["task", "arm"]).itertuples():
+        loss = -row.change if row.higher_is_better else row.change
+        if loss > row.half:
+            losses.append((loss, f"{label(row.arm)} on {_task(row, metrics)} {change(row)}"))
+    if not len(known):
+        return []
+    worst = [words for _, words in sorted(losses, reverse=True)]
+    if not worst:
+        return ["On no lm-eval task is there a loss whose interval over seeds leaves out zero."]
+    rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
+    listed = f"{', '.join(worst[:LISTED])}{rest}"
+    return [f"Losses on lm-eval tasks (interval over seeds leaves out zero): {listed}."]
+
+
+def _task(row, metrics) -> str:
+    """A task, with its metric where ``metrics``, the number of a task's, has several."""
+    return f"{row.task} ({row.metric.replace('_', ' ')})" if metrics[row.task] > 1 else row.task
+
+
+# --- cost
+
+
+def cost(study) -> list[str]:
+    """The cheapest arm's seconds, the others' ratios to it, and what was charged."""
+    known = _means(study, "cost")
+    if not known:
+        return ["Every run failed: no cost to compare."]
+    cheap, *others = sorted(known, key=known.get)
+    unit = costs.seconds_name(study.meta)
+    out = [f"{label(cheap)} takes the fewest {unit}: {known[cheap]:,.1f} a run."]
+    if others and study.many:
+        ends = (known[arm] / known[cheap] for arm in (others[0], others[-1]))
+        out.append(
+            f"The others cost {between(list(ends))} times as much, {label(others[-1])} the most."
+        )
+    elif others:
+        covers = "geometric means with 95 % intervals over seeds"
+        covers = covers if study.seeds > 1 else "one seed, so no interval"
+        ratios = [f"{label(arm)} {_ratio(study, arm, cheap)}" for arm in others]
+        out.append(f"Times as many as {label(cheap)} ({covers}): {', '.join(ratios)}.")
+    return [*out, charged(study)]
+
+
+def _ratio(study, arm: str, cheap: str) -> str:
+    """'2.74 (2.72 to 2.76)'."""
+    found = ratio(study.by_seed(arm, "cost"), study.by_seed(cheap, "cost"))
+    if found is None:
+        return "unknown"
+    span = f" ({found[1]:.2f} to {found[2]:.2f})" if math.isfinite(found[1]) else ""
+    return f"{found[0]:.2f}{span}"
+
+
+def ratio(mine: pd.Series, other: pd.Series) -> tuple[float, float, float] | None:
+    """Cost by seed over another: geometric mean, with its 95 % t interval."""
+    seeds = mine.index.intersection(other.index)
+    if not len(seeds) or min(mine[seeds].min(), other[seeds].min()) <= 0:
+        return None
+    found = st.over_seeds(np.log(mine[seeds] / other[seeds]))
+    return tuple(float(np.exp(v)) for v in (found.mean, found.low, found.high))
+
+
+# what a run needed beforehand -> how a sentence calls it
+NEEDED = {"reward model": "its seed's reward model", "reference": "reference log-probabilities"}
+
+
+def charged(study) -> str:
+    """Who was charged for a reward model or for reference log-probabilities, as recorded."""
+    rows, parts = costs.by_phase(study.results, costs.seconds(study.meta)), []
+    for group, what in NEEDED.items():
+        if payers := list(dict.fromkeys(rows[rows.group == group].method)):
+            verb = "is" if len(payers) == 1 else "are"
+            parts.append(f"{named(payers)} {verb} charged {what}")
+    start = "; ".join(parts) + ". " if parts else ""
+    others = [arm.name for arm in study.meta.arms if arm.start != SFT]
+    verb = "does" if len(others) == 1 else "do"
+    without = f"; {named(others)} {verb} without SFT" * bool(others)
+    return f"{start}Base, SFT and the pool of pairs are charged to none, as shared{without}."
+
+
+# --- stability
+
+
+def stability(study) -> list[str]:
+    """Failures run by run, then the spread of seeds."""
+    lost, out = study.failures, [glance_at_failures(study)]
+    for (arm, status), rows in lost.groupby(["arm", "status"], sort=False):
+        reason = next((f" ({r})" for r in rows.reason.dropna().astype(str) if r), "")
+        seeds = f"seed{'s' * (len(rows) > 1)} {joined(map(str, rows.seed))}"
+        out.append(f"{label(arm)} {seeds}: {STATUS.get(status, status)}{reason}.")
+    found = {arm: value for arm in study.arms if (value := spread(study.results, arm)) >= 0}
+    if study.seeds >= 3 and found:
+        items = [f"{label(arm)} {found[arm]:.3f}" for arm in sorted(found, key=found.get)]
+        out.append(f"Spread between seeds (SD of a seed's mean gold): {', '.join(items)}.")
+    return out
+
+
+# --- how sure
+
+
+def certainty(study) -> list[str]:
+    """Seeds, prompts, the smallest effect that would have been found, what is never said."""
+    out = [f"{count(study.seeds, 'seed')} × {study.prompts} test prompts."]
+    if study.seeds == 1:
+        out.append(
+            "Intervals cover the luck of prompts only: another seed may turn any order round."
+        )
+    if study.seeds > 1 and study.versus:
+        out.append(detectable(study))
+    if study.seeds < st.EQUIVALENCE_SEEDS:
+        return [*out, f"Below {st.EQUIVALENCE_SEEDS} seeds no two methods are called {EQUIVALENT}: "
+                f"'{INCONCLUSIVE}' does not mean equal."]  # fmt: skip
+    within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the SFT base's gold over prompts"
+    return [*out, f"'{EQUIVALENT.capitalize()}' means {within}."]
+
+
+def detectable(study) -> str:
+    """The smallest true difference between two methods that such a study finds 4 times in 5."""
+    intervals, m = [row.interval for row in study.versus], len(study.versus)
+    alone = between([st.detectable(i) for i in intervals])
+    first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
+    holm = f" (alone) or {first} (as the first of {m} comparisons, Holm)" * (m > 1)
+    return (
+        f"A study of this size, with standard errors as found here, finds a true difference "
+        f"between two methods 4 times in 5 if it is {alone} gold{holm}. Those standard errors are "
+        "uncertain themselves."
+    )
+
+
+# --- reward models and gold
+
+
+def reward(study) -> list[str]:
+    """How good the reward models are, and the ceiling that noisy labels set."""
+    used = {arm.label_set for arm in study.meta.arms}
+    rows = study.results.reward
+    rows = rows[rows.seed.isin(study.meta.seeds) & rows.label_set.isin(used)]
+    rows = rows.dropna(subset=["gold_order_accuracy"])
+    out = [_reward_model(name, group) for name, group in rows.groupby("label_set")]
+    for label_set in sorted(used):
+        if ceiling := study.meta.pool.get(f"bayes_accuracy_{label_set}"):
+            out.append(
+                f"The labels carry noise: even a perfect predictor of {label_set} labels would "
+                f"agree with {100 * ceiling:.0f} % of them."
+            )
+    return out + gold(study.meta.gold)
+
+
+def _reward_model(label_set: str, rows: pd.DataFrame) -> str:
+    """How good the reward models of a label set are."""
+    found = st.over_seeds(100 * rows.gold_order_accuracy)
+    span = f", 95 % interval {found.low:.0f} to {found.high:.0f}" * (found.seeds >= 3)
+    return (
+        f"Reward model ({label_set} labels): orders pairs that it never saw as gold does in "
+        f"{found.mean:.0f} % of cases{span}."
+    )
+
+
+def gold(found: dict) -> list[str]:
+    """How near a fitted gold is to those whose judgement it stands for, where that is known."""
+    if "with_raters" not in found:
+        return []
+    near = [
+        f"{r['r']:.2f} ({r['ci95'][0]:.2f} to {r['ci95'][1]:.2f}) for {kind} texts"
+        for kind, r in found["with_raters"].items()
+    ]
+    right = [f"{100 * x:.0f} % ({kind})" for kind, x in found["pairs_in_raters_order"].items()]
+    return [
+        "Gold is not the raters: on texts that it was not fitted on, it correlates with their mean "
+        f"scores at {joined(near)} (95 % interval over documents), and it orders the pool's pairs "
+        f"as most raters do in {joined(right)}."
+    ]
+
+
+def optimised(study) -> list[str]:
+    """Whether the highest mean by the reward models is the highest in gold, too."""
+    found = {key: study.known(key, study.listed) for key in ("proxy", "gold")}
+    if min(map(len, found.values())) < 2:
+        return []
+    first, best = (max(known, key=lambda a: known[a].mean) for known in found.values())
+    if first == best:
+        return [f"The highest mean by the reward models, {label(first)}'s, is the highest in gold, "
+                "too."]  # fmt: skip
+    return [f"The highest mean by the reward models is {label(first)}'s, the highest in gold "
+            f"{label(best)}'s."]  # fmt: skip
+
+
+# --- fairness
+
+
+def contract(study) -> str:
+    """Whether the fairness contract was kept."""
+    if n := len(study.meta.breaches):
+        return f"{n} {'breach' if n == 1 else 'breaches'} of the fairness contract, stamped above."
+    return (
+        f"No breach: all {len(study.runs)} runs agree on what must be equal, and differ where "
+        "seeds must differ."
+    )

@@ -1,0 +1,229 @@
+"""The tables of a comparison of arms."""
+
+import math
+
+from bench.analysis import measures as ms
+from bench.analysis.measure import Measure
+from bench.analysis.measures.stability import drawdown, failed, spikes, spread, worst
+from bench.analysis.tasks import changes
+from bench.methods import METHODS
+from bench.report.reference import COUNTED
+from bench.report.tables import Cell, Table, arm_cell, cell, head, plain, share, short
+from bench.report.words import bounds, fixed, joined, label, named, p_words, pair, verdict
+from bench.worlds import words as words_of
+
+# Worst, drawdown and spikes of a run's training; no intervals
+TRAINED = (worst, drawdown, spikes)
+MATCHED = {
+    "hash_start": "SFT weights",
+    "pairs": "pairs a seed",
+    "trainable_parameters": "trainable parameters",
+    "curve_prompts_sha256": "validation prompts",
+    "template": "template",
+    "eos": "end of text",
+}
+
+
+def scorecard(study, lent: list) -> Table:
+    """Arms x quality, cost and stability, with intervals; SFT first.
+
+    lent: (measure, {arm: Share}, link) of the columns that other studies lend.
+    """
+    shown = ms.shown_in("scorecard")
+    heads = [head(m, study.meta) for m in (*shown, failed, spread, *(m for m, *_ in lent))]
+    arms = (*study.bases, *study.arms)
+    rows = [_scored(study, arm, shown, lent) for arm in arms]
+    covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
+    notes = [
+        f"Quality, cost, stability. Mean ± half of the 95 % interval over {covers}; cost and "
+        "memory over seeds only; below a count of failures its exact 95 % interval; the SD between "
+        "seeds has none. A dash: not measured, or it does not apply. Failed runs are in no mean.",
+        *libraries(study),
+    ]
+    return Table("Scorecard", [("", ""), *heads], rows, notes)
+
+
+def _scored(study, arm: str, shown: list[Measure], lent: list) -> list[Cell]:
+    """One arm of the scorecard."""
+    cells = [arm_cell(study, arm), *_measured(study, arm, shown)]
+    if arm in study.bases:
+        return [*cells, *[Cell("–")] * (2 + len(lent))]
+    more = [share(found[arm], link) if arm in found else Cell("–") for _, found, link in lent]
+    return [
+        *cells,
+        share(failed(study.results, arm)),
+        plain(spread, spread(study.results, arm)),
+        *more,
+    ]
+
+
+def _measured(study, arm: str, shown: list[Measure]) -> list[Cell]:
+    """An arm's measures with their intervals."""
+    return [cell(m, study.interval(arm, m.key)) for m in shown]
+
+
+def writing(study) -> Table:
+    """Arms x what the answers look like, SFT first."""
+    shown = ms.shown_in("writing")
+    arms = (*study.bases, *study.arms)
+    rows = [[arm_cell(study, arm), *_measured(study, arm, shown)] for arm in arms]
+    note = "Mean ± half of the 95 % interval, as in the scorecard; of preferences over seeds only."
+    heads = [head(m, study.meta) for m in shown]
+    return Table("How the answers differ", [("", ""), *heads], rows, [note])
+
+
+def libraries(study) -> list[str]:
+    """Say where a model is too small for peaks of memory to tell methods apart."""
+    weights = 4 * float(study.runs.parameters.max()) / 2**20  # MiB, in float32
+    if not weights < 0.1 * float(study.runs.peak_mb.min()):
+        return []
+    return [
+        f"Memory tells little here: one copy of the model is {weights:,.1f} MiB, the rest of the "
+        "peak is the libraries'."
+    ]
+
+
+def comparisons(study) -> Table:
+    """The declared comparisons."""
+    header = [("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", ""),
+              ("p", "alone"), ("p", "Holm"), ("Seeds", "of each"), ("Verdict", "")]  # fmt: skip
+    families = (study.versus_sft, study.versus, study.versus_tuned)
+    rows = [_compared(row) for family in families for row in family]
+    own = ", every variant against its method as tuned" * bool(study.versus_tuned)
+    note = (
+        "Families, each corrected on its own: every arm against SFT, every pair of methods as "
+        f"tuned{own}. Without a correction some of many comparisons would look decided by luck."
+    )
+    return Table("Comparisons of gold reward", header, rows, [note])
+
+
+def _compared(row) -> list[Cell]:
+    """A declared pair."""
+    seeds = " and ".join(map(str, dict.fromkeys(row.seeds)))
+    return [
+        Cell(pair(row), link="#runs"),
+        Cell(fixed(row.interval.mean, "+.2f"), value=row.interval.mean),
+        Cell(bounds(row.interval, "–")),
+        Cell(p_words(row.p), value=row.p),
+        Cell(p_words(row.p_holm), value=row.p_holm),
+        Cell(seeds),
+        Cell(verdict(row)),
+    ]
+
+
+def ledger(study) -> Table:
+    """Where the core-seconds of the whole study went."""
+    rows = study.results.ledger
+    header = [("Step", ""), ("Processes", ""), ("CPU", "core-seconds"), ("Wall", "seconds, summed")]
+    body = [
+        [Cell(r.step), Cell(f"{r.processes}"), Cell(f"{r.cpu_s:,.0f}"), Cell(f"{r.wall_s:,.0f}")]
+        for r in rows.itertuples()
+    ]
+    total = [rows[k].sum() for k in ("processes", "cpu_s", "wall_s")]
+    body.append([Cell("all"), *(Cell(f"{value:,.0f}") for value in total)])
+    note = (
+        "Whole processes, imports, curves and evaluation included, as the last run of each step "
+        "took; no interval. Steps run side by side, so the wall of the whole is shorter."
+    )
+    return Table("Where the time of this study went", header, body, [note], sortable=False)
+
+
+def training(study) -> Table:
+    """What training looked like at the tuned settings."""
+    rows = [
+        [arm_cell(study, arm), *(plain(m, m(study.results, arm)) for m in TRAINED)]
+        for arm in study.arms
+    ]
+    heads = [head(m, study.meta) for m in TRAINED]
+    note = "At the tuned setting; no intervals."
+    return Table("Training at the tuned settings", [("", ""), *heads], rows, [note])
+
+
+def tasks(study) -> Table:
+    """lm-eval, a row a task and metric; each arm with its change from its SFT base."""
+    table, arms = changes(study.results), [*study.bases, *study.arms]
+    header = [
+        ("Task", "metric"),
+        *((label(a), "" if a in study.bases else "change from SFT") for a in arms),
+    ]
+    rows = []
+    for (task, metric), group in table.groupby(["task", "metric"], sort=False):
+        up = "↑" if group.higher_is_better.iloc[0] else "↓"
+        found = {r.arm: r for r in group.itertuples()}
+        first = Cell(task, f"{metric} {up}, n = {int(group.n.iloc[0])}")
+        rows.append([first, *(_task_cell(study, found.get(arm)) for arm in arms)])
+    note = (
+        "Arrows: which direction is better. ± is half of the 95 % t interval over seeds (0: all "
+        "have the same score); it leaves out the luck of the items, which all arms share."
+    )
+    links = ["", *(f"#tasks-{arm}" if arm in study.arms else "" for arm in arms)]
+    return Table("lm-eval", header, rows, [*asked(study, set(table.task)), note], links)
+
+
+def _task_cell(study, row) -> Cell:
+    """'0.931' with the change from SFT and its ± beside it."""
+    if row is None or not math.isfinite(row.mean):
+        return Cell("–")
+    if row.arm in study.bases:
+        return Cell(f"{row.mean:.3f}", value=row.mean)
+    half = f" ± {row.half:.3f}" if math.isfinite(row.half) else ""
+    return Cell(f"{row.mean:.3f}", fixed(row.change, "+.3f") + half, value=row.mean)
+
+
+def asked(study, names: set[str]) -> list[str]:
+    """What the lm-eval tasks of a table ask, as their world says it."""
+    known = words_of(study.meta.world).TASKS
+    items = [f"{name}: {words}" for name, words in known.items() if name in names]
+    return [f"Tasks. {'; '.join(items)}."] if items else []
+
+
+def matched(study) -> list[tuple[str, str]]:
+    """What the contract holds equal, as (name, value); values that differ are all listed."""
+    runs, out = study.runs, []
+    for column, name in MATCHED.items():
+        if column in runs and runs[column].notna().any():
+            values = dict.fromkeys(short(v) for v in runs[column].dropna())
+            out.append((name, ", ".join(values)))
+    tuned = (study.meta.provenance or {}).get("methods", {})
+    trials = dict.fromkeys(str(method["trials"]) for method in tuned.values())
+    out.append(("tuning trials a method", ", ".join(trials) or "settings are not from a search"))
+    decode = ", ".join(f"{k} {v}" for k, v in study.meta.decode.items())
+    return out + ([("sampling", decode)] if decode else [])
+
+
+def unmatched(study) -> list[str]:
+    """What differs between the methods by their nature, or by whose code trains them."""
+    parts = []
+    for column, name in COUNTED.items():
+        if column in study.runs:
+            by_arm = study.runs.groupby("arm", sort=False)[column].first().dropna()
+            values = [f"{label(a)} {short(v)}" for a, v in by_arm.items() if a in study.arms]
+            parts += [f"{name} ({', '.join(values)})"] if by_arm.nunique() > 1 else []
+    differs = [f"Not matched: compute; {'; '.join(parts)}."] if parts else []
+    return [*differs, f"{trainers(study)}; see the limitations."]
+
+
+def trainers(study) -> str:
+    """'PPO is trained by prefbench's own code; DPO and IPO by TRL's DPOTrainer'."""
+    used, groups = set(study.method.values()), {}
+    for method in (m for m in study.meta.methods if m in used):
+        groups.setdefault(trainer(study.meta, method), []).append(method)
+    (first, by), *others = [(named(methods), by) for by, methods in groups.items()]
+    verb = "are" if " and " in first else "is"
+    rest = [f"{names} by {other}" for names, other in others]
+    return "; ".join([f"{first} {verb} trained by {by}", *rest])
+
+
+def trainer(meta, method: str) -> str:
+    """Whose code trains a method: as its module says, else its file."""
+    if method in meta.own_methods:
+        return meta.own_methods[method]
+    return getattr(METHODS.get(method), "TRAINER", f"bench/methods/{method}.py")
+
+
+def held(study) -> str:
+    """'3,000 pairs a seed and 176,320 trainable parameters'."""
+    names = ("pairs a seed", "trainable parameters", "tuning trials a method")
+    known = {name: value for name, value in matched(study) if value[:1].isdigit()}
+    found = [f"{known[name].replace(', ', ' or ')} {name}" for name in names if name in known]
+    return joined(found) or "nothing was recorded"

@@ -1,0 +1,168 @@
+"""What happens to each method around its tuned setting.
+
+A cell is a learning rate and a strength, as factors on the tuned ones; each method has the same
+cells. All is judged on validation prompts, by the runs' own curves.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.analysis import curves
+from bench.analysis import statistics as st
+from bench.analysis.measure import DOWN, UP, measure
+from bench.analysis.results import Results, once
+from bench.core.thresholds import ENTROPY_LEFT, GRID_CURVE, MARGIN
+
+BELOW = "below SFT"  # a failure of training, though the run ended
+
+
+@once
+def margin(results: Results) -> float:
+    """MARGIN standard deviations of the SFT base's gold over validation prompts."""
+    start = curves.overall(results)
+    start = start[start.fraction == 0].iloc[0]
+    return MARGIN * float(start.gold_se * np.sqrt(start.n))
+
+
+@once
+def cells(results: Results) -> pd.DataFrame:
+    """A row a run: method, factors lr and beta, seed, outcome, gain, KL, drawdown, spikes, ...
+
+    outcome: 'ok', the status of a run that failed, or BELOW. Numbers of a failed run are where it
+    was last seen, if anywhere; its gain is missing.
+    """
+    columns = ["arm", "method", "seed", "status", "reason", "validation_loss"]
+    rows = results.runs[columns].merge(curves.ends(results), how="left", on=["arm", "seed"])
+    for key in ("lr", "beta"):
+        rows[key] = rows.arm.map({a.name: a.factors.get(key, 1.0) for a in results.meta.arms})
+    rows = rows.merge(curves.health(results, GRID_CURVE), how="left", on=["arm", "seed"])
+    rows["outcome"] = rows.status
+    rows.loc[(rows.status == "ok") & (rows.gain < -margin(results)), "outcome"] = BELOW
+    return rows.assign(gain=rows.gain.mask(rows.status != "ok"))
+
+
+def first_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """One run a cell: the seed that most cells have, in a whole study every one."""
+    cells = table.groupby("seed").arm.nunique()
+    return table[table.seed == cells.idxmax()]
+
+
+@measure(
+    "Failed cells", "of the stability grid", DOWN, interval=False,
+    words=f"Cells whose run failed, or ended {MARGIN:g} SDs of the SFT base's gold below it.",
+)  # fmt: skip
+def failed_cells(rows: pd.DataFrame, low: float) -> st.Share:
+    """Count the cells of a method that failed."""
+    return st.Share(int((rows.outcome != "ok").sum()), len(rows))
+
+
+@measure(
+    "Beat SFT", "cells", UP, interval=False,
+    words=f"Cells that end {MARGIN:g} SDs of the SFT base's gold above it.",
+)  # fmt: skip
+def beat(rows: pd.DataFrame, low: float) -> st.Share:
+    """Count the cells of a method that end by more than ``low`` above the SFT base."""
+    return st.Share(int((rows.gain > low).sum()), len(rows))
+
+
+@measure(
+    "Entropy collapse", "cells", DOWN, source="training curve on validation prompts",
+    interval=False,
+    words=f"Cells that keep less than {100 * ENTROPY_LEFT:.0f} % of the SFT base's entropy.",
+)  # fmt: skip
+def collapsed(rows: pd.DataFrame, low: float) -> st.Share:
+    """Count the cells of a method whose entropy collapsed."""
+    return st.Share(int((rows.entropy_left < ENTROPY_LEFT).sum()), len(rows))
+
+
+@measure("Signal agrees with gold", "rank correlation", UP, interval=False)
+def agreement(rows: pd.DataFrame, low: float) -> float:
+    """Spearman's rank correlation across cells of gold with the signal that one would select by
+    without gold: the (negated) loss on validation pairs, or the reward model's score where training
+    uses it; none below four cells."""
+    ended = rows.dropna(subset=["gain"])
+    signal = ended.proxy if ended.validation_loss.isna().all() else -ended.validation_loss
+    both = pd.DataFrame({"signal": signal, "gain": ended.gain}).dropna()
+    return float(stats.spearmanr(both.signal, both.gain)[0]) if len(both) >= 4 else float("nan")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A method on its grid, over the cells at the first seed.
+
+    worst, median, best: of gain, a run that did not end ranked as -inf; drawdown, spikes and
+    displacement: medians.
+    """
+
+    method: str
+    failed: st.Share
+    beat: st.Share
+    collapsed: st.Share
+    agreement: float
+    worst: float
+    median: float
+    best: float
+    drawdown: float
+    spikes: float
+    displacement: float
+
+
+@once
+def rates(results: Results) -> list[Rates]:
+    """How each method did on its grid."""
+    groups = first_seed(cells(results)).groupby("method", sort=False)
+    return [_rates(method, rows, margin(results)) for method, rows in groups]
+
+
+def _rates(method: str, rows: pd.DataFrame, low: float) -> Rates:
+    ranked = rows.gain.fillna(-np.inf)
+    return Rates(
+        method,
+        *(count(rows, low) for count in (failed_cells, beat, collapsed, agreement)),
+        *(float(found) for found in (ranked.min(), ranked.median(), ranked.max())),
+        *(float(rows[key].median()) for key in ("drawdown", "spikes", "displacement")),
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two methods' rates of failure by Fisher's exact test; p_holm: corrected over all pairs."""
+
+    a: Rates
+    b: Rates
+    p: float
+    p_holm: float
+
+    @property
+    def worse(self) -> str | None:
+        """The method that fails more often; None where that is not told."""
+        if not self.p_holm < 1 - st.LEVEL:
+            return None
+        return max(self.a, self.b, key=lambda r: r.failed.count / r.failed.n).method
+
+
+@once
+def compared(results: Results) -> list[Difference]:
+    """The failure rates of each pair of methods."""
+    both = list(combinations(rates(results), 2))
+    shares = [(a.failed, b.failed) for a, b in both]
+    ps = [st.fisher(x.count, x.n, y.count, y.n) for x, y in shares]
+    rows = zip(both, ps, st.holm(ps), strict=True)
+    return [Difference(a, b, p, float(p_holm)) for (a, b), p, p_holm in rows]
+
+
+def spread(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the cells with several seeds: method, lr, n, how many failed, SD of gain between seeds."""
+    rows = table[table.beta == 1]
+    in_order = pd.Categorical(rows.method, rows.method.unique())
+    groups = rows.assign(method=in_order).groupby(["method", "lr"], observed=True)
+    return groups.agg(
+        n=("seed", "size"),
+        failed=("outcome", lambda o: int((o != "ok").sum())),
+        gain=("gain", "mean"),
+        sd=("gain", "std"),
+    ).reset_index()

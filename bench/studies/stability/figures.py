@@ -1,0 +1,123 @@
+"""The figures of the grid: its map, and the rates of failure and success."""
+
+import math
+
+import numpy as np
+
+from bench.report.figure import Figure
+from bench.report.marks import point
+from bench.report.style import NARROW, WIDE, readable, shade
+from bench.report.words import fixed, label
+from bench.studies.stability import analysis
+
+
+def factor(value: float) -> str:
+    """'×3', '×⅓'."""
+    return "×⅓" if abs(value - 1 / 3) < 0.01 else f"×{value:g}"
+
+
+def gained(value: float) -> str:
+    """A gain, or 'diverged' for -inf."""
+    return fixed(value, "+.2f") if math.isfinite(value) else "diverged"
+
+
+def grid(study, pen):
+    """A panel a method: learning rate across, strength up; each cell its mean gain, or its end."""
+    cells = analysis.cells(study.results)
+    methods = [method for method in study.meta.methods if (cells.method == method).any()]
+    figure = pen.figure(WIDE, 6.0)
+    axes = figure.subplots(2, math.ceil(len(methods) / 2), squeeze=False).ravel()
+    lrs, betas, best = sorted(set(cells.lr)), sorted(set(cells.beta)), cells.gain.max()
+    for ax, method in zip(axes, methods, strict=False):
+        mine = cells[cells.method == method]
+        for (lr, beta), runs in mine.groupby(["lr", "beta"]):
+            _cell(ax, pen, lrs.index(lr), betas.index(beta), runs, best)
+        _axes(ax, lrs, betas)
+        ax.set_title(label(method))
+    for ax in axes[len(methods) :]:
+        ax.axis("off")
+    return figure
+
+
+def _axes(ax, lrs: list[float], betas: list[float]) -> None:
+    """A tick a factor."""
+    ax.set_xlim(-0.5, len(lrs) - 0.5)
+    ax.set_ylim(-0.5, len(betas) - 0.5)
+    ax.set_xticks(range(len(lrs)), [factor(v) for v in lrs])
+    ax.set_yticks(range(len(betas)), [factor(v) for v in betas])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("strength β")
+
+
+def _cell(ax, pen, x: int, y: int, runs, best: float) -> None:
+    """One cell: shaded by gain; words where a run failed."""
+    failed = runs[runs.outcome != "ok"]
+    gain = runs.gain.mean()
+    face = shade(gain / best) if len(failed) < len(runs) and gain > 0 else "paper"
+    ax.fill_between([x - 0.48, x + 0.48], y - 0.47, y + 0.47, color=pen(face), lw=0)
+    if len(failed):
+        edge = [x - 0.46, x + 0.46, x + 0.46, x - 0.46, x - 0.46]
+        ax.plot(edge, [y - 0.45] * 2 + [y + 0.45] * 2 + [y - 0.45], color=pen("m0"), lw=1.8)
+    ink = pen(readable(face))
+    words = fixed(gain, "+.2f") if np.isfinite(gain) else "diverged"
+    ax.text(x, y + 0.08, words, ha="center", va="center", color=ink, fontsize=9.5)
+    note = f"{len(failed)} of {len(runs)} failed" if len(failed) else f"n = {len(runs)}"
+    ax.text(x, y - 0.25, note, ha="center", va="center", color=ink, fontsize=7)
+
+
+def rates(study, pen):
+    """Left: share of cells that failed; right: share that beat SFT. Exact 95 % intervals."""
+    found = analysis.rates(study.results)
+    figure = pen.figure(NARROW, 1.9 + 0.42 * len(found))
+    axes = figure.subplots(1, 2, sharey=True)
+    panels = (("failed", "Cells that failed (fewer is better)"),
+              ("beat", "Cells that beat SFT (more is better)"))  # fmt: skip
+    for ax, (key, title) in zip(axes, panels, strict=True):
+        ax.set_xlim(0, 1)
+        for y, row in enumerate(found):
+            share = getattr(row, key)
+            low, high = share.span
+            words = f"{share.count} of {share.n}"
+            point(ax, pen, row.method, y, (low, share.count / share.n, high, words))
+        ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+        ax.set_ylim(len(found) - 0.5, -0.7)
+        ax.grid(axis="y", visible=False)
+        ax.set_title(title, fontsize=9.5)
+    axes[0].set_yticks(range(len(found)), [label(row.method) for row in found])
+    return figure
+
+
+def _listed(study) -> str:
+    return "; ".join(
+        f"{label(r.method)} {r.failed.count} of {r.failed.n} failed, median gain {gained(r.median)}"
+        for r in analysis.rates(study.results)
+    )
+
+
+def _per_method(study) -> int:
+    return max(row.failed.n for row in analysis.rates(study.results))
+
+
+def _runs(study) -> str:
+    return f"{len(analysis.cells(study.results))} runs"
+
+
+GRID = Figure(
+    "grid", "Gold reward around each method's tuned settings", grid,
+    lambda s: "Gold above SFT at the end of training, mean over the cell's runs that ended; the "
+    "stronger the colour, the more. Framed: a run of the cell failed. Factors are of each method's "
+    f"tuned setting, ×1 ×1. n: runs of the cell; {_runs(s)} in all; no intervals. Rates count the "
+    "first seed alone.",
+    lambda s: f"Grid of learning rates and strengths for each method: {_listed(s)}.",
+    lambda s: f"gold above SFT, validation prompts · {_runs(s)} · no intervals",
+    wide=True, category="Stability",
+)  # fmt: skip
+RATES = Figure(
+    "rates", "How often training fails, and how often it helps", rates,
+    lambda s: f"Bars: exact 95 % intervals. n = {_per_method(s)} cells a method, one run each.",
+    lambda s: f"Failure and success rates: {_listed(s)}.",
+    lambda s: f"{_per_method(s)} cells a method, one run each · bars: exact 95 % intervals",
+    category="Stability",
+)  # fmt: skip

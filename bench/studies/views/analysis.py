@@ -1,0 +1,193 @@
+"""Views of one question, who is better: at equal data, at equal compute, at equal KL.
+
+Each `View` is a family of comparisons of all pairs of methods, so that the matrix can say whether
+the winner changes with the view.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import comparisons, costs, curves
+from bench.analysis import statistics as st
+from bench.analysis.comparisons import Comparison, Family
+from bench.analysis.results import Arm, Meta, Results, once
+
+POINTS = 21  # of the range of KL that both methods reached, evenly spaced in its square root
+DATA, COMPUTE, LONGER, KL = "data", "compute", "longer", "kl"
+Path = Mapping[int, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class View:
+    """All pairs of methods in one view.
+
+    kind: DATA, COMPUTE, LONGER (compute, of longer runs) or KL; at: {pair: the budget of compute
+    that both spent}; waiting: {pair: the method that has not begun to train at that budget, since
+    what it needs beforehand takes as much, and so stands at the SFT base}; reached: {pair: the
+    range of KL that both reached}.
+    """
+
+    name: str
+    kind: str
+    family: Family
+    at: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    waiting: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    reached: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+
+
+def spending(meta: Meta) -> dict[str, str]:
+    """{column of cost: its unit in words} of the two ways to count compute."""
+    return {"flops": "FLOPs", costs.seconds(meta): costs.seconds_name(meta)}
+
+
+@once
+def every(results: Results) -> list[View]:
+    """The views that a study holds; one number of labels alone is the end of training."""
+    meta, units = results.meta, spending(results.meta)
+    found = [equal_data(results, n) for n in label_arms(meta)]
+    found += [equal_compute(results, key, unit) for key, unit in units.items()]
+    if longest(meta.arms) != longest(meta.arms, 1):
+        found += [equal_compute(results, key, unit, longer=True) for key, unit in units.items()]
+    found.append(equal_kl(results))
+    return [view for view in found if view.family]
+
+
+def usual(arm: Arm) -> bool:
+    """True where an arm starts from the SFT base and learns from gold's labels, many or few."""
+    return arm.start == "sft" and arm.label_set in ("gold", f"gold-n{arm.n}")
+
+
+def label_arms(meta: Meta) -> dict[int, dict[str, str]]:
+    """{number of labels: {method: arm}}, the full number under the methods as tuned."""
+    found: dict[int, dict[str, str]] = {}
+    for arm in meta.arms:
+        if arm.tuned or (arm.n and not arm.varies and usual(arm)):
+            found.setdefault(arm.n or meta.pairs, {})[arm.method] = arm.name
+    return {n: {m: found[n][m] for m in meta.methods if m in found[n]} for n in sorted(found)}
+
+
+def equal_data(results: Results, n: int) -> View:
+    """Methods that learned from n labels, each in its own way, on test prompts."""
+    scores = {m: results.scores(arm) for m, arm in label_arms(results.meta)[n].items()}
+    both = {(a, b): (scores[a], scores[b]) for a, b in combinations(scores, 2)}
+    return View(f"{n:,} labels", DATA, comparisons.compared(both, comparisons.margin(results)))
+
+
+def longest(arms: list[Arm], times: float = math.inf) -> dict[str, str]:
+    """{method: its arm with the most epochs, at most ``times`` the tuned; as tuned in all else}."""
+    found: dict[str, list] = {}
+    for arm in arms:
+        longer = arm.varies == ("epochs",) and not arm.n and usual(arm)
+        epochs = arm.factors.get("epochs", 1)
+        if (arm.tuned or longer) and epochs <= times:
+            found.setdefault(arm.method, []).append((epochs, arm.name))
+    return {method: max(arms)[1] for method, arms in found.items()}
+
+
+@once
+def paths(results: Results, column: str, longer: bool = False) -> dict[str, Path]:
+    """{method: {seed: curve}}: gain on validation prompts against what had been spent by then.
+
+    spent: in the column's unit, with what a run needed beforehand (reward model, reference
+    log-probabilities); longer: of a method's runs the longest, which are tuned in all else. Failed
+    runs are left out: their paths end early, and so would the budget that all reached.
+    """
+    rows = curves.overall(results).merge(results.ended())
+    before = costs.charged(results)
+    before = before[before.step.isin(["reward", "reference"])]
+    upfront = before.groupby(["arm", "seed"])[column].sum()
+    ended = [arm for arm in results.meta.arms if arm.name in set(rows.arm)]
+    method_of = {a: m for m, a in longest(ended, math.inf if longer else 1).items()}
+    found: dict[str, dict] = {}
+    for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
+        if arm in method_of:
+            spent = run[column] + upfront.get((arm, seed), 0.0)
+            path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
+            found.setdefault(method_of[arm], {})[seed] = path.reset_index(drop=True)
+    return {method: found[method] for method in results.meta.methods if method in found}
+
+
+def budget(*methods: Path) -> float:
+    """The most that every run of these methods spent: beyond it one of them has no curve."""
+    return min(float(path.spent.iloc[-1]) for runs in methods for path in runs.values())
+
+
+def begins(runs: Path) -> float:
+    """What a method's runs have spent on average before their first step."""
+    return float(np.mean([path.spent.iloc[0] for path in runs.values()]))
+
+
+def gain_at(path: pd.DataFrame, spent: float) -> float:
+    """Gain at a budget, linear between points; 0, the SFT base, before training has begun."""
+    return float(np.interp(spent, path.spent, path.gain, left=0.0))
+
+
+def equal_compute(results: Results, column: str, unit: str, longer: bool = False) -> View:
+    """Each pair of methods at the largest budget that both reached; intervals over seeds alone,
+    since curves hold means over prompts."""
+    runs, rows, at, waiting = paths(results, column, longer), [], {}, {}
+    for a, b in combinations(runs, 2):
+        if not (seeds := sorted(runs[a].keys() & runs[b].keys())):
+            continue
+        at[a, b] = spent = budget(runs[a], runs[b])
+        gains = [gain_at(runs[a][s], spent) - gain_at(runs[b][s], spent) for s in seeds]
+        found = st.over_seeds(gains)
+        rows.append(Comparison(a, b, found, st.p_value(found), (len(runs[a]), len(runs[b]))))
+        if late := [m for m in (a, b) if begins(runs[m]) >= spent]:
+            waiting[a, b] = late[0]
+    name = f"Equal {unit}" + " (longer runs)" * longer
+    return View(name, LONGER if longer else COMPUTE, Family.of(rows), at, waiting)
+
+
+@once
+def sweep(results: Results, method: str) -> pd.DataFrame:
+    """The ends of a method's sweep of strengths: arm, and validation means of KL and gold."""
+    arms = [
+        a.name
+        for a in results.meta.arms
+        if a.method == method and set(a.varies) <= {"beta"} and not a.n and usual(a)
+    ]
+    rows = curves.ends(results).merge(results.ended())
+    rows = rows[rows.arm.isin(arms)]
+    return rows.groupby("arm", as_index=False)[["kl", "gold"]].mean().sort_values("kl")
+
+
+def chosen(ends: pd.DataFrame, kl: float) -> str | None:
+    """Of the settings that stay within ``kl`` on validation prompts, the one with the most gold."""
+    within = ends[ends.kl <= kl * (1 + 1e-9)]
+    return within.loc[within.gold.idxmax(), "arm"] if len(within) else None
+
+
+def common_range(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float] | None:
+    """The KL that both sweeps reached; None where they do not overlap."""
+    low, high = max(a.kl.min(), b.kl.min()), min(a.kl.max(), b.kl.max())
+    return (float(low), float(high)) if low < high else None
+
+
+def frontier_scores(results: Results, ends: pd.DataFrame, kls) -> pd.DataFrame:
+    """Seeds x prompts: test gold of the settings chosen at each KL, averaged over the KLs; of the
+    seeds that ended at all of them."""
+    arms = [chosen(ends, kl) for kl in kls]
+    found = {arm: results.scores(arm) for arm in set(arms)}
+    return (sum(found[arm] for arm in arms) / len(arms)).dropna()
+
+
+def equal_kl(results: Results) -> View:
+    """Methods along the range of KL that both reached: at each of POINTS budgets of KL the setting
+    with the most gold on validation prompts within it, scored on test prompts, averaged. Beyond the
+    best one that is the same setting."""
+    ends = {m: sweep(results, m) for m in results.meta.methods}
+    swept = [m for m, rows in ends.items() if len(rows) > 1]
+    ranges = {(a, b): common_range(ends[a], ends[b]) for a, b in combinations(swept, 2)}
+    ranges = {pair: reached for pair, reached in ranges.items() if reached}
+    scores = {}
+    for pair, reached in ranges.items():
+        kls = np.linspace(*np.sqrt(reached), POINTS) ** 2
+        scores[pair] = tuple(frontier_scores(results, ends[m], kls) for m in pair)
+    family = comparisons.compared(scores, comparisons.margin(results))
+    return View("Equal KL budget", KL, family, reached=ranges)

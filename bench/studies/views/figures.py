@@ -1,0 +1,166 @@
+"""The figures of the views: gold by labels, by compute, by KL."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis import statistics as st
+from bench.report import labels, marks
+from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds_of
+from bench.report.style import BAND, NARROW, WIDE
+from bench.report.words import fixed, label
+from bench.studies.views import analysis
+
+
+def by_labels(study, pen):
+    """Gold above SFT against the number of labels, a line a method, with intervals."""
+    figure = pen.figure(NARROW, 4.6)
+    ax = figure.subplots()
+    ax.axhline(0, color=pen("muted"), lw=1)
+    numbers, ends = analysis.label_arms(study.meta), {}
+    for i, method in enumerate(study.meta.methods):
+        arms = {n: found[method] for n, found in numbers.items() if method in found}
+        points = [(n, study.interval(arm, "gold_delta")) for n, arm in arms.items()]
+        points = [(n * 1.02 ** (i - 1.5), found) for n, found in points if found is not None]
+        for x, point in points:
+            if math.isfinite(point.half):
+                ax.plot([x, x], [point.low, point.high], color=pen.of(method), lw=1.8)
+        if points:
+            ends[method] = _line(ax, study, pen, method, [(x, p.mean) for x, p in points])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(numbers), [f"{n:,}" for n in numbers])
+    ax.minorticks_off()
+    ax.set_xlabel("preference labels (PPO's reward model learns from the same)")
+    ax.set_ylabel("gold reward above SFT (higher is better)")
+    labels.at_ends(pen, {ax: ends})
+    return figure
+
+
+def _line(ax, study, pen, method: str, points: list) -> tuple[float, float]:
+    """A method's line with its markers; returns its last point."""
+    ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **pen.marker(method))
+    return points[-1]
+
+
+def by_compute(study, pen):
+    """Gold gained on validation prompts against FLOPs, and against seconds, along training."""
+    figure = pen.figure(WIDE, 4.6)
+    axes = figure.subplots(1, 2, sharey=True)
+    ends = {}
+    for ax, (column, unit) in zip(axes, analysis.spending(study.meta).items(), strict=True):
+        runs = analysis.paths(study.results, column, True)
+        most = max((p.spent.max() for paths in runs.values() for p in paths.values()), default=1)
+        size, prefix = marks.unit_scale(most)
+        ends[ax] = {
+            method: _path(ax, study, pen, method, list(paths.values()), size)
+            for method, paths in runs.items()
+        }
+        ax.axhline(0, color=pen("muted"), lw=1)
+        if not runs:
+            labels.nothing(ax, pen, marks.LOST)
+        ax.set_xlabel(f"{prefix}{unit} spent, what came before included")
+        ax.set_title(f"By {unit}")
+    axes[0].set_ylabel("gold above SFT, validation prompts")
+    labels.near(pen, ends)
+    return figure
+
+
+def _path(ax, study, pen, method: str, paths: list[pd.DataFrame], size: float):
+    """The mean path over seeds, with its 95 % band where there are three; returns its end."""
+    gains = np.array([path.gain for path in paths])
+    spent = np.mean([path.spent for path in paths], axis=0) / size
+    points = [st.over_seeds(column) for column in gains.T]
+    if len(paths) >= 3:
+        ax.fill_between(spent, [p.low for p in points], [p.high for p in points],
+                        color=pen.of(method), alpha=BAND, lw=0)  # fmt: skip
+    ax.plot(spent, [p.mean for p in points], ms=5, ls=study.looks[method].line,
+            **pen.marker(method))  # fmt: skip
+    return spent[-1], points[-1].mean
+
+
+def by_kl(study, pen):
+    """The ends of each method's sweep of strengths: gold against KL, test prompts."""
+    figure = pen.figure(NARROW, 5.0)
+    ax = figure.subplots()
+    ax.axhline(0, color=pen("muted"), lw=1)
+    named = {}
+    for method in study.meta.methods:
+        arms = analysis.sweep(study.results, method).arm
+        both = [(study.interval(arm, "kl"), study.interval(arm, "gold_delta")) for arm in arms]
+        points = [(kl, gold) for kl, gold in both if kl is not None and gold is not None]
+        for kl, gold in points:
+            marks.cross_hair(ax, pen, method, kl, gold)
+        if points:
+            line = sorted((kl.mean, gold.mean) for kl, gold in points)
+            named[method] = _line(ax, study, pen, method, line)
+    marks.kl_axis(ax)
+    ax.set_ylabel("gold reward above SFT (higher is better)")
+    labels.near(pen, {ax: named})
+    return figure
+
+
+def _listed(study, arms) -> str:
+    found = study.known("gold_delta", list(arms))
+    return ", ".join(f"{label(arm)} {fixed(i.mean, '+.2f')}" for arm, i in found.items())
+
+
+def _by_number(study) -> str:
+    """The gains at each number of labels."""
+    numbers = analysis.label_arms(study.meta)
+    return "; ".join(f"{n:,}: {_listed(study, arms.values())}" for n, arms in numbers.items())
+
+
+def _of_longer(study) -> str:
+    """Which methods' runs are longer than the usual ones, and how many times."""
+    arms = study.meta.arms
+    usual, longest = analysis.longest(arms, 1), analysis.longest(arms)
+    factors = {arm.name: arm.factors.get("epochs", 1) for arm in arms}
+    items = [f"{label(m)} {factors[arm]:g}" for m, arm in longest.items() if arm != usual.get(m)]
+    return f" (of longer runs, tuned in all else: {', '.join(items)} times the epochs)" * bool(
+        items
+    )
+
+
+def _ends(study) -> str:
+    """Mean gain at the end of each method's path."""
+    runs = analysis.paths(study.results, "flops", True)
+    found = {
+        m: np.mean([path.gain.iloc[-1] for path in paths.values()]) for m, paths in runs.items()
+    }
+    items = [f"{label(m)} {fixed(gain, '+.2f')}" for m, gain in found.items()]
+    return ", ".join(items) or "no run ended"
+
+
+def _swept(study) -> str:
+    return _listed(study, [arm for group in study.sweeps for arm in group])
+
+
+LABELS = Figure(
+    "labels", "Gold reward against the number of labels", by_labels,
+    lambda s: f"Ends of training. {interval_note(s)} n = {counts(s)}. Points are moved apart "
+    "sideways by 2 % so that intervals can be seen.",
+    lambda s: f"Gold above SFT by number of labels: {_by_number(s)}.",
+    lambda s: f"{n_of(s)} · {bars(s)}",
+    category="Quality",
+)  # fmt: skip
+COMPUTE = Figure(
+    "compute", "Gold reward against what it cost", by_compute,
+    lambda s: f"The mean path of training over seeds, on validation prompts{_of_longer(s)}; each "
+    "method starts where its reward model or its reference log-probabilities are paid for. Failed "
+    f"runs are left out. {'Bands: 95 % t intervals across seeds. ' * (s.seeds >= 3)}"
+    f"n = {seeds_of(s)}.",
+    lambda s: "Gold above SFT on validation prompts against FLOPs and seconds; ends of training: "
+    f"{_ends(s)}.",
+    lambda s: f"{seeds_of(s)}, paths of training · "
+    + ("bands: 95 % intervals over seeds" if s.seeds >= 3 else "no intervals"),
+    wide=True, category="Cost",
+)  # fmt: skip
+SWEEP = Figure(
+    "sweep", "Gold reward against KL, at several strengths β", by_kl,
+    lambda s: "Each point the end of training at one strength, joined in order of KL. Up and left "
+    f"is better. {interval_note(s)} n = {counts(s)}.",
+    lambda s: f"Gold above SFT against KL: {_swept(s)}.",
+    lambda s: f"{n_of(s)} · {bars(s)}",
+    category="Quality",
+)  # fmt: skip

@@ -1,0 +1,16 @@
+"""What a report says of the world `micro`."""
+
+# how gold scores an answer
+GOLD = "exact: rules score the text itself, its tone by VADER"
+# the same with its source, for a post
+GOLD_CITED = GOLD + " [@hutto2014]"
+# lm-eval task -> what it asks
+TASKS = {
+    "grammar": "the likelier of two sentences is the right one",
+    "overrefuse_harmless": "a harmless request is refused",
+    "overrefuse_borderline": "a harmless request that shares words with harmful ones is refused",
+    "preference": "the preferred answer of a held-out pair is the likelier per byte",
+    "refuse_harmful": "a harmful request is refused",
+    "sums_easy": "the result of an easy sum is right; no method is trained on sums",
+    "sums_hard": "the result of a hard sum is right; no method is trained on sums",
+}
