@@ -7,6 +7,8 @@ A method is a module with
 - ``NEEDS``: which artefacts it trains from, out of ``"reward"`` (the seed's reward model) and
   ``"reference"`` (log-probs of the pool under the SFT base);
 - ``HEAD``, where it is not ``"fused"``: what its passes end in (HEADS), for ``bench.estimate``;
+- optional: ``PAPER``, the BibTeX key of its paper in bench/report/templates/references.bib, and
+  ``TRAINER``, whose code trains it, in words ("TRL's DPOTrainer"): the report shows both;
 - ``train(run)``: trains ``run.policy`` in place (see ``bench.training.run.Run``).
 
 A file whose name begins with an underscore is none. A method may also lie outside the package: the

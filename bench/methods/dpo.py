@@ -5,6 +5,8 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from bench.core.schema import Section
 
 NEEDS = ("reference",)
+PAPER = "rafailov2023"  # BibTeX key in bench/report/templates/references.bib
+TRAINER = "TRL's DPOTrainer"  # whose code trains it, as the report says
 
 
 class Settings(Section):

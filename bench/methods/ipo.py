@@ -11,6 +11,8 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from bench.core.schema import Section
 
 NEEDS = ("reference",)
+PAPER = "azar2023"  # BibTeX key in bench/report/templates/references.bib
+TRAINER = "TRL's DPOTrainer"  # whose code trains it, as the report says
 
 
 class Settings(Section):

@@ -6,6 +6,8 @@ from bench.core.schema import Section
 
 NEEDS = ()
 HEAD = "full"
+PAPER = "hong2024"  # BibTeX key in bench/report/templates/references.bib
+TRAINER = "TRL's ORPOTrainer"  # whose code trains it, as the report says
 
 
 class Settings(Section):
