@@ -184,8 +184,8 @@ def test_a_file_that_is_no_text_is_one_line(folder):
         ("reward.py", METHOD, "a method cannot be called 'reward'"),
         ("tune.py", METHOD, "a method cannot be called 'tune'"),
         ("layout.py", METHOD, "a method cannot be called 'layout'"),
-        ("sim-po.py", METHOD, "methods: 'sim-po' is no name"),
-        ("_x.py", METHOD, "methods: '_x' is no name"),
+        ("sim-po.py", METHOD, "methods: 'sim-po' is no valid name"),
+        ("_x.py", METHOD, "methods: '_x' is no valid name"),
     ],
 )
 def test_a_method_file_that_will_not_do_is_one_line(folder, name, text, line):
