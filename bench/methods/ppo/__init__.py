@@ -99,7 +99,7 @@ class Settings(Section):
 
 
 def train(run) -> None:
-    """Maximise the seed's reward model less a per-token KL penalty, on the pairs' prompts."""
+    """Maximise the reward model's score less a per-token KL penalty, on the pairs' prompts."""
     from bench.methods.ppo.trainer import train_ppo
 
     train_ppo(run)
