@@ -69,7 +69,7 @@ class Case:
 
     @property
     def trained(self) -> Shape:
-        """Return the shape with what of it is trained."""
+        """Return the shape, with what the settings train of it: adapters or all weights."""
         return trained(self.shape, self.model)
 
 
@@ -87,7 +87,7 @@ def at_once(head: str, settings, micro_batch: int | None, n: int, count: int) ->
 
 
 def trained(shape: Shape, model) -> Shape:
-    """Return a bare shape with what the settings ``model`` train of it: adapters or all weights."""
+    """Add to a bare shape what the settings ``model`` train: adapters or all weights."""
     if model.lora is None:
         return replace(shape, again=model.checkpointing)
     first = shape.layers - min(model.lora.layers or shape.layers, shape.layers)
