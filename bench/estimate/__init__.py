@@ -1,1 +1,1 @@
-"""What a study will take in memory and time, before it starts."""
+"""Estimate the memory and time of a study before it starts."""

@@ -1,4 +1,4 @@
-"""The devices that an estimate can be asked for, with their makers' figures (no heavy import)."""
+"""List the devices to estimate for, with their makers' figures (no heavy import)."""
 
 import re
 import shutil
@@ -12,8 +12,11 @@ from bench.estimate.memory import GB
 
 @dataclass(frozen=True)
 class Device:
-    """half, single: dense matrix products in bfloat16 (float16 on a T4) and in float32, without
-    TF32, which nothing here switches on, TFLOP/s; bandwidth: of its memory, GB/s; memory: GB."""
+    """A GPU or CPU core.
+
+    half, single: TFLOP/s of dense matrix products in bfloat16 (float16 on a T4) and in float32
+    (without TF32, which this project leaves off); bandwidth: of its memory, GB/s; memory: GB.
+    """
 
     name: str
     half: float
@@ -33,16 +36,16 @@ DEVICES = {
     "rtx-4090": Device("an RTX 4090", 165, 82.6, 1008, 24),
     "rtx-3090": Device("an RTX 3090", 71, 35.6, 936, 24),
     "t4": Device("a T4", 65, 8.1, 320, 16),
-    # one core with AVX2; the utilisations of bench.estimate give the 35 to 50 GFLOP/s measured here
+    # one core with AVX2; times the utilisation of steps/estimate.py: the 35 to 50 GFLOP/s measured
     "cpu": Device("one CPU core", 0.09, 0.09, 10, memory_mb() * 2**20 / GB),
 }
 DEFAULT = "a100-80gb"
 
 
 def choose(asked: str | None, on_gpu: bool) -> tuple[Device, str]:
-    """(device, why this one): as asked, else the one found here, else a default.
+    """Return (device, why this one): the one asked for, else the one found, else a default.
 
-    on_gpu: whether the testbed is for a GPU.
+    on_gpu: whether the testbed is for a GPU. Raises UserError if ``asked`` is unknown.
     """
     if asked is not None:
         return DEVICES[named(asked)], "as asked"
@@ -50,21 +53,21 @@ def choose(asked: str | None, on_gpu: bool) -> tuple[Device, str]:
     known = match(found) if found else None
     if known:
         return DEVICES[known], f"found here: {found}"
-    lacking = f"'{found}' is not in the table" if found else "no GPU is here"
+    lacking = f"'{found}' is not in the table" if found else "no GPU was found"
     if not on_gpu:
         return DEVICES["cpu"], f"{lacking}; choose with --gpu"
     return DEVICES[DEFAULT], f"assumed, since {lacking}; choose with --gpu"
 
 
 def named(key: str) -> str:
-    """``key``; raises UserError where no device has it."""
+    """Return ``key``; raise UserError if it names no device."""
     if key not in DEVICES:
         raise UserError(f"unknown gpu '{key}'; known: {', '.join(DEVICES)}")
     return key
 
 
 def listed() -> str | None:
-    """The driver's name of the first GPU here."""
+    """Return the name that the driver gives the first GPU; None without a GPU."""
     if shutil.which("nvidia-smi") is None:
         return None
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
@@ -73,6 +76,6 @@ def listed() -> str | None:
 
 
 def match(name: str) -> str | None:
-    """'NVIDIA A100-SXM4-80GB' -> 'a100-80gb': all words of the key are in the name."""
+    """Return the key whose words are all in ``name``: 'NVIDIA A100-SXM4-80GB' -> 'a100-80gb'."""
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
     return max((k for k in DEVICES if set(k.split("-")) <= words), key=len, default=None)

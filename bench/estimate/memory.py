@@ -1,10 +1,10 @@
-"""Memory that a job needs, in bytes, and the setting with which one that ran out of it would fit.
+"""Estimate the memory of a job, in bytes, and find the setting with which it would fit.
 
 Weights, gradients and optimiser are exact. Activations are what the layers of transformers 5 keep
-for backward, counted as Korthikanti et al. 2022 (2205.05198, section 4.1) do, without dropout, with
-a gated MLP, a fused attention that keeps no scores, and norms that compute in float32
-(``tests/estimate/test_estimate.py`` counts the same on a model). Not here: the CUDA context (0.5
-GB), what the allocator cannot use, and libraries.
+for the backward pass, counted as in Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), but
+without dropout, with a gated MLP, with fused attention, which keeps no scores, and with norms in
+float32. ``tests/estimate/test_estimate.py`` compares the count with a model. Not counted: the CUDA
+context (0.5 GB), memory that the allocator cannot use, and libraries.
 """
 
 from collections.abc import Iterator
@@ -18,30 +18,31 @@ from bench.models.loading import unwrap
 from bench.training.batches import splits
 
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
-WIDE = 4  # adapters, and what norms and losses are computed from, are float32
-NF4 = 0.516  # bytes of a weight with its doubly quantised constants (Dettmers et al. 2023, sec. 3)
-# Bytes of a logit where several float32 copies of a whole tensor live at once (logits, log-softmax,
-# gradients): in TRL's ORPO, in PPO's update, where they are only read, in the KL of two models.
+WIDE = 4  # bytes of a float32: adapters, and the inputs of norms and losses
+NF4 = 0.516  # bytes per 4-bit weight, quantisation constants included (Dettmers 2023, sec. 3)
+# Bytes per logit, since several float32 copies of the logits exist at once (logits, log-softmax,
+# gradients): in TRL's ORPO, in PPO's update, in a pass without backward, in the KL of two models.
 WHOLE, UPDATED, READ, COMPARED = 20, 12, 8, 20
-# TRL's fused head makes logits in tiles of so many tokens and words; without a GPU's kernel its
-# backward holds eight float32 copies of one.
+# TRL's fused head makes logits in tiles of (tokens, words) of this size; on a CPU its backward pass
+# holds eight float32 copies of a tile: COPIES bytes per logit.
 TILE, COPIES = (4096, 32768), 32
-ROOM = 0.95  # of a device: the rest is the CUDA context and what the allocator cannot use
-FAR = 3  # times an estimate, beyond which it explains no failure
+ROOM = 0.95  # usable share of a device: the CUDA context and fragmentation take the rest
+FAR = 3  # if a device has so many times the estimate, the estimate cannot explain the failure
 GB = 1e9
 SIDES = ("chosen", "rejected")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A training as far as its memory depends on it.
+    """What the memory of a training depends on.
 
-    model: that section of the settings; shape: of the model without adapters; tied: whether its two
-    embeddings are one; head: as in ``flops.training``, or ``rollout`` for PPO; prompt, answer,
-    made: tokens of the longest prompt, answer and sample; rows: in a pass, of ``sequences`` each;
-    read: rows in a pass without backward; batch: samples drawn at once, and curve: those on the
-    way; watching: bytes of models that only look on; tiled: whether there is a GPU; processes,
-    config: of ``launch``.
+    model: the section of the settings; shape: sizes of the model without adapters; tied: whether
+    its input and output embeddings are one; head: as in ``flops.training``, or ``rollout`` for PPO;
+    prompt, answer, made: tokens of the longest prompt, answer and sample; rows: rows in a training
+    pass, each of ``sequences`` sequences; read: rows in a pass without backward; batch: samples
+    drawn at once in a rollout; curve: samples drawn at once for a point of the curve; watching:
+    bytes of models that only measure the training; tiled: whether it runs on a GPU; processes,
+    config: the settings of ``launch``.
     """
 
     model: Any
@@ -63,18 +64,22 @@ class Case:
 
     @property
     def size(self) -> int:
-        """Bytes of a number of the model."""
+        """Return the bytes of one of the model's numbers."""
         return SIZES[self.model.dtype]
 
     @property
     def trained(self) -> Shape:
+        """Return the shape, with what the settings train of it: adapters or all weights."""
         return trained(self.shape, self.model)
 
 
 def at_once(head: str, settings, micro_batch: int | None, n: int, count: int) -> dict[str, int]:
-    """Rows of a pass, as ``Case`` calls them, of a method's settings on ``n`` pairs."""
+    """Return the rows, read and batch of a ``Case`` by a method's settings on ``n`` pairs.
+
+    count: processes. Raises UserError if they cannot share the batches equally.
+    """
     if head != "rollout":
-        batch = getattr(settings, "batch", 1)  # a method of one's own need not have one
+        batch = getattr(settings, "batch", 1)  # a user's own method need not have it
         return {"rows": splits(batch, micro_batch, n, count)[0]}
     share, most = settings.batch // count, settings.micro_batch
     own = settings.minibatch // count
@@ -82,7 +87,7 @@ def at_once(head: str, settings, micro_batch: int | None, n: int, count: int) ->
 
 
 def trained(shape: Shape, model) -> Shape:
-    """A bare shape as ``model``, that section of the settings, has it trained."""
+    """Add to a bare shape what the settings ``model`` train: adapters or all weights."""
     if model.lora is None:
         return replace(shape, again=model.checkpointing)
     first = shape.layers - min(model.lora.layers or shape.layers, shape.layers)
@@ -94,9 +99,9 @@ def trained(shape: Shape, model) -> Shape:
 
 
 def parameters(shape: Shape, tied: bool, scorer: bool = False) -> tuple[int, int]:
-    """(those in the layers' linear maps, which 4 bits can hold, all others).
+    """Count (the weights in linear layers, which can be held in 4 bits; all other weights).
 
-    A scorer's head has one row, a language model's one for each word unless ``tied``.
+    The head of a scorer has one row; that of a language model one per word, or none if ``tied``.
     """
     linear = shape.layers * sum(i * o for i, o in shape.linear)
     head = shape.hidden if scorer else 0 if tied else shape.vocabulary * shape.hidden
@@ -104,20 +109,21 @@ def parameters(shape: Shape, tied: bool, scorer: bool = False) -> tuple[int, int
 
 
 def held(case: Case, scorer: bool = False) -> float:
-    """A model as it is loaded."""
+    """Return the bytes of a model as loaded."""
     linear, others = parameters(case.shape, case.tied, scorer)
     return linear * (NF4 if case.model.quantise else case.size) + others * case.size
 
 
 def adapter(case: Case) -> float:
-    """One set of adapters."""
+    """Return the bytes of one set of adapters."""
     return WIDE * (case.shape.layers - case.trained.first) * adapters(case.trained)
 
 
 def learning(case: Case, scorer: bool = False) -> float:
-    """A model, its gradients and Adam's two moments, as far as one process holds them.
+    """Return the bytes of a model, its gradients and Adam's two moments in one process.
 
-    Trained weights are float32; passes in less cast them (``bench.models.loading.mixed``).
+    Trained weights are float32; passes in a smaller type cast them
+    (``bench.models.loading.mixed``).
     """
     if case.model.lora:
         return held(case, scorer) + 4 * adapter(case)
@@ -128,7 +134,7 @@ def learning(case: Case, scorer: bool = False) -> float:
 
 
 def resident(case: Case) -> float:
-    """What a training holds from start to end (PPO's four models: ``bench.methods.ppo.roles``)."""
+    """Return the bytes held from start to end (PPO: four models, ``bench.methods.ppo.roles``)."""
     if case.head != "rollout":
         return learning(case, scorer=case.head == "scalar")
     if case.model.lora:  # the critic's adapter is trained, the reward model's is not
@@ -140,21 +146,23 @@ def resident(case: Case) -> float:
 
 
 def layer(case: Case) -> float:
-    """What a layer keeps of a token for backward."""
+    """Return the bytes that a layer keeps per token for the backward pass."""
     shape, size, lora = case.shape, case.size, case.model.lora
     queries, cast = shape.heads * shape.head_dim, case.size < WIDE
-    norms = (2 if lora else 4) * WIDE * shape.hidden  # what enters, and what their weight scales
-    met = size * 3 * queries  # queries, keys and values as they meet
+    norms = (2 if lora else 4) * WIDE * shape.hidden  # their input, and what their weight scales
+    met = size * 3 * queries  # queries, keys and values as attention takes them
     gated = size * 3 * shape.intermediate
-    if lora and cast:  # PEFT casts what enters a linear map to float32, for each anew
+    if lora and cast:  # PEFT casts the input of each linear layer to float32, each time anew
         return norms + met + size * queries + gated + WIDE * sum(i for i, _ in shape.linear)
-    each = 5 if cast else 2  # autocast does it too, but for what is of the lower dtype already
+    each = 5 if cast else 2  # autocast keeps copies too, except of what already has the small type
     return norms + met + gated + size * (each * shape.hidden + queries + shape.intermediate)
 
 
 def kept(case: Case) -> float:
-    """What all layers with a gradient keep of a token; where they are computed again, what enters
-    each, and the whole of one at a time."""
+    """Return the bytes that all layers with a gradient keep per token.
+
+    With checkpointing: the input of each layer, and all of one layer at a time.
+    """
     if case.trained.again:
         size = case.size if case.model.lora else WIDE
         return case.shape.layers * size * case.shape.hidden + layer(case)
@@ -162,7 +170,7 @@ def kept(case: Case) -> float:
 
 
 def training_pass(case: Case) -> float:
-    """A micro-batch forward and back."""
+    """Return the bytes of a micro-batch's forward and backward pass."""
     words = case.shape.vocabulary
     if case.head == "rollout":
         each = (case.prompt + case.made) * kept(case) + case.made * UPDATED * words
@@ -177,24 +185,27 @@ def training_pass(case: Case) -> float:
 
 
 def reading_pass(case: Case, rows: int, outputs: int, logit: int = READ) -> float:
-    """A pass without backward over prompts and ``outputs`` tokens more, with logits on these."""
+    """Return the bytes of a pass without backward, over prompts and ``outputs`` further tokens.
+
+    logit: bytes per logit; logits are made for the ``outputs`` tokens alone.
+    """
     a_layer = case.size * (3 * case.shape.intermediate + 4 * case.shape.hidden)
     token = a_layer + WIDE * case.shape.hidden
     return rows * ((case.prompt + outputs) * token + outputs * logit * case.shape.vocabulary)
 
 
 def cached(case: Case) -> float:
-    """Keys and values of a token."""
+    """Return the bytes of a token's keys and values in the cache."""
     return 2 * case.size * case.shape.layers * case.shape.kv_heads * case.shape.head_dim
 
 
 def sampling_pass(case: Case, rows: int) -> float:
-    """Drawing: the prompts pass through the layers, and in the end the cache is full."""
+    """Return the bytes of sampling: a pass over the prompts, or the full cache at the end."""
     return max(reading_pass(case, rows, 0), rows * (case.prompt + case.made) * cached(case))
 
 
 def own(case: Case) -> float:
-    """Peak of a training, as ``peak_mb`` of its run has it: without what only looks on."""
+    """Return a training's peak, as ``peak_mb`` in run.json: without models that measure it."""
     largest = training_pass(case)
     if case.head == "rollout":
         drawn = sampling_pass(case, case.batch)
@@ -203,17 +214,17 @@ def own(case: Case) -> float:
 
 
 def looking(case: Case) -> float:
-    """Peak while the curve is measured."""
+    """Return the peak while a point of the curve is measured, without the models that measure."""
     return resident(case) + measuring(case, case.curve)
 
 
 def measuring(case: Case, rows: int) -> float:
-    """Drawing samples, and their KL from the SFT base."""
+    """Return the bytes of sampling ``rows`` answers and of their KL from the SFT base."""
     return max(sampling_pass(case, rows), reading_pass(case, rows, case.made, COMPARED))
 
 
 def needed(case: Case) -> float:
-    """Peak of a training with all that is on its device."""
+    """Return the peak of all that a training has on its device, models that measure included."""
     return case.watching + max(own(case), looking(case))
 
 
@@ -221,32 +232,37 @@ def needed(case: Case) -> float:
 
 
 def advice(case: Case, section: str, there: float, failed: bool = False) -> str:
-    """What is asked, what there is, and the least change with which it would fit.
+    """Say what a training needs, what the device has, and the least change that would make it fit.
 
-    section: where micro_batch is set; there: bytes of the device; failed: whether it was tried, so
-    that an estimate below ``there`` was wrong, and those of the changes are as much too low.
+    section: the section that sets micro_batch; there: bytes of the device; failed: whether it ran
+    out of memory, in which case an estimate below ``there`` was too low, and so the estimates of
+    the changes are raised by the same factor.
     """
     asked = needed(case)
     wrong = max(1.0, there / asked) if failed else 1.0
     if wrong > FAR:
-        held = f"{asked / GB:.2g} of the {there / GB:.3g} GB there"
-        return f"by the estimate {held} are enough: does something else hold memory?"
-    found = f"about {asked * wrong / GB:.3g} GB needed, {there / GB:.3g} GB there: "
+        held = f"{asked / GB:.2g} of the device's {there / GB:.3g} GB"
+        return f"by the estimate it needs only {held}: check what else uses the memory"
+    found = f"it needs about {asked * wrong / GB:.3g} GB, the device has {there / GB:.3g} GB; "
     for settings, other in remedies(case, section):
         if needed(other) * wrong <= ROOM * there:
-            return found + f"{settings} needs about {needed(other) * wrong / GB:.3g} GB"
-    return found + "no micro_batch, checkpointing, lora, quantise or launch.config would fit"
+            return found + f"with {settings} it needs about {needed(other) * wrong / GB:.3g} GB"
+    tried = "micro_batch, checkpointing, lora, quantise or launch.config"
+    return found + f"no {tried} makes it fit: use a device with more memory"
 
 
 def advice_after(method, run, config: str) -> str:
-    """``advice`` on a run (``bench.training.run.Run``) out of memory; config: of ``launch``."""
+    """Give ``advice`` on a ``bench.training.run.Run`` that ran out of memory.
+
+    method: its module; config: the setting `launch.config`.
+    """
     case = case_of(method, run, config)
     section = name_of(method) if case.head == "rollout" else "model"
     return advice(case, section, device_bytes(unwrap(run.policy).device), failed=True)
 
 
 def case_of(method, run, config: str) -> Case:
-    """What the run asked for."""
+    """Return the ``Case`` of a run; arguments as in ``advice_after``."""
     from bench.models.tokens import completion_ids, prompt_ids
 
     policy, head = unwrap(run.policy), getattr(method, "HEAD", "fused")
@@ -271,6 +287,7 @@ def case_of(method, run, config: str) -> Case:
 
 
 def device_bytes(device) -> int:
+    """Return the memory of a torch device: of the GPU, else of this machine."""
     import psutil
     import torch
 
@@ -280,7 +297,7 @@ def device_bytes(device) -> int:
 
 
 def remedies(case: Case, section: str) -> Iterator[tuple[str, Case]]:
-    """(settings, the case with them), the least change first."""
+    """Yield (settings to change, the case with them), the least change first."""
     for changed, model in changes(case.model):
         rows = case.rows
         while rows:
@@ -296,7 +313,7 @@ def remedies(case: Case, section: str) -> Iterator[tuple[str, Case]]:
 
 
 def changes(model) -> Iterator[tuple[list[str], Any]]:
-    """(settings, that section with them), each beside those before."""
+    """Yield (settings to change, ``model`` with them), each in addition to those before."""
     from bench.settings.sections import Lora
 
     said: list[str] = []

@@ -1,6 +1,6 @@
-"""Shapes of models that need not be here: what an estimate reads before anything is fetched.
+"""Find the shape of a model, even before it is downloaded.
 
-A model that is here has its shape in its own ``config.json``, which wins.
+If the model is on this machine, its own ``config.json`` is read; else its published shape is used.
 """
 
 import json
@@ -11,7 +11,7 @@ from bench.models.flops import Shape
 from bench.worlds import world
 
 SMOLLM2 = (Shape(30, 576, 9, 3, 64, 1536, 49152), True)
-# (shape, whether input and output embeddings are one), as the models' publishers give them
+# (shape, whether input and output embeddings are one), as published with the models
 PUBLISHED = {
     "mistralai/Mistral-7B-v0.1": (Shape(32, 4096, 32, 8, 128, 14336, 32000), False),
     "meta-llama/Llama-2-7b-hf": (Shape(32, 4096, 32, 32, 128, 11008, 32000), False),
@@ -22,7 +22,7 @@ PUBLISHED = {
 
 
 def of_policy(cfg) -> tuple[Shape, bool, str]:
-    """(shape, whether embeddings are tied, where they come from) of the testbed's model."""
+    """Return (shape, whether embeddings are tied, the source of both) of the testbed's model."""
     base = cfg.layout.base / "config.json"
     if base.exists():
         return *of_config(base), str(base)
@@ -37,7 +37,10 @@ def of_policy(cfg) -> tuple[Shape, bool, str]:
 
 
 def of_source(source) -> tuple[Shape, bool, str]:
-    """The same of a model of the hub or a folder, without a network; raises UserError."""
+    """Return the same of a model on the hub or in a folder, without using the network.
+
+    Raises UserError if it is neither downloaded nor in PUBLISHED.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     path = Path(source.id, "config.json")
@@ -47,14 +50,14 @@ def of_source(source) -> tuple[Shape, bool, str]:
         return *of_config(Path(path)), f"the config.json of {source}"
     if source.id not in PUBLISHED:
         raise UserError(
-            f"the shape of {source} is not known before it is here: run `python -m bench prefetch` "
-            "with the same --testbed, or name a folder that holds its config.json"
+            f"the shape of {source} is unknown before its download: run `python -m bench prefetch` "
+            "with the same --testbed, or set its id to a folder that holds its config.json"
         )
     return *PUBLISHED[source.id], f"{source.id} as published"
 
 
 def of_config(path: Path) -> tuple[Shape, bool]:
-    """Read off a model's ``config.json``."""
+    """Read (shape, whether embeddings are tied) from a model's ``config.json``."""
     c = json.loads(path.read_text(encoding="utf-8"))
     heads = c["num_attention_heads"]
     shape = Shape(

@@ -1,8 +1,8 @@
-"""What the jobs of a study do: how often each runs, its passes in FLOPs, the memory it needs.
+"""List the jobs of a study, with the FLOPs of their passes and the memory they need.
 
-FLOPs are counted by the formulas that the ledger books with (``bench.models.flops``,
-``bench.methods.ppo.roles``), on lengths of texts that are measured where the data is here, and
-declared elsewhere.
+FLOPs come from the formulas that the ledger uses (``bench.models.flops``,
+``bench.methods.ppo.roles``). Lengths of texts are measured if the data is on this machine, else
+typical values are used.
 """
 
 import json
@@ -22,12 +22,12 @@ from bench.models.flops import Shape, forward, sampling, training
 from bench.training.batches import REFERENCE_BATCH
 from bench.worlds import world
 
-SAMPLE = 400  # rows whose lengths stand for all
-A_TOKEN = 4  # characters of English text
-# Tokens where the data is not here: prompt, answer, and the longest of each, as they were measured.
+SAMPLE = 400  # rows on which lengths are measured
+A_TOKEN = 4  # characters per token of English text
+# Tokens if the data is not here, as measured once: mean prompt and answer, longest of each.
 TYPICAL = {"micro": (10, 16, 11, 26), "reviews": (13, 19, 17, 47)}
 PHASES = ("rollout", "score", "reference", "update")  # of PPO
-# lm-eval's tasks: documents, sequences read for each, tokens of one, tokens drawn for each
+# {lm-eval task: (documents, sequences read per document, tokens per sequence, tokens sampled)}
 TASKS = {
     "arc_easy": (2376, 4, 40, 0),
     "hellaswag": (10042, 4, 110, 0),
@@ -39,8 +39,11 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of demonstrations (prompt, answer) and of pairs (prompt, answer, other answer); the
-    longest prompt and answer; where these numbers come from."""
+    """Lengths of the testbed's texts, in tokens.
+
+    demonstrations: (prompt, answer) of each; pairs: (prompt, answer, other answer) of each; prompt,
+    answer: the longest; source: where the numbers come from, in words.
+    """
 
     demonstrations: list[tuple[int, int]]
     pairs: list[tuple[int, int, int]]
@@ -51,8 +54,12 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Work:
-    """FLOPs of passes forward and back, of passes forward, and of sampling; how many passes forward
-    and back, and token steps of sampling, follow one another; bytes of cache that these read."""
+    """Work of a job.
+
+    trained, read, drawn: FLOPs of forward and backward passes, of forward passes alone, and of
+    sampling; passes, steps: how many training passes, and token steps of sampling, run one after
+    another; cache: bytes of key-value cache that the sampling reads.
+    """
 
     trained: float = 0.0
     read: float = 0.0
@@ -70,14 +77,18 @@ class Work:
 
     @property
     def flops(self) -> float:
+        """Return all FLOPs."""
         return self.trained + self.read + self.drawn
 
 
 @dataclass(frozen=True)
 class Job:
-    """kind: a step, or a run's method; name: one of those of its kind; own, needed: bytes at the
-    peak, without and with what only looks on; charged, watched: work that is booked, and work that
-    is not; loads: bytes of weights read from the disk; case: of a training."""
+    """A job of the study.
+
+    kind: its step, or a run's method; name: the job among those of its kind; own, needed: bytes at
+    the peak, without and with models that only measure; charged, watched: work that is charged to a
+    method, and work that is not; loads: bytes of weights read from the disk; case: for a training.
+    """
 
     kind: str
 
@@ -94,7 +105,7 @@ class Job:
 
 
 def lengths(cfg) -> Lengths:
-    """Measured where the data and the model's tokenizer are here, else declared."""
+    """Measure lengths if data and tokenizer are on this machine; else return typical ones."""
     data, base = cfg.layout.data, cfg.layout.base
     if (data / "sft.jsonl").exists() and (base / "tokenizer.json").exists():
         return measured(data, base, cfg.layout.pool(POOL))
@@ -107,6 +118,7 @@ def lengths(cfg) -> Lengths:
 
 
 def measured(data: Path, base: Path, pool: Path) -> Lengths:
+    """Measure lengths on the first rows of the demonstrations and of the pool, if it exists."""
     from bench.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(base)
@@ -119,7 +131,7 @@ def measured(data: Path, base: Path, pool: Path) -> Lengths:
 
 
 def sizes(tokenizer, path: Path, *answers: str) -> list[tuple[int, ...]]:
-    """Tokens of prompt and answers of a file's first rows."""
+    """Count the tokens of prompt and answers in a file's first rows; answers: their columns."""
     from bench.models.tokens import completion_ids, prompt_ids
 
     with open(path, encoding="utf-8") as file:
@@ -137,9 +149,10 @@ def sizes(tokenizer, path: Path, *answers: str) -> list[tuple[int, ...]]:
 
 
 class Workload:
-    """The jobs of the chosen study.
+    """Makes the jobs of the chosen study.
 
-    shape, tied: of the policy, without adapters; tiled: whether they run on a GPU.
+    shape: sizes of the policy without adapters; tied: whether its embeddings are one; found:
+    lengths of texts; tiled: whether the jobs run on a GPU.
     """
 
     def __init__(self, cfg, shape: Shape, tied: bool, found: Lengths, tiled: bool):
@@ -147,11 +160,11 @@ class Workload:
         self.lengths, self.made = found, cfg.decode.max_new_tokens
         self.drawn = [(p, min(a, self.made)) for p, *both in found.pairs for a in both]
         self.whole = [(p + a, a) for p, *both in found.pairs for a in both]
-        self.bare = self.case("fused", rows=1)  # for what is held by a model alone
+        self.bare = self.case("fused", rows=1)  # for the memory of a single model
         self.gold = gold_model(cfg, tiled)
 
     def jobs(self) -> Iterator[Job]:
-        """Each job; alike ones once, with their number."""
+        """Yield every job of the study."""
         cfg, arms = self.cfg, [(self.cfg.arm(name), seed) for name, seed in self.cfg.study_runs]
         yield from self.starts()
         pools = {pool_of(arm.label_set) for arm, _ in arms}
@@ -171,13 +184,13 @@ class Workload:
 
     @property
     def demonstrations(self) -> int:
-        """How many become pairs; as many as SFT reads, where their number is not a setting."""
+        """Return how many become pairs: the setting, else as many as SFT reads."""
         cfg = self.cfg
         declared = cfg.pairs.demonstrations or getattr(cfg.data, "demonstrations", None)
         return declared or cfg.sft.steps * cfg.sft.batch
 
     def starts(self) -> Iterator[Job]:
-        """The base, where it is trained here, and the SFT base."""
+        """Yield the training of the base, if it is pretrained here, and of the SFT base."""
         cfg, width = self.cfg, self.cfg.model.context
         if cfg.base.steps:
             case = self.case("full", rows=cfg.base.batch, sequences=1)
@@ -188,13 +201,16 @@ class Workload:
         yield self.training("SFT base", self.split("fused", cfg.sft, n, sequences=1), n, rows)
 
     def split(self, head: str, settings, n: int, **own) -> Case:
-        """The case of a trainer, with the rows that it passes at once."""
+        """Return the case of a trainer, with its rows per pass; n: rows of its data set."""
         launch, micro_batch = self.cfg.launch, self.cfg.model.micro_batch
         own |= memory.at_once(head, settings, micro_batch, n, launch.processes)
         return self.case(head, processes=launch.processes, config=launch.config, **own)
 
     def training(self, name: str, case: Case, n: float, rows, kind="", watched=Work(), loads=1):
-        """A job on ``n`` rows that cost the mean of ``rows``, (tokens, labelled) of a sequence."""
+        """Return a training job on ``n`` rows of the mean cost of ``rows``.
+
+        rows: (tokens, tokens with a label) of each sequence; loads: models read from the disk.
+        """
         of_row = training(trained(self.shape, case.model), rows, case.head, self.tiled) / len(rows)
         work = Work(trained=n * case.sequences * of_row, passes=n / case.rows)
         peak = memory.own(case), memory.needed(case)
@@ -202,8 +218,11 @@ class Workload:
         return Job(kind or name, name, *peak, work, watched, loads, case)
 
     def pool(self, name: str) -> Job:
-        """Pairs with gold's scores of both answers, and sampled unless they were given;
-        demonstrations are answered once and not scored."""
+        """Return the job that makes a pool of pairs.
+
+        It samples both answers, unless the pairs were given, and scores them with gold. For a pool
+        of demonstrations it samples one answer each and scores none.
+        """
         cfg, n = self.cfg, self.cfg.pairs.pool or 2 * self.cfg.pairs.n
         if name == POOL and world(cfg.data.kind).GIVEN_PAIRS:
             work, most = self.scored(2 * getattr(cfg.data, "pool", n)), self.gold.bytes
@@ -218,7 +237,7 @@ class Workload:
         return Job("pool", name, most, most, *work, loads=held)
 
     def reference(self) -> Job:
-        """Log-probs of a pool under the SFT base."""
+        """Return the job that computes log-probs of a pool under the SFT base."""
         n = getattr(self.cfg.data, "pool", None) or self.cfg.pairs.pool or 2 * self.cfg.pairs.n
         held, batch = memory.held(self.bare), self.cfg.model.micro_batch or REFERENCE_BATCH
         most = held + memory.reading_pass(self.bare, batch, self.lengths.answer)
@@ -226,7 +245,7 @@ class Workload:
         return Job("reference", "reference", most, most, work, loads=held)
 
     def reward(self, label_set: str) -> Job:
-        """A reward model, and the check of its order on the pairs that it has not seen."""
+        """Return the job that trains a reward model and tests it on the pairs left over."""
         cfg, n = self.cfg, parsed(label_set)[1] or self.cfg.pairs.n
         case = self.split("scalar", cfg.reward, n)
         rest = max(0, getattr(cfg.data, "pool", 2 * n) - n)
@@ -236,7 +255,7 @@ class Workload:
         return self.training(name, case, n * cfg.reward.epochs, rows, "reward model", check)
 
     def align(self, arm) -> Job:
-        """A run, and the points of its curve."""
+        """Return the job of a run, with the points of its curve."""
         method, cfg, n = self.cfg.known_methods[arm.method], self.cfg, arm.n or self.cfg.pairs.n
         scorer = "reward" in arm.needs
         if arm.preference == DEMONSTRATIONS:
@@ -252,7 +271,7 @@ class Workload:
         return self.training(arm.name, case, n, self.whole, arm.method, curve + check, loads=2)
 
     def rollouts(self, arm, n: int, curve: Work) -> Job:
-        """A run that samples: PPO."""
+        """Return the job of a run of PPO on ``n`` prompts; curve: work of measuring its curve."""
         s, case = arm.settings, self.split("rollout", arm.settings, n, **self.watching(True))
         episodes = math.ceil(n * s.epochs / s.batch) * s.batch
         cost = {phase: episodes * self.cost(s, phase) for phase in PHASES}
@@ -265,7 +284,7 @@ class Workload:
         return Job(arm.method, arm.name, *peak, work + drawn, curve, loads, case)
 
     def cost(self, settings, phase: str) -> float:
-        """FLOPs of an episode in a phase of PPO, by the very code that books them."""
+        """Return the FLOPs of an episode in a phase of PPO, from the code that books them."""
         import torch
 
         from bench.methods.ppo.roles import Roles
@@ -278,7 +297,10 @@ class Workload:
         return roles.cost(phase, samples)["flops"] / len(self.drawn)
 
     def evaluate(self, arm) -> Job:
-        """Test prompts, and the tasks of lm-eval that are known here."""
+        """Return the job that evaluates an arm's run (None: the SFT base).
+
+        It counts the test prompts and those tasks of lm-eval that are in TASKS.
+        """
         cfg, case = self.cfg, self.bare
         work = self.measured(cfg.eval.prompts, cfg.eval.batch, arm is not None)
         tasks = cfg.eval.tasks if arm is None or arm.tasks else ()
@@ -288,7 +310,7 @@ class Workload:
         return Job("evaluation", "evaluation", most, most, Work(), work, models + self.gold.bytes)
 
     def task(self, name: str) -> Work:
-        """A task of lm-eval."""
+        """Return the work of a task of lm-eval; none if it is not in TASKS."""
         documents, sequences, tokens, made = TASKS.get(name, (0, 0, 0, 0))
         documents, batch = min(documents, self.cfg.eval.limit or documents), self.cfg.eval.batch
         outputs = tokens * self.shape.vocabulary
@@ -300,30 +322,36 @@ class Workload:
     # --- passes without backward
 
     def watching(self, scorer: bool) -> dict:
-        """What looks on during a run: SFT base, gold, and a reward model that PPO holds itself
-        where it holds copies."""
+        """Return the memory of the models that measure a run: SFT base, gold, reward model.
+
+        The reward model counts only with LoRA: without, PPO itself holds it as a copy.
+        """
         own = memory.held(self.bare, scorer=True) if scorer and self.cfg.model.lora else 0
         bytes_ = memory.held(self.bare) + self.gold.bytes + own
         return {"watching": bytes_, "curve": self.cfg.curve.batch}
 
     def measured(self, n: int, batch: int, scorer: bool) -> Work:
-        """Samples on ``n`` prompts; then policy, SFT base, gold and any reward model read them."""
+        """Return the work of sampling on ``n`` prompts and reading the samples with each model."""
         batch = min(n, batch)
         read = n * self.read(self.made) * (3 if scorer else 2)
         return self.sampled(n, batch) + Work(read=read) + self.scored(n)
 
     def scored(self, n: int) -> Work:
-        """Gold of ``n`` answers."""
+        """Return the work of scoring ``n`` answers with gold."""
         return Work(read=n * forward(self.gold.shape, [mean(length for length, _ in self.whole)]))
 
     def read(self, outputs: float = 0) -> float:
-        """FLOPs of a pass over a sequence with logits at ``outputs`` positions."""
+        """Return the FLOPs of a forward pass over a sequence, with logits at ``outputs`` tokens."""
         lengths = [length for length, _ in self.whole]
         logits = len(lengths) * outputs * self.shape.vocabulary
         return forward(self.shape, lengths, logits) / len(lengths)
 
     def sampled(self, n: float, batch: int, rows=None, made: int = 0) -> Work:
-        """``n`` samples, ``batch`` at once: a batch takes as many steps as its longest sample."""
+        """Return the work of drawing ``n`` samples, ``batch`` at once.
+
+        rows: (tokens of prompt, of sample) of each; made: longest sample, whose tokens are the
+        steps of a batch.
+        """
         rows, steps = rows or self.drawn, math.ceil(n / batch) * (made or self.made)
         prompts, answers = map(list, zip(*rows, strict=True))
         each = sampling(self.shape, prompts, answers)["flops"] / len(rows)
@@ -333,15 +361,17 @@ class Workload:
 
 @dataclass(frozen=True)
 class GoldModel:
-    """Gold, where it is a model."""
+    """Gold, if it is a model."""
 
     shape: Shape
     bytes: float
 
 
 def gold_model(cfg, tiled: bool) -> GoldModel:
-    """In bfloat16 on a GPU, else in float32 (``bench.worlds.hub.gold``); a gold that is no model of
-    the hub is not counted."""
+    """Return the size of gold, of zero size if it is no model of the hub.
+
+    It is held in bfloat16 on a GPU, else in float32 (``bench.worlds.hub.gold``).
+    """
     if cfg.data.kind != "hub" or not cfg.data.gold.id:
         return GoldModel(Shape(0, 0, 0, 0, 0, 0, 0), 0.0)
     shape, tied, _ = of_source(cfg.data.gold)

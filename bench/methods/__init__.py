@@ -1,16 +1,23 @@
-"""The methods that are compared: each is a file or folder here. To add one, write its file.
+"""The methods that are compared, each a file or folder here. To add a method, write its file.
 
 A method is a module with
 
-- ``Settings``: its hyper-parameters, a frozen ``Section`` with a default each; ``lr`` and ``beta``
-  (its strength) are among them, since every study varies both;
-- ``NEEDS``: which artefacts it trains from, out of ``"reward"`` (the seed's reward model) and
-  ``"reference"`` (log-probs of the pool under the SFT base);
-- ``HEAD``, where it is not ``"fused"``: what its passes end in (HEADS), for ``bench.estimate``;
+- ``Settings``: its hyper-parameters, a ``Section`` in which each has a default; it must have ``lr``
+  and ``beta`` (the strength of the method), since every study varies both;
+- ``NEEDS``: a tuple of what it trains from besides pairs: ``"reward"`` (the seed's reward model),
+  ``"reference"`` (log-probs of the pairs under the SFT base);
 - ``train(run)``: trains ``run.policy`` in place (see ``bench.training.run.Run``).
 
-A file whose name begins with an underscore is none. A method may also lie outside the package: the
-setting `methods` names its file. Importing this package imports no torch: the Snakefile reads it.
+Optional are
+
+- ``HEAD``: how its forward passes make logits, for the memory and FLOPs in ``bench.estimate``:
+  ``"fused"`` (the default: TRL's chunked head), ``"full"`` (all logits at once) or ``"rollout"``
+  (samples completions, as PPO does);
+- ``PAPER``: the BibTeX key of its paper in bench/report/templates/references.bib, for the report;
+- ``TRAINER``: whose code trains it, in words ("TRL's DPOTrainer"), for the report.
+
+A file whose name begins with an underscore is no method. The setting `methods` adds methods from
+files outside the package. Importing this package imports no torch: the Snakefile imports it.
 """
 
 from collections.abc import Iterable
@@ -21,13 +28,16 @@ from bench.core import registry
 from bench.core.layout import UPSTREAM
 from bench.core.schema import Section, UserError
 
-FIRST = ("ppo", "dpo", "ipo", "orpo")  # in every table and figure; others follow by name
+FIRST = ("ppo", "dpo", "ipo", "orpo")  # order in tables and figures; other methods follow by name
 ARTEFACTS = {"reward", "reference"}
 HEADS = ("fused", "full", "rollout")
 
 
 def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
-    """{name: module} of the built-in methods, then of the files at ``paths``."""
+    """Return {name: module} of the built-in methods, then of the files at ``paths``.
+
+    Raises UserError if a file has the name of another method, or a name that Python cannot import.
+    """
     found = dict(METHODS)
     for path in paths:
         name = Path(path).stem
@@ -35,33 +45,39 @@ def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
             raise UserError(f"methods: '{name}' is the name of another method: rename '{path}'")
         if not name.isidentifier() or name.startswith("_"):
             raise UserError(
-                f"methods: '{name}' is no name: use letters, digits and '_' in '{path}'"
+                f"methods: '{name}' is no valid name: rename '{path}' with a letter first, then "
+                "letters, digits and '_'"
             )
         found[name] = registry.from_file(path)
     return found
 
 
 def named_by(name: str, paths: Iterable[str]) -> str | None:
-    """The path that names a method from outside; None for a built-in one."""
+    """Return the path in ``paths`` that adds method ``name``; None if it is built in."""
     return next((str(path) for path in paths if Path(path).stem == name), None)
 
 
 def stamped(paths: Iterable[str]) -> tuple[tuple[str, int], ...]:
-    """Each path with the time of its last change, 0 where there is no file."""
+    """Return (path, time of its last change in ns) for each path; 0 if there is no such file."""
     files = [Path(path) for path in paths]
     return tuple((str(f), f.stat().st_mtime_ns if f.is_file() else 0) for f in files)
 
 
 def check(name: str, module: ModuleType, taken: set[str]) -> None:
-    """Raise UserError for a module that is no method; taken: names of parts of the settings."""
+    """Raise UserError if a module is no valid method.
+
+    taken: names that the settings already use, which a method cannot have.
+    """
     for lack in lacking(module):
         raise UserError(f"{shown(module)} lacks {lack}")
     if name in taken:
-        raise UserError(f"a method cannot be called '{name}', as a part of the settings is")
+        raise UserError(
+            f"a method cannot be called '{name}', the settings use that name: rename its file"
+        )
 
 
 def shown(module: ModuleType) -> str:
-    """How a message names the file of a method."""
+    """Return the file of a method as messages name it: 'dpo.py of bench/methods', or its path."""
     path = file_of(module)
     if path.parent == Path(__file__).parent:
         return f"{path.name} of bench/methods"
@@ -69,18 +85,18 @@ def shown(module: ModuleType) -> str:
 
 
 def name_of(module: ModuleType) -> str:
-    """The name of a method, which is that of its file or folder."""
+    """Return the name of a method: its file's or folder's name."""
     return file_of(module).stem
 
 
 def file_of(module: ModuleType) -> Path:
-    """The file of a method, or its folder."""
+    """Return the file of a method, or its folder if it is a package."""
     path = Path(module.__file__)
     return path.parent if path.name == "__init__.py" else path
 
 
 def lacking(module: ModuleType) -> list[str]:
-    """What a module would need to be a method, in words."""
+    """List what a module lacks to be a method, in words; [] for a valid method."""
     settings, needs = getattr(module, "Settings", None), getattr(module, "NEEDS", None)
     if not (isinstance(settings, type) and issubclass(settings, Section)):
         return ["Settings, a class of its hyper-parameters that extends bench.core.schema.Section"]

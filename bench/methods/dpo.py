@@ -1,25 +1,27 @@
-"""Direct preference optimisation: Rafailov et al. 2023 (2305.18290), equation 7, by TRL."""
+"""Direct preference optimisation: Rafailov et al. 2023 (arXiv 2305.18290), eq. 7, by TRL."""
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.core.schema import Section
 
 NEEDS = ("reference",)
+PAPER = "rafailov2023"  # BibTeX key in bench/report/templates/references.bib
+TRAINER = "TRL's DPOTrainer"  # whose code trains it, as the report says
 
 
 class Settings(Section):
-    """How DPO trains."""
+    """Hyper-parameters of DPO."""
 
     lr: PositiveFloat = 3.0e-4
     """Learning rate."""
     beta: PositiveFloat = 0.1
-    """Strength of the pull towards the SFT base."""
+    """Strength of the pull towards the SFT base (beta in the paper)."""
     batch: PositiveInt = 32
-    """Pairs an optimiser step."""
+    """Pairs per optimiser step."""
     epochs: PositiveFloat = 1.0
     """Passes over the pairs."""
     warmup: NonNegativeInt = 5
-    """Optimiser steps over which the learning rate rises."""
+    """Optimiser steps in which the learning rate rises linearly to `lr`."""
 
 
 def train(run) -> None:

@@ -1,7 +1,7 @@
-"""Identity preference optimisation: Azar et al. 2023 (2310.12036), equation 17, by TRL.
+"""Identity preference optimisation: Azar et al. 2023 (arXiv 2310.12036), eq. 17, by TRL.
 
-TRL averages log-ratios over tokens, which the authors of IPO confirmed to be what they ran; the
-equation as printed sums them.
+The printed equation sums log-ratios over tokens. TRL averages them, as IPO's authors confirmed that
+their own code did.
 """
 
 from typing import Literal
@@ -11,24 +11,27 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from bench.core.schema import Section
 
 NEEDS = ("reference",)
+PAPER = "azar2023"  # BibTeX key in bench/report/templates/references.bib
+TRAINER = "TRL's DPOTrainer"  # whose code trains it, as the report says
 
 
 class Settings(Section):
-    """How IPO trains."""
+    """Hyper-parameters of IPO."""
 
     lr: PositiveFloat = 3.0e-4
     """Learning rate."""
     beta: PositiveFloat = 0.1
-    """Strength of the pull towards the SFT base, tau in the paper: training aims at a margin of
-    1 / (2 tau) nats between the log-ratios, per token where `log_ratios` is mean."""
+    """Strength of the pull towards the SFT base (tau in the paper): the loss is least where the
+    log-ratios of chosen and rejected differ by 1 / (2 beta) nats; per token if `log_ratios` is
+    mean."""
     log_ratios: Literal["mean", "sum"] = "mean"
-    """Whether log-ratios are averaged or summed over a completion's tokens."""
+    """mean: average each answer's log-ratio over its tokens, as TRL does; sum: as in the paper."""
     batch: PositiveInt = 32
-    """Pairs an optimiser step."""
+    """Pairs per optimiser step."""
     epochs: PositiveFloat = 1.0
     """Passes over the pairs."""
     warmup: NonNegativeInt = 5
-    """Optimiser steps over which the learning rate rises."""
+    """Optimiser steps in which the learning rate rises linearly to `lr`."""
 
 
 def train(run) -> None:

@@ -1,4 +1,4 @@
-"""Odds-ratio preference optimisation: Hong et al. 2024 (2403.07691), equations 6 and 7, by TRL."""
+"""Odds-ratio preference optimisation: Hong et al. 2024 (arXiv 2403.07691), eqs. 6 and 7, by TRL."""
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -6,21 +6,23 @@ from bench.core.schema import Section
 
 NEEDS = ()
 HEAD = "full"
+PAPER = "hong2024"  # BibTeX key in bench/report/templates/references.bib
+TRAINER = "TRL's ORPOTrainer"  # whose code trains it, as the report says
 
 
 class Settings(Section):
-    """How ORPO trains."""
+    """Hyper-parameters of ORPO."""
 
     lr: PositiveFloat = 3.0e-4
     """Learning rate."""
     beta: PositiveFloat = 0.5
-    """Weight of the odds ratio beside the likelihood of the chosen answer, lambda in the paper."""
+    """Weight of the odds-ratio loss beside the chosen answer's NLL (lambda in the paper)."""
     batch: PositiveInt = 32
-    """Pairs an optimiser step."""
+    """Pairs per optimiser step."""
     epochs: PositiveFloat = 1.0
     """Passes over the pairs."""
     warmup: NonNegativeInt = 5
-    """Optimiser steps over which the learning rate rises."""
+    """Optimiser steps in which the learning rate rises linearly to `lr`."""
 
 
 def train(run) -> None:

@@ -1,6 +1,6 @@
-"""What the schema cannot see of a configuration: names that must exist, values that clash.
+"""Check what the types of the settings cannot: that names exist and that values fit together.
 
-Each check raises UserError with one clear line.
+Each check raises UserError with one line that names the cause and the remedy.
 """
 
 from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, nearest
@@ -10,7 +10,7 @@ from bench.worlds import world
 
 
 def check(cfg) -> None:
-    """Every check, of a loaded ``bench.settings.config.Config``."""
+    """Run every check on a ``bench.settings.config.Config``."""
     check_model(cfg.model)
     check_curve(cfg)
     check_pool(cfg.pairs)
@@ -24,35 +24,41 @@ def check(cfg) -> None:
 
 
 def check_model(model) -> None:
-    """Refuse a model of the hub without a name, a name of none, and weights that nothing trains."""
+    """Refuse kind hub without model.hub, or the reverse, and 4-bit weights without LoRA."""
     if (model.kind == "hub") != (model.hub is not None):
-        raise UserError("model.hub names the model of model.kind=hub: set both or neither")
+        raise UserError("model.hub names the model for model.kind=hub: set both or neither")
     if model.quantise and model.lora is None:
-        raise UserError("model.quantise freezes the weights: set model.lora, which is trained")
+        raise UserError("model.quantise freezes all weights: set model.lora, to train adapters")
     if model.quantise and model.dtype != "bfloat16":
-        raise UserError("model.quantise needs model.dtype=bfloat16, in which it computes")
+        raise UserError("model.quantise computes in bfloat16: set model.dtype=bfloat16")
 
 
 def check_pool(pairs) -> None:
     """Refuse a pool that holds fewer pairs than each seed draws from it."""
     if pairs.pool and pairs.pool < pairs.n:
-        raise UserError(f"pairs.pool={pairs.pool} holds fewer pairs than pairs.n={pairs.n}")
+        raise UserError(
+            f"pairs.pool={pairs.pool} holds fewer pairs than pairs.n={pairs.n}: "
+            "raise pairs.pool, or lower pairs.n"
+        )
 
 
 def check_names(cfg) -> None:
-    """Refuse the name of an arm or study that is no folder's name, or is taken."""
+    """Refuse a name of an arm or study that is taken or cannot name a folder."""
     taken = {*cfg.known_methods, *cfg.computed_arms, *cfg.computed_studies}
     for name in [*cfg.arms, *cfg.studies]:
         if not NAME.fullmatch(name) or name in ("sft", ".", ".."):
             raise UserError(
-                f"'{name}' is no name: use letters, digits, '.', '_' and '-'; not 'sft'"
+                f"'{name}' cannot name an arm or a study: use letters, digits, '.', '_' and '-', "
+                "but not 'sft'"
             )
         if name in taken:
-            raise UserError(f"'{name}' is the name of a method, or computed: choose another")
+            raise UserError(
+                f"'{name}' is the name of a method or of a computed arm or study: choose another"
+            )
 
 
 def check_study(cfg) -> None:
-    """Refuse a study that does not exist."""
+    """Refuse a study that does not exist or has no arms."""
     if cfg.study not in cfg.known_studies:
         raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
     if not cfg.study_arms:
@@ -60,25 +66,25 @@ def check_study(cfg) -> None:
 
 
 def check_launch(cfg) -> None:
-    """Refuse to shard what is not written for it: PPO's models, and adapters, which are small."""
+    """Refuse fsdp, zero2 and zero3, which shard the model, for PPO and with LoRA."""
     if cfg.launch.config == "ddp" or cfg.launch.processes == 1:
         return
     ppo = [name for name in cfg.study_arms if cfg.arm(name).method == "ppo"]
-    reason = f"arm {ppo[0]} is PPO" if ppo else "model.lora is set" if cfg.model.lora else None
-    if reason:
+    what = f"PPO (arm {ppo[0]})" if ppo else "LoRA (model.lora)" if cfg.model.lora else None
+    if what:
         raise UserError(
-            f"launch.config={cfg.launch.config} shards the model, but {reason}: take ddp, or leave "
-            "that out of the study"
+            f"launch.config={cfg.launch.config} shards the model, which {what} does not support: "
+            f"set launch.config=ddp, or leave {what} out"
         )
 
 
 def check_shares(cfg) -> None:
-    """Refuse batches that the processes of a run cannot share, before hours lead up to them."""
+    """Refuse batches that the processes of a run cannot share, before any training starts."""
     if cfg.launch.processes == 1:
         return
     arms = [cfg.arm(name) for name in cfg.study_arms]
     for arm in arms:
-        if arm.preference != DEMONSTRATIONS:  # whose number is not known before they are there
+        if arm.preference != DEMONSTRATIONS:  # their number is unknown until they are made
             own = cfg.of(arm.name)
             check_share(cfg, f"arm {arm.name}", arm.settings, arm.n or own.pairs.n)
             if "reward" in arm.needs or cfg.evaluated:
@@ -86,7 +92,7 @@ def check_shares(cfg) -> None:
 
 
 def check_share(cfg, name: str, settings, n: int) -> None:
-    """The same of one training on ``n`` pairs."""
+    """Refuse a batch of the training ``name`` on ``n`` pairs that the processes cannot share."""
     count, batch = cfg.launch.processes, getattr(settings, "batch", None)
     try:
         if hasattr(settings, "minibatch"):
@@ -98,38 +104,43 @@ def check_share(cfg, name: str, settings, n: int) -> None:
 
 
 def check_seeds(cfg) -> None:
-    """Refuse seeds that repeat."""
+    """Refuse seeds that repeat or are negative."""
     if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
         raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
 
 
-ENDS = (0.0, 1.0)  # of a curve
+ENDS = (0.0, 1.0)  # shares at which a curve starts and ends
 
 
 def check_curve(cfg) -> None:
-    """Refuse a curve without the start and the end, between which gains are read."""
+    """Refuse a curve without its start and end, between which gains are measured."""
     lacking = [f"{end:g}" for end in ENDS if end not in cfg.curve.fractions]
     if lacking:
         raise UserError(
-            f"curve.fractions must hold {', '.join(lacking)}: gains are read from 0 to 1"
+            f"curve.fractions must hold {', '.join(lacking)}: gains are measured from 0 to 1"
         )
 
 
 def check_preference(cfg, arm) -> None:
-    """Refuse pairs that no step can make, or that mean another thing than the arm takes."""
+    """Refuse a preference that no step can make pairs for, or that the arm cannot train on."""
     where = f"arms.{arm.name}"
     if not NAME.fullmatch(arm.preference):
         name = f"{where}.preference={arm.preference!r}"
-        raise UserError(f"{name} is no name: use letters, digits, '-', '_'")
+        raise UserError(f"{name} is no valid name: use letters, digits, '.', '_' and '-'")
     made = arm.preference == DEMONSTRATIONS
     if made and "reference" in arm.needs:
         raise UserError(
-            f"{where}: {arm.method} needs reference log-probabilities, which demonstrations lack"
+            f"{where}: {arm.method} needs reference log-probs, which demonstrations lack: set "
+            f"preference to gold, or take a method that needs none, such as orpo"
         )
     if arm.preference == ON_POLICY and not world(cfg.data.kind).GIVEN_PAIRS:
         raise UserError(
-            f"{where}: this testbed's own pairs are sampled from the SFT base: take gold"
+            f"{where}.preference: this testbed's own pairs are already on-policy (sampled from the "
+            "SFT base): set it to gold"
         )
     most = cfg.of(arm.name).pairs.n
     if arm.n and not made and arm.n > most:
-        raise UserError(f"{where}.n={arm.n} is more than pairs.n, which is {most}")
+        raise UserError(
+            f"{where}.n={arm.n} is more than pairs.n, which is {most}: lower the one, or raise the "
+            "other"
+        )

@@ -1,6 +1,7 @@
-"""All settings of a testbed as one frozen object: its arms, runs and layout; a slice for each step.
+"""Hold all settings of a testbed in one frozen object, with its arms, runs and layout.
 
-A step sees its own slice only (READS), so that the hash in the Snakefile covers all it can read.
+A step gets only the slice of them that READS lists for it, so that the hash in the Snakefile covers
+everything that the step can read.
 """
 
 from collections.abc import Mapping
@@ -20,24 +21,24 @@ from bench.settings.overrides import flow, leaves, merge
 from bench.settings.sections import OF_ARM, Arm, Core
 from bench.settings.validation import checked
 
-# What each step reads, and nothing else: its hash covers exactly this. "arm": the arm that it runs.
+# The sections that each step may read; its hash covers exactly these. "arm": the arm that it runs.
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
 READS |= {"prefetch": ("data", "model", "eval")}
 READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify")}
-# How much of a machine jobs take, on which no result depends.
+# How much of a machine jobs take; no result depends on it.
 RESOURCES = ("threads", "jobs")
-# Change no result: read by all, hashed by none.
+# Settings that change no result: every step may read them, no hash covers them.
 UNHASHED = ("testbed", *RESOURCES, "launch")
 FREE = (*UNHASHED, "layout", "overrides", "known_methods")
-# In no study's key. `launch` is in it, for it moves float noise.
+# Not part of a study's key. `launch` is part of it: it changes results by rounding.
 KEYLESS = {"testbed", *RESOURCES, "study", "strict"}
 
 
 class Config(Core):
-    """All settings of a testbed: those of Core, of the world, of each method and of each study."""
+    """Settings of Core and of the testbed's world, of each method and of each study."""
 
     _source: str = PrivateAttr("")
-    _plain: Any = PrivateAttr(None)  # the testbed's file without overrides; None: not complete
+    _plain: Any = PrivateAttr(None)  # the settings without overrides; None if incomplete
     _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
     _overrides: tuple[str, ...] = PrivateAttr(())
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
@@ -45,76 +46,81 @@ class Config(Core):
 
     @property
     def source(self) -> str:
-        """What `--testbed` calls it: the name of a built-in testbed, or the path of a file."""
+        """Return the testbed as given to `--testbed`: a built-in name, or the path of a file."""
         return self._source
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """What differs from the testbed's file, as 'a.b=value'."""
+        """List what differs from the testbed's file, as 'a.b=value'."""
         return self._overrides
 
     @cached_property
     def layout(self) -> Layout:
-        """Where the artefacts lie."""
+        """Return where each artefact lies."""
         return Layout(self, self._plain)
 
     @cached_property
     def known_methods(self) -> dict[str, ModuleType]:
-        """{name: module} of the built-in methods and of `methods`."""
+        """Return {name: module} of the built-in methods and of the setting `methods`."""
         return methods.known(self.methods)
 
     @property
     def study_arms(self) -> tuple[str, ...]:
-        """The names of the chosen study's arms."""
+        """Return the names of the chosen study's arms."""
         return self.known_studies[self.study]
 
     @property
     def study_runs(self) -> tuple[tuple[str, int], ...]:
-        """(arm, seed) of each run of the chosen study."""
+        """Return (arm, seed) of each run of the chosen study."""
         return self.runs_of(self.study)
 
     def runs_of(self, study: str) -> tuple[tuple[str, int], ...]:
-        """(arm, seed) of each run of a study."""
+        """Return (arm, seed) of each run of a study."""
         plan = self._plans.get(study)
         seeds = plan.seeds if plan else lambda cfg, arm: cfg.seeds
         return tuple((arm, seed) for arm in self.known_studies[study] for seed in seeds(self, arm))
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
-        """The runs of the chosen study, with the layout of each."""
+        """Return the runs of the chosen study, each with its layout."""
         return tuple(self.member(arm, seed) for arm, seed in self.study_runs)
 
     def member(self, arm: str, seed: int) -> Member:
-        """A run by the name of its arm."""
+        """Return the run of an arm with a seed."""
         return Member(self.arm(arm), seed, self.of(arm).layout)
 
     @cached_property
     def bases(self) -> dict[str, Layout]:
-        """{name in tables: layout} of the SFT bases that the study's runs start from: `sft` is that
-        of most settings, or the first, any other has a name of its own."""
+        """Return {name in tables: layout} of the SFT bases that the study's runs start from.
+
+        `sft` is the testbed's own SFT base if a run starts from it, else the first run's; each
+        other base has a name of its own.
+        """
         found = {self._base_name(member.layout): member.layout for member in self.members}
         first = min(found, key=self._base_name(self.layout).__ne__, default="")
         return {SFT: found.pop(first, self.layout)} | found
 
     def base_of(self, arm: str) -> str:
-        """The name in tables of the SFT base that an arm's runs start from."""
+        """Return the name in tables of the SFT base that an arm's runs start from."""
         name = self._base_name(self.of(arm).layout)
         return name if name in self.bases else SFT
 
     def _base_name(self, layout: Layout) -> str:
-        """The name of a base as evaluated, or the testbed's where it is the testbed's own: lm-eval
-        asks about the pairs too, so a base has an evaluation for each of its pools."""
+        """Name an SFT base by its evaluation, or by the testbed if it is the testbed's own.
+
+        A base has one evaluation for each pool, since lm-eval reads the pool's test pairs too.
+        """
         name = layout.evaluation_name(None)
         return f"{SFT}@{self.testbed}" if name == SFT else name
 
     @property
     def evaluated(self) -> bool:
-        """Whether the chosen study's runs answer the test prompts."""
+        """Tell whether the chosen study evaluates its runs on the test prompts."""
         return getattr(self._plans.get(self.study), "EVALUATED", True)
 
     @property
     def companions(self) -> list[Path]:
-        """The results of other studies that the report of `compare` shows too, where they exist."""
+        """List the folders of other studies' results that the report of `compare` also shows."""
         if self.study != DEFAULT_STUDY:
             return []
         names = [name for name, plan in self._plans.items() if plan.COMPANION]
@@ -122,12 +128,15 @@ class Config(Core):
         return [folder for folder in folders if (folder / "meta.json").exists()]
 
     def with_study(self, study: str) -> "Config":
-        """The same settings with another study chosen."""
+        """Return these settings with another study chosen."""
         return self._replaced(study=study)
 
     @cached_property
     def known_studies(self) -> dict[str, tuple[str, ...]]:
-        """The declared studies and the computed ones; `compare` has every method from outside."""
+        """Return {name: arms} of all studies, declared and computed.
+
+        Every method from outside the package joins `compare`.
+        """
         computed = {name: plan.members(self) for name, plan in self._plans.items()}
         outside = [name for name in self.known_methods if name not in methods.METHODS]
         compare = dict.fromkeys((*self.studies.get(DEFAULT_STUDY, ()), *outside))
@@ -135,12 +144,12 @@ class Config(Core):
 
     @property
     def computed_studies(self) -> tuple[str, ...]:
-        """The names of the studies that are folders of the package."""
+        """Return the names of the computed studies: the folders of bench/studies."""
         return tuple(self._plans)
 
     @cached_property
     def computed_arms(self) -> dict[str, dict[str, Any]]:
-        """{name: spec} of the arms that studies compute from the tuned settings."""
+        """Return {name: spec} of the arms that studies compute from the tuned settings."""
         found = {}
         for plan in self._plans.values():
             found |= plan.arms(self)
@@ -148,23 +157,23 @@ class Config(Core):
 
     @cached_property
     def known_arms(self) -> dict[str, dict[str, Any]]:
-        """{name: spec} of the methods, the computed arms and the declared ones."""
+        """Return {name: spec} of all arms: one per method, the computed and the declared ones."""
         plain = {method: {"method": method} for method in self.known_methods}
         return plain | self.computed_arms | self.arms
 
     def has_arm(self, name: str) -> bool:
-        """Whether there is such an arm, of a method that there is."""
+        """Tell whether an arm of this name exists, and its method too."""
         spec = {"method": name} | self.known_arms.get(name, {"method": None})
         return spec["method"] in self.known_methods
 
     def arm(self, name: str) -> Arm:
-        """An arm by name; raises UserError with the nearest name, method or key."""
+        """Return an arm by name; raise UserError, with the nearest known name, if it is unknown."""
         if name not in self._arms:
             self._arms[name] = self._made_arm(name)
         return self._arms[name]
 
     def _made_arm(self, name: str) -> Arm:
-        """An arm from its method as tuned and what it says of itself."""
+        """Make an arm: its method's tuned settings, with the arm's own overrides on top."""
         if name not in self.known_arms:
             raise UserError(f"unknown arm '{name}'" + nearest(name, self.known_arms))
         spec, where = {"method": name} | self.known_arms[name], f"arms.{name}"
@@ -182,7 +191,7 @@ class Config(Core):
         return checked(Arm, own, where)
 
     def of(self, name: str) -> "Config":
-        """The settings under which an arm's runs are made: with its own base, pairs and so on."""
+        """Return the settings that make an arm's runs, with its own base, pairs and so on."""
         changed = self.arm(name).upstream
         if not changed:
             return self
@@ -196,7 +205,7 @@ class Config(Core):
         return self._variants[name]
 
     def changes(self, variant: "Config") -> list[str]:
-        """The overrides that make a variant of these settings, as 'a.b=value'."""
+        """List the overrides, as 'a.b=value', that turn these settings into ``variant``."""
         if variant is self:
             return []
         old = dict(leaves({name: self.section(name) for name in UPSTREAM}))
@@ -204,7 +213,7 @@ class Config(Core):
         return [f"{key}={flow(value)}" for key, value in new if old.get(key) != value]
 
     def section(self, name: str) -> Any:
-        """A section as plain values."""
+        """Return a section as plain values (dicts, lists, numbers, text)."""
         return self._plain_values[name]
 
     @cached_property
@@ -212,7 +221,7 @@ class Config(Core):
         return self.model_dump(mode="json")
 
     def decisive(self, study: str) -> dict[str, Any] | None:
-        """All that the results of a study depend on; None where it, or an arm of it, is unknown."""
+        """Return all that a study's results depend on; None if the study or an arm is unknown."""
         names = self.known_studies.get(study)
         if names is None or not all(map(self.has_arm, names)):
             return None
@@ -221,11 +230,11 @@ class Config(Core):
         return own | {"own": arms, "runs": self.runs_of(study)}
 
     def slice(self, step: str, arm: str | None = None) -> "Slice":
-        """The part of the settings that a step may read (see READS)."""
+        """Return the part of the settings that a step may read (see READS)."""
         return Slice(self, step, arm)
 
     def _replaced(self, **update: Any) -> "Config":
-        """A copy with other sections; what was computed from the settings' values goes."""
+        """Return a copy with other sections, without what was computed from the old ones."""
         copy = self.model_copy(update=update)
         for name in ("layout", "members", "bases", "_plain_values"):
             copy.__dict__.pop(name, None)
@@ -234,7 +243,7 @@ class Config(Core):
 
 
 class Slice:
-    """A view of a Config that gives a step what READS lists for it and refuses the rest."""
+    """Gives a step the sections that READS lists for it; raises AttributeError for any other."""
 
     def __init__(self, cfg: Config, step: str, arm: str | None = None):
         self._cfg, self._step, self._arm = cfg, step, arm
@@ -244,20 +253,23 @@ class Slice:
             raise AttributeError(key)
         if key not in FREE and "*" not in READS[self._step] and key not in READS[self._step]:
             raise AttributeError(
-                f"step '{self._step}' does not read '{key}': add it to RECIPES in core/layout.py"
+                f"step '{self._step}' may not read '{key}': add it to RECIPES in core/layout.py"
             )
         return self.overridden() if key == "overrides" else getattr(self._cfg, key)
 
     def arm(self, name: str) -> Arm:
-        """The arm of this step's run; any arm for a step that reads all."""
+        """Return the arm of this step's run; a step that reads everything may ask for any arm."""
         if "*" not in READS[self._step] and name != self._arm:
             raise AttributeError(
-                f"step '{self._step}' of arm {self._arm} does not read arm '{name}'"
+                f"step '{self._step}' of arm {self._arm} may not read arm '{name}'"
             )
         return self._cfg.arm(name)
 
     def values(self) -> dict[str, Any]:
-        """All that the step can read, as plain values, to be hashed; of own tasks the content."""
+        """Return all that the step can read, as plain values, for its hash.
+
+        Includes the content of task files in `eval.tasks`.
+        """
         reads, every = READS[self._step], type(self._cfg).model_fields
         names = [name for name in every if name not in UNHASHED] if "*" in reads else reads
         own = {name: self._cfg.section(name) for name in names if name != "arm"}
@@ -268,7 +280,7 @@ class Slice:
         return own | ({"task_files": files} if files else {})
 
     def overridden(self) -> tuple[str, ...]:
-        """The overrides that touch what this step reads, as 'a.b=value'."""
+        """List the overrides, as 'a.b=value', that change what this step reads."""
         return tuple(item for item in self._cfg.overrides if self._touches(item))
 
     def _touches(self, item: str) -> bool:
@@ -278,6 +290,6 @@ class Slice:
             return True
         if "arm" not in reads or self._arm not in self._cfg.known_arms:
             return False
-        # an arm's own name may hold dots: arms.dpo-beta0.3.beta
+        # the name of an arm may hold dots: arms.dpo-beta0.3.beta
         of_arm = head == "arms" and ".".join(rest).startswith(f"{self._arm}.")
         return of_arm or head == self._cfg.arm(self._arm).method

@@ -1,6 +1,6 @@
-"""Every key of the settings with description, type, default, value and file, for `help`.
+"""Describe every setting for `help`: its description, type, default, value and file.
 
-All is read off the classes that validate: ``bench.settings.sections``, and the Settings of the
+All is read from the classes that validate: ``bench.settings.sections``, and the ``Settings`` of the
 testbed's world, of each method and of each study.
 """
 
@@ -23,8 +23,11 @@ from bench.settings.sections import OF_ARM, Arm
 
 @dataclass(frozen=True)
 class Setting:
-    """A key of the settings. owner: the section that it is in; default: PydanticUndefined where it
-    must be set; section: its own class, where it is a section."""
+    """A key of the settings.
+
+    key: dotted, such as dpo.lr; name: its last part; owner: class of the section that holds it;
+    default: PydanticUndefined if it must be set; section: its class if it is a section itself.
+    """
 
     key: str
     name: str
@@ -34,18 +37,18 @@ class Setting:
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """Return what the setting does, from the docstring under its field."""
         own = self.owner.model_fields[self.name].description
         return " ".join((own or (self.section and self.section.__doc__) or "").split())
 
     @property
     def schema(self) -> dict:
-        """Its type and limits as JSON schema has them."""
+        """Return its type and limits as JSON schema."""
         return self.owner.model_json_schema()["properties"][self.name]
 
     @property
     def path(self) -> Path:
-        """The file that declares it; of a section the one that declares its settings."""
+        """Return the file that declares it; for a section, the file that declares its settings."""
         owner, name = self.owner, self.name
         if self.section:
             owner, name = self.section, next(iter(self.section.model_fields))
@@ -54,13 +57,13 @@ class Setting:
 
 
 def all_settings(cfg) -> list[Setting]:
-    """Every key of a testbed's settings, and as `arms.<key>` those of an arm."""
+    """List every key of a testbed's settings, then those of an arm as `arms.<key>`."""
     arms = (s for s in settings_in(Arm, "arms.") if s.name in OF_ARM)
     return [*settings_in(type(cfg)), *arms]
 
 
 def settings_in(owner: type[Section], prefix: str = "", given: Any = None) -> Iterator[Setting]:
-    """The keys of a section, those of sections inside it too; given: the section's default."""
+    """Yield the keys of a section and of the sections inside it; given: the section's default."""
     for name, field in owner.model_fields.items():
         own = field.get_default(call_default_factory=True)
         default = own if given is None else getattr(given, name)
@@ -72,20 +75,20 @@ def settings_in(owner: type[Section], prefix: str = "", given: Any = None) -> It
 
 
 def section_of(field: FieldInfo) -> type[Section] | None:
-    """The class of a field that is a section, or a section or null."""
+    """Return the class of a field that is a section (or null); None for any other field."""
     kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
     return next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
 
 
 def default_of(setting: Setting) -> str:
-    """A default as one would write it in YAML."""
+    """Return a setting's default as YAML."""
     if setting.default is PydanticUndefined:
         return "must be set"
     return written(json.loads(json.dumps(setting.default)))
 
 
 def value_of(cfg, key: str) -> str:
-    """A testbed's value as one would write it in YAML."""
+    """Return a setting's value in the testbed as YAML."""
     head, *parts = key.split(".")
     value = cfg.section(head)
     for part in parts:
@@ -96,7 +99,7 @@ def value_of(cfg, key: str) -> str:
 
 
 def written(value: Any) -> str:
-    """A value in one line of YAML, numbers with three digits where they have no end."""
+    """Write a value as one line of YAML, long decimals cut to three digits."""
     return re.sub(r"\d+\.\d{6,}", lambda m: f"{float(m[0]):.3g}", flow(value))
 
 
@@ -113,7 +116,7 @@ BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 
 
 def type_of(schema: dict) -> str:
-    """A type of JSON schema in words: 'whole number >= 1 or null'."""
+    """Put a type of JSON schema into words: 'whole number >= 1 or null'."""
     if "anyOf" in schema:
         return " or ".join(type_of(part) for part in schema["anyOf"])
     if "enum" in schema or "const" in schema:

@@ -1,4 +1,7 @@
-"""The files of a testbed: base.yaml <- what it `extends` <- its own <- its tuned settings."""
+"""Read a testbed's files and merge them, later over earlier.
+
+The layers: base.yaml, the testbed that it `extends`, its own file, its tuned settings.
+"""
 
 from itertools import takewhile
 from pathlib import Path
@@ -14,13 +17,14 @@ TUNED = ".tuned"
 
 
 def layers(testbed: str, above: tuple[Path, ...] = ()) -> dict:
-    """base.yaml <- what the testbed extends <- the testbed <- its tuned settings.
+    """Return the merged settings of a testbed, as plain values.
 
-    above: the files that extend this one.
+    above: files that extend this one. Raises UserError if a file is missing, no valid YAML, or
+    extends itself.
     """
     path = file_of(testbed).resolve()
     if path in above:
-        raise UserError(f"'{testbed}' extends itself: name another testbed, or none")
+        raise UserError(f"'{testbed}' extends itself: let `extends` name another testbed")
     (own, parent), above = opened(testbed), (*above, path)
     low = renamed_sources(layers(parent, above), own) if parent else read(TESTBEDS / "base.yaml")
     whole, tuned = merge(low, own), tuned_file(testbed)
@@ -28,13 +32,13 @@ def layers(testbed: str, above: tuple[Path, ...] = ()) -> dict:
 
 
 def opened(testbed: str) -> tuple[dict, str | None]:
-    """What a testbed's own file says, and the testbed that it extends, if any."""
+    """Return (settings in a testbed's own file, the testbed that it extends or None)."""
     own = read(file_of(testbed))
     return own, own.pop("extends", None)
 
 
 def declaring(testbed: str, study: str) -> Path:
-    """The file that declares a testbed's study: its own, one that it extends, or base.yaml."""
+    """Return the file that declares a study: the testbed's, one that it extends, or base.yaml."""
     own, parent = opened(testbed)
     if study in (own.get("studies") or {}):
         return file_of(testbed)
@@ -57,29 +61,30 @@ def _is_comment(line: str) -> bool:
 
 
 def is_path(testbed: str) -> bool:
-    """Whether a testbed is named by its file."""
+    """Tell whether a testbed is given by the path of its file."""
     return str(testbed).endswith((".yaml", ".yml"))
 
 
 def name_of(testbed: str) -> str:
-    """The name of a testbed, under which its runs lie: of a file, that of the file."""
+    """Return the name of a testbed, under which its runs lie; for a path, the name of the file."""
     return Path(testbed).stem if is_path(testbed) else testbed
 
 
 def file_of(testbed: str) -> Path:
-    """The file of a testbed; raises UserError where there is none, or where its name is taken."""
+    """Return the file of a testbed; raise UserError if it is missing or its name is taken."""
     if not is_path(testbed):
         if testbed not in testbeds():
-            path = "; the path of one ends in .yaml" if "/" in str(testbed) else ""
+            path = "; a path to a file must end in .yaml" if "/" in str(testbed) else ""
             known = path or nearest(str(testbed), testbeds())
             raise UserError(f"unknown testbed '{testbed}'" + known)
         return TESTBEDS / f"{testbed}.yaml"
     path = Path(testbed)
     if not path.is_file():
-        raise UserError(f"there is no testbed file '{testbed}' in {Path.cwd()}")
+        raise UserError(f"there is no testbed file '{testbed}' in {Path.cwd()}: check the path")
     if not NAME.fullmatch(path.stem):
         raise UserError(
-            f"'{path.stem}' is no name of a testbed: use letters, digits, '.', '_', '-'"
+            f"'{path.stem}' cannot name a testbed: rename '{testbed}' with letters, digits, '.', "
+            "'_' and '-'"
         )
     if path.stem in testbeds() and path.resolve().parent != TESTBEDS.resolve():
         raise UserError(f"'{path.stem}' is the name of a built-in testbed: rename '{testbed}'")
@@ -87,12 +92,12 @@ def file_of(testbed: str) -> Path:
 
 
 def tuned_file(testbed: str) -> Path:
-    """Where a testbed's tuned settings are kept: beside its own file."""
+    """Return the file of a testbed's tuned settings, beside its own file."""
     return file_of(testbed).with_name(f"{name_of(testbed)}{TUNED}.yaml")
 
 
 def read(path: Path) -> dict:
-    """A YAML file of settings; raises UserError where it is no YAML, or no mapping."""
+    """Read a YAML file of settings; raise UserError if it is no valid YAML or no mapping."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -100,19 +105,21 @@ def read(path: Path) -> dict:
         line = f", line {mark.line + 1}," if mark else ""
         raise UserError(f"{path}{line} is no valid YAML: {' '.join(str(reason).split())}") from None
     if not isinstance(found, dict):
-        raise UserError(f"{path} holds no settings: write key: value")
+        raise UserError(f"{path} holds no settings: write lines of the form `key: value`")
     return found
 
 
 def testbeds() -> list[str]:
-    """The names of the built-in testbeds."""
+    """Return the names of the built-in testbeds."""
     names = [path.stem for path in TESTBEDS.glob("*.yaml")]
     return sorted(name for name in names if name != "base" and not name.endswith(TUNED))
 
 
 def renamed_sources(low: dict, high: dict) -> dict:
-    """``low`` without what it says of a model, data set or gold for which ``high`` names another:
-    splits, tokens or a revision of the one would be wrong of the other."""
+    """Return ``low`` without the settings of a model, data set or gold that ``high`` replaces.
+
+    If ``high`` names another source, the old one's splits, tokens or revision would be wrong.
+    """
     out = dict(low)
     for key, value in high.items():
         if isinstance(value, dict) and isinstance(out.get(key), dict):

@@ -1,9 +1,9 @@
-"""The one loader of settings; ``bench.studies.load``, which all steps call, passes it the studies.
+"""Load settings: a testbed's files, with overrides on top.
 
     cfg = load("micro", ["dpo.lr=2e-5", "seeds=[7]"], PLANS)
 
-The testbed's layers, then the overrides. The result is frozen; an unknown key, testbed, arm or
-method is one clear line that names the nearest.
+The result is frozen. An unknown key, testbed, arm or method raises UserError: one line that names
+the nearest known one. Steps call ``bench.studies.load``, which adds the studies' plans.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,9 +30,10 @@ KIND = "World of the testbed: a package of bench/worlds."
 def load(
     testbed: str, overrides: Iterable[str] = (), plans: Mapping[str, ModuleType] | None = None
 ) -> Config:
-    """Settings of a testbed with overrides 'a.b=value'; raises UserError in one clear line.
+    """Return the settings of a testbed with overrides such as 'dpo.lr=2e-5', checked.
 
-    testbed: the name of a built-in one, or the path of a YAML file; plans: of the computed studies.
+    testbed: the name of a built-in testbed, or the path of a YAML file; plans: {name: module} of
+    the computed studies. Raises UserError, in one line, for any setting that cannot work.
     """
     plans, file = plans or {}, layers(testbed)
     own = file
@@ -48,7 +49,7 @@ def load(
 
 
 def complete(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config | None:
-    """The settings as a Config; None where they need the overrides to be complete."""
+    """Return the settings as a Config; None if they are incomplete without the overrides."""
     try:
         return validated(testbed, values, plans)
     except UserError:
@@ -56,7 +57,7 @@ def complete(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Con
 
 
 def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config:
-    """The settings as a Config, each study's section completed by its plan."""
+    """Return the settings as a Config; each study's plan fills in its own section."""
     cfg = checked(config_class(values, plans), values | {"testbed": name_of(testbed)}, "")
     cfg._source, cfg._plans = testbed, plans
     for name, plan in plans.items():
@@ -65,7 +66,7 @@ def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Co
 
 
 def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
-    """What differs from the testbed's file, and, of a method not named there, from its defaults."""
+    """Yield what differs from the testbed's file; for an added method, from its defaults."""
     usual = cfg._plain
     if usual and usual.methods != cfg.methods:
         yield f"methods={flow(list(cfg.methods))}"
@@ -74,8 +75,10 @@ def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
 
 
 def difference(cfg: Config, plain: Config | None) -> Iterator[str]:
-    """Overrides that change a value, one 'a.b=value' a leaf; not RESOURCES, on which no result
-    depends."""
+    """Yield the overrides that change a value, one 'a.b=value' for each.
+
+    Leaves out RESOURCES, on which no result depends.
+    """
     old = dict(leaves(plain.model_dump(mode="json", exclude={*RESOURCES}))) if plain else {}
     for key, value in leaves(cfg.model_dump(mode="json", exclude={*RESOURCES})):
         if key not in old or old[key] != value:
@@ -83,11 +86,11 @@ def difference(cfg: Config, plain: Config | None) -> Iterator[str]:
 
 
 def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
-    """Config with the sections of the testbed's world, of each method and of each study."""
+    """Return a Config class with sections for the testbed's world, each method and each study."""
     data = values.get("data", {})
     kind = data.get("kind", "") if isinstance(data, dict) else ""
     if not kind:
-        raise UserError("the testbed says nothing of data: write `extends: micro`, or data.kind")
+        raise UserError("the testbed sets no data.kind: set it, or write `extends: micro`")
     if kind not in WORLDS:
         raise UserError(f"unknown data.kind '{kind}'" + nearest(str(kind), WORLDS))
     files = {key: values[key] for key in Files.model_fields if key in values}

@@ -1,4 +1,4 @@
-"""Overrides: 'a.b=value' as nested settings and back, and how settings are merged."""
+"""Turn overrides such as 'a.b=value' into nested settings and back; merge settings."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from bench.core.schema import UserError
 
 
 def merge(low: dict, high: dict) -> dict:
-    """Mappings merge deeply, anything else is replaced; neither argument is changed."""
+    """Return ``low`` with ``high`` on top: mappings merge deeply, anything else is replaced."""
     out = dict(low)
     for key, value in high.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
@@ -20,7 +20,7 @@ def merge(low: dict, high: dict) -> dict:
 
 
 def leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of each leaf; a list, and an empty mapping, is a leaf."""
+    """Yield (dotted key, value) of each leaf; a list or an empty mapping is a leaf too."""
     for key, value in tree.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -29,18 +29,18 @@ def leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flow(value: Any) -> str:
-    """A value as one line of YAML that parse() reads back."""
+    """Write a value as one line of YAML that ``parse`` reads back."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
     return text.removesuffix("\n").removesuffix("...").strip()
 
 
 def flatten(config: dict) -> list[str]:
-    """Snakemake's nested `config` -> overrides 'a.b=value' (its values may be strings)."""
+    """Turn Snakemake's nested `config`, whose values may be strings, into overrides 'a.b=value'."""
     return [f"{key}={flow(unquoted(value))}" for key, value in leaves(config)]
 
 
 def unquoted(value: Any) -> Any:
-    """Read a string as YAML: '[7]' -> [7], 'null' -> None; what is no YAML stays as it is."""
+    """Read a string as YAML: '[7]' -> [7], 'null' -> None; return it unchanged if it is no YAML."""
     if isinstance(value, list):
         return [unquoted(item) for item in value]
     if not isinstance(value, str):
@@ -52,10 +52,13 @@ def unquoted(value: Any) -> Any:
 
 
 def parse(item: str, known: dict | None = None) -> dict:
-    """'a.b=value' -> {'a': {'b': value}}; an arm's name may hold dots (arms.dpo-beta0.3.lr=1)."""
+    """Turn 'a.b=value' into {'a': {'b': value}}; raise UserError if it has no key or no '='.
+
+    known: settings so far; an arm declared there may hold dots in its name: arms.dpo-beta0.3.lr=1.
+    """
     key, equals, text = item.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"'{item}' is no override: write key=value, for example dpo.lr=2e-5")
+        raise UserError(f"cannot read override '{item}': write key=value, for example dpo.lr=2e-5")
     value = unquoted(text)
     path = split_key(key.strip(), known or {}, isinstance(value, dict))
     for part in reversed(path):
@@ -64,15 +67,15 @@ def parse(item: str, known: dict | None = None) -> dict:
 
 
 def split_key(key: str, known: dict, whole: bool = False) -> list[str]:
-    """Split at dots, but leave a dot inside the name of an arm or study alone.
+    """Split a key at its dots, except dots inside the name of an arm or study.
 
-    known: what has been declared so far; whole: the value is the mapping of a whole arm.
+    known: settings so far; whole: whether the value is a mapping, and so may be a whole arm.
     """
     head, _, rest = key.partition(".")
     if head in ("arms", "studies") and rest:
         names = [n for n in known.get(head, {}) if rest == n or rest.startswith(f"{n}.")]
         name = max(names, key=len) if names else None
-        if name is None:  # a new one; of a new arm a section follows, or the last part is the key
+        if name is None:  # new: the name of an arm ends before a section, or before the last part
             own = re.split(rf"\.(?={'|'.join(UPSTREAM)})", rest)[0]
             last = own if own != rest else rest.rpartition(".")[0] or rest
             name = rest if whole or head == "studies" else last

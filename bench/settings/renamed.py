@@ -1,7 +1,7 @@
-"""What had another name once: {old: new}.
+"""List what has been renamed: {old name: new name}.
 
-A YAML file or an override that uses an old setting gets a line with the new one. What older runs
-and reports call otherwise is here for those who compare (``tests/same_runs.py``).
+If a YAML file or an override uses an old setting, the error names the new one. The old names in
+records, reports and files are for comparing old runs with new ones (``tests/same_runs.py``).
 """
 
 RENAMED = {
@@ -17,13 +17,13 @@ RECORDS = {  # fields of run.json, columns of the runs
     "origin": "start",
     "held_out_loss": "validation_loss",
 }
-REPORTS = {"labels": "label_set"}  # of an arm in results.json, of a reward model in the tables
+REPORTS = {"labels": "label_set"}  # fields of arms in results.json, columns of reward models
 FILES = {"pairs/*/heldout*.jsonl": "pairs/*/validation*.jsonl"}  # below runs/<testbed>/
 
 
 def of(key: str) -> str | None:
-    """The new name of a dotted key; None for a key that never had another."""
-    of_arm = key.startswith("arms.")  # which may override a section: arms.dpo-few.pairs.test
+    """Return the new name of a dotted key; None if the key was never renamed."""
+    of_arm = key.startswith("arms.")  # an arm may override a section: arms.dpo-few.pairs.test
     for old, new in (RENAMED | (OF_ARMS if of_arm else {})).items():
         if key == old or (of_arm and key.endswith(f".{old}")):
             return key.removesuffix(old) + new

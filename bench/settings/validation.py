@@ -1,4 +1,4 @@
-"""Values as sections: the first that is wrong becomes one line with key, nearest key and remedy."""
+"""Validate settings; turn the first error into one line with key, nearest key and remedy."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from bench.settings import renamed
 
 
 def checked(schema: type[Section], values: dict, where: str) -> Any:
-    """Validate; the first error becomes one line with key, nearest valid key and remedy."""
+    """Return ``values`` as a ``schema``; raise UserError, in one line, for the first error.
+
+    where: dotted key of the section, for the message.
+    """
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -18,7 +21,7 @@ def checked(schema: type[Section], values: dict, where: str) -> Any:
 
 
 def explain(schema: type[Section], error: dict, where: str) -> str:
-    """One line for one pydantic error."""
+    """Put one pydantic error into one line."""
     path = [str(part) for part in error["loc"]]
     key = ".".join([where, *path] if where else path)
     if error["type"] == "extra_forbidden":
@@ -28,13 +31,13 @@ def explain(schema: type[Section], error: dict, where: str) -> str:
         return f"unknown key '{key}'" + nearest(path[-1], fields_at(schema, path[:-1]), prefix)
     if error["type"] == "missing":
         return f"missing key '{key}': set it in the testbed's file or with --config"
-    if error["type"] == "value_error":  # of settings that do not go together
+    if error["type"] == "value_error":  # settings that do not fit together
         return f"{key}: {error['ctx']['error']}"
     return f"{key}={error['input']!r} is not valid: {error['msg'].lower()}"
 
 
 def fields_at(schema: Any, path: list[str]) -> list[str]:
-    """The field names of the section at a path; [] where there is no section."""
+    """Return the field names of the section at a path; [] if there is no section."""
     for part in path:
         field = getattr(schema, "model_fields", {}).get(part)
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []

@@ -1,24 +1,25 @@
-"""How a batch becomes passes, and data become steps (no heavy import)."""
+"""Split batches into forward passes, and count optimiser steps (no heavy import)."""
 
 import math
 
 from bench.core.schema import UserError
 
-REFERENCE_BATCH = 128  # pairs read at once for log-probs, where model.micro_batch does not say
+REFERENCE_BATCH = 128  # pairs per pass for reference log-probs, unless model.micro_batch is set
 
 
 def total_steps(settings, n: int) -> int:
-    """Optimiser steps: as set, or as the epochs over ``n`` rows give."""
+    """Return the optimiser steps: ``settings.steps``, else what its epochs over ``n`` rows take."""
     steps = getattr(settings, "steps", 0)
     return steps or math.ceil(math.ceil(n / settings.batch) * settings.epochs)
 
 
 def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[int, int]:
-    """(rows a forward pass, passes to accumulate) of each of ``count`` processes.
+    """Return (rows per forward pass, passes to accumulate) for each of ``count`` processes.
 
-    Rows, passes and processes multiply to ``batch`` exactly. With more than one pass in all, no
-    pass is ever part filled, not in the last batch of an epoch over ``n`` rows either: means over
-    passes are then means over the batch. Raises UserError where that cannot be.
+    batch: rows per optimiser step; micro: most rows per pass, None for no limit; n: rows of the
+    data set. Rows x passes x processes is exactly ``batch``. If a batch takes more than one pass,
+    every pass is full, also in the last batch of an epoch, so that the mean over the passes is the
+    mean over the batch. Raises UserError if the processes cannot share the batches equally.
     """
     if count == 1 and batch <= (micro or batch):
         return batch, 1
@@ -34,7 +35,7 @@ def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[i
 
 
 def check_rollouts(settings, count: int) -> None:
-    """Raises UserError where ``count`` processes cannot share rollouts and minibatches equally."""
+    """Raise UserError if ``count`` processes cannot share rollouts and minibatches equally."""
     if settings.batch % count or settings.minibatch % count:
         raise UserError(
             f"ppo.batch={settings.batch} in minibatches of {settings.minibatch} cannot be shared "

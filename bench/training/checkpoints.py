@@ -1,8 +1,9 @@
-"""Checkpoints that are trusted only when whole.
+"""Write checkpoints, and resume only from complete ones.
 
-They lie in ``runs/<testbed>/checkpoints/<run>/<hash>/``, where the hash covers code, settings and
-inputs: another hash is never resumed. The manifest, a sha256 of every file, is written last, so a
-checkpoint cut short has none and the newest whole one before it serves.
+Checkpoints lie in ``runs/<testbed>/checkpoints/<run>/<hash>/``. The hash covers code, settings and
+inputs, so a run never resumes from a checkpoint of other code or settings. The manifest, a sha256
+of every file, is written last: a checkpoint whose writing was interrupted has no valid manifest,
+and the run resumes from the newest complete one.
 """
 
 import fcntl
@@ -19,11 +20,12 @@ MANIFEST = "manifest.json"
 
 
 def seal(folder: Path) -> None:
-    """Writes the manifest that makes ``folder`` a valid checkpoint."""
+    """Mark the checkpoint in ``folder`` as complete: write its manifest of file hashes."""
     (folder / MANIFEST).write_text(json.dumps(_hashes(folder)))
 
 
 def is_whole(folder: Path) -> bool:
+    """True if every file of the checkpoint has the hash that its manifest records."""
     manifest = folder / MANIFEST
     try:
         return json.loads(manifest.read_text()) == _hashes(folder)
@@ -40,7 +42,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def newest(root: Path) -> Path | None:
-    """The newest whole checkpoint under ``root``; broken ones are removed."""
+    """Return the newest complete checkpoint under ``root``; delete broken ones that are newer."""
     found = sorted(root.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     for folder in reversed(found):
         if is_whole(folder):
@@ -50,6 +52,7 @@ def newest(root: Path) -> Path | None:
 
 
 def keep_last(root: Path, n: int = 2) -> None:
+    """Delete all checkpoints under ``root`` but the newest ``n``."""
     found = sorted(root.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     for folder in found[:-n]:
         shutil.rmtree(folder)
@@ -57,10 +60,10 @@ def keep_last(root: Path, n: int = 2) -> None:
 
 @contextmanager
 def lease(root: Path):
-    """Holds ``root`` for one writer: an orphan of a killed Snakemake may still be training.
+    """Lock ``root`` so that one process alone writes there.
 
-    Raises BlockingIOError, with the holder's name in it, where another process holds it; the system
-    frees it when that ends.
+    A job whose Snakemake was killed may still be training there. Raises BlockingIOError, whose text
+    names the other process, if that holds the lock; the system frees the lock when it ends.
     """
     root.mkdir(parents=True, exist_ok=True)
     with open(root / "lease", "a+") as file:
@@ -76,6 +79,6 @@ def lease(root: Path):
 
 
 def holder() -> str:
-    """This process, as one finds it to end it: a Slurm job, or a process of a machine."""
+    """Name this process so that a user can find and end it: 'Slurm job 7 on node3'."""
     job = os.environ.get("SLURM_JOB_ID")
     return (f"Slurm job {job}" if job else f"process {os.getpid()}") + f" on {platform.node()}"

@@ -1,6 +1,6 @@
-"""Joules, from counters of the machine: NVML's of the GPU, or RAPL's of the CPU packages.
+"""Read the energy used, in joules: from NVML for the GPU, or from RAPL for the CPU packages.
 
-Both count all that runs on the device, not this process alone.
+Both count everything that runs on the device, not this process alone.
 """
 
 from pathlib import Path
@@ -9,26 +9,27 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class Nvml:
-    """Energy of one GPU since its driver was loaded; library: ``pynvml``."""
+    """Count the joules that one GPU has used since its driver was loaded; library: ``pynvml``."""
 
-    SHARED = False  # each process has a GPU of its own
+    SHARED = False  # each process reads the counter of its own GPU
 
     def __init__(self, library, uuid: str):
         library.nvmlInit()
         self.library, self.handle = library, library.nvmlDeviceGetHandleByUUID(uuid)
-        self.joules()
+        self.joules()  # raises NVMLError if this GPU has no energy counter
 
     def joules(self) -> float:
+        """Return the joules used so far."""
         return self.library.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1e3  # from mJ
 
 
 class Rapl:
-    """Energy of all CPU packages since this was made (Linux's powercap, Intel and AMD).
+    """Count the joules of all CPU packages since this object was made (Linux powercap, Intel, AMD).
 
-    The counters start again from 0 after some minutes to hours of load: read more often than that.
+    The counters wrap to 0 after minutes to hours of load: call ``joules`` more often than that.
     """
 
-    SHARED = True
+    SHARED = True  # all processes on a machine read the same counters
 
     def __init__(self, folder: Path = POWERCAP):
         self.zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if is_package(zone)]
@@ -41,6 +42,7 @@ class Rapl:
         return [number(zone / "energy_uj") for zone in self.zones]
 
     def joules(self) -> float:
+        """Return the joules used so far."""
         now = self._read()
         for old, new, top in zip(self.last, now, self.ranges, strict=True):
             self.total += new - old if new >= old else new - old + top
@@ -49,16 +51,17 @@ class Rapl:
 
 
 def number(path: Path) -> int:
+    """Read a file that holds one whole number."""
     return int(path.read_text())
 
 
 def is_package(zone: Path) -> bool:
-    """A package's zone, which those of its cores and memory lie within."""
+    """True if a powercap zone is a CPU package; its cores and memory are zones inside it."""
     return (zone / "name").read_text().startswith("package")
 
 
 def counter(folder: Path = POWERCAP) -> Nvml | Rapl | None:
-    """What can be read here: of the current GPU where there is CUDA, else of the CPU packages."""
+    """Return a counter of the current GPU if CUDA is available, else of the CPUs; None if none."""
     import torch
 
     if torch.cuda.is_available():
@@ -70,6 +73,7 @@ def counter(folder: Path = POWERCAP) -> Nvml | Rapl | None:
 
 
 def gpu_counter(uuid: str) -> Nvml | None:
+    """Return a counter of the GPU with this UUID; None without pynvml or an energy counter."""
     try:
         import pynvml
     except ImportError:

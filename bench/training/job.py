@@ -1,4 +1,4 @@
-"""Setting up a training job of a step: seeds, checkpoint folder, monitor, and what it records."""
+"""Set up a training job: seeds, checkpoint folder, monitor; write its model and its record."""
 
 import errno
 import hashlib
@@ -15,20 +15,20 @@ from bench.training import checkpoints
 from bench.training.ledger import Ledger, machine, versions
 from bench.training.monitor import Monitor
 
-NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what flock says where there are none
-FRACTIONS = (0.25, 0.5, 0.75)  # of a step's budget, at which it writes a checkpoint
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # flock's errors if there are no locks
+FRACTIONS = (0.25, 0.5, 0.75)  # shares of the optimiser steps after which to write a checkpoint
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds torch, numpy and random."""
+    """Seed torch, numpy and random."""
     from transformers import set_seed
 
     set_seed(seed)
 
 
 def checkpoint_root(cfg, name: str, code: str, inputs: dict[str, str]) -> Path:
-    """``runs/<testbed>/checkpoints/<name>/<hash of code, settings and inputs>``."""
-    launch = cfg.launch  # a sharded checkpoint is read by its own form alone
+    """Return ``runs/<testbed>/checkpoints/<name>/<hash of code, settings and inputs>``."""
+    launch = cfg.launch  # only the same launch.config can read a sharded checkpoint
     sharded = [launch.config] if launch.processes > 1 and launch.config != "ddp" else []
     key = json.dumps([code, cfg.values(), inputs, *sharded], sort_keys=True, default=str)
     return Path(cfg.layout.checkpoints(name), hashlib.sha256(key.encode()).hexdigest()[:16])
@@ -36,9 +36,10 @@ def checkpoint_root(cfg, name: str, code: str, inputs: dict[str, str]) -> Path:
 
 @contextmanager
 def held(root: Path):
-    """Holds ``root`` for this process and removes it when the work inside has succeeded.
+    """Lock the checkpoint folder ``root`` and delete it once the work inside has succeeded.
 
-    Of several processes the main one does so for all.
+    Where several processes train together, the main one does so for all. Raises UserError if
+    another job holds the lock, or if the file system has no locks.
     """
     if not processes.is_main():
         yield root
@@ -48,26 +49,26 @@ def held(root: Path):
             yield root
     except BlockingIOError as error:
         raise UserError(
-            f"{error.strerror} is still training into {root} (left by a killed snakemake?): "
+            f"{error.strerror} is still training into {root} (perhaps left by a killed snakemake): "
             "wait for it or end it, then run the same command again"
         ) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
         raise UserError(
-            f"the file system of {root} has no locks, so two jobs could write one run: "
-            "mount it with them (Lustre: -o flock) or work on another"
+            f"the file system of {root} has no file locks, so two jobs could write the same run: "
+            "mount it with locks (Lustre: -o flock) or clone to another file system"
         ) from None
     shutil.rmtree(root, ignore_errors=True)
 
 
 def plain_monitor(head: str, total: int, ledger: Ledger, root: Path) -> Monitor:
-    """A monitor that has no curve: progress, checkpoints, and an end where the loss is NaN."""
+    """Make a monitor without a curve: progress, checkpoints, and Diverged at a loss of NaN."""
     return Monitor(None, FRACTIONS, (), ledger, Progress(head, total), root)
 
 
 def step_record(step: str, cfg, ledger: Ledger, metrics: dict) -> dict:
-    """The content of ``step.json``."""
+    """Return the content of ``step.json``: what a step cost, its metrics, settings and versions."""
     return {
         "step": step,
         "status": "ok",
@@ -81,9 +82,9 @@ def step_record(step: str, cfg, ledger: Ledger, metrics: dict) -> dict:
 
 
 def write(folder: Path, todo, model, recorded: dict) -> None:
-    """The folder of a trained model, with its tokenizer and ``step.json``, by the main process.
+    """Write the folder of a trained model: weights, tokenizer, ``step.json``.
 
-    todo: the ``bench.training.trainer.Training`` that it was trained by.
+    todo: the ``bench.training.trainer.Training`` that trained it. Only the main process writes.
     """
     from bench.models.loading import save
 

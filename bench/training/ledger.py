@@ -1,4 +1,4 @@
-"""What a step records about itself: cost by phase, peak memory, machine, versions."""
+"""Record what a step costs by phase, its peak memory, its machine and its library versions."""
 
 import platform
 import threading
@@ -15,16 +15,16 @@ MIB = 2**20
 
 
 class Ledger:
-    """What was spent, by phase. Phases nest: entering one stops the one around it.
+    """Books what a process spends, by phase. Phases nest: an inner one pauses the outer one.
 
-    Each process books its own; ``table`` and ``totals`` are sums over those of
-    ``bench.core.processes``.
+    Each process books its own cost; ``table`` and ``totals`` sum over the processes that train
+    together (``bench.core.processes``).
 
-    A row: wall_s, cpu_s (wall seconds depend on the neighbours, CPU-seconds of this process do not
-    much); tokens passed through models; generated: tokens sampled; flops (``bench.models.flops``);
-    joules (``bench.training.energy``), None where they cannot be read. What is not charged to a
-    method is also here, so that the rows add up to the process: ``start``, before this was made,
-    and ``other``, outside any phase.
+    A row holds wall_s; cpu_s (unlike wall seconds, hardly affected by other jobs on the machine);
+    tokens passed through models; generated: tokens sampled; flops (``bench.models.flops``);
+    joules (``bench.training.energy``), None where they cannot be read. Two rows are charged to no
+    method, so that the rows add up to the whole process: ``start``, before the ledger was made, and
+    ``other``, outside any phase.
     """
 
     COLUMNS = ("wall_s", "cpu_s", "tokens", "generated", "flops", "joules")
@@ -51,7 +51,7 @@ class Ledger:
         return {"wall_s": time.perf_counter(), "cpu_s": time.process_time(), "joules": joules}
 
     def _flush(self) -> None:
-        """Books what was spent since the last mark to the innermost phase."""
+        """Book what was spent since the last call to the innermost phase."""
         now = self._now()
         row = self.rows[self._stack[-1]] if self._stack else self._row("other", charged=False)
         for key, value in now.items():
@@ -60,6 +60,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str, charged: bool = True):
+        """Book the work inside to phase ``name``; charged: whether it is a cost of the method."""
         self._flush()
         self._row(name, charged)
         self._stack.append(name)
@@ -72,38 +73,38 @@ class Ledger:
             self.memory.watch(bool(self._stack) and self.rows[self._stack[-1]]["charged"])
 
     def add(self, tokens: float = 0, generated: float = 0, flops: float = 0.0) -> None:
-        """Adds work done to the innermost phase."""
+        """Add tokens read, tokens sampled and FLOPs to the innermost phase."""
         row = self.rows[self._stack[-1]]
         row["tokens"] += int(tokens)
         row["generated"] += int(generated)
         row["flops"] += float(flops)
         if self.energy:
-            self.energy.joules()  # of a counter that starts again from 0, a look in time
+            self.energy.joules()  # read often: the counter may wrap to 0
 
     def table(self) -> list[dict]:
-        """The rows, summed over the processes, all of which must call this."""
+        """Return the rows, summed over the processes, all of which must call this."""
         self._flush()
         if not processes.is_main() and self.energy and self.energy.SHARED:
             for row in self.rows.values():
-                row["joules"] = 0.0  # the main process reads the same counter
+                row["joules"] = 0.0  # the main process has booked the same counter
         tables = processes.gathered([dict(row) for row in self.rows.values()])
         return [total(rows) for rows in zip(*tables, strict=True)]
 
     def totals(self, *keys: str) -> dict[str, float]:
-        """Sums over the charged phases up to now."""
+        """Return {key: sum over the charged phases so far}; all processes must call this."""
         rows = [row for row in self.table() if row["charged"]]
         return {key: sum(row[key] for row in rows) for key in keys or ("wall_s", "cpu_s", "flops")}
 
     def restore(self, rows: list[dict]) -> None:
-        """Adds the cost of an earlier, interrupted attempt, as its checkpoint recorded it."""
+        """Add the cost of an interrupted attempt, from the rows that its checkpoint recorded."""
         for row in rows:
             mine = self._row(row["phase"], row["charged"])
-            if processes.is_main():  # it is the cost of all of them
+            if processes.is_main():  # the rows are sums over all processes: count them once
                 mine.update({key: plus(mine[key], row[key]) for key in self.COLUMNS})
 
 
 def total(rows: tuple[dict, ...]) -> dict:
-    """The row of a phase, summed over the processes' rows of it."""
+    """Sum a phase's rows over the processes."""
     sums = dict(rows[0])
     for row in rows[1:]:
         sums |= {key: plus(sums[key], row[key]) for key in Ledger.COLUMNS}
@@ -111,12 +112,12 @@ def total(rows: tuple[dict, ...]) -> dict:
 
 
 def plus(a: float | None, b: float | None) -> float | None:
-    """The sum, which is unknown where either is."""
+    """Return a + b, or None if either is unknown."""
     return None if a is None or b is None else a + b
 
 
 def since_start() -> dict[str, float]:
-    """Seconds since this process was started."""
+    """Return the wall and CPU seconds since this process was started."""
     import psutil
 
     wall = time.time() - psutil.Process().create_time()
@@ -124,10 +125,13 @@ def since_start() -> dict[str, float]:
 
 
 class MemoryMeter(threading.Thread):
-    """Peaks of the charged phases, in MiB: allocated and reserved by CUDA's allocator where there
-    is one, else the process's resident memory above what it had when the meter started.
+    """Measures the peak memory of the charged phases, in a thread.
 
-    watched_bytes: held by models that only watch the training, which are no cost of it.
+    With CUDA: what its allocator allocated and reserved. Without: the process's resident memory
+    above what it was when the meter started, read every ``interval`` seconds.
+
+    watched_bytes: memory of models that only measure the training (SFT base, gold). The caller sets
+    it; it is subtracted, since it is no cost of the training.
     """
 
     def __init__(self, interval: float = 0.1):
@@ -142,19 +146,20 @@ class MemoryMeter(threading.Thread):
             self.start()
 
     def run(self) -> None:
+        """Sample the resident memory while a charged phase runs (without CUDA)."""
         while True:
             if self.watching:
                 self._fold()
             time.sleep(self.interval)
 
     def watch(self, charged: bool) -> None:
-        """A phase is entered; CUDA keeps its peaks itself, from one reset to the next."""
+        """Start or stop measuring, as a phase begins that is ``charged`` or not."""
         import torch
 
         if self.watching:
             self._fold()
         elif charged and self.cuda:
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats()  # CUDA itself keeps the peak since a reset
         self.watching = charged
 
     def _fold(self) -> None:
@@ -168,9 +173,9 @@ class MemoryMeter(threading.Thread):
 
     @property
     def peaks(self) -> dict[str, float | None]:
-        """MiB: ``peak_mb``, and ``peak_reserved_mb``, which is None without CUDA.
+        """Return ``peak_mb`` and ``peak_reserved_mb`` in MiB, the latter None without CUDA.
 
-        Of several processes, those of the one that held most.
+        Each is the largest value of any process; all processes must read this.
         """
         if self.watching:
             self._fold()
@@ -180,13 +185,14 @@ class MemoryMeter(threading.Thread):
 
 
 def resident_bytes() -> int:
+    """Return the resident memory of this process in bytes."""
     import psutil
 
     return psutil.Process().memory_info().rss
 
 
 def machine() -> dict[str, str | int]:
-    """The hardware this ran on."""
+    """Name the hardware: CPU, cores, GPU, system, and the processes if there are several."""
     import os
 
     import torch
@@ -204,4 +210,5 @@ def _cpu_name() -> str:
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that results depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}

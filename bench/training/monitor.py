@@ -1,4 +1,4 @@
-"""Watches a training run: its log, its curve on held-out prompts, its checkpoints, its health."""
+"""Watch a training run: keep its log and curve, write checkpoints, stop it when it diverges."""
 
 import json
 import math
@@ -13,16 +13,17 @@ from bench.training import checkpoints
 
 
 class Diverged(RuntimeError):
-    """Training left the region in which its result means anything; the message says how."""
+    """The run failed: its loss is no number, or its KL is too large. The message says which."""
 
 
 class Monitor:
-    """Called once an optimiser step.
+    """Watches one run; the trainer calls ``step`` once per optimiser step (PPO: per rollout).
 
-    measure: callable from a policy to a table of samples, or None; fractions: of the budget, at
-    which the curve has a point and a checkpoint is written; ledger: books the curve as a phase that
-    is not charged; progress: of ``bench.steps.runner``; root: where the checkpoints lie; max_kl:
-    nats a sample, beyond which a run has diverged.
+    measure: function from a policy to a table of samples, or None for no curve; fractions: shares
+    of the steps at which to add a point to the curve and to write a checkpoint; tuned: prompt
+    families that count in the mean over all samples; ledger: books the curve in a phase that is not
+    charged; progress: ``bench.core.progress.Progress``; root: folder of the checkpoints; max_kl: KL
+    from the SFT base, in nats per sequence, above which the run has diverged.
     """
 
     def __init__(self, measure, fractions, tuned, ledger, progress, root: Path, max_kl=MAX_KL):
@@ -34,16 +35,16 @@ class Monitor:
         self.total, self.max_kl = 0, max_kl
 
     def begin(self, total: int, policy) -> None:
-        """``total`` optimiser steps are to come; the curve starts with the untrained policy."""
+        """Plan the curve for ``total`` steps; measure the untrained policy if it starts at 0."""
         self.total = self.progress.total = total
         self.due = {max(1, round(f * total)) if f else 0: f for f in self.fractions}
         if 0 in self.due and not self.curve:
             self.point(0, policy)
 
     def step(self, step: int, metrics: dict[str, float], policy) -> bool:
-        """Records a step's means; returns whether a checkpoint should now be written.
+        """Record the means of a step; return True if a checkpoint should now be written.
 
-        Raises Diverged where the loss is no number or the policy has run away.
+        Raises Diverged if the loss or the gradient norm is no number, or the KL exceeds ``max_kl``.
         """
         self.log.append({"step": step} | metrics)
         bad = [k for k, v in metrics.items() if k in ("loss", "grad_norm") and not math.isfinite(v)]
@@ -57,9 +58,9 @@ class Monitor:
         return step < self.total
 
     def point(self, step: int, policy) -> None:
-        """Measures the policy, beside what was spent so far on charged phases.
+        """Add a point to the curve: measure the policy, and note what was charged so far.
 
-        Raises Diverged where it has left the SFT base behind.
+        Raises Diverged if the KL from the SFT base exceeds ``max_kl``.
         """
         if self.measure is None:
             return
@@ -74,25 +75,26 @@ class Monitor:
         self.near(float(rows.set_index("family").kl["all"]), step)
 
     def near(self, kl: float, step: int) -> None:
-        """Raises Diverged where a KL, in nats a sequence, is beyond ``max_kl`` or no number."""
-        kl = processes.gathered(kl)[0]  # the main one's, so that all stop, or none
+        """Raise Diverged if ``kl``, in nats per sequence, exceeds ``max_kl`` or is no number."""
+        kl = processes.gathered(kl)[0]  # the main process's: all stop, or none
         if not kl <= self.max_kl:
             raise Diverged(
                 f"KL from the SFT base is {kl:.1f} nats at step {step}, above {self.max_kl}"
             )
 
     def _sampled(self, table: pd.DataFrame, fraction: float) -> list[dict]:
+        """Keep four samples per prompt family to show in the report."""
         keep = ["prompt_id", "family", "prompt", "completion", "gold", "kl"]
         few = table.groupby("family").head(4)
         return [{"fraction": fraction} | row for row in few[keep].to_dict("records")]
 
     def save(self, folder: Path) -> None:
-        """Adds this state to a checkpoint that all processes have written, and seals it."""
+        """Add this state to a checkpoint that all processes have written; mark it as complete."""
         state = {
             "log": self.log,
             "curve": self.curve,
             "samples": self.samples,
-            "cost": self.ledger.table(),  # waits for all
+            "cost": self.ledger.table(),  # waits for all processes
         }
         if not processes.is_main():
             return
@@ -101,6 +103,7 @@ class Monitor:
         checkpoints.keep_last(self.root)
 
     def load(self, folder: Path) -> None:
+        """Restore log, curve, samples and cost from a checkpoint."""
         state = json.loads((folder / "monitor.json").read_text())
         self.log, self.curve = state["log"], state["curve"]
         self.samples = state["samples"]

@@ -1,4 +1,4 @@
-"""DPO, IPO and ORPO by TRL's trainers, on token ids made as for all methods."""
+"""Train DPO, IPO and ORPO with TRL's trainers, on the same token ids that every method gets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from bench.training.trainer import TrainerMixin, arguments, dataset, fit
 
 
 def tokenised(run, pairs: list[dict]) -> list[dict]:
-    """A row of token ids for each pair."""
+    """Return a row of token ids for each pair: prompt_ids, chosen_ids, rejected_ids."""
     tokenizer = run.tokenizer
     return [
         {
@@ -26,7 +26,7 @@ def tokenised(run, pairs: list[dict]) -> list[dict]:
 
 
 def with_reference(run, pairs: list[dict]) -> list[dict]:
-    """``tokenised`` with the log-probs under the SFT base, as TRL's DPO trainer calls them."""
+    """Return ``tokenised`` with log-probs under the SFT base, named as in TRL's DPOTrainer."""
     rows = tokenised(run, pairs)
     for row, pair in zip(rows, pairs, strict=True):
         row["ref_chosen_logps"], row["ref_rejected_logps"] = run.reference_logps(pair)
@@ -34,7 +34,7 @@ def with_reference(run, pairs: list[dict]) -> list[dict]:
 
 
 class PreferenceTrainer(TrainerMixin, DPOTrainer):
-    """TRL's DPO trainer on rows that are tokenised and hold the reference log-probs already."""
+    """TRL's DPOTrainer, for rows that are already tokenised and hold the reference log-probs."""
 
     def _prepare_dataset(self, dataset, *args):
         return dataset
@@ -44,7 +44,11 @@ class PreferenceTrainer(TrainerMixin, DPOTrainer):
 
 
 class SummedTrainer(PreferenceTrainer):
-    """TRL's IPO with log-ratios summed over tokens, where TRL divides them by the mask's sum."""
+    """TRL's DPOTrainer for IPO with log-ratios summed over tokens (Azar et al. 2023, equation 17).
+
+    TRL divides each log-ratio by the sum of its mask, the answer's tokens; masks that sum to 1 undo
+    that.
+    """
 
     def _compute_loss(self, model, inputs, return_outputs):
         mask = inputs["completion_mask"]
@@ -54,10 +58,10 @@ class SummedTrainer(PreferenceTrainer):
 
 @dataclass
 class Answers:
-    """The chosen or the rejected answers of a batch of B pairs; each (B,).
+    """The chosen, or the rejected, answers of a batch of B pairs; each tensor is (B,).
 
-    logps: log-prob of the answer, the sum over its tokens; tokens: how many, EOS included;
-    reference: its log-prob under the SFT base, 0 unless the method NEEDS "reference".
+    logps: log-prob of each answer, summed over its tokens; tokens: number of its tokens, EOS
+    included; reference: its log-prob under the SFT base, 0 unless the method NEEDS "reference".
     """
 
     logps: Tensor
@@ -66,9 +70,10 @@ class Answers:
 
 
 class OwnLossTrainer(PreferenceTrainer):
-    """TRL's DPO trainer, its metrics included, with another loss on the same forward pass.
+    """TRL's DPOTrainer with a loss of your own on the same forward pass; it logs TRL's metrics.
 
-    own_loss: (chosen, rejected), both ``Answers``, -> (B,) losses, whose mean is minimised.
+    own_loss: function of (chosen, rejected), both ``Answers``, to losses (B,); their mean is
+    minimised.
     """
 
     own_loss: Callable
@@ -80,7 +85,7 @@ class OwnLossTrainer(PreferenceTrainer):
             noted.append(model(**ids))
             return noted[0]
 
-        super()._compute_loss(forward, inputs, False)  # for the metrics alone
+        super()._compute_loss(forward, inputs, False)  # logs the metrics; its loss is dropped
         logps = noted[0].log_probs.sum(1).chunk(2)
         tokens = inputs["completion_mask"][:, 1:].sum(1).chunk(2)
         reference = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
@@ -90,7 +95,7 @@ class OwnLossTrainer(PreferenceTrainer):
 
 
 def train_own_loss(run, loss: Callable) -> None:
-    """Trains ``run.policy`` with a loss of pairs of one's own: see ``OwnLossTrainer.own_loss``."""
+    """Train ``run.policy`` with your own pairwise loss (see ``OwnLossTrainer.own_loss``)."""
     if not run.reference:
         run.reference = {pair["id"]: {"a": 0.0, "b": 0.0} for pair in run.pairs + run.validation}
     own = type("Trainer", (OwnLossTrainer,), {"own_loss": staticmethod(loss)})
@@ -98,7 +103,10 @@ def train_own_loss(run, loss: Callable) -> None:
 
 
 def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> None:
-    """Trains ``run.policy`` with DPO's (``sigmoid``) or IPO's (``ipo``) loss."""
+    """Train ``run.policy`` with TRL's DPOTrainer; loss_type: "sigmoid" for DPO, "ipo" for IPO.
+
+    Raises Diverged if the loss is no number or the KL is too large.
+    """
     config = arguments(
         DPOConfig,
         run,
@@ -116,19 +124,19 @@ def train_preference(run, loss_type: str, trainer_class=PreferenceTrainer) -> No
         processing_class=run.tokenizer,
     )
     if "ref" in getattr(run.policy, "peft_config", {}):
-        run.policy.delete_adapter("ref")  # TRL's copy of the start: the log-probs are there already
+        run.policy.delete_adapter("ref")  # TRL's copy of the start: not needed, log-probs are given
     fit(trainer, run)
     look_back(trainer, run)
 
 
 class OddsTrainer(TrainerMixin, ORPOTrainer):
-    """TRL's ORPO trainer on rows that are tokenised already."""
+    """TRL's ORPOTrainer, for rows that are already tokenised."""
 
     def tokenize_row(self, feature, model=None) -> dict:
         return feature
 
     def get_batch_samples(self, *args):
-        """Notes the mean number of tokens that a pass of this step has in its likelihood."""
+        """Note the mean number of likelihood tokens per forward pass of this optimiser step."""
         batches, items = super().get_batch_samples(*args)
         counts = [sum(likelihood_tokens(batch) for batch in batches), len(batches)]
         tokens, passes = map(sum, zip(*processes.gathered(counts), strict=True))
@@ -136,19 +144,19 @@ class OddsTrainer(TrainerMixin, ORPOTrainer):
         return batches, items
 
     def concatenated_forward(self, model, batch):
-        """Weights a pass by its tokens: the likelihood is a mean over those of the whole batch."""
+        """Weight a pass's NLL by its tokens: the passes then average to the batch's token mean."""
         *rest, nll = super().concatenated_forward(model, batch)
         share = likelihood_tokens(batch) / self.mean_tokens if model.training else 1.0
         return *rest, nll * share
 
 
 def likelihood_tokens(batch: dict) -> int:
-    """Tokens of prompts and chosen completions that are predicted: all but each row's first."""
+    """Count the predicted tokens of prompts and chosen answers: all but each row's first."""
     return int(batch["chosen_attention_mask"][:, 1:].sum())
 
 
 def orpo_row(row: dict) -> dict:
-    """The columns of TRL's ORPO collator, for a row of ``tokenised``; labels skip the prompt."""
+    """Turn a row of ``tokenised`` into columns of TRL's ORPO collator; labels skip the prompt."""
     columns = {"prompt": "", "chosen": "", "rejected": ""}
     prompt = row["prompt_ids"]
     columns |= {"prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
@@ -161,7 +169,10 @@ def orpo_row(row: dict) -> dict:
 
 
 def train_orpo(run) -> None:
-    """Trains ``run.policy`` with ORPO's loss."""
+    """Train ``run.policy`` with TRL's ORPOTrainer.
+
+    Raises Diverged if the loss is no number or the KL is too large.
+    """
     config = arguments(
         ORPOConfig, run, len(run.pairs), beta=run.settings.beta, remove_unused_columns=False
     )
@@ -177,12 +188,12 @@ def train_orpo(run) -> None:
 
 
 def validation(rows: list[dict]):
-    """The rows as a data set; None where there are none."""
+    """Return the rows as a data set; None if there are none."""
     return dataset(rows) if rows else None
 
 
 def look_back(trainer, run) -> None:
-    """The loss on held-out pairs, which is what one would select by without a gold reward."""
+    """Set ``run.validation_loss``, by which one would tune without a gold reward."""
     if run.validation:
         with run.ledger.phase("heldout", charged=False):
             run.validation_loss = trainer.evaluate()["eval_loss"]

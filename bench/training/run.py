@@ -1,4 +1,4 @@
-"""What a method is given: ``train(run)`` of each module in ``bench.methods``."""
+"""The one argument of every method: ``train(run)`` of each module in ``bench.methods``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,16 @@ from typing import Any
 
 @dataclass
 class Run:
-    """What a method trains with; ``policy`` is trained in place.
+    """All that a method needs to train; it trains ``policy`` in place.
 
-    pairs, validation: rows with prompt, chosen, rejected; reward: folder of the seed's reward model
-    or None; reference: pool id -> log-probs of its two completions under the SFT base; model,
-    decode: those sections of the settings. episodes, resident_models and validation_loss are for
-    the method to fill in, and so is weights, where those in ``policy`` are shards.
+    name: the run in messages; settings: the arm's instance of the method's Settings; sft: folder of
+    the SFT base; pairs, validation: rows with prompt, chosen, rejected; reward: folder of the
+    seed's reward model, or None; scorer: that model, loaded, or None; reference: {pair id:
+    log-probs of its two answers under the SFT base}; model, decode: those sections of the settings;
+    root: folder of the checkpoints.
+
+    The method fills in episodes (completions sampled), resident_models (model copies in memory) and
+    validation_loss; and weights, if ``policy`` holds only a shard of them.
     """
 
     name: str
@@ -38,7 +42,7 @@ class Run:
     validation_loss: float | None = None
 
     def reference_logps(self, pair: dict) -> tuple[float, float]:
-        """(chosen, rejected) summed log-probs under the SFT base."""
+        """Return the log-probs of (chosen, rejected) under the SFT base, summed over tokens."""
         both, side = self.reference[pair["id"]], pair["side"]
         other = {"a": "b", "b": "a"}[side]
         return both[side], both[other]

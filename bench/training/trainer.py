@@ -1,8 +1,8 @@
-"""What every training by a transformers or TRL trainer here has in common.
+"""Set up and run a trainer of transformers or TRL: what all trainings by them share.
 
-Constant learning rate after warm-up (so that a prefix of a run is a shorter run) unless a step asks
-for a decay at its end, float32 or the model's dtype, no dropout, one log row an optimiser step,
-checkpoints that are sealed last.
+The learning rate is constant after warm-up, so that the first half of a run equals a run of half
+the length; a setting ``decay`` lowers it at the end. No dropout; passes in the model's dtype; one
+log row per optimiser step; the hashes of a checkpoint are written last.
 """
 
 import logging
@@ -30,11 +30,11 @@ MAX_GRAD_NORM = 1.0
 
 @dataclass
 class Training:
-    """One training: what is trained, how, and who watches.
+    """One training: the model, its settings, and what watches it.
 
-    name: what messages call it; root: where its checkpoints lie; micro_batch: rows a forward pass
-    holds at most (the optimiser's batch is accumulated from these); weights: filled in where those
-    in ``policy`` are shards.
+    name: the training in messages; root: folder of its checkpoints; micro_batch: most rows in a
+    forward pass (gradients are accumulated up to the batch); weights: filled in by ``fit`` if
+    ``policy`` holds only a shard of them.
     """
 
     name: str
@@ -50,8 +50,8 @@ class Training:
 
 
 def quieten() -> None:
-    """Silences the libraries' chatter (and the progress bars of ``datasets``), not their errors."""
-    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported, so before the others
+    """Silence warnings and progress bars of the libraries, not their errors."""
+    os.environ["TQDM_DISABLE"] = "1"  # before the imports: tqdm reads it when it is imported
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import datasets
     import transformers
@@ -65,13 +65,14 @@ def quieten() -> None:
 
 
 def dataset(rows: list[dict]):
+    """Return rows as a ``datasets.Dataset``."""
     from datasets import Dataset
 
     return Dataset.from_list(rows)
 
 
 def schedule(settings) -> dict:
-    """Constant after warm-up; ``decay``: linearly to 0 over that last share of the steps."""
+    """Return the scheduler's arguments; ``decay``: last share of the steps, falling to 0."""
     decay = getattr(settings, "decay", 0.0)
     if not decay:
         return {"lr_scheduler_type": "constant_with_warmup"}
@@ -80,7 +81,10 @@ def schedule(settings) -> dict:
 
 
 def arguments(config_class, job: Training, n: int, **extra):
-    """The arguments of a trainer of ``job`` on ``n`` rows; ``extra`` are those of its own."""
+    """Return a ``config_class`` (TRL's or transformers') for training ``job`` on ``n`` rows.
+
+    extra: arguments of that class alone. Raises UserError if processes cannot share the batches.
+    """
     settings = job.settings
     rows, passes = splits(settings.batch, job.micro_batch, n, processes.count())
     return config_class(
@@ -111,14 +115,16 @@ def arguments(config_class, job: Training, n: int, **extra):
 
 
 class TrainerMixin:
-    """TRL's trainer as used here, on one process or several."""
+    """Changes to TRL's trainers: no model cards, and evaluation on several processes."""
 
     def create_model_card(self, *args, **kwargs):
-        """TRL writes one with each checkpoint; ours need none."""
+        """Write none; TRL would write one with each checkpoint."""
 
     def get_eval_dataloader(self, eval_dataset=None):
-        """Of all rows in each process, which gathers nothing: shared out, the last batch would be
-        filled with rows from the start, and no mean be that of one process."""
+        """Evaluate all rows in every process, so that the mean is that of a single process.
+
+        If the rows were shared out, accelerate would repeat rows to fill the last batch.
+        """
         if processes.count() == 1:
             return super().get_eval_dataloader(eval_dataset)
         self.accelerator.gather = lambda values: values
@@ -128,9 +134,9 @@ class TrainerMixin:
 
 
 class Watch(TrainerCallback):
-    """Books each optimiser step, hands it to the monitor, seals checkpoints once written.
+    """Books each optimiser step, passes its metrics to the monitor, completes checkpoints.
 
-    cost: of the mean row of ``n``, as ``Ledger.add`` takes it.
+    cost: {column: mean cost of one row}, for ``Ledger.add``; n: rows of the data set.
     """
 
     def __init__(self, job: Training, cost: dict[str, float], n: int):
@@ -140,7 +146,7 @@ class Watch(TrainerCallback):
     def on_log(self, args, state, control, logs=None, model=None, **kwargs):
         if "loss" in logs:
             rows = rows_in(state.global_step, self.n, self.batch)
-            if processes.is_main():  # for all
+            if processes.is_main():  # books the whole batch, so once
                 self.ledger.add(**{key: rows * mean for key, mean in self.cost.items()})
             metrics = {clean(k): float(v) for k, v in logs.items() if is_metric(k, v)}
             due = self.monitor.step(state.global_step, metrics, model)
@@ -151,26 +157,27 @@ class Watch(TrainerCallback):
 
 
 def is_metric(key: str, value) -> bool:
-    """Numbers of a step; TRL's running token count starts again where a run is resumed."""
+    """True for the numbers of one step; TRL's running token count restarts when a run resumes."""
     return isinstance(value, int | float) and key not in ("num_tokens", "epoch")
 
 
 def clean(key: str) -> str:
-    """TRL's metric names as column names: rewards/margins -> rewards_margins."""
+    """Turn TRL's metric name into a column name: rewards/margins -> rewards_margins."""
     return key.replace("/", "_")
 
 
 def fit(trainer, job: Training, head: str = "fused") -> None:
-    """Trains, from the newest whole checkpoint where there is one; head: see ``flops.training``.
+    """Train ``job.policy`` in place, from the newest complete checkpoint if there is one.
 
-    Raises Diverged where the loss is no number or the policy has run away.
+    head: output layer of a pass, for counting FLOPs: see ``bench.models.flops.training``. Raises
+    Diverged if the loss is no number or the KL from the SFT base is too large.
     """
     from transformers import PrinterCallback, ProgressCallback
 
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     for weight in trainer.model.parameters():
-        if weight.requires_grad:  # TRL casts QLoRA's to bfloat16
+        if weight.requires_grad:  # TRL casts the adapters of QLoRA to bfloat16
             weight.data = weight.data.float()
     rows = trainer.train_dataset
     trainer.add_callback(Watch(job, row_cost(trainer.model, rows, head), len(rows)))
@@ -187,12 +194,12 @@ def fit(trainer, job: Training, head: str = "fused") -> None:
 
 
 def rows_in(step: int, n: int, batch: int) -> int:
-    """Rows of an optimiser step, counted from 1: an epoch's last has what the others left."""
+    """Return the rows of a step, counted from 1; the last step of an epoch may have fewer."""
     return batch if step % math.ceil(n / batch) else n - batch * (math.ceil(n / batch) - 1)
 
 
 def row_cost(model, rows, head: str) -> dict[str, float]:
-    """Tokens and FLOPs of training on one row, the mean of ``rows``; head: of ``training``."""
+    """Return tokens and FLOPs of training on one row, averaged over ``rows``; head: see ``fit``."""
     shape, tiled = Shape.of(model), model.device.type in ("cuda", "xpu")
     whole = [pass_ for row in rows for pass_ in sequences(row)]
     tokens, work = sum(length for length, _ in whole), training(shape, whole, head, tiled)
@@ -200,7 +207,7 @@ def row_cost(model, rows, head: str) -> dict[str, float]:
 
 
 def sequences(row: dict) -> list[tuple[int, int]]:
-    """(tokens, those with a label) of each sequence that a row is trained on."""
+    """Return (tokens, tokens with a label) for each sequence in a row of any of the trainers."""
     if "prompt_ids" in row:
         sides = (len(row["chosen_ids"]), len(row["rejected_ids"]))
         return [(len(row["prompt_ids"]) + n, n) for n in sides]

@@ -318,17 +318,18 @@ def test_the_least_change_that_fits_is_named():
     plain = case(**long)
     asked, smaller = memory.needed(plain), memory.needed(replace(plain, rows=1))
     text = advised(smaller / 0.95, **long)
-    assert text.endswith(f"model.micro_batch=1 needs about {smaller / GB:.3g} GB")
-    assert text.startswith(f"about {asked / GB:.3g} GB needed, {smaller / 0.95 / GB:.3g} GB there")
-    assert ": model.checkpointing=true model.micro_batch=2 needs" in advised(0.15 * GB, **long)
-    assert ": model.checkpointing=true model.lora.r=16 model.micro" in advised(0.08 * GB, **long)
-    assert advised(1.0).endswith("lora, quantise or launch.config would fit")
+    assert text.endswith(f"with model.micro_batch=1 it needs about {smaller / GB:.3g} GB")
+    there = f"the device has {smaller / 0.95 / GB:.3g} GB"
+    assert text.startswith(f"it needs about {asked / GB:.3g} GB, {there}")
+    assert "with model.checkpointing=true model.micro_batch=2 it" in advised(0.15 * GB, **long)
+    assert "with model.checkpointing=true model.lora.r=16 model.m" in advised(0.08 * GB, **long)
+    assert "no micro_batch, checkpointing, lora, quantise" in advised(1.0)
 
 
 def test_weights_in_four_bits_and_shards_come_last():
     worn = {"lora": UPPER, "dtype": "bfloat16", "checkpointing": True, "rows": 1}
     four = memory.needed(case(**worn, quantise="nf4"))
-    assert ": model.quantise=nf4 needs about" in advised(four / 0.95, **worn)
+    assert "with model.quantise=nf4 it needs about" in advised(four / 0.95, **worn)
     settings = [text for text, _ in memory.remedies(case(), "model")]
     assert settings[:2] == ["model.micro_batch=2", "model.micro_batch=1"]
     assert settings[-1] == "launch.processes=8 launch.config=fsdp"
@@ -339,9 +340,9 @@ def test_an_estimate_that_was_too_low_is_scaled():
     there = 2 * memory.needed(case())
     text = advised(there, failed=True)
     assert text.startswith(
-        f"about {there / GB:.3g} GB needed, {there / GB:.3g} GB there: model.micro"
+        f"it needs about {there / GB:.3g} GB, the device has {there / GB:.3g} GB; with model.micro"
     )
-    assert "does something else hold memory?" in advised(2 * there, failed=True)
+    assert "check what else uses the memory" in advised(2 * there, failed=True)
 
 
 def exhausted(error, tokenizer, policy, monkeypatch):
@@ -370,7 +371,10 @@ def exhausted(error, tokenizer, policy, monkeypatch):
 @pytest.mark.parametrize(
     "error,said",
     [
-        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), "CUDA out of memory; about"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nTried"),
+            "CUDA out of memory; it needs about",
+        ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "DefaultCPUAllocator: can't"),
         (MemoryError(), "MemoryError"),
     ],
@@ -380,14 +384,14 @@ def test_a_run_out_of_memory_is_recorded_with_what_would_fit(
 ):
     status, reason = attempt(*exhausted(error, tokenizer, policy, monkeypatch))
     assert status == "oom" and reason.startswith(said) and "\n" not in reason
-    assert " GB there: model.micro_batch=" in reason
+    assert " GB; with model.micro_batch=" in reason
 
 
 def test_one_of_several_processes_out_of_memory_says_it_too(tokenizer, policy, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     error = torch.OutOfMemoryError("CUDA out of memory.")
-    with pytest.raises(UserError, match=r"process 1 is out of memory: CUDA .* GB there: model\."):
+    with pytest.raises(UserError, match=r"process 1 is out of memory: CUDA .* GB; with model\."):
         attempt(*exhausted(error, tokenizer, policy, monkeypatch))
 
 

@@ -146,11 +146,11 @@ def test_a_file_of_the_same_size_and_second_is_no_cached_one(folder):
     "testbed,text,line",
     [
         ("my/none.yaml", None, "there is no testbed file 'my/none.yaml' in /"),
-        ("my/lab", None, "unknown testbed 'my/lab'; the path of one ends in .yaml"),
+        ("my/lab", None, "unknown testbed 'my/lab'; a path to a file must end in .yaml"),
         ("my/micro.yaml", "extends: tiny", "'micro' is the name of a built-in testbed: rename"),
-        ("my/a b.yaml", "extends: tiny", "'a b' is no name of a testbed"),
+        ("my/a b.yaml", "extends: tiny", "'a b' cannot name a testbed"),
         ("my/x.yaml", "extends: tiny\ndpo: {lr: 1\nx: {n: 2}", "my/x.yaml, line 3, is no valid"),
-        ("my/x.yaml", "- 1", "my/x.yaml holds no settings: write key: value"),
+        ("my/x.yaml", "- 1", "my/x.yaml holds no settings: write lines of the form"),
         ("my/x.yaml", "extends: my/x.yaml", "'my/x.yaml' extends itself"),
         ("my/x.yaml", "extends: my/y.yaml", "there is no testbed file 'my/y.yaml'"),
         ("my/x.yaml", "extends: tinny", "unknown testbed 'tinny'; did you mean 'tiny'?"),
@@ -184,8 +184,8 @@ def test_a_file_that_is_no_text_is_one_line(folder):
         ("reward.py", METHOD, "a method cannot be called 'reward'"),
         ("tune.py", METHOD, "a method cannot be called 'tune'"),
         ("layout.py", METHOD, "a method cannot be called 'layout'"),
-        ("sim-po.py", METHOD, "methods: 'sim-po' is no name"),
-        ("_x.py", METHOD, "methods: '_x' is no name"),
+        ("sim-po.py", METHOD, "methods: 'sim-po' is no valid name"),
+        ("_x.py", METHOD, "methods: '_x' is no valid name"),
     ],
 )
 def test_a_method_file_that_will_not_do_is_one_line(folder, name, text, line):
@@ -203,7 +203,7 @@ def test_a_method_file_that_will_not_do_is_one_line(folder, name, text, line):
         ("mine.gama=1", "unknown key 'mine.gama'; did you mean 'mine.gamma'?"),
         ("arms={m: {method: mine, gama: 1}}", "did you mean 'arms.m.gamma'?"),
         ("arms={m: {method: mina}}", "unknown method 'mina' of arm 'm'; did you mean 'mine'?"),
-        ("arms={mine: {method: dpo}}", "'mine' is the name of a method, or computed"),
+        ("arms={mine: {method: dpo}}", "'mine' is the name of a method or of a computed"),
         ("mine.gamma=much", "mine.gamma='much' is not valid"),
     ],
 )

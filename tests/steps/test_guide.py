@@ -52,12 +52,12 @@ def test_every_key_of_an_arm_is_described():
 @pytest.mark.parametrize(
     "key,words",
     [
-        ("ppo.kl_stop", "the passes over the rollout end; null: they never end early."),
+        ("ppo.kl_stop", "this, in nats per token; null: never."),
         ("data.sft.split", "demonstrations"),  # of the class itself
         ("data.sft.revision", "Branch, tag or commit"),  # inherited over two classes
         ("data.gold.id", "Reward model"),  # overrides an inherited one
         ("data.kind", "bench/worlds"),  # of a class that is made while loading
-        ("sft.batch", "Rows an optimiser step."),  # inherited
+        ("sft.batch", "Rows per optimiser step."),  # inherited
     ],
 )
 def test_a_description_is_the_docstring_under_the_field(key, words):

@@ -70,5 +70,5 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")  # Lustre without -o flock
 
     monkeypatch.setattr(checkpoints.fcntl, "flock", flock)
-    with pytest.raises(UserError, match="has no locks"), held(tmp_path):
+    with pytest.raises(UserError, match="has no file locks"), held(tmp_path):
         pass

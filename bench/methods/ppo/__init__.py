@@ -1,7 +1,7 @@
-"""PPO-RLHF: Ziegler et al. 2019 (1909.08593), Schulman et al. 2017 (1707.06347).
+"""PPO-RLHF: Ziegler et al. 2019 (arXiv 1909.08593), Schulman et al. 2017 (arXiv 1707.06347).
 
-The trainer, clipping included, is ``trainer.py`` beside this file, which declares its settings.
-"N+" is Huang et al. 2024 (2403.17031), "Xu" is Xu et al. 2024 (2404.10719).
+This file declares the settings; ``trainer.py`` beside it trains. In the descriptions "N+" is Huang
+et al. 2024 (arXiv 2403.17031), "Xu" is Xu et al. 2024 (arXiv 2404.10719).
 """
 
 from typing import Literal
@@ -19,85 +19,87 @@ from bench.core.schema import Section
 
 NEEDS = ("reward",)
 HEAD = "rollout"
+PAPER = "schulman2017"  # BibTeX key in bench/report/templates/references.bib
+TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 
 class Settings(Section):
-    """How PPO trains: each part of the recipe by name."""
+    """Hyper-parameters of PPO; each part of its recipe is a setting."""
 
     lr: PositiveFloat = 3.0e-4
     """Learning rate of the policy."""
     critic_lr: PositiveFloat = 1.0e-3
     """Learning rate of the critic."""
     warmup: NonNegativeInt = 2
-    """Rollouts over which the learning rates rise."""
+    """Rollouts in which the learning rates rise linearly to their full values."""
     decay: float = Field(0.0, ge=0, le=1)
-    """Last share of the rollouts, over which the learning rates fall towards 0."""
+    """Last share of the rollouts, in which the learning rates fall linearly towards 0."""
     max_grad_norm: PositiveFloat = 1.0
-    """Norm to which larger gradients are scaled down."""
+    """Largest gradient norm: larger gradients are scaled down to it, policy and critic each."""
 
     batch: PositiveInt = 64
-    """Episodes a rollout; Xu: the larger the better."""
+    """Episodes (prompt and sampled answer) per rollout; Xu finds that larger is better."""
     minibatch: PositiveInt = 64
-    """Episodes an optimiser step."""
+    """Episodes per optimiser step."""
     micro_batch: PositiveInt | None = None
-    """Episodes a forward pass; null: all of them. Saves memory."""
+    """Episodes per forward pass; null: all at once. Smaller saves memory."""
     inner_epochs: PositiveInt = 2
-    """Passes over each rollout."""
+    """Passes of optimiser steps over each rollout."""
     epochs: PositiveInt = 1
-    """Passes over the prompts of the pairs."""
+    """Passes over the prompts of the pairs: how often each prompt is answered."""
 
     beta: NonNegativeFloat = 0.05
-    """Coefficient of the KL penalty on each token's reward (Ziegler, eq. 2)."""
+    """Weight of the KL penalty that is subtracted from each token's reward (Ziegler, eq. 2)."""
     target_kl: PositiveFloat | None = None
-    """KL in nats a sequence to which beta adapts (Ziegler, section 2.2); null: beta is constant."""
+    """Target KL in nats per answer: beta rises while the KL is above it and falls while below
+    (Ziegler, section 2.2); null: beta is constant."""
     kl_gain: PositiveFloat = 0.1
-    """Gain of the controller that adapts beta to `target_kl`: K_beta of Ziegler."""
+    """How fast beta adapts to `target_kl` (K_beta in Ziegler, section 2.2)."""
     kl_stop: PositiveFloat | None = None
-    """KL in nats a token from the rollout's policy at which the passes over the rollout end; null:
-    they never end early."""
+    """End the passes over a rollout early once the policy's KL from the one that sampled it exceeds
+    this, in nats per token; null: never."""
     reference_ema: float = Field(0.0, ge=0, le=1)
-    """Share of the way to the policy that the reference goes after a rollout (Xu); the penalty and
-    the logged KL are then measured from there; 0: the reference stays the SFT base."""
+    """Share by which the reference model moves towards the policy after each rollout (Xu); the KL
+    penalty and the logged KL are measured from this reference. 0: it stays the SFT base."""
 
     critic_init: Literal["reward", "base"] = "reward"
-    """Weights that the critic starts from: the reward model (N+, section 7), or the base with a
-    fresh head."""
+    """Weights that the critic starts from. reward: the reward model's (N+, section 7); base: the
+    SFT base's, with a new random head."""
     center: bool = True
-    """Whether the mean score under the SFT base is subtracted from scores (N+, section 6)."""
+    """Whether to subtract the SFT base's mean score from all scores (N+, section 6)."""
     missing_eos_penalty: NonNegativeFloat = 1.0
-    """Amount subtracted from the score of an unfinished completion."""
+    """Amount subtracted from the score of an answer that does not end with EOS."""
     whiten_rewards: bool = False
-    """Whether rewards are scaled to unit variance, their mean kept (Ziegler's code; an option in
-    N+)."""
+    """Whether to scale rewards to unit variance without shifting their mean (Ziegler's code; an
+    option in N+)."""
     whiten_advantages: bool = True
-    """Whether advantages are scaled to zero mean and unit variance (N+; Xu: advantage
-    normalisation)."""
+    """Whether to normalise advantages to zero mean and unit variance (N+; Xu)."""
 
     clip: PositiveFloat | None = 0.2
-    """Distance from 1 at which the probability ratio is clipped, by `policy_loss` in trainer.py
-    (Schulman, eq. 7); null: no clipping."""
+    """Clip the policy's probability ratio to 1 - clip .. 1 + clip (Schulman, eq. 7; `policy_loss`
+    in trainer.py); null: no clipping."""
     value_clip: PositiveFloat | None = 0.2
-    """Distance at which a step of the critic's value is clipped, by `value_loss` in trainer.py (N+;
-    Zheng et al. 2023, 2307.04964); null: no clipping."""
+    """Clip each change of the critic's value since the rollout to at most this (N+; Zheng et al.
+    2023, arXiv 2307.04964; `value_loss` in trainer.py); null: no clipping."""
     gamma: float = Field(1.0, gt=0, le=1)
-    """Discount of a token's reward (Schulman et al. 2016, 1506.02438, eq. 2)."""
+    """Discount per token of later rewards (Schulman et al. 2016, arXiv 1506.02438, eq. 2)."""
     lam: float = Field(0.95, ge=0, le=1)
-    """Lambda of generalised advantage estimation (Schulman et al. 2016, 1506.02438, eq. 16): 1 sums
-    all rewards, 0 trusts the critic."""
+    """Lambda of generalised advantage estimation (Schulman et al. 2016, arXiv 1506.02438, eq. 16):
+    1 sums all later rewards; 0 uses one reward and the critic's next value."""
 
     @model_validator(mode="after")
     def _consistent(self):
         if self.minibatch > self.batch:
             raise ValueError(
-                f"minibatch {self.minibatch} is larger than batch {self.batch}: lower it"
+                f"minibatch {self.minibatch} is larger than batch {self.batch}: lower minibatch"
             )
         if self.target_kl and not self.beta:
-            raise ValueError("target_kl scales beta, and beta is 0: give it a start")
+            raise ValueError("target_kl scales beta, but beta is 0: set beta above 0")
         return self
 
 
 def train(run) -> None:
-    """Maximise the seed's reward model less a per-token KL penalty, on the pairs' prompts."""
+    """Maximise the reward model's score less a per-token KL penalty, on the pairs' prompts."""
     from bench.methods.ppo.trainer import train_ppo
 
     train_ppo(run)

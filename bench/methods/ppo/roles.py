@@ -1,9 +1,9 @@
-"""The four models of PPO-RLHF: policy, reference, critic and reward model.
+"""Hold the four models of PPO-RLHF: policy, reference, critic and reward model.
 
-``Copies`` holds each as a model of its own. ``Shared`` holds one base that carries all four: the
-policy, the critic and the reward model are LoRA adapters on it (the last two with a head each), and
-the reference is the base with every adapter off. In both, the critic's weights are its own: no
-gradient of the value loss reaches the policy.
+``Copies`` holds four separate models. ``Shared`` holds one base with LoRA adapters for policy,
+critic and reward model (the last two with a scalar head each); the reference is the base with all
+adapters off. In both, the critic has weights of its own: no gradient of the value loss reaches the
+policy.
 
 Shapes as in ``bench.models.sampling``: B samples, T completion columns.
 """
@@ -29,10 +29,11 @@ from bench.models.sampling import (
 
 
 class Roles:
-    """What both forms have in common: what their passes cost.
+    """Base class of ``Copies`` and ``Shared``: counts what their passes cost.
 
-    shape: of the policy and so of all; below: layers that ``digested`` runs once for all four;
-    moving: whether the reference is one of the adapters, where there are any.
+    shape: sizes of the policy, and so of all four; below: number of frozen lower layers, which
+    ``digested`` runs once for all four; moving: whether the reference is an adapter that follows
+    the policy.
     """
 
     shape: Shape
@@ -40,7 +41,10 @@ class Roles:
     moving = False
 
     def cost(self, phase: str, samples: Samples) -> dict[str, float]:
-        """What a ledger books of ``samples`` in a phase: rollout, score, reference or update."""
+        """Return the {tokens, generated, flops} of ``samples`` in a phase, for ``Ledger.add``.
+
+        phase: "rollout", "score", "reference" or "update".
+        """
         made, lengths = samples.mask.sum(1).tolist(), samples.attention.sum(1).tolist()
         if phase == "rollout":
             return sampling(self.shape, samples.prompt_mask.sum(1).tolist(), made)
@@ -59,9 +63,10 @@ class Roles:
 
 @contextmanager
 def recomputing(model):
-    """Layers that are checkpointed take part in it, although the model stays in eval mode.
+    """Let gradient checkpointing work although the model stays in eval mode.
 
-    They look at their own flag alone: no dropout inside them wakes.
+    A checkpointed layer looks only at its own ``training`` flag, so setting that flag switches on
+    no dropout inside it.
     """
     layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
     try:
@@ -74,9 +79,9 @@ def recomputing(model):
 
 
 class Copies(Roles):
-    """Four separate models.
+    """Holds four separate models.
 
-    policy, reference: causal language models; critic, reward: models with one scalar head.
+    policy, reference: causal language models; critic, reward: models with a scalar head.
     """
 
     resident = 4
@@ -90,41 +95,41 @@ class Copies(Roles):
         self.critic_weights = list(critic.parameters())
 
     def digested(self, samples: Samples) -> Samples:
-        """With the work done that all four have in common: here none."""
+        """Return ``samples`` unchanged: separate models share no layers."""
         return samples
 
     def logits(self, samples: Samples) -> torch.Tensor:
-        """(B, T, V) of the policy, with gradient."""
+        """Return the policy's logits on the completions, (B, T, V), with gradient."""
         with recomputing(self.policy):
             return completion_logits(self.policy, samples)
 
     def values(self, samples: Samples) -> torch.Tensor:
-        """(B, T) the critic before each completion token, with gradient."""
+        """Return the critic's value before each completion token, (B, T), with gradient."""
         with recomputing(self.critic):
             return token_scores(self.critic, samples)[:, :-1]
 
     def criticise(self, loss: torch.Tensor) -> None:
-        """Backward of a loss on ``values``."""
+        """Run the backward pass of a loss on ``values``."""
         loss.backward()
 
     @torch.no_grad()
     def reference_logps(self, samples: Samples) -> torch.Tensor:
-        """(B, T) log-probs of the drawn tokens."""
+        """Return the reference's log-probs of the sampled tokens, (B, T)."""
         return completion_logps(self.reference, samples)
 
     def scores(self, samples: Samples) -> torch.Tensor:
-        """(B,) the reward model's score of each completion, read at its last token."""
+        """Return the reward model's score of each completion, (B,), read at its last token."""
         return sequence_scores(self.reward, samples)
 
     def follow(self, rate: float) -> None:
-        """Moves the reference a share ``rate`` of the way to the policy (Xu et al. 2024)."""
+        """Move the reference towards the policy by the share ``rate`` (Xu et al. 2024)."""
         with torch.no_grad():
             pairs = zip(self.reference.parameters(), self.policy.parameters(), strict=True)
             for slow, fast in pairs:
                 slow.lerp_(fast.to(slow.dtype), rate)
 
     def state(self) -> dict:
-        """The weights that training changes."""
+        """Return the weights that training changes, for a checkpoint."""
         models = {"policy": self.policy, "critic": self.critic, "reference": self.reference}
         return {name: model.state_dict() for name, model in models.items()}
 
@@ -133,14 +138,15 @@ class Copies(Roles):
             getattr(self, name).load_state_dict(weights)
 
     def release(self) -> None:
-        """Leaves nothing but the policy in ``policy``."""
+        """Nothing to do: ``policy`` holds the policy alone."""
 
 
 class Shared(Roles):
-    """One base with adapters: ``default`` is the policy's, as PEFT names it.
+    """Holds one base with an adapter for each model; the policy's is PEFT's ``default``.
 
     policy: a PEFT model; reward: folder of the reward model's adapter; critic_init: "reward" or
-    "base"; moving: whether the reference will ``follow`` the policy, which takes an adapter more.
+    "base"; moving: whether the reference will ``follow`` the policy, which takes one more adapter.
+    Raises ValueError if the reward model's adapter does not fit the policy's.
     """
 
     resident = 1
@@ -177,9 +183,9 @@ class Shared(Roles):
             raise ValueError(f"adapter '{name}' has weights of another shape: {missed}")
 
     def _load_reward(self, folder: Path) -> torch.nn.Linear:
-        """Fills the adapter from its folder; returns the frozen head.
+        """Load the reward model's adapter from its folder; return its head, frozen.
 
-        Raises ValueError where it was trained at another rank or scale than it would be worn at.
+        Raises ValueError if it was trained at another rank or scale than the policy's adapter.
         """
         from peft import PeftConfig
         from safetensors.torch import load_file
@@ -196,7 +202,7 @@ class Shared(Roles):
         return self._head(head).requires_grad_(False)
 
     def _new_critic(self, start: str) -> torch.nn.Linear:
-        """The critic's head; its adapter becomes the reward model's or stays a fresh one."""
+        """Return the critic's head; start "reward": copy head and adapter of the reward model."""
         width = self.heads["reward"].weight
         if start == "base":
             return self._head(torch.randn_like(width) * (width.shape[1] + 1) ** -0.5)
@@ -209,13 +215,13 @@ class Shared(Roles):
         return head
 
     def _trainable(self) -> None:
-        """PEFT freezes every adapter but the active one; here two are trained."""
+        """Unfreeze policy and critic: PEFT freezes every adapter but the active one."""
         for weight in [*self.actor_weights, *self.critic_weights]:
             weight.requires_grad_(True)
 
     @contextmanager
     def _wearing(self, adapter: str):
-        """The base under another adapter than the policy's."""
+        """Switch to another adapter, then back to the policy's."""
         self.policy.set_adapter(adapter)
         self._trainable()
         try:
@@ -225,7 +231,7 @@ class Shared(Roles):
             self._trainable()
 
     def _headed(self, role: str, samples: Samples) -> torch.Tensor:
-        """(B, T + 1) a role's head at the last prompt token and at each completion token."""
+        """Return a role's head at the last prompt token and each completion token, (B, T + 1)."""
         head = self.heads[role]
         with self._wearing(role), self._above(samples), recomputing(self.trunk):
             hidden = last_hidden(self.trunk, samples).to(head.weight.dtype)
@@ -233,7 +239,7 @@ class Shared(Roles):
 
     @torch.no_grad()
     def digested(self, samples: Samples) -> Samples:
-        """With what leaves the layers below the first adapter: all four have them in common."""
+        """Run the frozen layers below the first adapter once for all four; cache their output."""
         if not self.below:
             return samples
         with self._only(slice(self.below), torch.nn.Identity()):
@@ -241,7 +247,7 @@ class Shared(Roles):
 
     @contextmanager
     def _only(self, layers: slice, norm: torch.nn.Module):
-        """The base cut down to some of its layers."""
+        """Cut the base down to some of its layers and ``norm``; restore it afterwards."""
         whole = self.trunk.layers, self.trunk.norm
         self.trunk.layers, self.trunk.norm = self.trunk.layers[layers], norm
         try:
@@ -250,7 +256,7 @@ class Shared(Roles):
             self.trunk.layers, self.trunk.norm = whole
 
     def _above(self, samples: Samples):
-        """The layers that digested samples still have to pass: all, if they are not digested."""
+        """Cut the base down to the layers that ``digested`` has not run yet."""
         below = 0 if samples.hidden is None else self.below
         return self._only(slice(below, None), self.trunk.norm)
 
@@ -262,7 +268,7 @@ class Shared(Roles):
         return self._headed("critic", samples)[:, :-1]
 
     def criticise(self, loss: torch.Tensor) -> None:
-        with self._wearing("critic"):  # by the layers that are computed again, too
+        with self._wearing("critic"):  # checkpointed layers run again, with this adapter
             loss.backward()
 
     @torch.no_grad()
@@ -286,7 +292,7 @@ class Shared(Roles):
         return self._headed("reward", samples).gather(1, last)[:, 0]
 
     def follow(self, rate: float) -> None:
-        """As ``Copies.follow``, factor by factor: of their product to first order in ``rate``."""
+        """As ``Copies.follow``, on each LoRA factor: the same to first order in ``rate``."""
         with torch.no_grad():
             pairs = zip(self._weights("reference"), self.actor_weights, strict=True)
             for slow, fast in pairs:
@@ -308,10 +314,10 @@ class Shared(Roles):
 
 
 def frozen_layers(trunk) -> int:
-    """How many layers lie below the first with an adapter.
+    """Count the layers below the first that has an adapter.
 
-    0 for other architectures than Llama's, of which some scale what enters the first layer, or
-    choose a layer's mask by its number: they cannot be run in two parts.
+    Returns 0 for architectures other than Llama's: some scale the input of the first layer or
+    choose a layer's mask by its index, and so cannot be run in two parts.
     """
     if trunk.config.model_type != "llama":
         return 0
@@ -320,7 +326,10 @@ def frozen_layers(trunk) -> int:
 
 
 def assemble(run) -> Copies | Shared:
-    """The four models of a run (see ``bench.steps.align.Run``): one base where it has LoRA."""
+    """Return the four models of a run: ``Shared`` if the policy has LoRA, else ``Copies``.
+
+    run: a ``bench.training.run.Run``.
+    """
     settings = run.settings
     if unwrap(run.policy) is not run.policy:
         return Shared(run.policy, run.reward, settings.critic_init, settings.reference_ema > 0)
@@ -330,6 +339,6 @@ def assemble(run) -> Copies | Shared:
         width = critic.score.weight.shape[1]
         torch.nn.init.normal_(critic.score.weight, std=(width + 1) ** -0.5)
     reference = load_policy(run.sft, run.model)
-    if settings.reference_ema:  # in steps that a bfloat16 weight would lose
+    if settings.reference_ema:  # float32: bfloat16 would round its small steps away
         reference = mixed(reference, run.model)
     return Copies(run.policy, reference, critic, run.scorer)

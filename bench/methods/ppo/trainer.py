@@ -1,17 +1,19 @@
-"""PPO-RLHF, to be read from top to bottom.
+"""Train with PPO-RLHF; read this file from top to bottom.
 
-The loop: sample completions; score each with the reward model; spread that score and a per-token
-KL penalty over the tokens (Ziegler et al. 2019, 1909.08593, eq. 2); estimate advantages with GAE
-(Schulman et al. 2016, 1506.02438, eq. 16); take clipped steps on policy and critic (Schulman et al.
-2017, 1707.06347, eqs. 7 and 9). Details follow Huang et al. 2024 (2403.17031), "N+" below; each is
-a setting in ``bench/methods/ppo/__init__.py``. The models are in ``roles.py`` beside it.
+The loop: sample completions; score each with the reward model; turn the score and a per-token KL
+penalty into token rewards (Ziegler et al. 2019, arXiv 1909.08593, eq. 2); estimate advantages with
+GAE (Schulman et al. 2016, arXiv 1506.02438, eq. 16); take clipped steps on policy and critic
+(Schulman et al. 2017, arXiv 1707.06347, eqs. 7 and 9). Details follow Huang et al. 2024 (arXiv
+2403.17031), "N+" below; each is a setting in ``bench/methods/ppo/__init__.py``. The four models are
+in ``roles.py``.
 
-Policy and critic each have their own loss, gradient norm and weights. Nothing here sees the gold
+Policy and critic each have their own loss, gradient norm and weights. Nothing here reads the gold
 reward.
 
-Several processes (``bench.core.processes``) hold the same models and share out the rows of each
-rollout and of each minibatch; what is drawn, whitened or averaged is so over the whole of it. One
-process takes all rows.
+If several processes train together (``bench.core.processes``), each holds the same models and takes
+its share of the rows of each rollout and minibatch. Random draws, whitening and means cover the
+whole rollout or minibatch, so that, but for rounding, the result does not depend on the number of
+processes.
 
 Shapes: B episodes, T completion columns. Masks are 1 on real completion tokens, EOS included.
 """
@@ -38,21 +40,25 @@ ADAM_EPS = 1e-5  # N+, section 7: with the usual 1e-8 the first steps are too la
 
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of ``x`` over the tokens of the batch where ``mask`` is 1."""
+    """Return the mean of ``x`` (B, T) over the tokens where ``mask`` (B, T) is 1."""
     return (x * mask).sum() / mask.sum()
 
 
 def whiten(x: torch.Tensor, mask: torch.Tensor, shift: bool = True) -> torch.Tensor:
-    """Unit (population) variance over the real tokens, and zero mean if ``shift``; padding is 0."""
+    """Scale ``x`` (B, T) to unit variance over the real tokens, and to zero mean if ``shift``.
+
+    The variance is that of the population; padding becomes 0.
+    """
     mean = masked_mean(x, mask)
     white = (x - mean) * torch.rsqrt(masked_mean((x - mean) ** 2, mask) + 1e-8)
     return (white if shift else white + mean) * mask
 
 
 def token_rewards(scores, logps, ref_logps, mask, beta: float) -> torch.Tensor:
-    """(B, T) -beta log(pi / pi_ref) at each token, plus the score (B,) at the last one.
+    """Return the reward of each token, (B, T): -beta log(pi / pi_ref), plus the score at the last.
 
-    Ziegler et al. 2019, eq. 2, spread over tokens; the KL is the plain log-ratio ("k1").
+    scores (B,); logps, ref_logps, mask (B, T). Ziegler et al. 2019, eq. 2, spread over tokens; the
+    KL is estimated by the plain log-ratio ("k1").
     """
     rewards = -beta * (logps - ref_logps) * mask
     last = mask.sum(1, keepdim=True) - 1
@@ -60,9 +66,10 @@ def token_rewards(scores, logps, ref_logps, mask, beta: float) -> torch.Tensor:
 
 
 def gae(rewards, values, mask, gamma: float, lam: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """(advantages, returns), each (B, T): Schulman et al. 2016, eq. 16, from the last token back.
+    """Estimate (advantages, returns), each (B, T), by GAE: Schulman et al. 2016, eq. 16.
 
-    Values beyond the last token are 0: an episode ends with its completion.
+    rewards, values, mask: (B, T). Computed from the last token backwards; the value after the last
+    token is 0, since an episode ends with its completion.
     """
     advantage, following = torch.zeros_like(rewards[:, 0]), torch.zeros_like(rewards[:, 0])
     columns = []
@@ -76,10 +83,11 @@ def gae(rewards, values, mask, gamma: float, lam: float) -> tuple[torch.Tensor, 
 
 
 def policy_loss(logps, old_logps, advantages, mask, clip: float | None, tokens=None):
-    """(clipped surrogate loss, share of tokens clipped): Schulman et al. 2017, eq. 7.
+    """Return (clipped surrogate loss, share of tokens clipped): Schulman et al. 2017, eq. 7.
 
-    Means over ``tokens``: those of ``mask``, or of the minibatch of which this is a part, so that
-    the losses of its parts, and their gradients, add up to its own.
+    logps, old_logps, advantages, mask: (B, T). Sums are divided by ``tokens``: by default those of
+    ``mask``; for a micro-batch those of its minibatch, so that losses and gradients add up over the
+    micro-batches.
     """
     tokens = mask.sum() if tokens is None else tokens
     ratio = (logps - old_logps).exp()
@@ -90,7 +98,11 @@ def policy_loss(logps, old_logps, advantages, mask, clip: float | None, tokens=N
 
 
 def value_loss(values, old_values, returns, mask, clip: float | None, tokens=None):
-    """Half the squared error, the step from the old value clipped (N+; Schulman et al., eq. 9)."""
+    """Return half the mean squared error of the values, the larger of clipped and unclipped.
+
+    values, old_values, returns, mask: (B, T); clip: most that a value may move from the old one;
+    tokens: as in ``policy_loss``. Schulman et al. 2017, eq. 9, clipped as in N+.
+    """
     tokens = mask.sum() if tokens is None else tokens
     step = values - old_values
     near = old_values + (step if clip is None else step.clamp(-clip, clip))
@@ -99,25 +111,25 @@ def value_loss(values, old_values, returns, mask, clip: float | None, tokens=Non
 
 
 def padded(x: torch.Tensor, width: int) -> torch.Tensor:
-    """``x`` (B, T) with zeros up to ``width`` columns; (B,) as it is."""
+    """Pad ``x`` (B, T) with zeros to ``width`` columns; return ``x`` (B,) unchanged."""
     return x if x.dim() == 1 else torch.nn.functional.pad(x, (0, width - x.shape[1]))
 
 
 def adapted(beta: float, kl: float, target: float, gain: float) -> float:
-    """beta moved towards the target KL: Ziegler et al. 2019, section 2.2."""
+    """Move beta towards the target KL: Ziegler et al. 2019, section 2.2."""
     error = min(max(kl / target - 1, -0.2), 0.2)
     return beta * (1 + gain * error)
 
 
 def together(samples: Samples, prompts: torch.Tensor, prompt_mask: torch.Tensor) -> Samples:
-    """The samples of all processes, in the order of ``prompts`` (B, P), each row's padded."""
+    """Join the samples of all processes, in the order of ``prompts`` (B, P)."""
     width = max(processes.gathered(samples.mask.shape[1]))
     drawn = (samples.completions, samples.mask, samples.logps, samples.ended)
     return Samples(prompts, prompt_mask, *(processes.joined(padded(x, width)) for x in drawn))
 
 
 def attempted(draw) -> Samples:
-    """``draw()``; raises NoDistribution in all processes where one of them does."""
+    """Return ``draw()``; if it raises NoDistribution in one process, raise it in all."""
     try:
         drawn, failure = draw(), None
     except NoDistribution as error:
@@ -132,11 +144,11 @@ def attempted(draw) -> Samples:
 
 @dataclass
 class Rollout:
-    """Episodes with all that the update needs; each tensor is (B, T) unless said.
+    """Episodes with all that the update needs; tensors are (B, T) unless another shape is given.
 
-    logps, ref_logps: of the drawn tokens under the policy then and the reference; values: the
-    critic's, before each token; scores (B,): the reward model's, centred, less any penalty;
-    advantages, returns: of GAE.
+    logps, ref_logps: log-probs of the sampled tokens, under the policy that sampled them and under
+    the reference; values: the critic's, before each token; scores (B,): the reward model's, centred
+    and less any penalty; advantages, returns: estimated by GAE.
     """
 
     samples: Samples
@@ -151,10 +163,11 @@ class Rollout:
         return Rollout(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def parts(self, size: int | None) -> list["Rollout"]:
-        """At most ``size`` rows each, of like lengths, without the padding that they share."""
+        """Split into parts of at most ``size`` rows of similar length, without shared padding."""
         return [self[rows].trimmed() for rows in self.samples.batches(size)]
 
     def trimmed(self) -> "Rollout":
+        """Return the rollout without the columns that are padding in every row."""
         samples = self.samples.trimmed()
         width = samples.mask.shape[1]
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -163,9 +176,9 @@ class Rollout:
 
 
 class PPO:
-    """The loop's state: models, optimiser, generators, KL coefficient.
+    """Holds the state of the loop (models, optimiser, generators, KL coefficient) and runs it.
 
-    run: see ``bench.steps.align.Run`` (settings, seed, pairs, tokenizer, decode, ledger); roles: of
+    run: a ``bench.training.run.Run``; roles: ``Copies`` or ``Shared`` of
     ``bench.methods.ppo.roles``.
     """
 
@@ -185,11 +198,11 @@ class PPO:
         self.beta, self.offset = self.settings.beta, None
 
     def updates(self) -> int:
-        """Rollouts in the budget: each prompt is used at least ``epochs`` times."""
+        """Count the rollouts in which each prompt is answered at least ``epochs`` times."""
         return math.ceil(len(self.prompts) * self.settings.epochs / self.settings.batch)
 
     def update(self, number: int) -> dict[str, float]:
-        """One rollout and the steps on it; returns their means. ``number`` counts from 1."""
+        """Make rollout ``number``, counted from 1, and the steps on it; return mean metrics."""
         s, ledger = self.settings, self.run.ledger
         self.schedule(number)
         mine = processes.own_rows(s.batch)
@@ -209,7 +222,7 @@ class PPO:
         return metrics
 
     def schedule(self, number: int) -> None:
-        """Learning rates: up over the first ``warmup`` rollouts, down over the last ``decay``."""
+        """Set the learning rates of this rollout, by ``warmup`` and ``decay``."""
         up = number / max(1, self.settings.warmup)
         left = self.updates() - number + 1
         down = left / (self.settings.decay * self.updates()) if self.settings.decay else 1.0
@@ -217,7 +230,7 @@ class PPO:
             group["lr"] = full * min(1.0, up, down)
 
     def next_prompts(self) -> list[list[int]]:
-        """The next batch of prompts; all are used before any is used again."""
+        """Return the next batch of prompts as token ids; all are used before any is used again."""
         while len(self.queue) < self.settings.batch:
             fresh = list(range(len(self.prompts)))
             self.order.shuffle(fresh)
@@ -226,7 +239,7 @@ class PPO:
         return [self.prompts[i] for i in taken]
 
     def collect(self) -> Samples:
-        """Completions of the next prompts, with their log-probs, at temperature 1."""
+        """Sample completions of the next prompts, with their log-probs, at temperature 1."""
         prompts, length = self.next_prompts(), self.run.decode.max_new_tokens
         policy, tokenizer = self.roles.policy, self.run.tokenizer
         if processes.count() == 1:
@@ -237,13 +250,13 @@ class PPO:
 
     @torch.no_grad()
     def score(self, samples: Samples) -> Rollout:
-        """Rewards, values, advantages and returns of freshly drawn samples."""
+        """Compute scores, values, advantages and returns of new samples."""
         s, mask = self.settings, samples.mask
         samples = self.digested(samples)
         scores, ref_logps, values = self.scored(samples)
-        if self.offset is None:  # the first rollout is the SFT base's
+        if self.offset is None:  # the first rollout is sampled from the SFT base
             self.offset = scores.mean().item() if s.center else 0.0
-        # what N+'s "EOS trick" is for, done as in TRL: N+ itself sets such a score to -1
+        # penalise answers without EOS, as TRL does; N+ ("EOS trick") sets their score to -1
         scores = scores - self.offset - s.missing_eos_penalty * (~samples.ended).float()
         values = self.centred(values) * mask
         rewards = token_rewards(scores, samples.logps, ref_logps, mask, self.beta)
@@ -255,12 +268,12 @@ class PPO:
         return Rollout(samples, samples.logps, ref_logps, values, scores, advantages, returns)
 
     def digested(self, samples: Samples) -> Samples:
-        """With the work done that the four models have in common, where there is any."""
+        """Run the layers that all four models share, if any, and cache their output."""
         hidden = self.roles.digested(samples[processes.own_rows(len(samples.mask))]).hidden
         return samples if hidden is None else replace(samples, hidden=processes.joined(hidden))
 
     def scored(self, samples: Samples) -> tuple[torch.Tensor, ...]:
-        """Raw scores (B,), the reference's log-probs and the critic's values, both (B, T)."""
+        """Return raw scores (B,), the reference's log-probs and critic's values, both (B, T)."""
         samples = samples[processes.own_rows(len(samples.mask))]
         rows, width = samples.batches(self.settings.micro_batch), samples.mask.shape[1]
         parts = [samples[r].trimmed() for r in rows]
@@ -276,13 +289,13 @@ class PPO:
         return scores, ref_logps, of(self.roles.values)
 
     def centred(self, values: torch.Tensor) -> torch.Tensor:
-        """The critic's values; one that starts as the reward model is centred as that is."""
+        """Subtract the scores' offset from ``values`` if the critic started as the reward model."""
         return values - (self.offset if self.settings.critic_init == "reward" else 0.0)
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
-        """``inner_epochs`` passes of clipped steps over a rollout; returns the steps' means.
+        """Take clipped steps in ``inner_epochs`` passes over a rollout; return their mean metrics.
 
-        Ends early before a step for which the policy has left the rollout's by ``kl_stop``.
+        Stops before a step at which the policy's KL from the one that sampled exceeds ``kl_stop``.
         """
         steps, stop = [], self.settings.kl_stop or math.inf
         for rows in self.minibatches(len(rollout.scores)):
@@ -297,12 +310,13 @@ class PPO:
         return means | {"inner_steps": len(steps)}
 
     def minibatches(self, n: int):
+        """Yield the row indices of each minibatch: each pass shuffles the ``n`` rows anew."""
         for _ in range(self.settings.inner_epochs):
             order = torch.randperm(n, generator=self.generator, device=self.device)
             yield from order.split(self.settings.minibatch)
 
     def gradients(self, batch: Rollout) -> dict[str, float]:
-        """Gradients of a minibatch, summed over its micro-batches; returns its losses."""
+        """Compute the gradients of a minibatch, in micro-batches; return its losses."""
         self.optimizer.zero_grad()
         tokens, own = batch.samples.mask.sum(), batch[processes.own_rows(len(batch.scores))]
         parts = [self.part(p, tokens) for p in own.parts(self.settings.micro_batch)]
@@ -314,7 +328,11 @@ class PPO:
         return {"loss": metrics["policy_loss"] + metrics["value_loss"]} | metrics
 
     def part(self, part: Rollout, tokens: torch.Tensor) -> torch.Tensor:
-        """Adds a micro-batch's gradients, as its share of ``tokens``; (4,) its losses."""
+        """Add the gradients of a micro-batch; return its (4,) losses.
+
+        tokens: those of the minibatch, by which its sums are divided. The losses are: policy,
+        critic, share of tokens clipped, KL from the policy that sampled (estimated by "k2").
+        """
         s, samples, mask = self.settings, part.samples, part.samples.mask
         logps = token_logps(self.roles.logits(samples), samples.completions) * mask
         actor, clipped = policy_loss(logps, part.logps, part.advantages, mask, s.clip, tokens)
@@ -322,11 +340,11 @@ class PPO:
         args = (part.values, part.returns, mask, s.value_clip, tokens)
         critic = value_loss(self.centred(self.roles.values(samples)) * mask, *args)
         self.roles.criticise(critic)
-        moved = 0.5 * ((logps - part.logps) ** 2 * mask).sum() / tokens  # "k2" of the step's KL
+        moved = 0.5 * ((logps - part.logps) ** 2 * mask).sum() / tokens  # KL by "k2"
         return torch.stack([actor, critic, clipped, moved]).detach()
 
     def apply(self) -> dict[str, float]:
-        """The optimiser's step, each model's gradient norm clipped by itself."""
+        """Take the optimiser's step, with the gradients of policy and critic clipped apart."""
         clip, most = torch.nn.utils.clip_grad_norm_, self.settings.max_grad_norm
         actor = clip(self.roles.actor_weights, most)
         critic = clip(self.roles.critic_weights, most)
@@ -334,7 +352,7 @@ class PPO:
         return {"grad_norm": actor.item(), "critic_grad_norm": critic.item()}
 
     def state(self) -> dict:
-        """All that a resumed run needs to go on bit for bit."""
+        """Return all that a resumed run needs to continue bit for bit."""
         return {
             "roles": self.roles.state(),
             "optimizer": self.optimizer.state_dict(),
@@ -346,6 +364,7 @@ class PPO:
         }
 
     def restore(self, state: dict) -> None:
+        """Continue from what ``state`` returned."""
         self.roles.restore(state["roles"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
@@ -354,7 +373,7 @@ class PPO:
 
 
 def summary(rollout: Rollout) -> dict[str, float]:
-    """Means over the episodes of a rollout, before its update; kl: from the reference as it is."""
+    """Return means over a rollout's episodes, before its update; kl: from the current reference."""
     mask = rollout.samples.mask
     spread = masked_mean((rollout.returns - masked_mean(rollout.returns, mask)) ** 2, mask)
     missed = masked_mean((rollout.returns - rollout.values) ** 2, mask)
@@ -373,9 +392,10 @@ def summary(rollout: Rollout) -> dict[str, float]:
 
 
 def train_ppo(run) -> None:
-    """Trains ``run.policy`` in place; resumes from the newest whole checkpoint.
+    """Train ``run.policy`` in place, from the newest complete checkpoint if there is one.
 
-    Raises Diverged where a loss is no number or the policy has run away from the reference.
+    Raises Diverged if a loss is no number or the KL from the reference is too large, UserError if
+    the processes cannot share the rollouts equally.
     """
     check_rollouts(run.settings, processes.count())
     with run.ledger.phase("load"):
@@ -393,6 +413,7 @@ def train_ppo(run) -> None:
 
 
 def checkpoint(ppo: PPO, number: int) -> None:
+    """Write a checkpoint after update ``number``."""
     folder = ppo.run.root / f"checkpoint-{number}"
     if processes.is_main():
         folder.mkdir(exist_ok=True)
@@ -401,11 +422,11 @@ def checkpoint(ppo: PPO, number: int) -> None:
 
 
 def resume(ppo: PPO) -> int:
-    """Restores the newest whole checkpoint; returns how many updates it has behind it."""
+    """Restore the newest complete checkpoint; return the updates made before it, 0 without one."""
     found = processes.from_main(lambda: checkpoints.newest(ppo.run.root))
     if found is None:
         return 0
-    # by way of the host: it was saved by the main process, from that one's GPU
+    # load to the CPU first: the file names the GPU of the main process, which saved it
     ppo.restore(torch.load(found / "state.pt", weights_only=True, map_location="cpu"))
     ppo.run.monitor.load(found)
     say(ppo.run.name, f"resuming from {found}")
