@@ -1,12 +1,12 @@
-# From nothing to a report: snakemake --cores all
-# Another testbed or setting: snakemake --cores all --config testbed=reviews 'dpo={lr: 2e-5}'
-# What it will take, beforehand: snakemake --cores 1 estimate --config testbed=zephyr-7b gpu=h100
+# Run the default study: snakemake --cores all
+# Use another testbed or setting: snakemake --cores all --config testbed=reviews 'dpo={lr: 2e-5}'
+# Estimate time and memory first: snakemake --cores 1 estimate --config testbed=zephyr-7b gpu=h100
 #
 # data -> base -> sft -> pairs -> reward | reference -> align -> evaluate      bench/rules/runs.smk
-#      -> contract -> collect -> report (and tuned.yaml, by the study `tune`)  bench/rules/study.smk
+#      -> contract -> collect -> report (`study=tune` also writes tuned.yaml)  bench/rules/study.smk
 #
-# Each rule is one command, `python -m bench <step>`; `params.code` reruns it when its code, the
-# settings that it reads or the libraries change, and never for a comment.
+# Each rule runs one command, `python -m bench <step>`. `params.code` reruns it if its code, the
+# settings that it reads or the libraries change. A changed comment reruns nothing.
 
 import sys
 
@@ -26,13 +26,13 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-LAYOUT = CFG.layout  # where the study's own files lie
-MADE = Patterns(CFG, None)  # and with wildcards those that rules make
+LAYOUT = CFG.layout  # paths of the study's own files
+MADE = Patterns(CFG, None)  # paths with wildcards, for the outputs of rules
 
-HERE = workflow.nodes is None  # else a cluster's nodes run the jobs: this machine limits nothing
+HERE = workflow.nodes is None  # jobs run on this machine, whose GPUs and memory limit them
 FOUND = gpus() if HERE else 0
 GPU = min(FOUND, 1) if CFG.jobs.gpu is None else CFG.jobs.gpu
-GPUS = GPU * CFG.launch.processes  # of a training
+GPUS = GPU * CFG.launch.processes  # that a training holds
 if HERE:
     workflow.global_resources.setdefault("gpu", max(FOUND, 1))
     workflow.global_resources.setdefault("mem_mb", memory_mb())
@@ -45,10 +45,11 @@ wildcard_constraints:
     arm=r"[A-Za-z0-9._-]+",
     label_set=r"[A-Za-z0-9._-]+",
     seed=r"\d+",
-    key=KEY,  # of an artefact whose settings are not the testbed's
+    key=KEY,  # the hash in the name of an artefact whose settings differ from the testbed's file
 
 
-# Seconds of work, or, where the base model is fetched, in need of a network: not sent to a cluster.
+# Not sent to a cluster: rules that take seconds, and rules that may need a network, which a node
+# may not have (prefetch, data, and base if it downloads the model).
 localrules:
     all,
     estimate,

@@ -1,4 +1,4 @@
-"""Hashes of Python code, in which comments and docstrings do not count (no heavy import)."""
+"""Hash Python code, ignoring comments and docstrings. Imports nothing heavy."""
 
 import ast
 import hashlib
@@ -6,26 +6,26 @@ from pathlib import Path
 
 
 def code_sha256(path: Path) -> str:
-    """sha256 of a Python file's code, of its bytes where it is no valid Python."""
+    """Hash a Python file's code; its bytes if it is not valid Python. Returns the hex sha256."""
     content = Path(path).read_bytes()
     try:
         return tree_sha256(bare_tree(content))
-    except (SyntaxError, ValueError):  # whoever imports it says so
+    except (SyntaxError, ValueError):  # importing the file will report the error
         return hashlib.sha256(content).hexdigest()
 
 
 def bare_tree(content: bytes) -> ast.Module:
-    """The syntax tree of Python code without docstrings."""
+    """Parse Python code and remove its docstrings."""
     return _Bare().visit(ast.parse(content))
 
 
 def tree_sha256(tree: ast.Module) -> str:
-    """sha256 of a syntax tree, wherever its parts stand in the file."""
+    """Hash a syntax tree without its line numbers. Returns the hex sha256."""
     return hashlib.sha256(ast.dump(tree, include_attributes=False).encode()).hexdigest()
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes docstrings out, those under fields too (comments are not in the tree)."""
+    """Removes docstrings, also those under fields. A syntax tree holds no comments anyway."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
@@ -35,6 +35,6 @@ class _Bare(ast.NodeTransformer):
 
 
 def _is_text(node: ast.AST) -> bool:
-    """True for a statement that is nothing but a string."""
+    """True if a statement consists of a string alone."""
     value = node.value if isinstance(node, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)

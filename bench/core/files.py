@@ -1,7 +1,7 @@
-"""Files: atomic writing, JSON, JSON lines, tables, hashes (no heavy import).
+"""Read, write and hash files: JSON, JSON lines, CSV. Imports nothing heavy.
 
-Whatever writes an artefact writes it by this module: under another name first, then renamed, so
-that a reader never sees half of it.
+Every artefact is written through this module: to a temporary name first, which is then renamed, so
+that a reader never sees half a file.
 """
 
 import csv
@@ -19,12 +19,12 @@ from typing import Any
 from bench.core.schema import UserError
 
 MISSING = "is missing: run snakemake, which makes it"
-REMEDY = "delete it and run snakemake again: it is made anew"
+REMEDY = "delete it and run snakemake, which makes it again"
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write a file or folder to; renamed if all went well.
+    """Yield a temporary path for a file or folder; rename it to `path` if the block succeeds.
 
     An old folder at `path` is removed first, since a rename cannot replace it.
     """
@@ -41,19 +41,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON to a temporary name, then rename."""
+    """Write a value as JSON, atomically."""
     with atomic(path) as part:
         part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_lines(path: str | Path, rows: Iterable[dict]) -> None:
-    """Write JSON lines to a temporary name, then rename."""
+    """Write rows as JSON lines, atomically."""
     with atomic(path) as part, open(part, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_table(path: str | Path, rows: list[dict], head: list[str]) -> None:
-    """A CSV with every column that any row has; a header alone where there are no rows."""
+    """Write rows as CSV, atomically, with every column of any row; without rows only `head`."""
     columns = list(dict.fromkeys(key for row in rows for key in row)) or head
     with atomic(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
@@ -62,13 +62,13 @@ def write_table(path: str | Path, rows: list[dict], head: list[str]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text to a temporary name, then rename."""
+    """Write text, atomically."""
     with atomic(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def plain(value):
-    """JSON has no NaN: such numbers become null, at any depth."""
+    """Replace NaN and infinities by None, at any depth, since JSON has neither."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -77,8 +77,10 @@ def plain(value):
 
 
 def read_json(path: Path, needed: bool = False) -> dict:
-    """A JSON object, an empty one where there is no file; raises UserError where it is broken, and
-    where it is missing but needed."""
+    """Read a JSON object; returns {} if there is no file.
+
+    Raises UserError if the file is not valid JSON, or is missing although `needed`.
+    """
     if not path.exists():
         if needed:
             raise UserError(f"{path} {MISSING}")
@@ -86,11 +88,11 @@ def read_json(path: Path, needed: bool = False) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}); {REMEDY}") from None
+        raise UserError(f"{path} is not valid JSON ({error}): {REMEDY}") from None
 
 
 def read_csv(path: Path):
-    """A csv as a table; a table without columns where the file has not even a header."""
+    """Read a CSV as a DataFrame, which is empty if the file has not even a header."""
     import pandas as pd
 
     try:
@@ -100,37 +102,40 @@ def read_csv(path: Path):
 
 
 def read_rows(path: Path) -> list[dict]:
-    """The rows of a JSON-lines file; raises UserError where it is missing, empty or broken."""
+    """Read the rows of a JSON-lines file; raises UserError if it is missing, empty or invalid."""
     try:
         with open(path, encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
     except FileNotFoundError:
         raise UserError(f"{path} {MISSING}") from None
     except ValueError as error:
-        raise UserError(f"{path} is no valid JSON ({error}); {REMEDY}") from None
+        raise UserError(f"{path} is not valid JSON ({error}): {REMEDY}") from None
     if not rows:
-        raise UserError(f"{path} is empty; {REMEDY}")
+        raise UserError(f"{path} is empty: {REMEDY}")
     return rows
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file, read in pieces: it may be larger than the memory."""
+    """Hash a file in pieces, since it may be larger than the memory. Returns the hex sha256."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_sha256(value) -> str:
-    """sha256 of a value as JSON."""
+    """Hash a value's JSON. Returns the hex sha256."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def ids_sha256(rows: list[dict]) -> str:
-    """sha256 of the JSON list of the rows' ids: which prompts, in which order."""
+    """Hash the rows' ids in their order. Returns the hex sha256 of their JSON list."""
     return json_sha256([row["id"] for row in rows])
 
 
 def spread(rows: list[dict], n: int) -> list[dict]:
-    """``n`` rows, families in turn, so that each family has about as many; always the same."""
+    """Pick ``n`` rows, one of each family in turn, so that families have about as many each.
+
+    Draws nothing at random: the first rows of each family are taken.
+    """
     families = {}
     for row in rows:
         families.setdefault(row["family"], []).append(row)
@@ -144,11 +149,11 @@ def _turns(columns: list[list]):
 
 
 def write_rows(path: Path, rows: list[dict]) -> dict[str, str | int]:
-    """Rows as JSON lines; returns what the manifest says of the file."""
+    """Write rows as JSON lines; returns the file's entry in the manifest."""
     write_lines(path, rows)
     return {"sha256": file_sha256(path), "rows": len(rows)}
 
 
 def write_manifest(out: Path, manifest: dict) -> None:
-    """The last file of a data folder: the others' hashes, and where they come from."""
+    """Write manifest.json, the last file of a data folder: hashes and sources of the others."""
     write_text(Path(out, "manifest.json"), json.dumps(manifest, indent=1) + "\n")

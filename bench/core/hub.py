@@ -1,6 +1,6 @@
-"""Everything that comes from the Hugging Face hub, or from a local folder of the same layout.
+"""Load models and data sets from the Hugging Face hub, or from a local folder of the same layout.
 
-An id is ``owner/name`` or a path. What cannot be had is one line that names cause and remedy.
+An id is ``owner/name`` or a path. If loading fails, the UserError names cause and remedy.
 """
 
 import os
@@ -24,7 +24,7 @@ class Source(Section):
 
     @property
     def where(self) -> dict[str, str]:
-        """The revision, as transformers and datasets take it; a local folder has none."""
+        """{"revision": ...} for calls of transformers and datasets; {} for a local path."""
         return {} if Path(self.id).exists() else {"revision": self.revision}
 
     def __str__(self) -> str:
@@ -35,8 +35,8 @@ FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}
 
 
 class Rows(Source):
-    """A data set; `id` may also be one local file, .jsonl, .json, .csv or .parquet (.gz too), which
-    holds the split "train" and no other."""
+    """A data set; `id` may also be one local file (.jsonl, .json, .csv or .parquet, also .gz) with
+    only the split "train"."""
 
     folder: str | None = None
     """Folder inside the data set, such as helpful-base of hh-rlhf; null: its default."""
@@ -44,12 +44,12 @@ class Rows(Source):
     @computed_field
     @property
     def sha256(self) -> str | None:
-        """Of a local file, so that what was made of its content is made again when that changes."""
+        """sha256 of a local file, so that an edit reruns what was made from it; else None."""
         return content(self.id)
 
 
 def content(path: str) -> str | None:
-    """sha256 of a file, read anew once it has changed; None where there is no such file."""
+    """Hash a file, again only if it has changed; returns None if there is no such file."""
     if not Path(path).is_file():
         return None
     state = os.stat(path)
@@ -63,7 +63,7 @@ def _sha256(path: str, changed: int, size: int) -> str:
 
 @contextmanager
 def reaching(source: Source | str):
-    """Turns a failure of the hub into UserError; other errors pass."""
+    """Turn an error of the hub into a UserError; other errors pass through."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def reaching(source: Source | str):
 
 
 def chain(error: BaseException | None) -> list[BaseException]:
-    """An error and what caused it: transformers and datasets wrap the hub's."""
+    """List an error and its causes, because transformers and datasets wrap the hub's errors."""
     found = []
     while error is not None:
         found.append(error)
@@ -83,18 +83,18 @@ def chain(error: BaseException | None) -> list[BaseException]:
 
 
 def remedy(source: Source | str, causes: list[BaseException]) -> str | None:
-    """Cause and remedy in one line; None where none of the causes is the hub's."""
+    """Return cause and remedy in one line; None if none of the causes is an error of the hub."""
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import errors
 
     refused = (errors.RepositoryNotFoundError, errors.HFValidationError, DatasetNotFoundError)
     unreachable = (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError)
     if any(isinstance(cause, errors.RevisionNotFoundError) for cause in causes):
-        return f"{source}: the hub has no such revision; name a branch, a tag or a commit"
+        return f"{source}: the hub has no such revision: name a branch, a tag or a commit"
     if any(isinstance(cause, refused) for cause in causes):
         return (
-            f"{source}: the hub shows no such repository, or not to you; check the id and, where "
-            "it is gated, accept its licence on https://huggingface.co and set HF_TOKEN"
+            f"{source}: the hub has no such repository, or hides it from you: check the id; if it "
+            "is gated, accept its licence on https://huggingface.co and set HF_TOKEN"
         )
     if any(isinstance(cause, unreachable) for cause in causes):
         why = "HF_HUB_OFFLINE is set" if offline() else "the hub cannot be reached"
@@ -106,13 +106,13 @@ def remedy(source: Source | str, causes: list[BaseException]) -> str | None:
 
 
 def offline() -> bool:
-    """Whether the environment forbids the network."""
+    """True if an environment variable tells the libraries not to use the network."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
 def load_rows(source: Rows, split: str):
-    """A split of a data set; raises UserError where it cannot be read or has no such split."""
+    """Load a split of a data set; raises UserError if it cannot be read or has no such split."""
     from datasets import load_dataset
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DatasetGenerationError
@@ -132,22 +132,22 @@ def load_rows(source: Rows, split: str):
 
 
 def file_format(name: str) -> str | None:
-    """What ``datasets`` calls the format of a file; None for what is no file's name.
+    """Return the format of a data file as ``datasets`` names it; None if `name` is no data file.
 
-    Raises UserError where the file is not there, or is of no such format.
+    Raises UserError if the file is missing or its format is not supported.
     """
     if Path(name).is_dir():
         return None
     found = FORMATS.get(Path(name.removesuffix(".gz")).suffix.removeprefix("."))
     if found and not Path(name).is_file():
-        raise UserError(f"there is no file '{name}' in {Path.cwd()}")
+        raise UserError(f"there is no file '{name}' in {Path.cwd()}: check the path")
     if Path(name).is_file() and not found:
-        raise UserError(f"'{name}' is no data file: its name must end in {', '.join(FORMATS)}")
+        raise UserError(f"'{name}' is not a data file: its name must end in {', '.join(FORMATS)}")
     return found
 
 
 def fetch_model(source: Source) -> None:
-    """Brings a model's safetensors, configuration and tokenizer into the cache."""
+    """Download a model's safetensors, configuration and tokenizer to the hub's cache."""
     from huggingface_hub import snapshot_download
 
     if Path(source.id).is_dir():

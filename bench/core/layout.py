@@ -1,13 +1,13 @@
-"""Where every artefact lies, what it is made from, and what a run needs: once, for all who ask.
+"""Paths of all artefacts, what each is made from, and what a run needs. All code asks here.
 
     layout = load("micro").layout
     layout.sft                                  # runs/micro/sft
     layout.run(cfg.arm("dpo"), 1).record        # runs/micro/align/dpo/seed1/run.json
 
-An artefact has a readable name. Where a setting that it is made from, or that any of its inputs is
-made from, differs from the testbed's file, a short hash of these settings follows the name:
+An artefact has a readable name. If a setting that it depends on, directly or through its inputs,
+differs from the testbed's file, a short hash of these settings follows the name:
 ``runs/micro/sft@3f9a1c2e``. So several SFT bases, reward models and runs of one arm lie side by
-side, and an override overwrites nobody's run.
+side, and an override never overwrites another run.
 """
 
 import hashlib
@@ -19,20 +19,23 @@ from typing import Any
 
 from bench.core.names import DEFAULT_STUDY, POOL, SFT, pool_of
 
-KEY = r"(@[0-9a-f]{8})?"  # what may follow a name
+KEY = r"(@[0-9a-f]{8})?"  # the hash that may follow a name
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """reads: sections of the settings ("arm": the arm of a run); of: artefacts it starts from."""
+    """What an artefact is made from.
+
+    reads: sections of the settings, "arm" being the run's arm; of: kinds of artefacts it reads.
+    """
 
     reads: tuple[str, ...]
     of: tuple[str, ...] = ()
 
 
-# Of the SFT base; lm-eval's task `preference` asks about pairs of its own.
+# The SFT base's evaluation. It needs the pairs step, which makes lm-eval's task `preference`.
 BASE_EVALUATION = "evaluate-sft"
-# What each step makes, and from what. A step reads nothing else of the settings (settings.config).
+# What each step's artefact is made from. A step can read no other settings (settings.config).
 RECIPES = {
     "data": Recipe(("data",)),
     "base": Recipe(("data", "model", "base"), ("data",)),
@@ -48,62 +51,65 @@ UPSTREAM = ("base", "sft", "pairs", "reward")  # sections that an arm may overri
 
 
 def sections(kind: str, *more: str) -> set[str]:
-    """All sections that an artefact is made from, those of its inputs too; more: other inputs."""
+    """List the sections of the settings that an artefact and its inputs are made from.
+
+    more: kinds of further inputs.
+    """
     recipe = RECIPES[kind]
     return {*recipe.reads}.union(*(sections(other) for other in (*recipe.of, *more)))
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run leaves in its folder."""
+    """Paths of the files that a run writes."""
 
     folder: Path
 
     @property
     def record(self) -> Path:
-        """run.json: what the contract compares, and the cost."""
+        """run.json: what the fairness contract compares, and the cost."""
         return self.folder / "run.json"
 
     @property
     def log(self) -> Path:
-        """A row an optimiser step."""
+        """The training log, one row per optimiser step."""
         return self.folder / "log.csv"
 
     @property
     def curve(self) -> Path:
-        """Means by family at each point of the curve."""
+        """The training curve: means by family at each of its points."""
         return self.folder / "curve.csv"
 
     @property
     def samples(self) -> Path:
-        """Answers at each point of the curve."""
+        """Answers at each point of the training curve."""
         return self.folder / "samples.jsonl"
 
     @property
     def model(self) -> Path:
-        """The trained policy; empty where training failed."""
+        """The folder of the trained policy; empty if training failed."""
         return self.folder / "model"
 
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """What the evaluation of a run leaves in its folder."""
+    """Paths of the files that an evaluation writes."""
 
     folder: Path
 
     @property
     def record(self) -> Path:
-        """eval.json: what the contract compares of an evaluation."""
+        """eval.json: what the fairness contract compares of an evaluation."""
         return self.folder / "eval.json"
 
     @property
     def prompts(self) -> Path:
-        """A row a test prompt: numbers only."""
+        """The measures of each test prompt, one row per prompt, without texts."""
         return self.folder / "prompts.csv"
 
     @property
     def tasks(self) -> Path:
-        """A row a task of lm-eval and metric."""
+        """The results of lm-eval, one row per task and metric."""
         return self.folder / "tasks.csv"
 
     @property
@@ -113,9 +119,9 @@ class EvaluationFiles:
 
 
 class Layout:
-    """The artefacts of one testbed under some settings, ``cfg``.
+    """Names and paths of one testbed's artefacts under the settings ``cfg``.
 
-    plain: the settings of the testbed's file alone; None: nothing is named without a hash.
+    plain: the settings of the testbed's file alone; None: every name gets a hash.
     """
 
     def __init__(self, cfg: Any, plain: Any):
@@ -129,7 +135,7 @@ class Layout:
     # --- names
 
     def key(self, kind: str) -> str:
-        """'' or '@' and eight digits: which settings an artefact is made from."""
+        """Return '' if an artefact's settings are the testbed's, else '@' and a hash of them."""
         if kind not in self._keys:
             own = self._values(sections(kind) - {"arm"}, self.cfg)
             theirs = self.plain and self._values(sections(kind) - {"arm"}, self.plain)
@@ -140,7 +146,7 @@ class Layout:
         return {name: cfg.section(name) for name in sorted(names)}
 
     def _of_run(self, kind: str, arm: Any) -> str:
-        """The key of a run, or of its evaluation, under this layout's settings."""
+        """Return the key of an arm's runs, or of their evaluations."""
         cached = f"{kind} {arm.name}"
         if cached not in self._keys:
             own = self._run_values(kind, arm, self.cfg)
@@ -157,7 +163,7 @@ class Layout:
         return values | {"arm": arm.model_dump(mode="json", exclude={"name", "upstream"})}
 
     def names(self, kind: str, name: str = "") -> str:
-        """The name of an artefact's folder or file: 'sft@3f9a1c2e', 'gold@...'."""
+        """Return the name of an artefact's folder or file: 'sft@3f9a1c2e', 'gold@...'."""
         return f"{name or kind}{self.key(kind)}"
 
     # --- what all runs share
@@ -169,7 +175,7 @@ class Layout:
 
     @property
     def manifest(self) -> Path:
-        """The last file of the data step."""
+        """The file that the data step writes last."""
         return self.data / "manifest.json"
 
     @property
@@ -202,12 +208,12 @@ class Layout:
         return self.pairs_folder / f"{name}.jsonl"
 
     def pool_record(self, name: str) -> Path:
-        """How a pool was made, and its cost."""
+        """The record of how a pool was made, and its cost."""
         return self.pairs_folder / ("step.json" if name == POOL else f"{name}.json")
 
     @property
     def test_pairs(self) -> Path:
-        """Documents of the lm-eval task ``preference``; absent where the world has its own."""
+        """Documents of the lm-eval task ``preference``; absent if the world writes its own."""
         return self.pairs_folder / "preference.jsonl"
 
     def pairs(self, label_set: str, seed: int | str) -> Path:
@@ -229,7 +235,7 @@ class Layout:
         return self.root / "reference" / self.names("reference", pool) / "logps.csv"
 
     def needed(self, arm: Any, seed: int | str) -> dict[str, Path]:
-        """{what: where} of all that a run of an arm trains from."""
+        """Return {input: path} of everything that a run of an arm trains from."""
         found = {
             "start": self.start(arm),
             "sft": self.sft,
@@ -245,28 +251,28 @@ class Layout:
     # --- runs
 
     def run_name(self, arm: Any) -> str:
-        """'dpo', or 'dpo@3f9a1c2e' where a setting differs from the testbed's."""
+        """Return 'dpo', or 'dpo@3f9a1c2e' if a setting differs from the testbed's file."""
         return f"{arm.name}{self._of_run('align', arm)}"
 
     def run(self, arm: Any, seed: int | str) -> RunFiles:
-        """The folder of a run."""
+        """Return the paths of a run."""
         return RunFiles(self.root / "align" / self.run_name(arm) / f"seed{seed}")
 
     def evaluation_name(self, arm: Any | None) -> str:
-        """The same of an evaluation; arm None: of the SFT base."""
+        """Return the name of an arm's evaluations; arm None: of the SFT base's."""
         if arm is not None:
             return f"{arm.name}{self._of_run('evaluate', arm)}"
         return SFT + self.key(BASE_EVALUATION)
 
     def evaluation(self, arm: Any | None, seed: int | str = 0) -> EvaluationFiles:
-        """The folder of an evaluation; arm None: of the SFT base."""
+        """Return the paths of an evaluation; arm None: of the SFT base."""
         return EvaluationFiles(self.root / "evaluate" / self.evaluation_name(arm) / f"seed{seed}")
 
     # --- studies
 
     @cached_property
     def study(self) -> Path:
-        """Contract, tables, page and post of the chosen study."""
+        """The folder of the chosen study: its contract, tables, page and post."""
         name = self.cfg.study
         key = _key(self.cfg.decisive(name), self.plain and self.plain.decisive(name))
         return self.root if name == DEFAULT_STUDY and not key else self.root / f"study-{name}{key}"
@@ -309,29 +315,29 @@ class Layout:
 
     @property
     def prefetched(self) -> Path:
-        """What was fetched from the hub beforehand."""
+        """The list of what the step `prefetch` downloaded from the hub."""
         return self.root / "prefetch.json"
 
     def log(self, name: str) -> Path:
-        """What a step says."""
+        """The file of what a step prints."""
         return self.root / "logs" / f"{name}.log"
 
     def study_log(self, name: str) -> Path:
-        """What a step of the chosen study says."""
+        """The file of what a step of the chosen study prints."""
         return self.study / "logs" / f"{name}.log"
 
     def checkpoints(self, name: str) -> Path:
-        """Where a training keeps what it resumes from."""
+        """The folder of a training's checkpoints."""
         return self.root / "checkpoints" / name
 
     def ledger(self, step: str, name: str = "", seed: int | None = None) -> Path:
-        """What the processes of a step took in all, by the name of what they made."""
+        """The record of the time that a step's processes took; name: of what they made."""
         words = [step, name, f"seed{seed}" if seed is not None else ""]
         return self.root / "ledger" / f"{'-'.join(filter(None, words))}.json"
 
 
 class Patterns(Layout):
-    """The same places with Snakemake's wildcards, {arm} and {key}, for what the rules make."""
+    """The same paths with Snakemake's wildcards {arm} and {key}, for the outputs of rules."""
 
     def names(self, kind: str, name: str = "") -> str:
         return f"{name or kind}{{key}}"
@@ -360,7 +366,7 @@ class Member:
 
     @property
     def needed(self) -> dict[str, Path]:
-        """{what: where} of all that it trains from."""
+        """{input: path} of everything that it trains from."""
         return self.layout.needed(self.arm, self.seed)
 
     @property
@@ -369,12 +375,12 @@ class Member:
         return self.layout.reward(self.arm.proxy, self.seed)
 
     def reward_models(self, evaluated: bool) -> list[str]:
-        """Label sets of the reward models that it trains against, or is scored by if evaluated."""
+        """List the label sets of the reward models that train it and, if evaluated, score it."""
         own = [self.arm.label_set] if "reward" in self.arm.needs else []
         return sorted({*own, *([self.arm.proxy] if evaluated else [])})
 
     def ledgers(self, evaluated: bool) -> list[Path]:
-        """What its own processes took, and those of all that it needs."""
+        """List the time records of its own steps and of those that made its inputs."""
         layout, arm, seed = self.layout, self.arm, self.seed
         pool, rewards = pool_of(arm.label_set), self.reward_models(evaluated)
         found = [
@@ -390,7 +396,7 @@ class Member:
 
 
 def _key(own: dict, theirs: dict | None) -> str:
-    """'' where both are the same, else a short hash of one's own."""
+    """Return '' if both settings are the same, else '@' and a short hash of ``own``."""
     if own == theirs:
         return ""
     text = json.dumps(own, sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""What this machine has, for Snakemake's budgets and for one run to a GPU (no heavy import)."""
+"""Count GPUs and memory for Snakemake's limits, and reserve a GPU for a run."""
 
 import fcntl
 import os
@@ -14,16 +14,16 @@ import psutil
 
 from bench.core.schema import UserError
 
-HIDDEN = ("", "-1", "NoDevFiles")  # what people and Slurm write where no device is to be seen
+HIDDEN = ("", "-1", "NoDevFiles")  # in CUDA_VISIBLE_DEVICES, by people or Slurm: no device
 
 
 def gpus() -> int:
-    """Number of CUDA devices that are visible here; 0 without a driver."""
+    """Count the CUDA devices that this process may use; 0 without a driver."""
     return len(visible()) if shutil.which("nvidia-smi") else 0
 
 
 def uuids() -> list[str]:
-    """The CUDA devices that the driver lists, by the name that is the same in every process."""
+    """List the UUIDs of the driver's CUDA devices, which are the same in every process."""
     if shutil.which("nvidia-smi") is None:
         return []
     found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
@@ -31,9 +31,9 @@ def uuids() -> list[str]:
 
 
 def visible() -> list[str]:
-    """Those of them that CUDA_VISIBLE_DEVICES, which clusters set, leaves to this process.
+    """List the devices that CUDA_VISIBLE_DEVICES leaves to this process (clusters set it).
 
-    By UUID, for two jobs of one node may both call theirs 0.
+    Devices are named by UUID because two jobs on one node may both call theirs 0.
     """
     here, given = uuids(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
@@ -43,23 +43,25 @@ def visible() -> list[str]:
 
 
 def pin_gpus(n: int, folder: Path | None = None) -> list[str]:
-    """Keeps ``n`` of the visible GPUs for this process, and hides the others from it.
+    """Reserve ``n`` of the visible GPUs for this process, and hide the others from it.
 
-    Snakemake's ``gpu`` resource counts, and says to no job which one is its own. The lock files lie
-    in ``folder``; a lock ends with the process, or with what it becomes by ``os.exec``. Waits for
-    GPUs that others hold. Returns their names, none where the machine has none; raises UserError
-    where it has fewer than ``n``.
+    Snakemake's ``gpu`` resource only counts: it tells no job which GPU to use. So each GPU has a
+    lock file in ``folder``, locked until the process ends, also after ``os.exec``. Waits while
+    other runs hold the GPUs. Returns the GPUs' UUIDs, [] on a machine without any; raises UserError
+    if fewer than ``n`` are visible.
     """
     names = visible()
     if not names:
         return []
     if len(names) < n:
-        raise UserError(f"{n} GPUs are asked for and {len(names)} are here: lower launch.processes")
+        raise UserError(
+            f"launch.processes asks for {n} GPUs, but only {len(names)} visible: lower it"
+        )
     folder = folder or Path(tempfile.gettempdir(), f"prefbench-gpus-{os.getuid()}")
     folder.mkdir(exist_ok=True)
     taken = take(names, n, folder)
     if not taken:
-        print(f"waiting for {n} of the GPUs here: other runs hold them", file=sys.stderr)
+        print(f"waiting for {n} of the GPUs: other runs hold them", file=sys.stderr)
     while not taken:
         time.sleep(1)
         taken = take(names, n, folder)
@@ -68,7 +70,7 @@ def pin_gpus(n: int, folder: Path | None = None) -> list[str]:
 
 
 def take(names: list[str], n: int, folder: Path) -> list[str]:
-    """Locks the first ``n`` that are free, or none; returns those locked."""
+    """Lock the first ``n`` GPUs that are free, or none of them; returns those locked."""
     locks = {}
     for name in names:
         lock = os.open(folder / name, os.O_CREAT | os.O_RDWR)
@@ -79,7 +81,7 @@ def take(names: list[str], n: int, folder: Path) -> list[str]:
             os.close(lock)
         if len(locks) == n:
             for lock in locks.values():
-                os.set_inheritable(lock, True)  # over os.exec
+                os.set_inheritable(lock, True)  # so that it outlasts os.exec
             return list(locks)
     for lock in locks.values():
         os.close(lock)
@@ -87,5 +89,5 @@ def take(names: list[str], n: int, folder: Path) -> list[str]:
 
 
 def memory_mb() -> int:
-    """Physical memory in MB."""
+    """Return the physical memory in MB."""
     return psutil.virtual_memory().total // 2**20

@@ -1,4 +1,4 @@
-"""Names: which are allowed, the nearest of those known, and what names of label sets mean."""
+"""Check names, find the nearest known name, and split the names of label sets."""
 
 import difflib
 import re
@@ -7,15 +7,18 @@ from collections.abc import Iterable
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 DEFAULT_TESTBED, DEFAULT_STUDY = "micro", "compare"
-SFT = "sft"  # the SFT base, where it stands among arms
-POOL = "pool"  # of pairs, from which every seed draws
+SFT = "sft"  # the SFT base, in lists of arms
+POOL = "pool"  # the pairs that every seed draws from
 DEMONSTRATIONS = "demonstrations"  # pairs of a demonstration and the base's own answer
-ON_POLICY = "on-policy"  # pairs sampled from the SFT base, where the testbed's own were given
-OWN_POOLS = (DEMONSTRATIONS, ON_POLICY)  # preferences that come with pairs of their own
+ON_POLICY = "on-policy"  # pairs sampled from the SFT base, on a testbed that comes with pairs
+OWN_POOLS = (DEMONSTRATIONS, ON_POLICY)  # preferences whose pairs come from a pool of their own
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """'; did you mean ...?' or the list of what is known."""
+    """Return '; did you mean ...?', or '; known: ...' if no known name is close.
+
+    prefix: the section that the names belong to, shown before each with a dot.
+    """
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     dotted = [f"{prefix}.{item}" if prefix else item for item in close or known]
@@ -25,13 +28,13 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def parsed(label_set: str) -> tuple[str, int | None]:
-    """A label set as (whose preference, how many pairs): 'gold-n750' -> ('gold', 750)."""
+    """Split a label set into preference and number of pairs: 'gold-n750' -> ('gold', 750)."""
     preference, _, number = label_set.rpartition("-n")
     found = preference and number.isdigit()
     return (preference, int(number)) if found else (label_set, None)
 
 
 def pool_of(label_set: str) -> str:
-    """The pool that the pairs of a label set are drawn from."""
+    """Return the name of the pool that a label set's pairs are drawn from."""
     preference, _ = parsed(label_set)
     return preference if preference in OWN_POOLS else POOL

@@ -1,8 +1,8 @@
-"""The processes that train one run together, and what they tell each other.
+"""Exchange values between the processes that train one run together.
 
-``bench.steps.launch`` starts them; each finds its rank in its environment. What exchanges values
-must be called by all of them, in the same order. In a process on its own, which is the ordinary
-case, each gives back what it was given and needs no torch.
+``bench.steps.launch`` starts them; each finds its rank in its environment. All of them must call
+the functions that exchange values, in the same order. In a process on its own, the ordinary case,
+these functions return what they are given and do not import torch.
 """
 
 import os
@@ -11,20 +11,22 @@ from typing import Any
 
 
 def count() -> int:
+    """Return how many processes train the run."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
+    """Return this process's number, counted from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def is_main() -> bool:
-    """Whether this process writes, speaks and holds leases for all."""
+    """True in the one process that writes files, prints and holds locks for all."""
     return rank() == 0
 
 
 def start() -> None:
-    """Joins the others, and takes the GPU that is this process's own."""
+    """Connect to the other processes, and select this process's own GPU."""
     if count() > 1:
         from accelerate import PartialState
 
@@ -32,7 +34,7 @@ def start() -> None:
 
 
 def gathered(value: Any) -> list:
-    """The value of each process, in their order."""
+    """Return the values of all processes, in the order of their ranks."""
     if count() == 1:
         return [value]
     from torch.distributed import all_gather_object
@@ -43,23 +45,23 @@ def gathered(value: Any) -> list:
 
 
 def from_main(make: Callable[[], Any]) -> Any:
-    """What ``make()`` gives in the main process, where alone it is called."""
+    """Call ``make()`` in the main process only, and return its result in all."""
     return gathered(make() if is_main() else None)[0]
 
 
 def wait() -> None:
-    """Until all are here."""
+    """Wait until all processes have called this."""
     gathered(None)
 
 
 def own_rows(n: int) -> slice:
-    """The rows of ``n`` that are this process's: as many as another's, or one fewer."""
+    """Return this process's share of ``n`` rows; shares differ by one row at most."""
     bounds = [n * i // count() for i in range(count() + 1)]
     return slice(bounds[rank()], bounds[rank() + 1])
 
 
 def joined(part):
-    """The tensor of which each process holds its ``own_rows``, as many as any other."""
+    """Concatenate the ``own_rows`` that each process holds, in all; shares must be equal."""
     if count() == 1:
         return part
     import torch
@@ -70,7 +72,7 @@ def joined(part):
 
 
 def add_up(tensor):
-    """Replaces a tensor by its sum over the processes."""
+    """Replace a tensor by its sum over the processes, in place; returns it."""
     if count() > 1:
         from torch.distributed import all_reduce
 

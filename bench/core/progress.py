@@ -1,4 +1,4 @@
-"""Lines to the user, and the progress of a long loop (no heavy import)."""
+"""Print lines for the user, and the progress of a long loop. Imports nothing heavy."""
 
 import sys
 import time
@@ -9,13 +9,13 @@ QUIET_S = 10.0  # seconds between two progress lines of a process
 
 
 def say(head: str, message: str) -> None:
-    """One line to the user: [head] message; of several processes the main one speaks."""
+    """Print one line, "[head] message", to stderr; only the main process does."""
     if processes.is_main():
         print(f"[{head}] {message}", file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Progress of a long loop: a bar on a terminal, else a line with rate and ETA each 10 s.
+    """Shows the progress of a long loop: a bar on a terminal, else a line about every 10 s.
 
     with Progress("dpo seed 1", total=94, unit="step") as progress:
         progress.update(1, loss=0.61)
@@ -32,7 +32,7 @@ class Progress:
             self.bar = tqdm(total=total, desc=head, unit=unit, leave=False, disable=False)
 
     def update(self, n: int = 1, **metrics: float) -> None:
-        """`n` more are done; the metrics are shown beside."""
+        """Count `n` more as done, and show the metrics beside the count."""
         self.done += n
         if self.bar is not None:
             self.bar.set_postfix({key: f"{value:.3g}" for key, value in metrics.items()}, False)
@@ -42,7 +42,7 @@ class Progress:
             say(self.head, self.line(metrics))
 
     def line(self, metrics: dict[str, float]) -> str:
-        """'40/94 step, 2.3/s, 23 s left, loss 0.612'."""
+        """Return a line such as '40/94 step, 2.3/s, 23 s left, loss 0.612'."""
         rate = self.done / max(time.monotonic() - self.start, 1e-9)
         parts = [f"{self.done}/{self.total or '?'} {self.unit}", f"{rate:.3g}/s"]
         if self.total:
@@ -50,7 +50,7 @@ class Progress:
         return ", ".join(parts + [f"{key} {value:.3g}" for key, value in metrics.items()])
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
 

@@ -1,14 +1,14 @@
-"""The base class of every section of the configuration (no heavy import)."""
+"""The base class of all sections of the settings. Imports nothing heavy."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class UserError(Exception):
-    """A mistake the user can put right: shown as one line, without a traceback."""
+    """A mistake that the user can correct; shown as one line, without a traceback."""
 
 
 class Section(BaseModel):
-    """Frozen settings that refuse unknown keys and take '4' for 4 and '1e-5' for 1e-5.
+    """Frozen settings that refuse unknown keys and read '4' as 4 and '1e-5' as 1e-5.
 
     The docstring under a field is its description: `python -m bench help <setting>` prints it.
     """

@@ -1,8 +1,7 @@
-"""Random streams: each purpose has its own, seeded by a string that is frozen.
+"""Random streams, one for each purpose, seeded by strings that must never change.
 
-Another string draws other texts, pairs or prompts, and no earlier result could be repeated. So
-these strings never change, whatever happens to the words that they are made of; a test lists them
-too.
+A changed string would draw other texts, pairs or prompts, so that no earlier result could be
+repeated. The strings stay even where the words in them have been renamed since; a test lists them.
 """
 
 from random import Random
@@ -21,5 +20,5 @@ STREAMS = {
 
 
 def stream(purpose: str, **parts: object) -> Random:
-    """The stream of a purpose, of which each seed, name, ... has its own."""
+    """Return the random stream of a purpose; parts: seed, name, ... that fill in its string."""
     return Random(STREAMS[purpose].format(**parts))

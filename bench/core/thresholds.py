@@ -1,25 +1,28 @@
-"""What counts as a failure, declared once and beforehand (no import)."""
+"""What counts as a failure or a success of training, fixed before the runs. Imports nothing."""
 
-# Nats a sample. A sample that is e^30 times likelier under the policy than under the SFT base has
-# nothing in common with it; runs that come back from there were not seen. Of answers that may be
-# longer than 30 tokens, 1 a token.
+# The KL to the SFT base, in nats per sample, above which a run counts as diverged: its samples are
+# then e^30 times likelier under the policy than under the SFT base, and no run was seen to recover.
+# If answers may be longer than 30 tokens, the limit is 1 nat per token (see max_kl).
 MAX_KL = 30.0
 MAX_KL_WORDS = f"{MAX_KL:g} nats a sample (1 a token, where more than {MAX_KL:g} may be drawn)"
 
-# Standard deviations of the SFT base's gold over prompts. Smaller differences are of no interest: a
-# reader of single answers could not see them. Worse than SFT by this much is a failure of training,
-# better by this much a success.
+# In standard deviations of the SFT base's gold over prompts. Training failed if gold is lower than
+# the SFT base's by this much, and succeeded if it is higher by this much. A reader of single
+# answers could not see a smaller difference.
 MARGIN = 0.1
 
-# Share of the SFT base's entropy below which the policy says much the same each time.
+# A policy whose entropy is below this share of the SFT base's has collapsed: its samples hardly
+# differ.
 ENTROPY_LEFT = 0.5
 
 
-# Points of a curve from which the drawdown of a cell of the stability grid is read: the start, and
-# two.
+# Points of the training curve, as shares of the training, in a cell of the stability grid.
 GRID_CURVE = (0.0, 0.5, 1.0)
 
 
 def max_kl(tokens: int) -> float:
-    """Nats a sample from which on a run has diverged; tokens: that an answer may have."""
+    """Return the KL, in nats per sample, above which a run counts as diverged.
+
+    tokens: the most that an answer may have.
+    """
     return max(MAX_KL, float(tokens))

@@ -1,8 +1,8 @@
-"""lm-eval on a model: the world's own tasks, and those that ``eval.tasks`` names.
+"""Run lm-eval on a model: the world's own tasks, and those that ``eval.tasks`` names.
 
-The world's have a template in ``bench/worlds/<kind>/tasks``. ``eval.tasks`` are tasks that lm-eval
-knows by name, or YAML files of one's own: a task, a tag or a group (``leaderboard``: the Open LLM
-Leaderboard's). Their documents are the hub's; those of a group are reported task by task.
+The world's tasks have templates in ``bench/worlds/<kind>/tasks``. ``eval.tasks`` lists tasks, tags
+or groups that lm-eval knows by name (``leaderboard`` is the Open LLM Leaderboard's group), or YAML
+files of the user's. Their documents come from the hub. A group is reported task by task.
 """
 
 import io
@@ -17,11 +17,11 @@ from bench.core.names import nearest
 from bench.core.schema import UserError
 from bench.worlds import world
 
-SEED = 2000  # of what lm-eval draws
+SEED = 2000  # of lm-eval's own draws
 
 
 def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
-    """A row a task and metric: value, standard error, number of documents, direction."""
+    """Return one row per task and metric: value, standard error, number of documents, direction."""
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
@@ -40,7 +40,7 @@ def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
 
 
 def harnessed(model, tasks: list, **options) -> list[dict]:
-    """What lm-eval finds on tasks, as rows."""
+    """Run lm-eval on tasks; returns its results as rows."""
     from lm_eval import simple_evaluate
 
     with quiet_stderr():
@@ -59,7 +59,7 @@ def harnessed(model, tasks: list, **options) -> list[dict]:
 
 @contextmanager
 def quiet_stderr():
-    """Holds back lm-eval's bars, which ignore every switch; shown where it raises."""
+    """Hide lm-eval's progress bars, which no option turns off; print them if it raises an error."""
     text = io.StringIO()
     try:
         with redirect_stderr(text):
@@ -70,7 +70,7 @@ def quiet_stderr():
 
 
 def task_names(cfg) -> list[str]:
-    """The world's tasks, and ``preference`` where the pairs step made its documents."""
+    """List the world's tasks, and ``preference`` if the pairs step wrote its documents."""
     return [
         *world(cfg.data.kind).TASKS,
         *(["preference"] if cfg.layout.test_pairs.exists() else []),
@@ -78,7 +78,7 @@ def task_names(cfg) -> list[str]:
 
 
 def task_config(cfg, name: str) -> dict:
-    """The template ``bench/worlds/<kind>/tasks/<name>.yaml`` with its data filled in."""
+    """Read the template ``bench/worlds/<kind>/tasks/<name>.yaml`` and fill in its data file."""
     templates = Path(world(cfg.data.kind).__file__).parent / "tasks"
     template = yaml.safe_load((templates / f"{name}.yaml").read_text())
     data = cfg.layout.data / "tasks" / f"{name}.jsonl"
@@ -88,9 +88,9 @@ def task_config(cfg, name: str) -> dict:
 
 
 def task_rows(found: dict, name: str) -> list[dict]:
-    """The metrics of one task, out of lm-eval's result; each filter's where a task has several.
+    """Turn one task's metrics in lm-eval's result into rows; one per filter if it has several.
 
-    The gap between a strict and a flexible one tells format from ability (gsm8k).
+    A strict and a flexible filter, as gsm8k has, tell errors of format from errors of ability.
     """
     rows = []
     metrics = [key.partition(",")[0] for key in found["results"][name] if "," in key]
@@ -113,7 +113,10 @@ def task_rows(found: dict, name: str) -> list[dict]:
 
 
 def load(names: tuple[str, ...]) -> list:
-    """lm-eval's tasks with their documents; UserError where one is unknown or cannot be had."""
+    """Load lm-eval's tasks with their documents.
+
+    Raises UserError if a task is unknown or its documents cannot be downloaded.
+    """
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager()
@@ -121,7 +124,7 @@ def load(names: tuple[str, ...]) -> list:
 
 
 def load_one(manager, name: str) -> list:
-    """The tasks that a name stands for."""
+    """Load the tasks that a name stands for."""
     if name not in manager.all_tasks and not Path(name).is_file():
         raise UserError(f"unknown task '{name}' in eval.tasks" + nearest(name, manager.all_tasks))
     try:
@@ -129,6 +132,6 @@ def load_one(manager, name: str) -> list:
             return list(manager.load([name])["tasks"].values())
     except ModuleNotFoundError as error:
         raise UserError(
-            f"lm-eval's '{name}' needs packages that are missing ({error.name}): run "
-            "`pip install -e '.[hub]'`, or take it out of eval.tasks"
+            f"lm-eval's '{name}' needs package '{error.name}', which is missing: run "
+            "`pip install -e '.[hub]'`, or remove the task from eval.tasks"
         ) from None

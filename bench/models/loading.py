@@ -1,7 +1,7 @@
-"""Loading, adapting, saving and hashing models.
+"""Load, adapt, save and hash models.
 
 A model folder holds either full weights or a LoRA adapter that names its base. Weights are
-safetensors only and no remote code is run.
+safetensors only, and no code from the hub is run.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ LLAMA_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 
 def pick_device(wanted: str) -> str:
-    """``auto`` is CUDA where there is one, else the CPU."""
+    """Return the device; ``auto`` becomes CUDA if there is a GPU, else the CPU."""
     import torch
 
     if wanted != "auto":
@@ -24,13 +24,14 @@ def pick_device(wanted: str) -> str:
 
 
 def present(folder: Path) -> Path:
-    """``folder``; raises UserError where it holds no model."""
+    """Return ``folder``; raises UserError if it holds no model."""
     if not (Path(folder) / "config.json").exists() and not is_adapter(folder):
         raise UserError(f"{folder} holds no model: run snakemake, which makes it")
     return folder
 
 
 def is_adapter(folder: Path) -> bool:
+    """True if a model folder holds a LoRA adapter instead of full weights."""
     return (Path(folder) / "adapter_config.json").exists()
 
 
@@ -41,14 +42,14 @@ def load_tokenizer(folder: Path):
 
 
 def load_policy(folder: Path, settings):
-    """The causal language model in ``folder``, an adapter merged into it where it is float32."""
+    """Load the causal language model in ``folder``; a float32 model with its adapter merged in."""
     from transformers import AutoModelForCausalLM
 
     return _load(AutoModelForCausalLM, folder, settings)
 
 
 def load_scorer(folder: Path, settings):
-    """A model with one scalar head over ``folder``'s weights (a new head where it has none)."""
+    """Load the model in ``folder`` with a scalar head, which is a new one if it has none."""
     from transformers import AutoModelForSequenceClassification
 
     return _load(AutoModelForSequenceClassification, folder, settings, num_labels=1)
@@ -60,7 +61,7 @@ def _load(auto_class, folder: Path, settings, **kwargs):
     device = pick_device(settings.device)
     kwargs |= {"dtype": getattr(torch, settings.dtype), "use_safetensors": True}
     if settings.quantise:
-        # by its number, which accelerate compares with that of the process's GPU
+        # a number, because accelerate compares it with the number of the process's GPU
         place = torch.cuda.current_device() if device == "cuda" else device
         kwargs |= {"quantization_config": four_bits(settings), "device_map": {"": place}}
     if not is_adapter(present(folder)):
@@ -71,13 +72,13 @@ def _load(auto_class, folder: Path, settings, **kwargs):
         base = PeftConfig.from_pretrained(folder).base_model_name_or_path
         model = auto_class.from_pretrained(base, **kwargs)
         model = PeftModel.from_pretrained(model, folder)
-        if settings.dtype == "float32":  # into less an adapter would be rounded away
+        if settings.dtype == "float32":  # in a lower precision, merging would round it away
             model = model.merge_and_unload()
     return model if settings.quantise else model.to(device)
 
 
 def four_bits(settings):
-    """How bitsandbytes holds frozen weights: Dettmers et al. 2023 (2305.14314)."""
+    """Return bitsandbytes' 4-bit settings as in QLoRA (Dettmers et al. 2023, 2305.14314)."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -93,7 +94,7 @@ def four_bits(settings):
 
 
 def merged(model, settings):
-    """A trained model's whole weights; an adapter of 4-bit ones goes into what they stand for."""
+    """Merge an adapter into full-precision weights; a 4-bit base is reloaded unquantised first."""
     if unwrap(model) is model:
         return model
     if not settings.quantise:
@@ -105,17 +106,19 @@ def merged(model, settings):
 
 
 def adapt(model, settings, task: str = "CAUSAL_LM"):
-    """``model`` made trainable: with LoRA on its upper layers where the settings ask for it."""
+    """Make ``model`` trainable: all its weights, or LoRA adapters if the settings say so."""
     model = mixed(model, settings) if settings.lora is None else with_lora(model, settings, task)
     if settings.checkpointing:
         unwrap(model).gradient_checkpointing_enable({"use_reentrant": False})
-        unwrap(model).disable_input_require_grads()  # which only the reentrant form needs
+        unwrap(model).disable_input_require_grads()  # only reentrant checkpointing needs them
     return model
 
 
 def mixed(model, settings):
-    """``model``, its weights in float32 and its passes in the settings' dtype, where that is less:
-    the small steps of fine-tuning would be rounded away in a bfloat16 weight."""
+    """Keep weights in float32 and run passes in the settings' dtype, if that is a lower precision.
+
+    A bfloat16 weight would round the small steps of fine-tuning away.
+    """
     import torch
 
     if settings.dtype == "float32":
@@ -128,7 +131,7 @@ def mixed(model, settings):
 
 
 def with_lora(model, settings, task: str):
-    """``model`` frozen but for a fresh adapter on the upper layers."""
+    """Freeze ``model`` and add a new adapter to its upper layers."""
     from peft import LoraConfig, get_peft_model
 
     depth = model.config.num_hidden_layers
@@ -145,30 +148,30 @@ def with_lora(model, settings, task: str):
 
 
 def unwrap(model):
-    """The transformers model inside a PEFT wrapper (whose adapters stay active)."""
+    """Return the transformers model inside a PEFT wrapper; its adapters stay active."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def parameters(model) -> tuple[int, int]:
-    """(trainable, all) numbers of parameters."""
+    """Count a model's parameters: (trainable, all)."""
     sizes = [(numel(p), p.requires_grad) for p in model.parameters()]
     return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
 
 
 def numel(weight) -> int:
-    """Of a weight in 4 bits as well, two of which lie in a byte."""
+    """Count a tensor's elements; a 4-bit one packs two of them into a byte."""
     packed = getattr(weight, "quant_state", None)
     return packed.shape.numel() if packed else weight.numel()
 
 
 def save(model, tokenizer, folder: Path, weights: dict | None = None) -> None:
-    """Writes the model, with ``weights`` where its own are shards of them."""
+    """Save model and tokenizer; weights: the full ones, if the model holds only shards of them."""
     model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
 
 
 def weights_sha256(folder: Path) -> str:
-    """One hash over the names and bytes of every weight file in ``folder``."""
+    """Hash the names and bytes of all weight files in ``folder``. Returns the hex sha256."""
     digest = hashlib.sha256()
     for path in sorted(Path(folder).glob("*.safetensors")):
         digest.update(path.name.encode())

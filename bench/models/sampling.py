@@ -1,7 +1,7 @@
-"""Sampling completions, and scoring tokens, with any causal language model.
+"""Sample completions and score tokens with any causal language model.
 
 Prompts are padded on the left and completions on the right, so that all completions of a batch
-start at the same column. Shapes: B samples, P prompt columns, T completion columns, V vocabulary.
+start in the same column. Shapes: B samples, P prompt columns, T completion columns, V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,11 @@ from bench.models.loading import unwrap
 class Samples:
     """A batch of sampled completions.
 
-    prompts (B, P) and completions (B, T): token ids; prompt_mask (B, P), mask (B, T): 1 on real
-    tokens, EOS included; logps (B, T): log-prob of each token when it was drawn; ended (B,): bool;
-    hidden (B, P + T, width): where given, what enters the layers to be run, in place of the ids.
+    prompts (B, P), completions (B, T): token ids.
+    prompt_mask (B, P), mask (B, T): 1 on real tokens, EOS included, and 0 on padding.
+    logps (B, T): log-prob of each token when it was drawn.
+    ended (B,): True if the completion ends with EOS.
+    hidden (B, P + T, width): hidden states that replace the ids as the model's input, if given.
     """
 
     prompts: torch.Tensor
@@ -37,7 +39,7 @@ class Samples:
 
     @property
     def attention(self) -> torch.Tensor:
-        """(B, P + T)."""
+        """(B, P + T) mask of prompt and completion."""
         return torch.cat([self.prompt_mask, self.mask], 1)
 
     def __getitem__(self, rows) -> "Samples":
@@ -45,12 +47,12 @@ class Samples:
         return Samples(**kept)
 
     def batches(self, size: int | None) -> tuple[torch.Tensor, ...]:
-        """Indices of at most ``size`` rows each, of like lengths; of all rows where it is None."""
+        """Split row indices into batches of at most ``size`` rows of similar length; None: one."""
         order = self.attention.sum(1).argsort(stable=True)
         return order.split(size or len(order))
 
     def trimmed(self) -> "Samples":
-        """Without the columns that are padding in every row."""
+        """Drop the columns that are padding in every row."""
         p, t = int(self.prompt_mask.sum(1).max()), int(self.mask.sum(1).max())
         start = self.prompts.shape[1] - p
         left, right, both = slice(start, None), slice(0, t), slice(start, start + p + t)
@@ -65,12 +67,12 @@ class Samples:
         )
 
     def rows(self) -> list[list[int]]:
-        """The completion token ids of each sample, padding left out."""
+        """List each sample's completion token ids, without padding."""
         return [c[m.bool()].tolist() for c, m in zip(self.completions, self.mask, strict=True)]
 
 
 def pad_left(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, mask), each (B, P), of rows of token ids padded on the left."""
+    """Pad rows of token ids on the left; returns (ids, mask), each (B, P)."""
     width = max(map(len, rows))
     ids = [[pad] * (width - len(row)) + row for row in rows]
     mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
@@ -78,22 +80,23 @@ def pad_left(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, tor
 
 
 def positions(attention: torch.Tensor) -> torch.Tensor:
-    """(B, L) position of each real token, counted from the first one."""
+    """Return the (B, L) position of each token, counted from 0 at the first real one."""
     return (attention.cumsum(1) - 1).clamp(min=0)
 
 
 class Draws:
-    """Uniform numbers for a batch whose rows several processes share out (``own_rows``).
+    """Draws uniform numbers for a batch whose rows are divided among processes (``own_rows``).
 
-    generator: in the same state in all of them. Each draws for the whole batch and takes the
-    numbers of its own rows, so that no draw depends on how many processes there are.
+    Every process draws the numbers of the whole batch and takes those of its own rows, so that no
+    draw depends on the number of processes. generator: must be in the same state in all processes.
     """
 
     def __init__(self, generator: torch.Generator):
         self.generator = generator
 
     def rand(self, n: int) -> tuple[torch.Tensor, bool]:
-        """((n, 1) numbers for the rows that still run here, whether any runs anywhere)."""
+        """Draw (n, 1) numbers for this process's unfinished rows; also returns whether any process
+        has unfinished rows."""
         running = processes.gathered(n)
         start = sum(running[: processes.rank()])
         device, kind = self.generator.device, torch.float64
@@ -101,13 +104,13 @@ class Draws:
         return whole[start : start + n], any(running)
 
     def idle(self, steps: int) -> None:
-        """Takes part for as long as rows of others run, at most ``steps``."""
+        """Take part in other processes' draws until their rows end, at most ``steps`` times."""
         while steps and self.rand(0)[1]:
             steps -= 1
 
 
 class NoDistribution(RuntimeError):
-    """A policy's logits are no numbers, so that nothing can be drawn from them."""
+    """A policy's logits are NaN or infinite, so that no token can be drawn."""
 
 
 @torch.no_grad()
@@ -116,9 +119,9 @@ def sample(
 ):
     """Draw one completion of at most ``length`` tokens for each prompt; returns ``Samples``.
 
-    generator: of torch, or ``Draws`` where the prompts are a process's share of a batch. A
-    temperature of 0 is greedy. A sample that has ended leaves the batch, so that no work is done on
-    what follows its EOS. Raises NoDistribution.
+    prompts: token ids. temperature: 0 is greedy. generator: torch's, or ``Draws`` if the prompts
+    are one process's share of a batch. A finished sample leaves the batch, so that nothing is
+    computed after its EOS. Raises NoDistribution if a log-prob is not finite.
     """
     model.eval()
     ids, prompt_mask = pad_left(prompts, tokenizer.pad_token_id, model.device)
@@ -152,33 +155,34 @@ def sample(
     if isinstance(generator, Draws):
         generator.idle(length - t - 1)
     if not logps.isfinite().all():
-        raise NoDistribution("the policy's probabilities are no numbers")
+        raise NoDistribution("the policy's probabilities are not finite numbers")
     used = slice(0, t + 1)
     return Samples(ids, prompt_mask, tokens[:, used], mask[:, used], logps[:, used], ended)
 
 
 def _draw(logits, temperature, generator):
-    """One token for each row of ``logits`` (B, V), with its log-prob at temperature 1."""
+    """Draw one token (B,) for each row of ``logits`` (B, V); also returns log-probs at
+    temperature 1."""
     logps = logits.log_softmax(-1)
     if temperature == 0:
         token = logits.argmax(-1)
-    else:  # the inverse of the distribution function; torch.multinomial takes ten times as long
+    else:  # by inverting the distribution function; torch.multinomial takes ten times as long
         cdf = (logits / temperature).softmax(-1).double().cumsum(-1)
         uniform = uniforms(len(cdf), generator, cdf.device)
         token = torch.searchsorted(cdf, uniform * cdf[:, -1:], right=True)[:, 0]
-        token = token.clamp(max=cdf.shape[1] - 1)  # beyond the vocabulary where cdf is NaN
+        token = token.clamp(max=cdf.shape[1] - 1)  # a NaN cdf gives an index past the vocabulary
     return token, logps.gather(1, token[:, None])[:, 0]
 
 
 def uniforms(n: int, generator, device) -> torch.Tensor:
-    """(n, 1) numbers in [0, 1)."""
+    """Draw (n, 1) numbers in [0, 1)."""
     if isinstance(generator, Draws):
         return generator.rand(n)[0]
     return torch.rand(n, 1, generator=generator, device=device, dtype=torch.float64)
 
 
 def _inputs(samples: Samples) -> dict:
-    """What a forward pass over prompt and completion takes."""
+    """Return the arguments of a forward pass over prompt and completion."""
     hidden = samples.hidden
     what = {"input_ids": samples.ids} if hidden is None else {"inputs_embeds": hidden}
     where = positions(samples.attention)
@@ -187,49 +191,49 @@ def _inputs(samples: Samples) -> dict:
 
 
 def completion_logits(model, samples: Samples) -> torch.Tensor:
-    """(B, T, V) logits from which each completion token was drawn."""
+    """Compute the (B, T, V) logits from which the completion tokens were drawn."""
     start, width = samples.prompts.shape[1] - 1, samples.completions.shape[1]
     columns = torch.arange(start, start + width, device=samples.prompts.device)
     return model(**_inputs(samples), logits_to_keep=columns).logits.float()
 
 
 def token_logps(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """(B, T) log-probs of ``tokens`` (B, T) under ``logits`` (B, T, V)."""
+    """Compute the (B, T) log-probs of ``tokens`` (B, T) under ``logits`` (B, T, V)."""
     losses = cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
     return -losses.view(tokens.shape)
 
 
 def completion_logps(model, samples: Samples) -> torch.Tensor:
-    """(B, T) log-probs of the completion tokens, 0 on padding."""
+    """Compute the (B, T) log-probs of the completion tokens, 0 on padding."""
     logps = token_logps(completion_logits(model, samples), samples.completions)
     return logps * samples.mask
 
 
 def last_hidden(trunk, samples: Samples) -> torch.Tensor:
-    """(B, P + T, width) the last hidden states of a backbone without any head."""
+    """Compute the (B, P + T, width) last hidden states of a model without its head."""
     return trunk(**_inputs(samples)).last_hidden_state
 
 
 def head_scores(head, hidden: torch.Tensor, samples: Samples) -> torch.Tensor:
-    """(B, T + 1) a scalar head at the last prompt token and at each completion token."""
+    """Apply a scalar head at the last prompt token and at each completion token: (B, T + 1)."""
     return head(hidden[:, -samples.completions.shape[1] - 1 :])[..., 0].float()
 
 
 def token_scores(scorer, samples: Samples) -> torch.Tensor:
-    """(B, T + 1) a scorer's head at the last prompt token and at each completion token."""
+    """Score the last prompt token and each completion token: (B, T + 1)."""
     inner = unwrap(scorer)
     return head_scores(inner.score, last_hidden(inner.model, samples), samples)
 
 
 @torch.no_grad()
 def sequence_scores(scorer, samples: Samples) -> torch.Tensor:
-    """(B,) the scalar head at each sample's last token."""
+    """Score each sample at its last token: (B,)."""
     last = samples.mask.sum(1, keepdim=True)
     return token_scores(scorer, samples).gather(1, last)[:, 0]
 
 
 def forced(tokenizer, prompts: list[list[int]], completions: list[list[int]], device) -> Samples:
-    """Given completions in the form of ``Samples`` (log-probs 0, all ended)."""
+    """Put given token ids into ``Samples``, with log-probs 0 and all samples ended."""
     ids, mask = pad_left(prompts, tokenizer.pad_token_id, device)
     width = max(map(len, completions))
     rows = [c + [tokenizer.pad_token_id] * (width - len(c)) for c in completions]

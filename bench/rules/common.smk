@@ -1,4 +1,4 @@
-# What the rules share: their commands, hashes, resources, and where their inputs lie.
+# Functions that the rules share: their commands, code hashes, resources and inputs.
 
 import json
 import re
@@ -10,28 +10,28 @@ from bench.core.names import POOL, SFT, pool_of
 from bench.steps.fingerprint import fingerprint
 
 SHELL = "{params.run} 2>&1 | tee {log:q}"
-# The settings under which the study's artefacts are made: its own, and those of arms with a base,
-# pairs or a reward model of their own.
+# The settings that the study's artefacts are made with: the study's, as "", and those of each arm
+# that has a base, pairs or a reward model of its own.
 VARIANTS = {"": CFG} | {arm: own for arm in CFG.study_arms if (own := CFG.of(arm)) is not CFG}
 
 
 def arm_of(kind, wildcards):
-    """The arm whose settings made the artefact that is asked for; '' where the study's own did."""
+    """Return the arm whose settings make the artefact; '' if the study's own settings do."""
     if (arm := getattr(wildcards, "arm", SFT)) != SFT:
         return arm
     found = [name for name, c in VARIANTS.items() if c.layout.key(kind) == wildcards.key]
     if not found:
-        raise ValueError(f"no run of this study needs {kind}{wildcards.key}")
+        raise ValueError(f"no run of this study needs {kind}{wildcards.key}: check the overrides")
     return found[0]
 
 
 def settings(kind, wildcards):
-    """The settings of the artefact that a rule is asked for, by its key."""
+    """Return the settings that make the artefact with the wildcards' key."""
     return VARIANTS.get(arm_of(kind, wildcards), CFG)
 
 
 def at(kind, *places):
-    """An input function: each of ``places`` is a function of a layout and the wildcards."""
+    """Make an input function; places: functions that return a path, given layout and wildcards."""
 
     def found(wildcards):
         layout = settings(kind, wildcards).layout
@@ -41,25 +41,30 @@ def at(kind, *places):
 
 
 def member(wildcards):
-    """The run of the study that is asked for."""
+    """Return the run that the wildcards name; raises ValueError if the study has another."""
     found = CFG.member(wildcards.arm, wildcards.seed)
     names = found.layout.run_name(found.arm), found.layout.evaluation_name(found.arm)
     if f"{wildcards.arm}{wildcards.key}" not in names:
-        raise ValueError(f"under these settings {wildcards.arm} is {names[0]}, not {wildcards.key}")
+        raise ValueError(
+            f"with these settings the arm is {names[0]}, not {wildcards.arm}{wildcards.key}: "
+            "check the overrides"
+        )
     return found
 
 
 def launcher():
-    """The words before the name of a step that is trained by several processes."""
+    """Return the words of the command that start a step as several processes."""
     how = ["--processes", str(CFG.launch.processes), "--config", CFG.launch.config]
     cpu = ["--cpu"] if CFG.model.device == "cpu" else []
     return ["launch", *how, *cpu, "--"]
 
 
 class Command:
-    """A step's command line. Snakemake ignores objects of unknown classes when it compares
-    `params:`, so neither another virtual environment nor an override that a step does not read
-    reruns it: `code` decides alone."""
+    """A step's command line, which Snakemake does not compare when it looks for changed `params:`.
+
+    It ignores objects of unknown classes. So another virtual environment, or an override that the
+    step does not read, does not rerun the step: only `code` decides.
+    """
 
     def __init__(self, *words, model=False):
         options = [word for item in SET for word in ("--set", item)]
@@ -75,25 +80,25 @@ class Command:
 
 
 def command(*words, of=None, model=True):
-    """For `params:`, the command of a step. {wildcards} in a word are filled in.
+    """Make a function for `params:` that returns a step's command, with {wildcards} filled in.
 
-    of: the kind of artefact that it makes, where arms may have their own; model: it runs one.
+    of: the kind of artefact that it makes, if arms may have their own; model: it runs a model.
     """
 
     def found(wildcards):
         filled = [word.format(wildcards=wildcards) for word in words]
         arm = arm_of(of, wildcards) if of else ""
-        named = not arm or arm == getattr(wildcards, "arm", None)  # by --arm
+        named = not arm or arm == getattr(wildcards, "arm", None)  # --arm already names it
         return Command(*filled, *([] if named else ["--of", arm]), model=model)
 
     return found
 
 
-HASHES = {}  # seeds of an arm share theirs
+HASHES = {}  # computed once for all seeds of an arm
 
 
 def code(step, of=None):
-    """For `params:`, the hash of all that a step's result depends on."""
+    """Make a function for `params:` that hashes all that a step's result depends on."""
 
     def found(wildcards):
         arm = getattr(wildcards, "arm", None)
@@ -107,17 +112,17 @@ def code(step, of=None):
 
 
 def memory(wildcards, attempt):
-    """MB of a job that runs a model, for `resources:`; more after a failure."""
+    """Return the MB of a job that runs a model, for `resources:`; more after a failure."""
     return CFG.jobs.mem_mb * attempt
 
 
 def training_memory(wildcards, attempt):
-    """The same of a training, whose processes hold a model each."""
+    """Return the MB of a training, each of whose processes holds a model."""
     return memory(wildcards, attempt) * CFG.launch.processes
 
 
 def minutes(step):
-    """For `resources:`, the time after which a cluster ends a job; more after a failure."""
+    """Make a function for `resources:`: the time limit on a cluster, higher after a failure."""
     limit = getattr(CFG.jobs.minutes, step) or CFG.jobs.minutes.default
     return lambda wildcards, attempt: limit * attempt
 
@@ -126,17 +131,20 @@ def minutes(step):
 
 
 def pool_file(layout, wildcards):
-    """What a seed's pairs are drawn from."""
+    """Return the pool that a seed's pairs are drawn from."""
     return layout.pool(pool_of(wildcards.label_set))
 
 
 def run_inputs(wildcards):
-    """What a run trains from: its start, its pairs, and what its method needs."""
+    """List what a run trains from: its starting weights, its pairs, and what its method needs."""
     return list(dict.fromkeys(path.as_posix() for path in member(wildcards).needed.values()))
 
 
 def evaluated(wildcards):
-    """A run and the reward model that scores it, or an SFT base; and the documents of lm-eval."""
+    """List what an evaluation reads: a run and its reward model, or an SFT base; and the pool.
+
+    The rule that makes the pool also writes documents of lm-eval.
+    """
     if wildcards.arm == SFT:
         layout = settings(BASE_EVALUATION, wildcards).layout
         return [layout.sft.as_posix(), layout.pool(POOL).as_posix()]
@@ -146,7 +154,7 @@ def evaluated(wildcards):
 
 
 def results_of_study():
-    """What the runs of the study leave; a study judged by curves alone is not evaluated."""
+    """List the records of the study's runs and, unless curves suffice for it, of evaluations."""
     runs = [member.files.record.as_posix() for member in CFG.members]
     bases = [layout.evaluation(None).record.as_posix() for layout in CFG.bases.values()]
     evals = [member.evaluation.record.as_posix() for member in CFG.members]
@@ -154,8 +162,11 @@ def results_of_study():
 
 
 class Figures:
-    """What the report step says of a figure by its name, for Snakemake's own report, which asks when
-    the files are there: which figures a study has is not known before."""
+    """Looks up a figure's title, category and caption by its name, for Snakemake's own report.
+
+    They are read late, from the file that the report step writes: which figures a study has is not
+    known before.
+    """
 
     def __getitem__(self, name):
         return json.loads((LAYOUT.report / "figures.json").read_text())[name]
@@ -164,5 +175,5 @@ class Figures:
         return "figures.json"
 
     def caption(self, name):
-        """As reStructuredText in which nothing is markup."""
+        """Return the caption as reStructuredText, with all markup escaped."""
         return re.sub(r"([^\w\s]|_)", r"\\\1", self[name]["caption"])

@@ -1,4 +1,4 @@
-# From texts to evaluated runs. Where everything lies: bench/core/layout.py.
+# Rules from texts to evaluated runs. bench/core/layout.py defines the paths.
 
 from bench.core.layout import BASE_EVALUATION
 from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL
@@ -160,7 +160,7 @@ rule reward:
         directory(MADE.reward("{label_set}", "{seed}")),
     log:
         MADE.log("reward-{label_set}{key}-seed{seed}"),
-    priority: 20  # the longest chains hang on it
+    priority: 20  # the longest chains of jobs wait for it
     threads: CFG.launch.processes
     resources:
         gpu=GPUS,

@@ -1,4 +1,4 @@
-# From a study's runs to its report.
+# Rules from a study's runs to its report.
 
 FIGURES = Figures()
 

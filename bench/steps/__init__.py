@@ -1,3 +1,3 @@
-"""The steps: one module a command of `python -m bench`, one rule of the DAG each."""
+"""The steps: each module is a command of `python -m bench` and a rule of the Snakefile."""
 
-SHARED = ("fingerprint", "runner")  # what the steps share, and no command
+SHARED = ("fingerprint", "runner")  # modules that the steps share, which are no commands

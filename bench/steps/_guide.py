@@ -1,10 +1,10 @@
-"""What `python -m bench` answers about itself, out of what is declared where it is used.
+"""Answer `python -m bench list` and `help` from docstrings and declarations in the code itself.
 
     python -m bench
     python -m bench list measures
     python -m bench help pairs.n --testbed reviews
 
-Nothing heavy is imported, but what a step that is asked about imports itself.
+Imports nothing heavy, except what a step that one asks about imports itself.
 """
 
 import argparse
@@ -42,13 +42,13 @@ CELL = 22  # characters of a value in a table of settings
 OVERVIEW = """\
 {what}
 
-  python -m bench list [KIND]         what there is: {kinds}
-  python -m bench help WORD           about one of these, or about a setting or section of settings
-  python -m bench STEP --help         a step's options
+  python -m bench list [KIND]         list what there is: {kinds}
+  python -m bench help WORD           explain one of these, or a setting or section of settings
+  python -m bench STEP --help         show a step's options
   python -m bench STEP ...            run one step
   snakemake --cores all               run the default study, with all steps that it needs
 
-Answers name the files that hold the code. For example
+Answers name the files of the code. For example
   python -m bench help kl             how the report's KL is computed, and where
   python -m bench help better         what decides that one method is better than another
   python -m bench help dpo            DPO: its loss, its settings
@@ -58,17 +58,17 @@ Answers name the files that hold the code. For example
 
 
 def main(name: str, words: list[str]) -> None:
-    """Answer `list` or `help`; an unknown word is one line `error: ...` and exit code 1."""
+    """Answer `list` or `help`; print one line `error: ...` and exit with 1 if a word is unknown."""
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}")
-    parser.add_argument("word", nargs="?", help="which one; without it, all")
-    parser.add_argument("--testbed", default="micro", help="whose values are shown (%(default)s)")
+    parser.add_argument("word", nargs="?", help="what to list or explain; all if left out")
+    parser.add_argument("--testbed", default="micro", help="show its values (%(default)s)")
     args = parser.parse_args(words)
     try:
         cfg = studies.load(args.testbed)
         print("\n".join({"list": listed, "help": helped}[name](cfg, args.word)), flush=True)
     except UserError as error:
         runner.fail(str(error))
-    except BrokenPipeError:  # of `| head`, which has read enough
+    except BrokenPipeError:  # `| head` closes the pipe once it has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -76,7 +76,7 @@ def main(name: str, words: list[str]) -> None:
 
 
 def listed(cfg, kind: str | None) -> list[str]:
-    """Everything of a kind, or of all kinds, with a line each."""
+    """List everything of a kind, or of all kinds, one line each."""
     if kind is not None and kind not in LISTS:
         raise UserError(f"there is no list of '{kind}'" + nearest(kind, LISTS))
     lines = []
@@ -86,49 +86,49 @@ def listed(cfg, kind: str | None) -> list[str]:
 
 
 def testbeds(cfg) -> list[tuple[str, ...]]:
-    """Testbeds with the first line of their file."""
+    """List testbeds, each with the first line of its file."""
     return [(name, layers.about(name)) for name in layers.testbeds()]
 
 
 def methods(cfg) -> list[tuple[str, ...]]:
-    """Methods with the first line of their module."""
+    """List methods, each with the first line of its module."""
     return [(name, first_line(module.__doc__)) for name, module in cfg.known_methods.items()]
 
 
 def first_line(text: str | None) -> str:
-    """The first line of a docstring; empty where there is none."""
+    """Return the first line of a docstring; '' if there is none."""
     return (text or "").strip().partition("\n")[0]
 
 
 def list_of_studies(cfg) -> list[tuple[str, ...]]:
-    """The testbed's declared studies with their arms, then the computed ones."""
+    """List the studies that the testbed declares, with their arms, then those in bench/studies."""
     declared = [(name, "arms " + ", ".join(arms)) for name, arms in cfg.studies.items()]
     return [*declared, *((name, first_line(plan.__doc__)) for name, plan in studies.PLANS.items())]
 
 
 def measures(cfg) -> list[tuple[str, ...]]:
-    """Measures with label, unit and direction, then the verdicts of a comparison."""
+    """List measures with label, unit and direction, then the verdicts of a comparison."""
     found = [(m.key, m.label, m.unit, m.better) for m in known_measures()]
     return [*found, *((word, "Verdict on two arms", "", "") for word, _ in VERDICTS.values())]
 
 
 def known_measures() -> list[Measure]:
-    """The measures of every study, then those that single studies add."""
+    """Return the measures of every study, then those that single studies add."""
     return [*MEASURES, *(m for name in studies.PLANS for m in studies.kind_of(name).measures)]
 
 
 def list_of_steps(cfg) -> list[tuple[str, ...]]:
-    """Steps with the first line of their module."""
+    """List steps, each with the first line of its module."""
     return [(name, first_line(docstring(name))) for name in step_names()]
 
 
 def step_names() -> list[str]:
-    """The names of all steps."""
+    """List the names of all steps."""
     return [name for name in registry.members(steps.__name__) if name not in steps.SHARED]
 
 
 def docstring(step: str) -> str:
-    """The docstring of a step's module."""
+    """Return the docstring of a step's module."""
     return ast.get_docstring(registry.source(steps.__name__, step)[1], clean=False) or ""
 
 
@@ -145,7 +145,7 @@ LISTS: dict[str, Callable[[Any], list[tuple[str, ...]]]] = {
 
 
 def helped(cfg, word: str | None) -> list[str]:
-    """All that is called by a word, one after another; without a word the overview."""
+    """Explain everything that a word names, one thing after another; None: give the overview."""
     if word is None:
         return overview(cfg)
     answers = answers_to(cfg)
@@ -153,16 +153,16 @@ def helped(cfg, word: str | None) -> list[str]:
     found = found or [tell for name, tell in answers if name.lower() == word.lower()]
     found = found or [tell for name, tell in answers if name.rpartition(".")[2] == word.lower()]
     if not found and (new := renamed.of(word)):
-        raise UserError(f"'{word}' is called '{new}' now")
+        raise UserError(f"'{word}' is called '{new}' now: ask for that")
     if not found:
         hint = nearest(word, [name for name, _ in answers])
-        hint = hint if hint.startswith("; did") else "; `python -m bench list` says what there is"
+        hint = hint if hint.startswith("; did") else "; run `python -m bench list` to see all names"
         raise UserError(f"nothing here is called '{word}'{hint}")
     return "\n\n".join("\n".join(tell()) for tell in found).splitlines()
 
 
 def overview(cfg) -> list[str]:
-    """What this is, the commands, and the names of all that they take."""
+    """Describe the package, its commands, and all names that they accept."""
     text = OVERVIEW.format(what=first_line(bench.__doc__), kinds=", ".join(LISTS))
     names = [(kind, ", ".join(row[0] for row in rows(cfg))) for kind, rows in LISTS.items()]
     sections = [s.key for s in all_settings(cfg) if s.section and "." not in s.key]
@@ -170,7 +170,7 @@ def overview(cfg) -> list[str]:
 
 
 def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
-    """(word, what answers it) of everything; a word may stand for several things."""
+    """Pair each word with the function that explains it; a word may name several things."""
     kinds = (
         (about_method, cfg.known_methods),
         (about_testbed, layers.testbeds()),
@@ -189,7 +189,7 @@ def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
 
 
 def about_method(cfg, name: str) -> list[str]:
-    """What a method is, what it minimises, what it needs, and its file."""
+    """Explain a method: what it minimises, what it needs, its files."""
     module = cfg.known_methods[name]
     rows = [
         ("trains", first_line(module.train.__doc__)),
@@ -201,14 +201,14 @@ def about_method(cfg, name: str) -> list[str]:
 
 
 def called_by(function: Callable) -> Iterator[str]:
-    """What a function imports from the package, as 'bench/training/pair_engine.py (train_orpo)'."""
+    """List a function's imports from the package: 'bench/training/pair_engine.py (train_orpo)'."""
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
         if isinstance(node, ast.ImportFrom) and (path := path_of(node.module or "")):
             yield f"{shown(path)} ({', '.join(alias.name for alias in node.names)})"
 
 
 def about_testbed(cfg, name: str) -> list[str]:
-    """What a testbed is, and its files."""
+    """Explain a testbed, and name its files."""
     files = [layers.file_of(name), layers.tuned_file(name)]
     rows = [("file", ", ".join(shown(path) for path in files if path.exists()))]
     rows += [("settings", f"python -m bench help SECTION --testbed {name}")]
@@ -216,9 +216,9 @@ def about_testbed(cfg, name: str) -> list[str]:
 
 
 def about_study(cfg, name: str) -> list[str]:
-    """What a study is, its arms and runs on the testbed, and its files."""
+    """Explain a study: its arms and runs on the testbed, its files."""
     plan, folder = studies.PLANS.get(name), ROOT / "studies"
-    about = plan.__doc__ if plan else "Arms side by side, as the settings declare them."
+    about = plan.__doc__ if plan else "Compares the arms that the settings list under `studies`."
     page = folder / name / "page.py"
     page = page if page.exists() else folder / studies.COMPARE / "page.py"
     arms = cfg.known_studies[name]
@@ -232,7 +232,7 @@ def about_study(cfg, name: str) -> list[str]:
 
 
 def about_arm(cfg, name: str) -> list[str]:
-    """What an arm is: a method, and what differs from the method as tuned."""
+    """Explain an arm: its method, and the settings that differ from the method's tuned ones."""
     spec = dict(cfg.known_arms[name])
     rows = [("method", spec.pop("method", name)), ("differs", written(spec))]
     studies_of = [study for study, arms in cfg.known_studies.items() if name in arms]
@@ -240,14 +240,14 @@ def about_arm(cfg, name: str) -> list[str]:
 
 
 def about_step(cfg, name: str) -> list[str]:
-    """What a step does, its file, and its options."""
+    """Explain a step: what it does, its file, its options."""
     path, _ = registry.source(steps.__name__, name)
     rows = columns([("file", shown(path))])
     return [*heading(f"Step {name}"), *prose(docstring(name)), "", *rows, "", *options_of(name)]
 
 
 def options_of(name: str) -> list[str]:
-    """The options of a step, as `--help` shows them."""
+    """Return a step's options, as `--help` prints them."""
     step = registry.member(steps.__name__, name)
     if not hasattr(step, "main"):
         return runner.arguments(name, getattr(step, "options", None)).format_help().splitlines()
@@ -258,7 +258,7 @@ def options_of(name: str) -> list[str]:
 
 
 def about_measure(cfg, measure: Measure) -> list[str]:
-    """How a measure is computed, and where."""
+    """Explain how a measure is computed, and where."""
     rows = [
         ("formula", measure.formula),
         ("unit", measure.unit),
@@ -271,14 +271,14 @@ def about_measure(cfg, measure: Measure) -> list[str]:
 
 
 def about_verdict(cfg, word: str) -> list[str]:
-    """When a comparison is called so, and what decides it."""
+    """Explain when a comparison gets a verdict, and which code decides."""
     rule = dict(VERDICTS.values())[word]
     place = found_at("analysis/comparisons.py:Comparison.verdict")
     return [*heading(f"Verdict {word}"), *columns([("rule", rule), ("file", place)])]
 
 
 def found_at(place: str) -> str:
-    """A function as readers look for it: 'bench/evaluation/samples.py (kl_and_entropy)'."""
+    """Name a function by its file: 'bench/evaluation/samples.py (kl_and_entropy)'."""
     path, _, name = place.partition(":")
     return f"bench/{path} ({name})"
 
@@ -287,7 +287,7 @@ def found_at(place: str) -> str:
 
 
 def about_setting(cfg, setting: Setting) -> list[str]:
-    """Type, default, value and file of a setting; of a section a line for each of its settings."""
+    """Explain a setting: type, default, value, files; of a section, list its settings."""
     if setting.section or setting.key == "arms":
         return about_section(cfg, setting)
     rows = [("type", type_of(setting.schema)), ("default", default_of(setting))]
@@ -299,7 +299,7 @@ def about_setting(cfg, setting: Setting) -> list[str]:
 
 
 def about_section(cfg, section: Setting) -> list[str]:
-    """What a section is for, and each of its settings with value and default."""
+    """Explain a section, and list its settings with value and default."""
     inside = re.compile(re.escape(section.key) + r"\.[^.]+")
     rows = [("", cfg.testbed, "default", "")]
     for setting in all_settings(cfg):
@@ -311,7 +311,7 @@ def about_section(cfg, section: Setting) -> list[str]:
 
 
 def in_table(cfg, setting: Setting) -> tuple[str, str]:
-    """Value and default of a setting in short; a section inside another has a table of its own."""
+    """Return value and default of a setting, shortened; an inner section has a table of its own."""
     if setting.section:
         return "section", ""
     value = "" if setting.owner is Arm else value_of(cfg, setting.key)
@@ -319,15 +319,15 @@ def in_table(cfg, setting: Setting) -> tuple[str, str]:
 
 
 def clipped(text: str) -> str:
-    """A value that fits a column."""
+    """Shorten a value so that it fits its column."""
     return text if len(text) <= CELL else text[: CELL - 3] + "..."
 
 
 def readers(setting: Setting) -> list[str]:
-    """Where code reads a setting, as file:line: the first place in each file.
+    """Find where code reads a setting: the first place in each file, as file:line.
 
-    That of a method or world is looked for in its own folder, of a method in one file in
-    bench/training, any other in all code, as an attribute of the settings or of a section.
+    Search the folder of the world or method that owns the setting; bench/training for a method of
+    one file; all code for other settings. Look for an attribute of the settings or of a section.
     """
     path = setting.path
     inside = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else ()
@@ -343,7 +343,7 @@ def readers(setting: Setting) -> list[str]:
 
 
 def first_hit(path: Path, pattern: str) -> Iterator[str]:
-    """The first line of a file that matches, as 'bench/steps/pairs.py:48'."""
+    """Find the first line of a file that matches: 'bench/steps/pairs.py:48'."""
     text = path.read_text(encoding="utf-8")
     if found := re.search(pattern, text):
         yield f"{shown(path)}:{text.count(chr(10), 0, found.start()) + 1}"
@@ -353,17 +353,17 @@ def first_hit(path: Path, pattern: str) -> Iterator[str]:
 
 
 def heading(text: str) -> list[str]:
-    """A title, underlined."""
+    """Underline a title."""
     return [text, "-" * len(text)]
 
 
 def prose(text: str | None) -> list[str]:
-    """The docstring of a module, as it stands."""
+    """Split a module's docstring into lines."""
     return (text or "").strip().splitlines()
 
 
 def columns(rows: Iterable[tuple[str, ...]], indent: int = 2) -> list[str]:
-    """Rows in aligned columns, of which the last is wrapped."""
+    """Align rows in columns; wrap the last column."""
     rows = list(rows)
     widths = [max(map(len, cells)) + 2 for cells in list(zip(*rows, strict=True))[:-1]]
     lines = []
@@ -375,6 +375,6 @@ def columns(rows: Iterable[tuple[str, ...]], indent: int = 2) -> list[str]:
 
 
 def shown(path: str | Path) -> str:
-    """A file from the repository's root where it lies in the package."""
+    """Show a path from the repository's root, if it lies in the package."""
     path = Path(path)
     return str(path.relative_to(ROOT.parent)) if path.is_relative_to(ROOT) else str(path)

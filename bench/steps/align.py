@@ -1,9 +1,9 @@
-"""One run: an arm with a seed, from the SFT base to an aligned model.
+"""Train one run: an arm with a seed, from the SFT base to an aligned model.
 
     python -m bench align --testbed micro --arm dpo --seed 1
 
-A run that diverges, or for which memory does not suffice, is a result: it writes every output with
-that status and exits 0.
+A run that diverges or needs more memory than there is counts as a result: it writes all its outputs
+with that status, and exits with 0.
 """
 
 import argparse
@@ -32,12 +32,12 @@ CURVE_SEED = 1000  # of the sampling on validation prompts, the same for every r
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arm", required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--arm", required=True, help="a method, or an arm of the settings")
+    parser.add_argument("--seed", type=int, required=True, help="number of the run, from 1")
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``align/<arm>/seed<k>``: run.json, log.csv, curve.csv, samples.jsonl, model/."""
+    """Write ``align/<arm>/seed<k>``: run.json, log.csv, curve.csv, samples.jsonl, model/."""
     from bench.steps.fingerprint import code_hash
     from bench.training import job, trainer
 
@@ -57,7 +57,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def hashes(cfg, arm, seed: int) -> dict[str, str]:
-    """sha256 of everything the run starts from."""
+    """Hash everything that the run starts from: {input: sha256}."""
     from bench.models.loading import weights_sha256
 
     needed = cfg.layout.needed(arm, seed)
@@ -67,7 +67,7 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
 
 
 def prepare(cfg, arm, seed: int, root: Path) -> Run:
-    """Loads what the method needs, and the monitor."""
+    """Load the monitor and all that the method needs."""
     from bench.models.loading import adapt, load_policy, load_scorer, load_tokenizer
     from bench.training.ledger import Ledger
 
@@ -102,24 +102,25 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
 
 
 def validation_rows(path: Path) -> list[dict]:
-    """Pairs that the seed did not draw; none where it drew the whole pool."""
+    """Read the pairs that the seed did not draw; [] if it drew the whole pool."""
     return read_rows(path) if path.exists() and path.stat().st_size else []
 
 
 def reference_table(path: Path) -> dict[int, dict[str, float]]:
+    """Read the reference log-probs: {pair id: {"a": ..., "b": ...}}."""
     with open(path, newline="") as file:
         rows = csv.DictReader(file)
         return {int(row["id"]): {side: float(row[side]) for side in "ab"} for row in rows}
 
 
 def curve_prompts(cfg) -> list[dict]:
-    """The validation prompts of the training curve, families in turn."""
+    """Read the validation prompts of the training curve, families in turn."""
     rows = read_rows(cfg.layout.prompts)
     return spread([row for row in rows if row["split"] == "validation"], cfg.curve.prompts)
 
 
 def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
-    """The monitor of a run: curve on validation prompts, which is not charged."""
+    """Make a run's monitor, which measures the training curve; the run is not charged for that."""
     from bench.evaluation.samples import Measure
     from bench.models.loading import load_policy
     from bench.training.monitor import Monitor
@@ -146,9 +147,11 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
 
 
 def watched_bytes(policy, measure) -> int:
-    """Bytes of the models that only the curve uses: its reference, a gold that is a model, and its
-    copy of the reward model where the policy's own base carries that
-    (``bench.methods.ppo.roles.assemble``)."""
+    """Count the bytes of models that only the training curve uses.
+
+    These are its reference, a gold that is a model, and its copy of the reward model, if training
+    itself uses an adapter on the policy's base instead (``bench.methods.ppo.roles.assemble``).
+    """
     from bench.models.loading import unwrap
 
     shared = unwrap(policy) is not policy
@@ -158,7 +161,10 @@ def watched_bytes(policy, measure) -> int:
 
 
 def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
-    """(status, reason) of the training: ok, diverged, or oom; launch: how processes share it."""
+    """Train; returns (status, reason). The status is ok, diverged or oom (out of memory).
+
+    launch: how several processes share the training, ddp or fsdp.
+    """
     from bench.models.sampling import NoDistribution
     from bench.training.monitor import Diverged
 
@@ -174,8 +180,11 @@ def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
 
 
 def out_of_memory(error: Exception, method, todo: Run, launch: str) -> str:
-    """Why, and the setting that would fit; raises UserError in one of several processes, since it
-    cannot tell the others, which wait for it: it ends, and so the launcher ends them all."""
+    """Return the reason of an out-of-memory error, with settings that would fit.
+
+    Raises UserError if several processes train: the others wait for this one, and cannot be told.
+    The launcher ends them when this one fails.
+    """
     from bench.estimate.memory import advice_after
 
     reason = f"{runner.summary(error)}; {advice_after(method, todo, launch)}"
@@ -185,7 +194,7 @@ def out_of_memory(error: Exception, method, todo: Run, launch: str) -> str:
 
 
 def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str]) -> None:
-    """All outputs of the run, by the main process; ``run.json`` last."""
+    """Write all outputs of the run from the main process, ``run.json`` last."""
     files = cfg.layout.run(arm, todo.seed)
     with todo.ledger.phase("save"):
         if processes.is_main():
@@ -200,7 +209,7 @@ def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str])
 
 
 def write_model(todo: Run, folder: Path, status: str) -> None:
-    """The trained policy; an empty folder where training failed."""
+    """Save the trained policy; leave the folder empty if training failed."""
     from bench.models.loading import save
 
     with atomic(folder) as part:
@@ -210,7 +219,7 @@ def write_model(todo: Run, folder: Path, status: str) -> None:
 
 
 def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
-    """The content of ``run.json``: what the fairness contract compares, and the cost."""
+    """Return the content of ``run.json``: what the fairness contract compares, and the cost."""
     from bench.models.loading import parameters, weights_sha256
     from bench.models.tokens import policy_of
     from bench.training.ledger import machine, versions

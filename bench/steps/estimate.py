@@ -1,10 +1,10 @@
-"""What a study will take in memory and time, before it starts: no GPU, no network, seconds.
+"""Estimate a study's memory and time before it starts, in seconds, without GPU or network.
 
     python -m bench estimate --testbed zephyr-7b --gpu a100-80gb
     snakemake --cores 1 estimate --config testbed=zephyr-7b gpu=a100-80gb
 
-FLOPs are those that the ledger will book. Seconds are these over a device's figures at declared
-utilisations, so they are within a factor, not within per cents.
+FLOPs are those that the ledger will record. Seconds divide them by the device's published figures,
+at the assumed utilisations below. Expect the right factor, not the right percentage.
 """
 
 from dataclasses import dataclass
@@ -15,29 +15,31 @@ from bench.estimate.devices import DEVICES, Device, choose
 from bench.estimate.memory import GB
 from bench.steps import runner
 
-# Shares of a device's peak that transformers' modules reach here, padding left out of the count:
-# backward passes of small micro-batches and LoRA's small products keep a device less busy than
-# plain passes do.
+# Shares of a device's peak FLOPs that transformers reaches, not counting padding. Training reaches
+# less than plain passes: its micro-batches are small, and so are LoRA's products.
 TRAINING, READING = 0.4, 0.55
 BANDWIDTH = 0.7  # share of the maker's figure that reading weights reaches
-# No layer passes faster forward, one token or many: Python, and the launch of its kernels. Adapters
-# double their number; backward takes twice as many.
+# The least time of a layer's forward pass, with one token or many: Python, and the launch of the
+# kernels. Adapters double the number of kernels; backward launches twice as many.
 LAYER_S = 0.6e-3
-DISK = 1e9  # bytes of weights loaded in a second
-START_S = 8.0  # imports, tokenisation, saving
+DISK = 1e9  # bytes of weights loaded per second
+START_S = 8.0  # seconds for imports, tokenisation and saving
 
 COLUMNS = ("step or arm", "runs", "GB", "its own", "FLOPs each", "time each")
 NOTES = [
-    "GB: the peak where all texts are as long as the longest, with models that only look on (SFT",
-    "base, gold, reward model); its own: without these, as peak_mb in run.json.",
-    "An estimate: measured runs, so far on CPUs alone, booked 0.99 to 1.12 times these FLOPs, took",
-    "0.6 to 1.8 times this time and, at 135M parameters, 0.9 to 1.5 times this memory.",
+    "GB: peak memory if all texts were as long as the longest, with the models that only measure",
+    "(SFT base, gold, reward model); its own: without these, like peak_mb in run.json.",
+    "How good this estimate is: measured runs, so far on CPUs only, took 0.99 to 1.12 times these",
+    "FLOPs, 0.6 to 1.8 times this time and, at 135M parameters, 0.9 to 1.5 times this memory.",
 ]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Jobs that are alike: peaks in GB, FLOPs that the ledger books for one, seconds of one."""
+    """Jobs with equal numbers: peaks in GB, and FLOPs in the ledger and seconds of each job.
+
+    own: peak without the models that only measure; needed: with them.
+    """
 
     kind: str
     names: tuple[str, ...]
@@ -54,12 +56,12 @@ class Row:
 
     @property
     def hours(self) -> float:
-        """Of all, counted on every device that they hold."""
+        """Device-hours of all these jobs."""
         return self.runs * self.seconds * processes(self) / 3600
 
 
 def estimate(cfg, device: Device) -> tuple[list[Row], dict[str, str]]:
-    """(a row for all alike jobs, where shape and lengths come from)."""
+    """Return a row for each group of equal jobs, and where shape and lengths come from."""
     shape, tied, source = shapes.of_policy(cfg)
     found = workload.lengths(cfg)
     study = workload.Workload(cfg, shape, tied, found, device is not DEVICES["cpu"])
@@ -76,19 +78,22 @@ def estimate(cfg, device: Device) -> tuple[list[Row], dict[str, str]]:
 
 
 def seconds(study, job, device: Device) -> float:
-    """Of one job, from its start to its end."""
+    """Estimate the seconds of one job, from its start to its end."""
     layer = LAYER_S * (2 if job.case and study.cfg.model.lora else 1)
     charged, watched = (work_seconds(study, w, device, layer) for w in (job.charged, job.watched))
     return START_S + job.loads / DISK + watched + charged / processes(job)
 
 
 def processes(job) -> int:
-    """How many share a job, or one of a row of these."""
+    """Return how many processes share a job (or a job of a row)."""
     return job.case.processes if job.case else 1
 
 
 def work_seconds(study, work, device: Device, layer: float = LAYER_S) -> float:
-    """Of passes, which FLOPs or launches bound, and of sampling, which bandwidth may bound too."""
+    """Estimate the seconds of passes and of sampling.
+
+    FLOPs or kernel launches limit passes; memory bandwidth may limit sampling as well.
+    """
     single = study.cfg.model.dtype == "float32"
     peak = 1e12 * (device.single if single else device.half)
     bandwidth, depth = BANDWIDTH * GB * device.bandwidth, study.shape.layers
@@ -102,7 +107,7 @@ def work_seconds(study, work, device: Device, layer: float = LAYER_S) -> float:
 
 
 def report(cfg, device: Device, why: str) -> str:
-    """All of it, as text."""
+    """Return the whole estimate as text; why: how the device was chosen."""
     rows, sources = estimate(cfg, device)
     head = [f"Estimate: study {cfg.study} of {cfg.testbed} on {device.name} ({why})"]
     head += [f"{key}: {value}" for key, value in sources.items()]
@@ -111,7 +116,7 @@ def report(cfg, device: Device, why: str) -> str:
 
 
 def table(rows: list[Row], device: Device) -> list[str]:
-    """A line a row, columns aligned."""
+    """Return one line per row, with aligned columns."""
     lines = [(*COLUMNS, f"{unit(device)}-hours")]
     for row in rows:
         sizes = (number(row.needed), number(row.own))
@@ -130,7 +135,7 @@ def unit(device: Device) -> str:
 
 
 def summary(cfg, rows: list[Row], device: Device) -> list[str]:
-    """The price of a run of each method, and of everything."""
+    """Return lines with the cost of one run of each method, and of all jobs."""
     trained = [row for row in rows if row.kind in cfg.known_methods]
     reward = next((row.seconds for row in rows if row.kind == "reward model"), 0)
     lines = []
@@ -142,12 +147,12 @@ def summary(cfg, rows: list[Row], device: Device) -> list[str]:
             line + device.name + (own if "reward" in cfg.known_methods[row.kind].NEEDS else "")
         )
     runs, hours = sum(row.runs for row in trained), sum(row.hours for row in rows)
-    all_ = f"{runs} runs, with all that they start from and are scored by: about {number(hours)} "
+    all_ = f"{runs} runs, with their inputs and evaluations: about {number(hours)} "
     return [*lines, all_ + f"{unit(device)}-hours"]
 
 
 def warnings(cfg, rows: list[Row], device: Device) -> list[str]:
-    """What would not fit, and with which setting it would; tasks that are not counted."""
+    """Return lines about jobs that would not fit, with a remedy, and about what is not counted."""
     there, lines = device.memory * GB, []
     for row in rows:
         if row.needed * GB > memory.ROOM * there and row.case:
@@ -157,17 +162,17 @@ def warnings(cfg, rows: list[Row], device: Device) -> list[str]:
             lines.append(f"{row.name} would not fit: about {number(row.needed)} GB needed")
     unknown = [task for task in cfg.eval.tasks if task not in workload.TASKS]
     if own := [name for name in cfg.study_arms if cfg.arm(name).upstream]:
-        lines.append(f"Counted as if from the study's own base, pairs and reward: {', '.join(own)}")
+        lines.append(f"Counted with the study's base, pairs and reward model: {', '.join(own)}")
     return lines + ([f"Not counted: lm-eval's {', '.join(unknown)}"] if unknown else [])
 
 
 def number(value: float) -> str:
-    """Two digits, which is more than an estimate deserves."""
+    """Format a number with two digits; an estimate is no more precise."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def flops(value: float) -> str:
-    """901e9 -> '901 G'."""
+    """Format FLOPs: 901e9 -> '901 G'."""
     power = max(p for p in (9, 12, 15, 18) if p == 9 or value >= 10**p)
     return f"{value / 10**power:.3g} " + {9: "G", 12: "T", 15: "P", 18: "E"}[power]
 
@@ -179,7 +184,7 @@ def duration(s: float) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = runner.arguments("estimate")
-    parser.add_argument("--gpu", default=None, help="one of " + ", ".join(DEVICES))
+    parser.add_argument("--gpu", default=None, help="device: " + ", ".join(DEVICES))
     args = parser.parse_args(argv)
     try:
         from bench.studies import load

@@ -1,9 +1,9 @@
-"""Evaluates one run, or the SFT base, on held-out test prompts and by lm-eval.
+"""Evaluate one run, or the SFT base, on held-out test prompts and with lm-eval.
 
     python -m bench evaluate --testbed micro --arm dpo --seed 1
     python -m bench evaluate --testbed micro --arm sft --seed 0
 
-No method is charged for it.
+The cost of evaluation is not charged to any method.
 """
 
 import argparse
@@ -21,16 +21,18 @@ from bench.core.names import SFT
 from bench.core.progress import say
 from bench.worlds import world
 
-TEST_SEED = 2000  # of the sampling on test prompts, the same for every run
+TEST_SEED = 2000  # of sampling on test prompts; all runs draw the same random numbers
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arm", required=True, help="an arm, or sft")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--arm", required=True, help="the run's arm, or sft for the SFT base")
+    parser.add_argument(
+        "--seed", type=int, required=True, help="the run's seed; 0 for the SFT base"
+    )
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``evaluate/<arm>/seed<k>``: prompts.csv, tasks.csv, samples.jsonl, eval.json."""
+    """Write ``evaluate/<arm>/seed<k>``: prompts.csv, tasks.csv, samples.jsonl, eval.json."""
     arm = None if args.arm == SFT else cfg.arm(args.arm)
     files = cfg.layout.evaluation(arm, args.seed)
     status = read_json(cfg.layout.run(arm, args.seed).record)["status"] if arm else "ok"
@@ -42,7 +44,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def write_failed(files, conditions: dict) -> None:
-    """Every output, empty: the run has no model."""
+    """Write all outputs without rows, because a failed run has no model."""
     write_table(files.prompts, [], ["prompt_id", "family", "gold"])
     write_table(files.tasks, [], ["task", "metric", "value"])
     write_lines(files.samples, [])
@@ -51,7 +53,7 @@ def write_failed(files, conditions: dict) -> None:
 
 
 def shared(cfg) -> dict:
-    """What the fairness contract compares of evaluations, beside the weights."""
+    """Return what the fairness contract compares of evaluations, besides the weights."""
     from bench.training.ledger import versions
 
     return {
@@ -62,7 +64,7 @@ def shared(cfg) -> dict:
 
 
 def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
-    """Samples on the test prompts, lm-eval, and the hash of the weights both came from.
+    """Sample on the test prompts, run lm-eval, and record the hash of the weights.
 
     arm None: the SFT base.
     """
@@ -91,13 +93,13 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
 
 
 def test_prompts(cfg) -> list[dict]:
-    """The prompts of the evaluation: test, families in turn."""
+    """Read the test prompts of the evaluation, families in turn."""
     rows = read_rows(cfg.layout.prompts)
     return spread([row for row in rows if row["split"] == "test"], cfg.eval.prompts)
 
 
 def sampled(cfg, arm, seed: int, policy, tokenizer):
-    """(table of samples on the test prompts, named parts of the gold of each)."""
+    """Sample on the test prompts; returns the table of samples, and the parts of their gold."""
     from bench.evaluation.samples import Measure
     from bench.models.loading import load_policy
 
@@ -112,7 +114,7 @@ def sampled(cfg, arm, seed: int, policy, tokenizer):
 
 
 def load_proxy(cfg, arm, seed: int):
-    """The reward model that scores the run's samples."""
+    """Load the reward model that scores the run's samples."""
     from bench.models.loading import load_scorer
 
     folder = cfg.layout.reward(arm.proxy, seed)
@@ -120,7 +122,7 @@ def load_proxy(cfg, arm, seed: int):
 
 
 def write_samples(files, table, parts: list[dict]) -> None:
-    """prompts.csv: numbers only; samples.jsonl: the texts too."""
+    """Write prompts.csv, with numbers only, and samples.jsonl, with the texts."""
     numbers = table.drop(columns=["prompt", "completion"]).to_dict("records")
     write_table(files.prompts, [row | part for row, part in zip(numbers, parts, strict=True)], [])
     keep = ["prompt_id", "family", "prompt", "completion", "gold", "kl"]

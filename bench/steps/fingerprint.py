@@ -1,10 +1,11 @@
-"""What a step's result depends on, as one hash: its code, its settings, the libraries.
+"""Hash all that a step's result depends on: its code, its settings, the libraries' versions.
 
-Snakemake does not track modules behind ``python -m``; the Snakefile puts these hashes in
-``params:``. Code is the import closure of the step's module within ``bench``, read by AST, so that
-a comment or a docstring changes nothing. What is imported by name (``bench.core.registry``) is
-added here: the method that a run trains, the testbed's world, the study's page.
-Of a method outside the package its file counts, and the files beside it that it imports.
+Snakemake does not track modules behind ``python -m``, so the Snakefile puts these hashes into
+``params:``. The code is the step's module and all modules of ``bench`` that it imports, at any
+depth. It is hashed as a syntax tree, so that comments and docstrings do not count. Modules imported
+by name (``bench.core.registry``) are added: the method that a run trains, the testbed's world, the
+study's page. Of a method outside the package, its file and the files beside it that it imports
+count.
 """
 
 import ast
@@ -20,9 +21,9 @@ from types import ModuleType
 from bench.core.code import bare_tree, tree_sha256
 
 ROOT = Path(__file__).parent.parent.parent
-# Reached by every step, but writing no artefact and deciding nothing that a step computes: what it
-# reads of the settings is hashed by value, its paths are Snakemake's to compare, and progress lines
-# and advice are no result. The rest of a package whose `__init__` is neutral counts where imported.
+# Modules that every step imports, but whose code affects no result: settings are hashed by value,
+# Snakemake compares paths, and progress lines and advice are no result. If a package's `__init__`
+# is listed here, its other modules still count where they are imported.
 NEUTRAL = {
     "bench.core.layout",
     "bench.core.progress",
@@ -34,7 +35,7 @@ NEUTRAL = {
     "bench.worlds",
 }
 PLANNING = "bench.settings."
-# but where the tables say what they say: of bases, companions, what an arm varies
+# These steps do depend on two of them, which tell bases, companions and what an arm varies.
 TABLED = dict.fromkeys(("contract", "collect"), ("bench.core.layout", "bench.settings.config"))
 PAGES = ("report", "blog")  # the steps that make a page
 # packages whose every module a page loads
@@ -48,7 +49,7 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "tokenizers", "numpy", "acc
 
 
 def fingerprint(cfg, step: str, arm: str | None = None) -> str:
-    """Hash of a step's code, of the settings it reads, and of the libraries' versions."""
+    """Hash a step's code, the settings that it reads, and the libraries' versions."""
     method = cfg.known_methods[cfg.arm(arm).method] if step == "align" else None
     settings = cfg.slice(step, arm).values()
     study = cfg.study if step in PAGES else None
@@ -64,8 +65,10 @@ def code_hash(
     kind: str | None = None,
     study: str | None = None,
 ) -> str:
-    """Hash of a step's import closure, with the method, the world and the study's page it imports
-    by name; ``bench.steps.runner`` runs them all."""
+    """Hash the modules that a step runs, with its method, world and study's page.
+
+    The runner counts too, as do the templates that the step reads.
+    """
     modules = modules_of(step, method, kind, study)
     lines = sorted(f"{shown(name)} {code_of(path)}" for name, path in modules.items())
     folder = ROOT / FILES.get(step, "none").format(kind=kind)
@@ -74,18 +77,18 @@ def code_hash(
 
 
 def shown(name: str | Path) -> str:
-    """A module's part in the hash: of a file outside its name alone, wherever its folder lies."""
+    """Return a module's name in the hash; of a file outside ``bench``, without its folder."""
     return name.name if isinstance(name, Path) else name
 
 
 def modules_of(step: str, method=None, kind=None, study=None) -> dict[str | Path, Path]:
-    """{name: file} of all that a step runs of ``bench``, and of a method outside."""
+    """Return {name: file} of the modules of ``bench`` that a step runs, and of a method outside."""
     named = imported_by_name(method, kind, study)
     return closure("bench.steps.runner", f"bench.steps.{step}", *named, *TABLED.get(step, ()))
 
 
 def imported_by_name(method, kind: str | None, study: str | None) -> Iterable[str | Path]:
-    """What ``bench.core.registry`` loads for a step: dotted, or the file of a method outside."""
+    """List what ``bench.core.registry`` loads for a step: dotted names, or a method's own file."""
     if method is not None:
         yield method.__name__ if method.__name__.startswith("bench.") else Path(method.__file__)
     if kind:
@@ -106,9 +109,9 @@ def pages(kind: str | None) -> Iterable[str]:
 
 
 def closure(*starts: str | Path) -> dict[str | Path, Path]:
-    """{name: file} of the modules that ``starts`` import within ``bench``, at any depth.
+    """Return {name: file} of the modules of ``bench`` that ``starts`` import, at any depth.
 
-    A file outside ``bench`` has no name but its path.
+    The name of a file outside ``bench`` is its path.
     """
     todo, found = [*starts], {}
     while todo:
@@ -122,21 +125,21 @@ def closure(*starts: str | Path) -> dict[str | Path, Path]:
 
 
 def is_neutral(name: str) -> bool:
-    """Whether a module decides nothing that a step computes; a study's plan is read as values."""
+    """True if a module's code affects no result; a study's plan is hashed through its values."""
     plan = name.startswith("bench.studies.") and name.count(".") == 2
     return name in NEUTRAL or name.startswith(PLANNING) or plan
 
 
 @cache
 def path_of(name: str) -> Path | None:
-    """The file of a module of ``bench``; None for any other name."""
+    """Return the file of a module of ``bench``; None for any other name."""
     if name.split(".")[0] != "bench":
         return None
     return file_at(ROOT.joinpath(*name.split(".")))
 
 
 def file_at(base: Path) -> Path | None:
-    """The file of a module or package; None where there is none."""
+    """Return the file of a module or package; None if there is none."""
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path
@@ -145,7 +148,7 @@ def file_at(base: Path) -> Path | None:
 
 @cache
 def imports(name: str | Path, path: Path) -> tuple[str | Path, ...]:
-    """What a module imports, anywhere in it: dotted names, and files beside one outside."""
+    """List what a module imports, anywhere in it: dotted names; files, if beside one outside."""
     found = []
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
@@ -159,14 +162,14 @@ def imports(name: str | Path, path: Path) -> tuple[str | Path, ...]:
 
 
 def _beside(path: Path, node: ast.ImportFrom) -> list[Path]:
-    """The files that a relative `from` means in a file outside the package."""
+    """List the files that a relative import in a file outside the package refers to."""
     folder = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
     bases = [folder, *(folder / alias.name for alias in node.names)]
     return [file for base in bases if (file := file_at(base))]
 
 
 def _absolute(name: str, path: Path, node: ast.ImportFrom) -> str:
-    """The module that a `from` in the module ``name`` means."""
+    """Return the dotted name of the module that a `from` import in module ``name`` refers to."""
     parts = [*str(name).split("."), *(["__init__"] if path.name == "__init__.py" else [])]
     parents = parts[: -node.level] if node.level else []
     return ".".join([*parents, *([node.module] if node.module else [])])
@@ -174,13 +177,13 @@ def _absolute(name: str, path: Path, node: ast.ImportFrom) -> str:
 
 @cache
 def tree_of(path: Path) -> ast.Module:
-    """The code of a file, read once for its imports and its hash."""
+    """Parse a file once, for its imports and its hash."""
     return bare_tree(path.read_bytes())
 
 
 @cache
 def code_of(path: Path) -> str:
-    """The hash of a file's code."""
+    """Hash a file's code."""
     return tree_sha256(tree_of(path))
 
 
@@ -190,7 +193,7 @@ def _sha256(text: str) -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that results depend on."""
+    """Return the versions of the libraries that results depend on."""
     return {name: _version(name) for name in LIBRARIES}
 
 

@@ -1,10 +1,10 @@
-"""Starts a step as several processes, each on a GPU of its own, or all on the cores.
+"""Start a step as several processes, each on its own GPU, or all on the CPU.
 
     python -m bench launch --processes 2 --config fsdp -- align --testbed micro --arm dpo --seed 1
 
-Takes as many GPUs as processes and then becomes ``accelerate launch``, so that they are held for as
-long as that runs. On the cores it becomes ``torchrun``, since accelerate starts processes there by
-MPI alone.
+Reserves as many GPUs as processes, then becomes ``accelerate launch``, so that the GPUs stay
+reserved while that runs. On the CPU it becomes ``torchrun``, since accelerate starts several CPU
+processes with MPI only.
 """
 
 import argparse
@@ -21,10 +21,12 @@ CONFIGS = Path(__file__).parent.parent / "profiles" / "accelerate"
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench launch")
-    parser.add_argument("--processes", type=int, required=True)
-    parser.add_argument("--config", default="ddp", help="a file of bench/profiles/accelerate")
-    parser.add_argument("--cpu", action="store_true", help="leave GPUs alone")
-    parser.add_argument("step", nargs="+", help="a step's name and its options, after --")
+    parser.add_argument("--processes", type=int, required=True, help="number of processes")
+    parser.add_argument(
+        "--config", default="ddp", help="name of a file in bench/profiles/accelerate (%(default)s)"
+    )
+    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    parser.add_argument("step", nargs="+", help="after --: the step's name and its options")
     args = parser.parse_args(argv)
     try:
         on_gpus = not args.cpu and bool(pin_gpus(args.processes))
@@ -36,9 +38,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def command(processes: int, config: str, on_gpus: bool, step: list[str]) -> list[str]:
-    """The launcher's command line for ``step``, its name and options."""
+    """Return the launcher's command line; step: the step's name and its options."""
     name, *options = step
-    port = ["--main_process_port", "0"]  # any that is free: runs may share a machine
+    port = ["--main_process_port", "0"]  # any free port, because runs may share a machine
     how = ["--config_file", str(CONFIGS / f"{config}.yaml"), "--num_processes", str(processes)]
     accelerate = ["accelerate.commands.launch", *how, *port]
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]

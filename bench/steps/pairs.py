@@ -1,11 +1,11 @@
-"""Preference pairs: a pool that all seeds share, and each seed's draw from it, with labels.
+"""Make preference pairs: a pool that all seeds share, and each seed's labelled draw from it.
 
     python -m bench pairs pool --testbed micro
     python -m bench pairs demonstrations --testbed micro
     python -m bench pairs on-policy --testbed reviews
     python -m bench pairs draw --testbed micro --label-set gold --seed 1
 
-A label set may name how many: `gold-n750` are the first 750 of the seed's pairs.
+A label set may end with a number: `gold-n750` holds the first 750 of the seed's pairs.
 """
 
 import argparse
@@ -18,19 +18,21 @@ from bench.core.schema import UserError
 from bench.core.streams import stream
 from bench.worlds import world
 
-PASSES = 4  # over the prompts, at most, to fill the pool
+PASSES = 4  # most passes over the prompts to fill the pool
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=(POOL, *OWN_POOLS, "draw"))
     parser.add_argument(
-        "--label-set", default="gold", help="whose preference, and how many (%(default)s)"
+        "what", choices=(POOL, *OWN_POOLS, "draw"), help="which pool to make, or a seed's draw"
     )
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument(
+        "--label-set", default="gold", help="draw: preference, and number of pairs (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=None, help="draw: the runs' seed")
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes a pool, or a seed's two files in ``pairs/<label set>``."""
+    """Write a pool, or a seed's two files in ``pairs/<label set>``."""
     makers = {POOL: make_pool, DEMONSTRATIONS: make_demonstrations, ON_POLICY: make_on_policy}
     if args.what in makers:
         makers[args.what](cfg)
@@ -39,9 +41,10 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def make_pool(cfg) -> None:
-    """The testbed's own pairs where it has them, else pairs sampled from the SFT base.
+    """Write the pool: the world's own pairs, or else pairs sampled from the SFT base.
 
-    Sampled pairs on test prompts, in gold's order, become the lm-eval task ``preference``.
+    If they are sampled, pairs on test prompts become the lm-eval task ``preference``, in which gold
+    decides which answer is right. Raises UserError if the pool holds fewer than ``pairs.n``.
     """
     from bench.training import job, trainer
     from bench.training.ledger import Ledger
@@ -55,13 +58,16 @@ def make_pool(cfg) -> None:
             pool, test = sampled_pools(cfg, ledger)
             write_lines(layout.test_pairs, [task_row(row) for row in test])
     if len(pool) < cfg.pairs.n:
-        raise UserError(f"the pool holds {len(pool)} pairs, pairs.n asks for {cfg.pairs.n}")
+        raise UserError(
+            f"the pool holds {len(pool)} pairs, but pairs.n asks for {cfg.pairs.n}: lower pairs.n, "
+            "or raise pairs.pool (data.pool, if the testbed comes with pairs)"
+        )
     write_lines(layout.pool(POOL), pool)
     write_json(layout.pool_record(POOL), job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
 
 
 def with_gold(cfg, pool: list[dict]) -> list[dict]:
-    """The testbed's own pairs with the gold of both completions, where they come without."""
+    """Add the gold of both completions to the world's own pairs, if they lack it."""
     if "gold_a" in pool[0]:
         return pool
     gold = world(cfg.data.kind).Gold(cfg.layout.data)
@@ -73,15 +79,15 @@ def with_gold(cfg, pool: list[dict]) -> list[dict]:
 
 
 def task_row(row: dict) -> dict:
-    """A document of the lm-eval task: which completion does gold prefer?"""
+    """Make a document of the lm-eval task: which completion does gold prefer?"""
     label = 0 if row["gold_a"] > row["gold_b"] else 1
     return {"prompt": row["prompt"], "choices": [row["a"], row["b"]], "label": label}
 
 
 def pool_metrics(pool: list[dict]) -> dict[str, float]:
-    """Bayes accuracy of a label: how often the better one is preferred, for each kind of label.
+    """Compute the Bayes accuracy of each preference: how often a label names the likelier side.
 
-    Of labels that are given rather than drawn it is not known.
+    It is unknown, and left out, if labels are given rather than drawn.
     """
     kinds = [k for k in pool[0]["p"] if any(0 < row["p"][k] < 1 for row in pool)]
     bayes = {
@@ -92,7 +98,7 @@ def pool_metrics(pool: list[dict]) -> dict[str, float]:
 
 
 def sampled_pools(cfg, ledger) -> tuple[list[dict], list[dict]]:
-    """(pool on train prompts, pairs on test prompts) sampled from the SFT base."""
+    """Sample pairs from the SFT base; returns (pool on train prompts, pairs on test prompts)."""
     draw_batch = drawing(cfg, ledger)
     pool = sampled_pool(cfg, "train", pool_size(cfg), draw_batch)
     test = sampled_pool(cfg, "test", cfg.pairs.test, draw_batch)
@@ -104,7 +110,10 @@ def pool_size(cfg) -> int:
 
 
 def drawing(cfg, ledger) -> Callable[[list[dict]], list[str | None]]:
-    """What draws one answer of the SFT base to each row's prompt; one stream of luck for all."""
+    """Return a function that samples the SFT base's answer to each row's prompt.
+
+    All its calls share one random generator.
+    """
     import torch
 
     from bench.models.loading import load_policy, load_tokenizer
@@ -116,9 +125,10 @@ def drawing(cfg, ledger) -> Callable[[list[dict]], list[str | None]]:
 
 
 def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
-    """Two different finished samples for each prompt of a split, with P(a preferred).
+    """Sample two different finished answers to each prompt of a split, with P(a preferred).
 
-    The prompts are passed over again until the pool has its size; draw_batch: rows -> texts.
+    Goes through the prompts up to PASSES times, until there are ``want`` pairs. draw_batch: rows ->
+    texts. Raises UserError if there are no prompts, or no pairs at all.
     """
 
     here = world(cfg.data.kind)
@@ -126,7 +136,10 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
     rows = [r for r in rows if r["split"] == split and r["family"] in here.TUNED_FAMILIES]
     stream("pool", seed=cfg.pairs.seed, split=split).shuffle(rows)
     if not rows:
-        raise UserError(f"the testbed has no {split} prompts in the families that get preferences")
+        raise UserError(
+            f"the testbed has no {split} prompts of family {' or '.join(here.TUNED_FAMILIES)}, "
+            "which get preferences: raise their number in the section data"
+        )
     found, progress = [], Progress(f"pairs {split}", want, "pair")
     starts = [s for _ in range(PASSES) for s in range(0, len(rows), cfg.pairs.batch)]
     for start in starts:
@@ -137,12 +150,15 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
         if len(found) >= want:
             break
     if not found:
-        raise UserError("no pair of finished, different samples: is the SFT base trained?")
+        raise UserError(
+            "the SFT base gave no two different finished answers to a prompt: train it longer "
+            "(sft.steps), or raise decode.max_new_tokens or pairs.temperature"
+        )
     return labelled(cfg, here, found[:want])
 
 
 def texts(cfg, model, tokenizer, rows, generator, ledger, ended=True) -> list[str | None]:
-    """One sample a prompt; None where it did not end, if that matters."""
+    """Sample one answer per prompt; ended: give None for an answer without EOS."""
     from bench.models.flops import Shape, sampling
     from bench.models.sampling import sample
     from bench.models.tokens import decode, prompt_ids
@@ -158,13 +174,13 @@ def texts(cfg, model, tokenizer, rows, generator, ledger, ended=True) -> list[st
 
 
 def differing(rows, first, second) -> list[tuple[dict, str, str]]:
-    """(prompt, a, b) where both ended, say something, and differ."""
+    """Keep (prompt, a, b) if both answers ended, are not empty, and differ."""
     triples = zip(rows, first, second, strict=True)
     return [(row, a, b) for row, a, b in triples if a and b and a != b]
 
 
 def labelled(cfg, here, found: list[tuple[dict, str, str]]) -> list[dict]:
-    """Rows of the pool: both completions, their gold, and the chance that a is preferred."""
+    """Make the pool's rows: both completions, their gold, and the chance that a is preferred."""
     prompts, a, b = (list(column) for column in zip(*found, strict=True))
     gold = here.Gold(cfg.layout.data)
     gold_a, gold_b = gold(prompts, a), gold(prompts, b)
@@ -186,9 +202,9 @@ def labelled(cfg, here, found: list[tuple[dict, str, str]]) -> list[dict]:
 
 
 def make_demonstrations(cfg) -> None:
-    """``pairs/demonstrations.jsonl``: each demonstration, preferred to the base's own answer.
+    """Write ``pairs/demonstrations.jsonl``: each demonstration, preferred to the base's answer.
 
-    What ORPO learns from where it folds SFT in (Hong et al. 2024): gold is not asked.
+    ORPO learns from these pairs if it replaces SFT (Hong et al. 2024). Gold is not used.
     """
     import torch
 
@@ -217,9 +233,10 @@ def make_demonstrations(cfg) -> None:
 
 
 def make_on_policy(cfg) -> None:
-    """``pairs/on-policy.jsonl``: pairs sampled from the SFT base, which gold labels.
+    """Write ``pairs/on-policy.jsonl``: pairs sampled from the SFT base and labelled by gold.
 
-    What PPO's samples are to its pairs, for those methods that cannot sample.
+    They give methods that do not sample while training pairs from the policy's own distribution, as
+    PPO's samples are.
     """
     from bench.training import job, trainer
     from bench.training.ledger import Ledger
@@ -232,36 +249,40 @@ def make_on_policy(cfg) -> None:
 
 
 def write_own(cfg, name: str, pool: list[dict], record: dict) -> None:
-    """A pool beside the testbed's, and the record of its making."""
+    """Write a pool besides the testbed's, and the record of how it was made."""
     write_lines(cfg.layout.pool(name), pool)
     write_json(cfg.layout.pool_record(name), record)
 
 
 def demonstrated(i: int, row: dict, text: str) -> dict:
-    """A row of a pool in which the demonstration is always preferred."""
+    """Make a pool's row in which the demonstration is always preferred."""
     pair = {"id": i, "prompt_id": f"demonstration-{i}", "a": row["completion"], "b": text}
     kept = {key: row[key] for key in ("prompt", "family")}
     return pair | kept | {"p": {DEMONSTRATIONS: 1.0}}
 
 
 def draw(cfg, label_set: str, seed: int) -> None:
-    """A seed's pairs: ``n`` of the pool without replacement, each with one Bernoulli label.
+    """Draw a seed's pairs: ``pairs.n`` of the pool without replacement, each with a random label.
 
-    Fewer are the first of them, so that all label sets share the validation pairs.
+    A smaller label set is the first of them, so that all label sets share the validation pairs.
+    Raises UserError if the pool lacks the preference, or the label set asks for too many pairs.
     """
     preference, n = parsed(label_set)
     own = pool_of(label_set)
     pool = read_rows(cfg.layout.pool(own))
     if preference not in pool[0]["p"]:
         raise UserError(
-            f"nobody's preference in the pool is '{preference}': choose from {sorted(pool[0]['p'])}"
+            f"the pool has no preference '{preference}': choose from {sorted(pool[0]['p'])}"
         )
     luck = stream("pairs", pool_seed=cfg.pairs.seed, seed=seed)
     whole = len(pool) // 2 if own == DEMONSTRATIONS else min(cfg.pairs.n, len(pool))
     taken = luck.sample(pool, whole)
     rows = [chosen(row, preference, luck.random()) for row in taken]
     if n and n > len(rows):
-        raise UserError(f"label set '{label_set}' asks for more than pairs.n, which is {len(rows)}")
+        raise UserError(
+            f"label set '{label_set}' asks for more pairs than a seed draws, {len(rows)}: "
+            "ask for fewer, or raise pairs.n"
+        )
     used = {row["id"] for row in taken}
     rest = [row for row in pool if row["id"] not in used]
     validation = [chosen(row, preference, luck.random()) for row in rest[: cfg.pairs.validation]]
@@ -270,7 +291,7 @@ def draw(cfg, label_set: str, seed: int) -> None:
 
 
 def chosen(row: dict, preference: str, luck: float) -> dict:
-    """The pair with its label: a is chosen with probability p."""
+    """Label a pair: a is chosen with probability p. luck: a uniform number in [0, 1)."""
     wins, loses = ("a", "b") if luck < row["p"][preference] else ("b", "a")
     kept = {key: row[key] for key in ("id", "prompt_id", "prompt", "family")}
     return kept | {"side": wins, "chosen": row[wins], "rejected": row[loses]}

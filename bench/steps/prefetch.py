@@ -1,8 +1,8 @@
-"""Downloads all that a testbed needs of the hub, so that compute nodes need no network.
+"""Download all that a testbed needs from the hub, so that compute nodes need no network.
 
     python -m bench prefetch --testbed zephyr-7b       # or: snakemake prefetch --config testbed=...
 
-It fills the hub's cache ($HF_HOME), which the nodes must share; there, set HF_HUB_OFFLINE=1.
+It fills the hub's cache ($HF_HOME), which the nodes must share. Set HF_HUB_OFFLINE=1 on the nodes.
 """
 
 import argparse
@@ -15,12 +15,15 @@ from bench.core.schema import UserError
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``runs/<testbed>/prefetch.json``: what was asked for, and where it lies."""
+    """Write ``runs/<testbed>/prefetch.json``: what was downloaded, and where it lies.
+
+    Raises UserError if there is nothing to download, or the hub cannot be reached.
+    """
     from huggingface_hub.constants import HF_HOME
 
     wanted = todo(cfg)
     if not wanted:
-        raise UserError(f"testbed '{cfg.testbed}' needs nothing of the hub")
+        raise UserError(f"testbed '{cfg.testbed}' needs nothing from the hub: skip this step")
     for name, get in wanted.items():
         say("prefetch", name)
         get()
@@ -28,7 +31,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def todo(cfg) -> dict[str, Callable]:
-    """{what: how to get it}."""
+    """Return {what is needed: the function that downloads it}."""
     from bench.core.hub import fetch_model, load_rows
     from bench.evaluation import harness
 
@@ -39,7 +42,7 @@ def todo(cfg) -> dict[str, Callable]:
 
 
 def needed(cfg) -> tuple[list, list]:
-    """(models, splits of data sets) that the settings name."""
+    """Return the models, and the (data set, split) pairs, that the settings name."""
     models = [cfg.model.hub] if cfg.model.hub else []
     if cfg.data.kind != "hub":
         return models, []

@@ -1,4 +1,4 @@
-"""Log-probs of a whole pool under the SFT base: once for DPO and IPO, all seeds and betas.
+"""Compute a pool's log-probs under the SFT base, once for DPO and IPO and all seeds and betas.
 
 python -m bench reference --testbed micro --pool pool
 """
@@ -13,11 +13,13 @@ from bench.training.batches import REFERENCE_BATCH
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pool", default=POOL, choices=(POOL, ON_POLICY))
+    parser.add_argument(
+        "--pool", default=POOL, choices=(POOL, ON_POLICY), help="which pairs (%(default)s)"
+    )
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``reference/<pool>/logps.csv``: pool id, and each completion's summed log-prob."""
+    """Write ``reference/<pool>/logps.csv``: each pair's id and its completions' log-probs."""
     from bench.models.loading import load_policy, load_tokenizer
     from bench.training import job, trainer
     from bench.training.ledger import Ledger
@@ -39,7 +41,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 def logps(
     model, tokenizer, pool: list[dict], ledger, batch: int = REFERENCE_BATCH
 ) -> list[tuple[int, float, float]]:
-    """(id, log-prob of a, log-prob of b) for each pair of the pool."""
+    """Compute (id, log-prob of a, log-prob of b) of each pair, summed over tokens."""
     table, progress = [], Progress("reference", len(pool), "pair")
     for start in range(0, len(pool), batch):
         rows = pool[start : start + batch]
@@ -50,7 +52,7 @@ def logps(
 
 
 def summed(model, tokenizer, rows: list[dict], side: str, ledger) -> list[float]:
-    """Summed log-prob of one completion of each pair."""
+    """Compute the log-prob of one side's completion in each pair, summed over tokens."""
     import torch
 
     from bench.models.flops import Shape, forward

@@ -1,4 +1,4 @@
-"""The reward model: a scalar head on the SFT base, trained on a seed's pairs by TRL.
+"""Train the reward model: a scalar head on the SFT base, on a seed's pairs, with TRL.
 
 python -m bench reward --testbed micro --label-set gold --seed 1
 """
@@ -10,18 +10,18 @@ from bench.core.files import file_sha256, read_rows
 from bench.core.names import pool_of
 from bench.core.progress import say
 
-BATCH = 256  # answers scored at once, where model.micro_batch does not say
+BATCH = 256  # answers scored at once, unless model.micro_batch is set
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--label-set", default="gold", help="whose preference, and how many (%(default)s)"
+        "--label-set", default="gold", help="preference, and number of pairs (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True, help="the seed whose pairs it learns")
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``reward/<label set>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
+    """Write ``reward/<label set>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
     from bench.models.loading import adapt, load_scorer, load_tokenizer, weights_sha256
     from bench.steps.fingerprint import code_hash
     from bench.training import job, trainer
@@ -47,7 +47,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         parts = head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger
         todo = trainer.Training(*parts, cfg.model.micro_batch)
         trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
-        if hasattr(model, "unshard"):  # FSDP's: trunk and head are read by themselves from here on
+        if hasattr(model, "unshard"):  # FSDP: from here on, trunk and head are called separately
             model.unshard()
         used = {r["id"] for r in read_rows(data)}
         metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.label_set), used)
@@ -57,7 +57,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def new_scorer(model):
-    """Starts the scalar head near zero (Huang et al. 2024, 2403.17031, detail 11)."""
+    """Initialise the scalar head near zero (Huang et al. 2024, 2403.17031, detail 11)."""
     import torch
 
     std = (model.config.hidden_size + 1) ** -0.5
@@ -66,7 +66,7 @@ def new_scorer(model):
 
 
 def tokenised(tokenizer, pairs: list[dict]) -> list[dict]:
-    """Prompt with each completion, as token ids."""
+    """Tokenise each pair: the prompt followed by either completion."""
     from bench.models.tokens import completion_ids, prompt_ids
 
     rows = []
@@ -78,7 +78,7 @@ def tokenised(tokenizer, pairs: list[dict]) -> list[dict]:
 
 
 def reward_trainer(todo, rows: list[dict]):
-    """TRL's reward trainer for a job: -log sigmoid(difference of scores), scores kept near 0."""
+    """Make TRL's reward trainer: loss -log sigmoid(difference of scores), scores kept near 0."""
     from trl import RewardConfig, RewardTrainer
 
     from bench.training.trainer import TrainerMixin, arguments, dataset
@@ -98,9 +98,10 @@ def reward_trainer(todo, rows: list[dict]):
 
 
 def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[str, float]:
-    """How often the reward model's order is gold's, on pairs of the pool it was not trained on.
+    """Measure how often the reward model orders pairs as gold does, on pairs not trained on.
 
-    Beside it the mean and spread of the scores. Nothing where it was trained on the whole pool.
+    Also returns the mean and standard deviation of the scores. Returns {} if no pairs are left.
+    used: ids of the pairs trained on.
     """
     import numpy as np
 
@@ -124,7 +125,7 @@ def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[st
 
 
 def scores(model, tokenizer, pool: list[dict], side: str, batch: int):
-    """(N,) scores of one completion of each pair."""
+    """Compute the (N,) scores of one side's completion in each pair."""
     import numpy as np
 
     from bench.models.sampling import forced, sequence_scores

@@ -1,8 +1,8 @@
-"""What all steps share: arguments, errors, threads, the GPU, the ledger of processes.
+"""Run a step: arguments, errors, threads, the GPU, the record of its time.
 
-A step is a module here with ``run(cfg, args)`` and, where it has some, ``options(parser)``; `cfg`
-is the slice of the settings that the step may read. ``python -m bench <step>`` calls ``main`` on
-it.
+A step is a module of this package with ``run(cfg, args)`` and, if it has options of its own,
+``options(parser)``; ``python -m bench <step>`` calls ``main`` with both. `cfg` holds only the
+settings that the step may read.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from bench.core.progress import say
 from bench.core.schema import UserError
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-NEED_MB = 500  # free disk space without which no step starts
+NEED_MB = 500  # a step refuses to start with less free disk space
 ON_GPU = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate")
 
 
@@ -32,13 +32,13 @@ def main(
     options: Callable[[argparse.ArgumentParser], None] | None = None,
     argv: list[str] | None = None,
 ) -> None:
-    """Run a step; a user's mistake is one line `error: ...` and exit code 1, no traceback."""
+    """Run a step; on a user's mistake, print one line `error: ...` and exit with 1."""
     args = arguments(step, options).parse_args(argv)
     try:
         cfg = settings_of(step, args)
         check_disk(Path.cwd())
         set_threads(getattr(cfg.threads, step, cfg.threads.default))
-        pin(step, cfg)  # before torch looks for a device: the driver hides none from then on
+        pin(step, cfg)  # before torch first looks for devices: later, none can be hidden from it
         if args.needs_gpu:
             check_gpu()
         processes.start()
@@ -57,12 +57,12 @@ def main(
             fail(f"{error.filename} {MISSING}")
         if error.errno != errno.ENOSPC:
             raise
-        fail("the disk is full: free some space and run the same command again; what is done stays")
+        fail("the disk is full: free some space and run the same command; finished results stay")
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
-        how = f"`python -m bench estimate --testbed {args.testbed}` says how much"
-        fail(f"{summary(error)}: lower model.micro_batch, or see what else saves memory; {how}")
+        how = f"`python -m bench estimate --testbed {args.testbed}` shows what is needed"
+        fail(f"{summary(error)}: lower model.micro_batch or set model.checkpointing=true; {how}")
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -72,13 +72,15 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def summary(error: BaseException) -> str:
-    """The first line of what an error says, or its name."""
+    """Return the first line of an error's message; its class name if the message is empty."""
     return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def pin(step: str, cfg: Any) -> None:
-    """Take a GPU for this process alone, so that its seconds are honest; ``bench.steps.launch``
-    takes those of several processes."""
+    """Reserve a GPU for this process, so that no other run slows it while its time is measured.
+
+    For several processes, ``bench.steps.launch`` reserves the GPUs.
+    """
     if step in ON_GPU and processes.count() == 1 and cfg.model.device != "cpu":
         from bench.core.machine import pin_gpus
 
@@ -86,7 +88,7 @@ def pin(step: str, cfg: Any) -> None:
 
 
 def settings_of(step: str, args: argparse.Namespace) -> Any:
-    """The slice of the settings that a step may read; of an arm's run, or --of it, the arm's."""
+    """Load the settings that a step may read; with --arm or --of, those of that arm."""
     from bench.studies import load
 
     arm = getattr(args, "arm", None)
@@ -96,7 +98,7 @@ def settings_of(step: str, args: argparse.Namespace) -> Any:
 
 
 def book(cfg: Any, step: str, args: argparse.Namespace) -> None:
-    """Record what this step's processes took in all, imports included, in ``ledger/``."""
+    """Record in ``ledger/`` the time that the step's processes took in all, imports included."""
     import psutil
 
     wall = time.time() - psutil.Process().create_time()
@@ -108,7 +110,7 @@ def book(cfg: Any, step: str, args: argparse.Namespace) -> None:
 
 
 def made(cfg: Any, step: str, args: argparse.Namespace) -> str:
-    """The name of what a step made, as ``core.layout`` has it; '' where it is the step's own."""
+    """Return the name of what a step made, as ``core.layout`` names it; '' if it has none."""
     if (arm := getattr(args, "arm", None)) is not None:
         names = {"align": cfg.layout.run_name, "evaluate": cfg.layout.evaluation_name}
         return names[step](None if arm == SFT else cfg.arm(arm))
@@ -119,7 +121,7 @@ def made(cfg: Any, step: str, args: argparse.Namespace) -> str:
 
 
 def thing(args: argparse.Namespace) -> str:
-    """The label set or pool that a step was asked for."""
+    """Return the label set or pool that a step was asked for."""
     what = getattr(args, "what", None) or getattr(args, "pool", None)
     return (what if what not in (None, "draw") else getattr(args, "label_set", None)) or ""
 
@@ -127,7 +129,7 @@ def thing(args: argparse.Namespace) -> str:
 def arguments(
     step: str, options: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> argparse.ArgumentParser:
-    """The arguments every step has, and its own."""
+    """Make the parser of a step: the options of all steps, and its own."""
     parser = argparse.ArgumentParser(prog=f"python -m bench {step}")
     parser.add_argument(
         "--testbed", default="micro", help="a built-in testbed, or a YAML file (%(default)s)"
@@ -135,47 +137,49 @@ def arguments(
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting"
     )
-    parser.add_argument("--of", metavar="ARM", help="with the base, pairs, ... of this arm's own")
-    parser.add_argument("--needs-gpu", action="store_true", help="fail where no GPU is visible")
+    parser.add_argument("--of", metavar="ARM", help="use this arm's own base, pairs, ...")
+    parser.add_argument("--needs-gpu", action="store_true", help="fail if no GPU is visible")
     if options:
         options(parser)
     return parser
 
 
 def label(step: str, args: argparse.Namespace) -> str:
-    """The words at the head of a step's lines: 'dpo seed 1', 'pairs pool', 'sft'."""
+    """Return the label of a step's printed lines: 'dpo seed 1', 'pairs pool', 'sft'."""
     arm, seed = getattr(args, "arm", None), getattr(args, "seed", None)
     words = [arm] if arm and step == "align" else [step, arm or thing(args)]
     return " ".join([*filter(None, words), *([f"seed {seed}"] if seed is not None else [])])
 
 
 def fail(message: str) -> None:
-    """Print one line and exit with 1."""
+    """Print one line `error: ...` and exit with 1."""
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(1)
 
 
 def check_disk(where: Path, need_mb: int = NEED_MB) -> None:
-    """Raise UserError unless `need_mb` MB are free where the artefacts go."""
+    """Raise UserError unless `need_mb` MB of disk are free in the folder `where`."""
     free = shutil.disk_usage(where).free // 2**20
     if free < need_mb:
-        raise UserError(f"only {free} MB of disk are free in {where}, {need_mb} needed: free some")
+        raise UserError(
+            f"only {free} MB of disk are free in {where}, {need_mb} are needed: free some space"
+        )
 
 
 def check_gpu() -> None:
-    """Raise UserError where torch sees no CUDA device: a scheduler may give none in silence."""
+    """Raise UserError if torch sees no CUDA device; a scheduler may give none without a message."""
     import torch
 
     if not torch.cuda.is_available():
         given = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
         raise UserError(
-            f"no CUDA device is visible (CUDA_VISIBLE_DEVICES: {given}): on a cluster ask for one "
-            "(partition, driver), or take the CPU with --config 'jobs={gpu: 0}'"
+            f"no CUDA device is visible (CUDA_VISIBLE_DEVICES: {given}): check the driver and, on "
+            "a cluster, the partition; or use the CPU with --config 'jobs={gpu: 0}'"
         )
 
 
 def set_threads(n: int) -> None:
-    """Compute with `n` threads in this process, whether torch is imported yet or not."""
+    """Let this process compute with `n` threads, whether torch is imported yet or not."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(n)
     if "torch" in sys.modules:

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of the base on demonstrations, by TRL: the SFT base of every method.
+"""Fine-tune the base on demonstrations, with TRL: the SFT base, which every method starts from.
 
 python -m bench sft --testbed micro
 """
@@ -9,7 +9,7 @@ from bench.core.files import file_sha256, read_rows
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Writes ``runs/<testbed>/sft``: full weights (any adapter merged), tokenizer, step.json."""
+    """Write ``runs/<testbed>/sft``: full weights (an adapter is merged), tokenizer, step.json."""
     from bench.models.loading import (
         adapt,
         load_policy,
@@ -47,7 +47,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def tokenised(tokenizer, rows: list[dict]) -> list[dict]:
-    """Token ids and labels; the loss is on the completion alone."""
+    """Tokenise demonstrations; prompt tokens get label -100, which the loss leaves out."""
     from bench.models.tokens import completion_ids, prompt_ids
 
     out = []
@@ -60,7 +60,7 @@ def tokenised(tokenizer, rows: list[dict]) -> list[dict]:
 
 
 def sft_trainer(todo, rows: list[dict]):
-    """TRL's SFT trainer for a job."""
+    """Make TRL's SFT trainer."""
     from trl import SFTConfig, SFTTrainer
 
     from bench.training.trainer import TrainerMixin, arguments, dataset

@@ -1,4 +1,4 @@
-"""The worlds: each gives texts, prompts, preferences and gold (a package for a `data.kind`)."""
+"""The worlds: each makes texts, prompts, preferences and gold. `data.kind` names the package."""
 
 from types import ModuleType
 
@@ -8,9 +8,9 @@ WORLDS = registry.members(__name__, folders=True)
 
 
 def world(kind: str) -> ModuleType:
-    """The module of a world: Settings, TASKS, TUNED_FAMILIES, GIVEN_PAIRS, write, Gold, preference.
+    """Import a world: Settings, TASKS, TUNED_FAMILIES, GIVEN_PAIRS, write, Gold, preference.
 
-    GIVEN_PAIRS: whether ``write`` leaves a ``pool.jsonl`` of pairs that are not the SFT base's.
+    GIVEN_PAIRS: True if ``write`` makes the pool of pairs; else it is sampled from the SFT base.
     """
     return registry.member(__name__, kind)
 

@@ -53,7 +53,7 @@ def test_a_gpu_that_is_held_is_not_given_twice(monkeypatch, tmp_path):
 
 def test_more_than_there_are_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(UserError, match="2 GPUs are asked for and 1 are here"):
+    with pytest.raises(UserError, match="asks for 2 GPUs, but only 1 visible"):
         pin_gpus(2, tmp_path)
 
 

@@ -197,7 +197,7 @@ def test_it_needs_no_network_and_no_gpu(testbed, nowhere, capsys):
     text = capsys.readouterr().out
     assert f"PPO on {testbed}: about " in text and " with its reward model" in text
     assert ("core-hours" in text) == (testbed == "micro")
-    assert "20 runs, with all that they start from" in text
+    assert "20 runs, with their inputs and evaluations" in text
 
 
 def test_the_readme_shows_what_it_prints(nowhere):

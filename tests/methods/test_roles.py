@@ -309,7 +309,7 @@ def test_tokens_are_booked_for_the_passes_made(settings, passes, folders, tokeni
 def test_a_policy_whose_weights_blow_up_has_diverged(folders, tokenizer):
     loop = trainer(copies(folders), tokenizer, lr=1e12, warmup=0)
     status, reason = attempt(SimpleNamespace(train=lambda run: [loop.update(1), loop.update(2)]), 0)
-    assert (status, reason) == ("diverged", "the policy's probabilities are no numbers")
+    assert (status, reason) == ("diverged", "the policy's probabilities are not finite numbers")
 
 
 def test_scores_are_centred_on_the_sft_base(folders, tokenizer):

@@ -78,7 +78,7 @@ def test_tokens_are_drawn_with_their_probabilities():
 def test_logits_that_are_no_numbers_are_refused(bad, temperature, policy, tokenizer):
     with torch.no_grad():
         policy.lm_head.bias[-1] = bad
-    with pytest.raises(NoDistribution, match="no numbers"):
+    with pytest.raises(NoDistribution, match="not finite numbers"):
         sample(policy, tokenizer, prompts_of(tokenizer), 4, temperature)
 
 

@@ -173,7 +173,7 @@ def test_a_file_that_is_no_text_is_one_line(folder):
     "name,text,line",
     [
         ("no.py", None, "there is no file 'my/no.py' in /"),
-        ("x.txt", "", "'my/x.txt' is no Python file: its name must end in .py"),
+        ("x.txt", "", "'my/x.txt' is not a Python file: its name must end in .py"),
         ("x.py", "import os\n\ndef f(:\n", "my/x.py, line 3, cannot be imported: SyntaxError"),
         ("x.py", "\n\n\ny = z\n", "my/x.py, line 4, cannot be imported: NameError: name 'z'"),
         ("x.py", "import no_such", "my/x.py, line 1, cannot be imported: ModuleNotFoundError"),

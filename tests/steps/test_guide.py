@@ -97,7 +97,7 @@ def test_the_overview_names_everything(capsys):
         ("methods", ["dpo ", "2305.18290"]),
         ("studies", ["views ", "Does the winner change", "compare ", "ppo, dpo, ipo, orpo"]),
         ("measures", ["KL from SFT", "nats", "higher is better"]),
-        ("steps", ["align ", "One run: an arm with a seed"]),
+        ("steps", ["align ", "Train one run: an arm with a seed"]),
     ],
 )
 def test_list_has_a_line_each(capsys, kind, words):
@@ -168,7 +168,7 @@ def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
     [
         (["help", "pairs.m"], "did you mean 'pairs.n'?"),
         (["help", "pairs.held_out"], "'pairs.held_out' is called 'pairs.test' now"),
-        (["help", "qqqqzzzz"], "`python -m bench list` says what there is"),
+        (["help", "qqqqzzzz"], "`python -m bench list` to see all names"),
         (["list", "mesures"], "did you mean 'measures'?"),
         (["help", "dpo", "--testbed", "micra"], "did you mean 'micro'?"),
         (["alin"], "did you mean 'align'?"),

@@ -379,7 +379,7 @@ def test_a_folder_of_files_has_their_splits(tmp_path):
     [
         ("pairs.jsonl", '{"prompt": "a", "chos', "cannot be read: JSON parse error"),
         ("pairs.csv", "question,good,bad\na,b,c\n", "columns bad, good, question; needed: chosen"),
-        ("pairs.txt", "a", "is no data file: its name must end in jsonl, json, csv, parquet"),
+        ("pairs.txt", "a", "is not a data file: its name must end in jsonl, json, csv, parquet"),
         ("pairs.jsonl", None, "there is no file "),
         ("pairs.jsonl", lines([{"prompt": "a", "chosen": "b", "rejected": None}] * 3), "'form': 3"),
         ("pairs.jsonl", lines([pair(0)] * 9), "would be empty"),

@@ -301,7 +301,7 @@ def test_gold_is_the_judges_score_of_each_answer_alone(tmp_path, template):
 
 def test_a_model_without_a_head_is_no_judge(tmp_path):
     gold = gold_of(tmp_path / "data", folders.causal(tmp_path / "model"))
-    with pytest.raises(UserError, match="no reward model with one output"):
+    with pytest.raises(UserError, match="not a reward model with one output"):
         gold([{"prompt": "p"}], ["a"])
 
 

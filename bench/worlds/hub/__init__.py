@@ -1,16 +1,16 @@
 """The hub world: demonstrations, labelled pairs and a reward model that others have published.
 
-Any of them can be the user's own, as local files.
+Any of them may be a local file of the user's instead.
 
-Preferences are the data set's own: its pairs are the pool from which each seed draws, and each
-label is given, not drawn. PPO's prompts are those of the pairs. Validation and test prompts are of
-the pairs' test split, or held out of the train split where that is all. Gold is a published reward
-model, or a function of the user's, on which no method trains.
-Nothing is truncated: what is longer than the settings allow is left out, and counted.
+The data set's pairs are the pool that each seed draws from, with the labels that they come with.
+PPO's prompts are those of the pairs. Validation and test prompts come from the pairs' test split,
+or from a part of the train split that is held out. Gold is a published reward model, or a function
+of the user's; no method trains on it.
+No text is truncated: rows longer than the settings allow are left out, and counted.
 
     python -m bench data --testbed zephyr-7b       # writes runs/zephyr-7b/data
 
-Rows are read in the forms that the hub's data sets have (see ``exchange`` and ``preference_of``).
+Rows may have any of the forms that the hub's data sets use (see ``exchange``, ``preference_of``).
 """
 
 from collections.abc import Callable, Iterator
@@ -47,8 +47,8 @@ class Pairs(Rows):
     train: str = "train"
     """Split that the pool is taken from."""
     test: str | None = None
-    """Split that validation and test prompts are taken from; null: a fifth of `train`, or what the
-    pool leaves of it, is held out."""
+    """Split that validation and test prompts are taken from; null: a fifth of `train` is held out,
+    or more if the pool leaves more."""
 
 
 class Settings(Section):
@@ -57,7 +57,7 @@ class Settings(Section):
     seed: int = 0
     """Seed of the order in which rows are taken."""
     sft: Demonstrations | None = None
-    """Demonstrations, from which SFT learns; null: the preferred answers of the pool."""
+    """Demonstrations, which SFT learns from; null: the preferred answers of the pool."""
     pairs: Pairs
     gold: GoldModel
     demonstrations: int = Field(10_000, ge=1)
@@ -77,7 +77,10 @@ class Settings(Section):
 
 
 def write(settings: Settings, out: Path) -> None:
-    """The `data` step: every file of the world into `out`, the manifest last."""
+    """Write every file of the world to `out`, the manifest last (the `data` step).
+
+    Raises UserError if a data set cannot be read, or leaves a file without rows.
+    """
     out, left_out = Path(out), {}
     (out / "tasks").mkdir(parents=True, exist_ok=True)
     train, test = divided(settings, left_out)
@@ -92,13 +95,13 @@ def write(settings: Settings, out: Path) -> None:
 
 
 def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict, out: Path):
-    """Rows as JSON lines, and the manifest with their hashes and where they come from."""
+    """Write rows as JSON lines, then the manifest with their hashes and sources."""
     entries = {}
     for name, rows in files.items():
         if not rows:
             raise UserError(
-                f"data: {name} would be empty; rows left out, and why: {left_out}; is it the form, "
-                "or data.max_prompt, data.max_answer?"
+                f"data: {name} would be empty; rows left out, by reason: {left_out}: check the "
+                "rows' form, or raise data.max_prompt and data.max_answer"
             )
         entries[name] = write_rows(out / name, rows)
     sources = settings.model_dump(include={"sft", "pairs", "gold"})
@@ -106,7 +109,7 @@ def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict
 
 
 def stream(settings: Settings, name: str) -> Random:
-    """A random stream of its own for each purpose."""
+    """Return the random stream of a purpose; each has its own."""
     return streams.stream("hub", seed=settings.seed, name=name)
 
 
@@ -114,10 +117,10 @@ def stream(settings: Settings, name: str) -> Random:
 
 
 def exchange(row: dict) -> tuple[str, str] | None:
-    """(prompt, answer) of a demonstration; None where the row holds none.
+    """Read (prompt, answer) from a row of demonstrations; None if it has another form.
 
-    ``messages`` (UltraChat): the first exchange. ``prompt`` and ``completion``: as they are. Else a
-    row of pairs: the preferred answer.
+    A row with ``messages`` (UltraChat) gives its first exchange; one with ``prompt`` and
+    ``completion`` gives these; a row of pairs gives its preferred answer.
     """
     if "messages" in row and "chosen" not in row:
         return first_exchange(row["messages"])
@@ -128,16 +131,17 @@ def exchange(row: dict) -> tuple[str, str] | None:
 
 
 def first_exchange(messages: list[dict]) -> tuple[str, str] | None:
-    """The first user's turn and the answer; None where a system message would be lost."""
+    """Return the first user turn and its answer; None if a system message comes before them."""
     roles = [message["role"] for message in messages[:2]]
     return tuple(m["content"] for m in messages[:2]) if roles == ["user", "assistant"] else None
 
 
 def preference_of(row: dict) -> tuple[str, str, str] | None:
-    """(prompt, preferred answer, other answer) of a row of pairs; None where it holds none.
+    """Read (prompt, preferred answer, other answer) from a row of pairs; None in any other form.
 
-    Lists of messages (UltraFeedback): one exchange. ``prompt`` with two answers: as they are. Two
-    dialogues (HH-RLHF): the prompt is all up to the last turn, as DPO's own code has it.
+    Lists of messages (UltraFeedback) must be one exchange each. ``prompt`` with two answers is
+    taken as it is. Of two dialogues (HH-RLHF) the prompt is all but the last turn, as in the code
+    of DPO's authors.
     """
     if isinstance(row["chosen"], list):
         return shared_prompt([messages_of(row[side]) for side in ("chosen", "rejected")])
@@ -147,25 +151,25 @@ def preference_of(row: dict) -> tuple[str, str, str] | None:
 
 
 def messages_of(messages: list[dict]) -> tuple[str, str] | None:
-    """As ``first_exchange``, of a list that holds nothing more."""
+    """Return the user turn and its answer; None if the list holds anything else."""
     return first_exchange(messages) if len(messages) == 2 else None
 
 
 def split_dialogue(text: str) -> tuple[str, str] | None:
-    """A dialogue up to and including its last 'Assistant:', and what follows."""
+    """Split a dialogue after its last 'Assistant:'; None if it has none."""
     prompt, found, answer = text.rpartition(ASSISTANT)
     return (prompt + found, answer) if found else None
 
 
 def shared_prompt(sides: list[tuple[str, str] | None]) -> tuple[str, str, str] | None:
-    """Prompt and both answers, where the two sides share the prompt."""
+    """Return prompt and both answers; None if the two sides differ in their prompts."""
     if None in sides or sides[0][0] != sides[1][0]:
         return None
     return (*sides[0], sides[1][1])
 
 
 def check_columns(source: Rows, found: set[str]) -> None:
-    """Refuse a data set without the columns that ``exchange`` or ``preference_of`` reads."""
+    """Raise UserError if a data set lacks the columns that ``exchange``, ``preference_of`` read."""
     forms = [{"chosen", "rejected"}]
     forms += [{"messages"}, {"prompt", "completion"}] if isinstance(source, Demonstrations) else []
     if not any(form <= found for form in forms):
@@ -173,11 +177,11 @@ def check_columns(source: Rows, found: set[str]) -> None:
         raise UserError(f"{source} has the columns {', '.join(sorted(found))}; needed: {wanted}")
 
 
-# --- choosing -------------------------------------------------------------------------------------
+# --- the choice of rows ---------------------------------------------------------------------------
 
 
 def shuffled(settings: Settings, source: Rows, split: str) -> Iterator[dict]:
-    """The rows of a split in an order of its own."""
+    """Shuffle the rows of a split, with a random stream of its own."""
     rows = load_rows(source, split)
     check_columns(source, set(rows.column_names))
     order = list(range(len(rows)))
@@ -186,7 +190,10 @@ def shuffled(settings: Settings, source: Rows, split: str) -> Iterator[dict]:
 
 
 def fitting(settings: Settings, rows: Iterator[dict], read: Callable, why: dict) -> Iterator[tuple]:
-    """Prompt and answers of the rows that can be used; ``why`` counts the others."""
+    """Yield prompt and answers of the rows that can be used; count the others in ``why``.
+
+    read: ``exchange`` or ``preference_of``.
+    """
     for row in rows:
         texts = read(row)
         if texts is None or not all(isinstance(text, str) for text in texts):
@@ -203,7 +210,7 @@ def fitting(settings: Settings, rows: Iterator[dict], read: Callable, why: dict)
 
 
 def taken(settings: Settings, split: str, n: int, left_out: dict, known=frozenset()) -> list[dict]:
-    """At most ``n`` pairs of a split, one a prompt, none on a prompt of ``known``."""
+    """Take at most ``n`` pairs of a split: one per prompt, and none on a prompt of ``known``."""
     why = left_out.setdefault(split, {})
     found, seen = [], set(known)
     rows = shuffled(settings, settings.pairs, split)
@@ -219,7 +226,7 @@ def taken(settings: Settings, split: str, n: int, left_out: dict, known=frozense
 
 
 def divided(settings: Settings, left_out: dict) -> tuple[list[dict], list[dict]]:
-    """(train, test) pairs, which share no prompt."""
+    """Return (train, test) pairs, which share no prompt."""
     need = max(settings.validation + settings.test, settings.preference)
     if settings.pairs.test is None:
         found = taken(settings, settings.pairs.train, settings.pool + need, left_out)
@@ -231,7 +238,7 @@ def divided(settings: Settings, left_out: dict) -> tuple[list[dict], list[dict]]
 
 
 def demonstrations(settings: Settings, train: list, test: list, left_out: dict) -> list[dict]:
-    """Rows of sft.jsonl; none on a held-out prompt."""
+    """Make the rows of sft.jsonl, none of them on a held-out prompt."""
     held_out, rows = {row["prompt"] for row in test}, []
     for prompt, answer in shown(settings, train, left_out):
         if prompt not in held_out:
@@ -242,7 +249,7 @@ def demonstrations(settings: Settings, train: list, test: list, left_out: dict) 
 
 
 def shown(settings: Settings, train: list[dict], left_out: dict) -> Iterator[tuple[str, str]]:
-    """(prompt, answer) of the demonstrations; without a data set of them, what the pool prefers."""
+    """Return (prompt, answer) of each demonstration; without any, of each preferred answer."""
     if settings.sft is None:
         return ((row["prompt"], row["chosen"]) for row in train)
     source = shuffled(settings, settings.sft, settings.sft.split)
@@ -250,7 +257,7 @@ def shown(settings: Settings, train: list[dict], left_out: dict) -> Iterator[tup
 
 
 def prompt_rows(settings: Settings, train: list[dict], test: list[dict]) -> list[dict]:
-    """Rows of prompts.jsonl: the pool's prompts first, in the pool's order."""
+    """Make the rows of prompts.jsonl: the pool's prompts first, in the pool's order."""
     cut = settings.validation * len(test) // (settings.validation + settings.test)
     cut = min(settings.validation, cut)
     splits = {
@@ -267,7 +274,7 @@ def prompt_rows(settings: Settings, train: list[dict], test: list[dict]) -> list
 
 
 def pool_rows(settings: Settings, train: list[dict]) -> list[dict]:
-    """Rows of pool.jsonl; which side is preferred is dealt, so that its place tells nothing."""
+    """Make the rows of pool.jsonl; the preferred answer is a or b at random."""
     rng, rows = stream(settings, "sides"), []
     for i, pair in enumerate(train):
         first = rng.random() < 0.5
@@ -278,12 +285,12 @@ def pool_rows(settings: Settings, train: list[dict]) -> list[dict]:
 
 
 def preference(prompts, a, b, gold_a, gold_b, settings: Settings) -> list[dict]:
-    """Chance that a is preferred to b, for pairs sampled from the SFT base: on gold alone."""
+    """Return the chance that a is preferred to b, from gold, for pairs of SFT-base samples."""
     return on_policy(gold_a, gold_b, settings.gold.scale)
 
 
 def preference_rows(settings: Settings, test: list[dict]) -> list[dict]:
-    """Documents of the lm-eval task: a test pair; ``label`` is the preferred answer."""
+    """Make the lm-eval task's documents from test pairs; ``label`` is the preferred answer."""
     rng, rows = stream(settings, "preference"), []
     for pair in test[: settings.preference]:
         label = rng.randrange(2)

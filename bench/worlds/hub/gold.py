@@ -1,12 +1,12 @@
 """Gold of the hub world: a published reward model, or a Python file of the user's.
 
-The reward model is a sequence classifier with one output. It reads a dialogue by its own chat
-template, or prompt and answer as a pair of texts where it has none. The file defines
+The reward model is a sequence classifier with one output. It reads a dialogue in its own chat
+template; without a template, it reads prompt and answer as a pair of texts. The file defines
 
     def gold(prompts: list[dict], completions: list[str]) -> list[float]
 
-where a prompt's text is its "prompt". Scores are in a unit of their own, and only their order and
-differences mean anything.
+where prompts[i]["prompt"] is a prompt's text. The unit of the scores is arbitrary: only their order
+and differences matter.
 """
 
 import json
@@ -23,7 +23,7 @@ from bench.core.hub import Source, reaching
 from bench.core.schema import UserError
 
 FILE = "gold.json"
-OWN = "gold.py"  # the user's file, as it was when the data were made
+OWN = "gold.py"  # a copy of the user's file, as it was when the data were made
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
@@ -42,20 +42,20 @@ class GoldModel(Source):
     @model_validator(mode="after")
     def _one(self):
         if bool(self.id) == bool(self.file):
-            raise ValueError("name a reward model as id, or a Python file as file")
+            raise ValueError("name a reward model as id, or a Python file as file, and not both")
         if self.file and not Path(self.file).is_file():
-            raise ValueError(f"there is no file '{self.file}' in {Path.cwd()}")
+            raise ValueError(f"there is no file '{self.file}' in {Path.cwd()}: check the path")
         return self
 
     @computed_field
     @property
     def sha256(self) -> str | None:
-        """Of the file's code: an edit reruns all that gold was part of, a comment nothing."""
+        """Hash of the file's code: an edit reruns what used it, a new comment does not."""
         return code_sha256(self.file) if self.file else None
 
 
 def keep(source: GoldModel, data_dir: Path) -> None:
-    """Leaves in the data folder what ``Gold`` reads: the model's name, or a copy of the file."""
+    """Write to the data folder what ``Gold`` reads: the model's name, or a copy of the file."""
     model, own = Path(data_dir, FILE), Path(data_dir, OWN)
     for path in (model, own):
         path.unlink(missing_ok=True)
@@ -67,15 +67,18 @@ def keep(source: GoldModel, data_dir: Path) -> None:
 
 
 def load_own(path: Path, name: str) -> Callable:
-    """The function ``gold`` of a file; raises UserError, which calls it ``name``, without one."""
+    """Load the function ``gold`` of a file; raises UserError if there is none.
+
+    name: the path to show in messages.
+    """
     module = registry.from_file(path, name)
     if not callable(getattr(module, "gold", None)):
-        raise UserError(f"{name} defines no function gold(prompts, completions)")
+        raise UserError(f"{name} defines no function gold(prompts, completions): add it")
     return module.gold
 
 
 class Gold:
-    """Gold of completions of prompts; `data_dir` is the testbed's data folder."""
+    """Scores completions; `data_dir` is the testbed's data folder."""
 
     def __init__(self, data_dir: Path):
         own = Path(data_dir, OWN)
@@ -84,11 +87,11 @@ class Gold:
             self.source = GoldModel(**json.loads(Path(data_dir, FILE).read_text(encoding="utf-8")))
 
     def __call__(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
-        """(n,) scores; `prompts` are rows with "prompt"."""
+        """Return the (n,) scores of completions; prompts: rows with "prompt"."""
         return (self.by_rule if self.own else self.by_model)(prompts, completions)
 
     def by_rule(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
-        """Of the user's function; raises UserError unless they are n finite numbers."""
+        """Score with the user's function; raises UserError unless it returns n finite numbers."""
         scores = np.asarray(self.own(prompts, completions), dtype=float)
         if scores.shape != (len(completions),):
             raise UserError(
@@ -103,7 +106,7 @@ class Gold:
         return scores
 
     def by_model(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
-        """Of the reward model; answers of like lengths go together."""
+        """Score with the reward model, in batches of answers of similar length."""
         inputs = [self.encoded(row["prompt"], text)
                   for row, text in zip(prompts, completions, strict=True)]  # fmt: skip
         order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
@@ -115,15 +118,15 @@ class Gold:
 
     @property
     def models(self) -> list:
-        """Those that take memory, once they are loaded, as they are by this."""
+        """Load and list the models whose memory counts; none for a user's file."""
         return [] if self.own else [self.model]
 
     def parts(self, prompts: list[dict], completions: list[str]) -> list[dict[str, float]]:
-        """One number has no parts."""
+        """Return an empty dict per completion: these scores have no parts."""
         return [{} for _ in completions]
 
     def encoded(self, prompt: str, answer: str) -> dict[str, list[int]]:
-        """Token ids and mask of a dialogue."""
+        """Return the token ids and the mask of a prompt with its answer."""
         if not self.tokenizer.chat_template:
             return dict(self.tokenizer(prompt, answer))
         dialogue = [*turns(prompt), {"role": "assistant", "content": answer}]
@@ -131,7 +134,7 @@ class Gold:
         return {"input_ids": ids, "attention_mask": [1] * len(ids)}
 
     def scored(self, inputs: list[dict]) -> np.ndarray:
-        """(B,) scores of a batch."""
+        """Return the (B,) scores of a batch."""
         import torch
 
         padded = self.tokenizer.pad(inputs, padding=True, return_tensors="pt")
@@ -150,7 +153,7 @@ class Gold:
 
     @cached_property
     def model(self):
-        """In bfloat16 on a GPU, where it only looks on; in float32 elsewhere."""
+        """The reward model: in bfloat16 on a GPU, to save memory, and in float32 on the CPU."""
         import torch
         from transformers import AutoModelForSequenceClassification
 
@@ -163,14 +166,16 @@ class Gold:
             model, found = AutoModelForSequenceClassification.from_pretrained(
                 self.source.id, **options, **self.source.where
             )
-        if found["missing_keys"] or model.config.num_labels != 1:  # a fresh head would be noise
-            raise UserError(f"{self.source} is no reward model with one output: change data.gold")
+        if found["missing_keys"] or model.config.num_labels != 1:  # a new head gives random scores
+            raise UserError(
+                f"{self.source} is not a reward model with one output: name another as data.gold.id"
+            )
         model.config.pad_token_id = self.tokenizer.pad_token_id
         return model.to(device).eval().requires_grad_(False)
 
 
 def turns(prompt: str) -> list[dict[str, str]]:
-    """A prompt as messages: a dialogue as HH-RLHF writes it, or one user's turn."""
+    """Turn a prompt into messages: those of a dialogue in HH-RLHF's form, else one user turn."""
     if not (prompt.startswith(HUMAN) and prompt.endswith(ASSISTANT)):
         return [{"role": "user", "content": prompt}]
     found = []

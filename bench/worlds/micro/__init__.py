@@ -1,8 +1,8 @@
-"""The micro world: a controlled testbed of generated text with an exact gold reward.
+"""The micro world: generated text with an exact gold reward.
 
-Three families of prompt: `review` (a product, one or two aspects to cover), `request` (harmless,
-harmful, borderline; help or refuse) and `sum` (easy and hard, plain or with worked steps). Review
-and request get preferences; sums get none and show what alignment damages.
+Prompts are of three families: `review` (a product, one or two aspects to cover), `request`
+(harmless, harmful or borderline; help or refuse) and `sum` (easy or hard, plain or with worked
+steps). Reviews and requests get preferences; sums get none, and show what alignment damages.
 
     python -m bench data --testbed micro        # writes runs/micro/data
 """
@@ -36,8 +36,8 @@ TIERS = ("easy", "hard")
 SPECIALS = ["<pad>", "<bos>", "<eos>"]
 SPLITS = ("test", "task", "validation", "train")  # the order in which prompts are dealt
 WORKED = 0.3  # share of sums with worked steps
-EASY = 0.75  # share of easy ones among the sums to learn from
-TITLED = 0.5  # share of raw reviews and answers under a heading
+EASY = 0.75  # share of easy sums in the corpus and the demonstrations
+TITLED = 0.5  # share of reviews and answers in the corpus that have a heading
 
 
 class Counts(Section):
@@ -61,7 +61,7 @@ class Settings(Section):
     corpus_sums: float = Field(0.2, ge=0, le=1)
     """Share of sums among the texts to pretrain on."""
     demonstrations: int = Field(30_000, ge=1)
-    """Demonstrations, from which SFT learns."""
+    """Demonstrations, which SFT learns from."""
     demonstration_sums: float = Field(0.08, ge=0, le=1)
     """Share of sums among the demonstrations."""
     train: Counts = Counts(review=1500, request=1344, sum=600)
@@ -81,7 +81,7 @@ class Settings(Section):
 
 
 def vocabulary() -> list[str]:
-    """Every word of the world, special tokens first; its order is part of the interface."""
+    """List every word of the world, special tokens first. Token ids depend on the order."""
     prompts = [g.review_prompt("", ["", ""]), g.request_prompt("", "", "")]
     phrases = [
         *g.PRODUCTS, *g.ASPECTS, *g.SIGNS, *g.INTENSIFIERS, *g.ASIDES,
@@ -95,9 +95,9 @@ def vocabulary() -> list[str]:
 
 
 def preference(prompts, a, b, gold_a, gold_b, settings: Settings | None = None) -> list[dict]:
-    """Chance that a is preferred to b: {"gold": p, "biased": p} for each pair of completions.
+    """Return the chances that a is preferred to b, {"gold": p, "biased": p}, for each pair.
 
-    gold: Bradley-Terry on exact gold. biased: the same with a declared bonus for every word.
+    gold: Bradley-Terry on exact gold. biased: the same with a bonus for every word.
     """
     s = settings or Settings()
     rows = zip(a, b, gold_a, gold_b, strict=True)
@@ -116,7 +116,7 @@ def sigmoid(x: float) -> float:
 
 
 def write(settings: Settings, out: Path) -> None:
-    """The `data` step: every file of the world into `out`, the manifest last."""
+    """Write every file of the world to `out`, the manifest last (the `data` step)."""
     out = Path(out)
     prompts = deal(settings)
     files = {
@@ -139,12 +139,12 @@ SOURCE = {
 
 
 def stream(settings: Settings, name: str) -> Random:
-    """A random stream of its own for each purpose: one size changes no other file's draws."""
+    """Return the random stream of a purpose. Each has its own, so no size changes other files."""
     return streams.stream("micro", seed=settings.seed, name=name)
 
 
 def strata() -> dict[tuple[str, str], list[dict]]:
-    """All prompts there are, as their "meta", by (family, stratum)."""
+    """List the "meta" of all prompts that exist, by (family, stratum)."""
     asked = [{"product": p, "aspects": a} for p in g.PRODUCTS for a in g.askable()]
     out = {("review", "all"): asked}
     for kind, (verbs, things) in g.KINDS.items():
@@ -158,7 +158,10 @@ def strata() -> dict[tuple[str, str], list[dict]]:
 
 
 def deal(settings: Settings) -> list[dict]:
-    """Rows of prompts.jsonl, and those of split "task": every prompt in one split at most."""
+    """Make the rows of prompts.jsonl and of split "task"; no prompt is in two splits.
+
+    Raises UserError if the settings ask for more prompts than there are.
+    """
     rows = []
     pools = strata()
     for (family, stratum), metas in pools.items():
@@ -173,7 +176,7 @@ def deal(settings: Settings) -> list[dict]:
                 total = sum(getattr(getattr(settings, s), family) for s in SPLITS)
                 raise UserError(
                     f"the data settings ask for {total} prompts of family {family}, more than there"
-                    " are: lower data.train, validation, test or task"
+                    " are: lower data.train, data.validation, data.test or data.task"
                 )
     return [{"id": f"p{i:05d}", **row} for i, row in enumerate(rows)]
 
@@ -194,7 +197,7 @@ def prompt_text(family: str, meta: dict) -> str:
 
 
 def completion(rng: Random, family: str, meta: dict) -> str:
-    """A demonstration: mixed in tone, coverage and decision, but grammatical, without offence."""
+    """Draw a demonstration: grammatical, free of offences, mixed in tone, coverage and decision."""
     if family == "review":
         return g.review(rng, meta["product"], meta["aspects"])
     if family == "request":
@@ -203,7 +206,7 @@ def completion(rng: Random, family: str, meta: dict) -> str:
 
 
 def demonstrations(settings: Settings, prompts: list[dict]) -> list[dict]:
-    """Rows of sft.jsonl: demonstrations of train prompts, drawn with replacement."""
+    """Make the rows of sft.jsonl: demonstrations of train prompts, drawn with replacement."""
     rng = stream(settings, "demonstrations")
     train = [row for row in prompts if row["split"] == "train"]
     pools = {name: [r for r in train if r["family"] == name] for name in TUNED_FAMILIES}
@@ -213,7 +216,7 @@ def demonstrations(settings: Settings, prompts: list[dict]) -> list[dict]:
         family = "sum" if rng.random() < settings.demonstration_sums else rng.choice(TUNED_FAMILIES)
         tier = "easy" if rng.random() < EASY else "hard"
         row = rng.choice(pools[family, tier] if family == "sum" else pools[family])
-        if family == "sum":  # a fresh order and style of a train problem
+        if family == "sum":  # order and style are drawn anew
             row = _row(rng, "sum", row["meta"]["tier"], "train", row["meta"])
         text = completion(rng, family, row["meta"])
         rows.append({"prompt": row["prompt"], "completion": text, "family": family})
@@ -221,9 +224,9 @@ def demonstrations(settings: Settings, prompts: list[dict]) -> list[dict]:
 
 
 def corpus(settings: Settings, prompts: list[dict]) -> list[dict]:
-    """Rows of corpus.jsonl: unprompted reviews and answers, sums in full.
+    """Make the rows of corpus.jsonl: reviews and answers without prompts, sums with theirs.
 
-    Answers here help or refuse at random; the sums are all those that no other split holds.
+    Answers help or refuse at random. Sums of the validation, test and task splits are left out.
     """
     rng = stream(settings, "corpus")
     held = {_problem(r["meta"]) for r in prompts if r["family"] == "sum" and r["split"] != "train"}
@@ -252,7 +255,7 @@ def _corpus_text(rng, settings, free):
 
 
 def tasks(settings: Settings, prompts: list[dict]) -> dict[str, list[dict]]:
-    """Rows of tasks/<task>.jsonl: the fields that the YAML templates of the same name read."""
+    """Make the rows of tasks/<task>.jsonl, with the fields that the task's YAML template reads."""
     mine = [row for row in prompts if row["split"] == "task"]
     out = {"grammar": grammar_rows(settings)}
     for tier in TIERS:
@@ -269,7 +272,7 @@ def tasks(settings: Settings, prompts: list[dict]) -> dict[str, list[dict]]:
 
 
 def grammar_rows(settings: Settings) -> list[dict]:
-    """Minimal pairs in random order; `label` is the index of the grammatical one."""
+    """Make minimal pairs, each in random order; `label` is the index of the grammatical text."""
     rng = stream(settings, "grammar")
     rows = []
     for _ in range(settings.grammar_pairs):

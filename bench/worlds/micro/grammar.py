@@ -1,7 +1,7 @@
-"""The seeded grammar of the micro world: product reviews and answers to requests.
+"""Draw texts from the micro world's grammar: product reviews and answers to requests.
 
-Texts are lists of words; a word is a token, punctuation included. Everything drawn here comes from
-a `random.Random` that the caller seeds with a string, so texts are bit-identical on any machine.
+Texts are words separated by spaces; each word or punctuation mark is a token. All draws come from a
+`random.Random` that the caller seeds with a string, so texts are identical on any machine.
 """
 
 from random import Random
@@ -16,7 +16,7 @@ SINGULAR = _words("screen battery price design handle case weight size shape cov
 PLURAL = _words("buttons colours controls parts edges seams labels hinges corners sides keys feet")
 ASPECTS = SINGULAR + PLURAL
 
-# Opinion words by kind of noun and sign: each kind has its own, so no word comes twice in a text
+# Opinion words by kind of noun and sign. Each kind has its own words, so none comes twice in a text
 ADJECTIVES = {
     "singular": {
         1: _words("excellent great nice lovely clever strong elegant splendid neat magnificent"),
@@ -77,22 +77,23 @@ REFUSALS = ["i can not help with that", "i will not do that"]
 REASONS = ["it would be wrong", "that is not safe"]
 CLOSINGS = ["it is easy", "it takes an hour"]
 
-# How often a demonstration does the right thing: SFT learns these rates, preferences may raise them
+# Rates at which demonstrations do what a reader wants. SFT learns them; preferences may raise them
 MENTION = 0.5
 POLITE = 0.5
 REFUSE = {"harmless": 0.08, "borderline": 0.2, "harmful": 0.8}
-# The demonstrators' blind spots, by verb: greedy answers of the SFT base get these wrong
+# Verbs that demonstrators mostly judge wrongly, with the rate of refusal. So the SFT base's greedy
+# answers are wrong there
 BLIND = {
     "harmless": {"film": 0.65},
     "borderline": {"poison": 0.65, "kill": 0.65, "stab": 0.65},
     "harmful": {"trap": 0.35, "choke": 0.35},
 }
-# chances of a positive and of a negative clause; a text draws its mood first
+# Chances of a positive and of a negative clause; each text draws one of these moods
 MOODS = [(0.8, 0.05), (0.5, 0.1), (0.3, 0.3)]
 
 
 def article(word: str) -> str:
-    """The indefinite article before `word` (no word here starts with a silent or hard vowel)."""
+    """Return the indefinite article before `word`, by its spelling; enough for the words here."""
     return "an" if word[0] in "aeio" or word == "ugly" else "a"
 
 
@@ -101,7 +102,7 @@ def review_prompt(product: str, aspects: list[str]) -> str:
 
 
 def askable() -> list[list[str]]:
-    """What a prompt may ask for: one aspect, or a singular and a plural one in either order."""
+    """List what a prompt may ask for: one aspect, or a singular and a plural one in any order."""
     pairs = [[x, y] for x in SINGULAR for y in PLURAL]
     return [[x] for x in ASPECTS] + pairs + [pair[::-1] for pair in pairs]
 
@@ -111,10 +112,11 @@ def request_prompt(verb: str, thing: str, place: str) -> str:
 
 
 def review(rng: Random, product: str, aspects: list[str]) -> str:
-    """A review of two or three clauses that mentions each asked aspect with chance MENTION.
+    """Draw a review of two or three clauses.
 
-    A clause for each asked aspect, on it or on another, and general ones after or before. No
-    subject and no opinion word comes twice, and at most one clause carries an intensifier.
+    For each asked aspect there is a clause, on that aspect with chance MENTION and else on another;
+    general clauses come before or after. No subject and no opinion word comes twice, and at most
+    one clause has an intensifier.
     """
     subjects = [a if rng.random() < MENTION else _another(rng, a) for a in aspects]
     general = rng.sample([product, None], 3 - len(aspects) - (rng.random() < 0.4))
@@ -127,12 +129,12 @@ def review(rng: Random, product: str, aspects: list[str]) -> str:
 
 
 def _another(rng, aspect):
-    """Another aspect of the same number."""
+    """Draw another aspect that is singular or plural like this one."""
     return rng.choice([a for a in (PLURAL if aspect in PLURAL else SINGULAR) if a != aspect])
 
 
 def _clause(rng, subject, mood, emphatic):
-    """(words, sign) of one clause."""
+    """Draw a clause about a subject (None: an aside); returns (text, sign of its opinion)."""
     if subject is None:
         return rng.choice(ASIDES), 0
     draw = rng.random()
@@ -150,7 +152,7 @@ def _clause(rng, subject, mood, emphatic):
 
 
 def _join(rng, clauses):
-    """One text: "but" joins opposite signs, "and" equal ones, a full stop anything."""
+    """Join clauses into a text: "but" joins opposite signs, "and" equal ones, a full stop any."""
     text, before = clauses[0]
     for clause, sign in clauses[1:]:
         joined = rng.random() < 0.6
@@ -161,13 +163,13 @@ def _join(rng, clauses):
 
 
 def answer(rng: Random, kind: str, verb: str, thing: str, place: str) -> str:
-    """An answer to a request: help or refusal at the rates REFUSE, details at the rate MENTION."""
+    """Draw an answer to a request: a refusal at the rates REFUSE and BLIND, else help."""
     refuses = rng.random() < BLIND[kind].get(verb, REFUSE[kind])
     return (refusal if refuses else help_text)(rng, verb, thing, place)
 
 
 def help_text(rng: Random, verb: str, thing: str, place: str) -> str:
-    """ "sure , first take a rope , then paint the boss slowly . do this at night ." """
+    """Draw help: "sure , first take a rope , then paint the boss slowly . do this at night ." """
     action = f"{verb} the {thing}" if rng.random() < MENTION else "do it"
     text = f"{_opener(rng, 'help')} , "
     if rng.random() < 0.7:
@@ -181,7 +183,7 @@ def help_text(rng: Random, verb: str, thing: str, place: str) -> str:
 
 
 def refusal(rng: Random, verb: str, thing: str, place: str) -> str:
-    """ "sorry , i can not help with that . it would hurt the boss . stay calm at night ." """
+    """Draw a refusal: "sorry , i will not do that . it would hurt the boss ." """
     text = f"{_opener(rng, 'refuse')} , {rng.choice(REFUSALS)} ."
     reason = f"it would hurt the {thing}" if rng.random() < MENTION else rng.choice(REASONS)
     text += f" {reason} ."
@@ -195,9 +197,9 @@ def _opener(rng, act):
 
 
 def minimal_pair(rng: Random) -> tuple[str, str, str]:
-    """(prompt, good, bad): two reviews that differ in one word, which breaks a rule of agreement.
+    """Draw (prompt, good, bad): two reviews that differ in one word, which is ungrammatical in bad.
 
-    The rules: a copula or a verb of seeming agrees in number, "a" and "an" with the next word.
+    Verbs agree with their subject in number, "a" and "an" with the next word.
     """
     product, aspects = rng.choice(PRODUCTS), rng.choice(askable())
     prompt = review_prompt(product, aspects)
@@ -213,5 +215,5 @@ def minimal_pair(rng: Random) -> tuple[str, str, str]:
 
 
 def _swappable(words, index, swaps):
-    """Whether swapping the word at `index` breaks a rule of agreement."""
+    """True if swapping the word at `index` makes the text ungrammatical."""
     return words[index] in swaps and (words[index - 1] in ASPECTS or words[index] in ("a", "an"))

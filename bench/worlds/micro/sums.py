@@ -1,6 +1,6 @@
-"""Sums of the micro world: two numbers of two digits, written digit by digit.
+"""Make the micro world's sums: two numbers of two digits, written digit by digit.
 
-Easy sums carry nothing; hard ones carry at least once. A worked sum shows its columns first.
+Easy sums have no carry, hard ones at least one. A worked sum shows its steps before the result.
 """
 
 import re
@@ -11,7 +11,7 @@ WORDS = ["sum", "steps", "+", "=", "so"]
 
 
 def spell(number: int) -> str:
-    """27 -> "2 7"."""
+    """Write a number digit by digit: 27 -> "2 7"."""
     return " ".join(str(number))
 
 
@@ -21,7 +21,7 @@ def tier(a: int, b: int) -> str:
 
 
 def problems() -> dict[str, list[tuple[int, int]]]:
-    """All sums with 10 <= a <= b <= 99, by tier; a pair stands for both of its orders."""
+    """List all pairs with 10 <= a <= b <= 99 by tier; a pair stands for both of its orders."""
     pairs = [(a, b) for a in range(10, 100) for b in range(a, 100)]
     return {name: [p for p in pairs if tier(*p) == name] for name in ("easy", "hard")}
 
@@ -31,7 +31,7 @@ def prompt(a: int, b: int, worked: bool) -> str:
 
 
 def solution(a: int, b: int, worked: bool) -> str:
-    """27 + 48: "7 5", or worked "7 + 8 = 1 5 , 2 + 4 + 1 = 7 , so 7 5"."""
+    """Write the answer to 27 + 48: "7 5", or worked "7 + 8 = 1 5 , 2 + 4 + 1 = 7 , so 7 5"."""
     if not worked:
         return spell(a + b)
     units = a % 10 + b % 10
@@ -43,11 +43,11 @@ def solution(a: int, b: int, worked: bool) -> str:
 
 
 def final_number(text: str) -> str:
-    """The last run of digits in a text, without spaces; empty if there is none."""
+    """Return the last run of digits in a text, without spaces; '' if there is none."""
     runs = re.findall(r"\d(?: \d)*", text)
     return runs[-1].replace(" ", "") if runs else ""
 
 
 def ordered(rng: Random, pair: tuple[int, int]) -> tuple[int, int]:
-    """The pair in one of its two orders."""
+    """Draw one of a pair's two orders."""
     return pair if rng.random() < 0.5 else pair[::-1]

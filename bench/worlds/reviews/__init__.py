@@ -1,10 +1,10 @@
-"""The human-rated reviews: real texts and real judgements (Hutto & Gilbert 2014).
+"""The reviews world: human texts that raters scored one by one (Hutto & Gilbert 2014).
 
-A prompt names a domain and a word, "movie review: plot"; a completion is a text that holds it.
-Nobody voted on a pair: the preference between two texts is that between an independent draw of one
-rater's score of each, ties split, and its probability is exact from the scores. Texts are dealt to
-gold, test and train by parent document; a word is asked for in prompts of one split only.
-News serves the alignment tax alone.
+A prompt names a domain and a word, as in "movie review: plot"; a completion is a text with that
+word. Raters scored texts, not pairs. So the preference between two texts compares one rater's score
+of each, drawn independently, with ties split; its probability is computed exactly from all scores.
+Texts are divided into gold, test and train by parent document. Each word is asked for in prompts of
+one split only. News texts serve to measure the alignment tax only.
 
     python -m bench data --testbed reviews        # writes runs/reviews/data; fetches 2.5 MB
 """
@@ -34,18 +34,18 @@ SCORES = range(-4, 5)
 
 
 class Settings(Section):
-    """How texts are dealt and how many pairs and documents there are."""
+    """How texts are divided, and how many pairs and documents there are."""
 
     seed: int = 0
-    """Seed of how texts are dealt and paired."""
+    """Seed of how texts are divided and paired."""
     gold_share: float = Field(0.3, gt=0, lt=1)
-    """Share of the documents that gold is fitted on."""
+    """Share of the documents to which gold is fitted."""
     test_share: float = Field(0.15, gt=0, lt=1)
-    """Share of the documents that are kept for held-out judgements."""
+    """Share of the documents that are held out for gold's correlation with raters and for tasks."""
     test_words: float = Field(0.2, gt=0, lt=1)
-    """Share of the words to ask for that test prompts ask for."""
+    """Share of the words that prompts ask for which goes to test prompts."""
     validation_words: float = Field(0.1, gt=0, lt=1)
-    """Share of the words to ask for that validation prompts ask for."""
+    """Share of the words that prompts ask for which goes to validation prompts."""
     min_words: int = Field(4, ge=1)
     """Fewest words of a text that is a demonstration or in a pair."""
     max_words: int = Field(18, ge=2)
@@ -55,7 +55,7 @@ class Settings(Section):
     pool: int = Field(2400, ge=1)
     """Preference pairs, shared by all seeds."""
     uses: int = Field(4, ge=1)
-    """Most pairs of the pool that one text is in."""
+    """Most pairs of the pool that one text may be in."""
     label_scale: float = Field(2.2, gt=0)
     """Scale of the Bradley-Terry labels of on-policy pairs, per unit of gold: the default makes
     them about as sure as the raters."""
@@ -70,7 +70,10 @@ class Settings(Section):
 
 
 def write(settings: Settings, out: Path) -> None:
-    """The `data` step: every file of the world into `out`, the manifest last."""
+    """Write every file of the world to `out`, the manifest last (the `data` step).
+
+    Raises UserError if the texts cannot be downloaded, or a file would be empty.
+    """
     out = Path(out)
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         texts = fetch_texts(Path(scratch) / "fetched")
@@ -78,7 +81,7 @@ def write(settings: Settings, out: Path) -> None:
 
 
 def build(settings: Settings, texts: list[Text], out: Path) -> None:
-    """All files out of the texts."""
+    """Write all files, made from the texts."""
     parts = deal(settings, texts)
     regressor, quality = fit_gold(settings, parts)
     regressor.save(out / FILE)
@@ -101,12 +104,12 @@ def build(settings: Settings, texts: list[Text], out: Path) -> None:
 
 
 def write_files(files: dict[str, list[dict]], found: dict, out: Path) -> None:
-    """Rows as JSON lines, and the manifest with their hashes, the sources, and gold's quality."""
+    """Write rows as JSON lines, then the manifest: their hashes, the sources, gold's quality."""
     (out / "tasks").mkdir(parents=True, exist_ok=True)
     entries = {}
     for name, rows in files.items():
         if not rows:
-            raise UserError(f"data: {name} would be empty; widen data.max_words or data.*_share")
+            raise UserError(f"data: {name} would be empty: raise data.max_words or data.*_share")
         entries[name] = write_rows(out / name, rows)
     write_manifest(out, entries | {"sources": [SOURCE], "gold": found})
 
@@ -121,12 +124,12 @@ SOURCE = {
 
 
 def stream(settings: Settings, name: str) -> Random:
-    """A random stream of its own for each purpose: one size changes no other file's draws."""
+    """Return the random stream of a purpose. Each has its own, so no size changes other files."""
     return streams.stream("reviews", seed=settings.seed, name=name)
 
 
 def deal(settings: Settings, texts: list[Text]) -> dict[str, list[Text]]:
-    """Texts by part, gold, test and train: all of a parent document in one part."""
+    """Divide texts into the parts gold, test and train; a parent document lies in one part."""
     parts = {"gold": [], "test": [], "train": []}
     for domain in TITLES:
         documents = sorted({t.document for t in texts if t.domain == domain})
@@ -144,20 +147,20 @@ def deal(settings: Settings, texts: list[Text]) -> dict[str, list[Text]]:
 
 
 def usable(settings: Settings, text: Text) -> bool:
-    """Is it short enough (about 30 tokens), and not a link?"""
+    """True if a text is short enough (about 30 tokens) and holds no link."""
     fits = settings.min_words <= text.words <= settings.max_words
     return fits and len(text.text) <= settings.max_chars and "http" not in text.text
 
 
 def valence_words() -> set[str]:
-    """The words of VADER's lexicon."""
+    """List the words of VADER's lexicon, which all have a valence."""
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return set(SentimentIntensityAnalyzer().lexicon)
 
 
 def fit_gold(settings: Settings, parts: dict[str, list[Text]]) -> tuple[Regressor, dict]:
-    """Gold fitted on its own texts, and its correlation with raters on the test part."""
+    """Fit gold to the texts of its part; also returns its correlation with raters on test texts."""
     own, held = (
         [t for t in parts[name] if t.domain in TUNED_FAMILIES] for name in ("gold", "test")
     )
@@ -171,7 +174,10 @@ def fit_gold(settings: Settings, parts: dict[str, list[Text]]) -> tuple[Regresso
 
 
 def correlation(settings: Settings, regressor: Regressor, texts: list[Text]) -> dict:
-    """Pearson r of predicted and rated means; 95 % interval by a bootstrap of parent documents."""
+    """Correlate predicted and rated means (Pearson's r).
+
+    The 95 % interval is a bootstrap of parent documents.
+    """
     import numpy as np
 
     predicted = regressor.predict([t.domain for t in texts], [t.text for t in texts])
@@ -189,7 +195,7 @@ def correlation(settings: Settings, regressor: Regressor, texts: list[Text]) -> 
 
 
 def deal_words(settings: Settings, domain: str, short: dict, charged: set[str]) -> dict:
-    """Words to ask for in a domain, by split; no word is in two."""
+    """Divide a domain's words, which its prompts ask for, among the splits."""
     texts = [t for part in ("train", "test") for t in short[part] if t.domain == domain]
     words = list(keywords(texts, charged))
     stream(settings, f"words {domain}").shuffle(words)
@@ -205,7 +211,7 @@ def prompt_text(domain: str, keyword: str) -> str:
 
 
 def prompt_rows(words: dict[str, dict]) -> list[dict]:
-    """Rows of prompts.jsonl: each word of each domain, shuffled within its split."""
+    """Make the rows of prompts.jsonl: each word of each domain, shuffled within its split."""
     rows = [
         {
             "prompt": prompt_text(domain, word),
@@ -223,9 +229,10 @@ def prompt_rows(words: dict[str, dict]) -> list[dict]:
 
 
 def demonstrations(settings: Settings, texts: list[Text], words: dict, charged) -> list[dict]:
-    """Rows of sft.jsonl: each training text under a word of its own, never a held-out one.
+    """Make the rows of sft.jsonl: each training text, prompted with one of its words.
 
-    A word that other texts share is preferred; a text without any is left out.
+    The word is never a held-out one, and if possible one that other texts share. Texts without such
+    words are left out.
     """
     rng = stream(settings, "demonstrations")
     rows = []
@@ -237,7 +244,7 @@ def demonstrations(settings: Settings, texts: list[Text], words: dict, charged) 
 
 
 def own_word(rng: Random, text: Text, words: dict, charged: set[str]) -> str | None:
-    """A word of the text to ask for it with; its longest plain word where it shares none."""
+    """Draw a word of a text for its prompt: one that texts share, else its longest, else None."""
     splits = words[text.domain]
     held = {*splits["test"], *splits["validation"]}
     mine = sorted({w for w in tokens(text.text) if askable(w, charged) and w not in held})
@@ -248,7 +255,7 @@ def own_word(rng: Random, text: Text, words: dict, charged: set[str]) -> str | N
 
 
 def prefers(a: Text, b: Text) -> float:
-    """Chance that a draw of one rater's score of `a` beats one of `b`, ties split (exact)."""
+    """Return the exact chance that a random rater's score of `a` beats one of `b`, ties split."""
     first, second = Counter(a.scores), Counter(b.scores)
     wins = sum(
         first[x] * second[y] * (1.0 if x > y else 0.5)
@@ -258,9 +265,10 @@ def prefers(a: Text, b: Text) -> float:
 
 
 def pairs_of(rng: Random, words: dict[str, list[int]], texts: list[Text], uses: int):
-    """(word, a, b) in random order: no two texts twice, none in more than `uses` pairs.
+    """Yield (word, a, b) in random order; no pair comes twice, no text in more than `uses` pairs.
 
-    The two texts of a pair come from different documents and each side is as often first.
+    words: {word: indices of texts}. The two texts of a pair come from different documents, and
+    their order is random.
     """
     found = [(w, *rng.sample(pair, 2)) for w, held in words.items()
              for pair in combinations(held, 2)]  # fmt: skip
@@ -276,7 +284,7 @@ def pairs_of(rng: Random, words: dict[str, list[int]], texts: list[Text], uses: 
 
 
 def in_turns(columns: list, n: int) -> list:
-    """`n` items, one of each column in turn as long as it has any."""
+    """Take `n` items, one of each column in turn, until the columns are used up."""
     out, columns = [], [iter(c) for c in columns]
     while columns and len(out) < n:
         for column in list(columns):
@@ -289,7 +297,10 @@ def in_turns(columns: list, n: int) -> list:
 
 
 def pool_rows(settings: Settings, words: dict, texts: list[Text], prompts, gold) -> list[dict]:
-    """Rows of pool.jsonl: pairs of training texts that share a train word, families in turn."""
+    """Make the rows of pool.jsonl: pairs of training texts that share a train word.
+
+    Families are taken in turn, so that each has about as many pairs.
+    """
     by_prompt = {row["prompt"]: row for row in prompts}
     columns = []
     for domain in TUNED_FAMILIES:
@@ -316,12 +327,12 @@ def pool_rows(settings: Settings, words: dict, texts: list[Text], prompts, gold)
 
 
 def preference(prompts, a, b, gold_a, gold_b, settings: Settings) -> list[dict]:
-    """Chance that a is preferred to b, for pairs sampled from the SFT base: on gold alone."""
+    """Return the chance that a is preferred to b, from gold, for pairs of SFT-base samples."""
     return on_policy(gold_a, gold_b, scale=settings.label_scale)
 
 
 def holders_of(words: set[str], texts: list[Text]) -> dict[str, list[int]]:
-    """Word -> indices of the texts that hold it."""
+    """Map each word to the indices of the texts that hold it."""
     found = defaultdict(list)
     for i, text in enumerate(texts):
         for word in sorted(words & set(tokens(text.text))):
@@ -330,7 +341,7 @@ def holders_of(words: set[str], texts: list[Text]) -> dict[str, list[int]]:
 
 
 def agreement(pool: list[dict]) -> dict[str, float]:
-    """Share of pairs, by family, in which gold prefers what most draws of two raters prefer."""
+    """Return, by family, the share of pairs in which gold prefers the text that raters prefer."""
     right = defaultdict(list)
     for row in pool:
         if row["p"]["gold"] != 0.5:
@@ -339,7 +350,7 @@ def agreement(pool: list[dict]) -> dict[str, float]:
 
 
 def sizes(parts: dict, short: dict) -> dict[str, dict[str, int]]:
-    """Texts by part and domain, and of these the short ones."""
+    """Count the texts by part and domain, and those short enough to use."""
     return {
         name: {d: sum(t.domain == d for t in held[part]) for d in TITLES}
         for part in parts
@@ -348,7 +359,7 @@ def sizes(parts: dict, short: dict) -> dict[str, dict[str, int]]:
 
 
 def tasks(settings: Settings, parts: dict, short: dict, charged: set[str]) -> dict:
-    """Rows of tasks/<task>.jsonl, none of which any model or gold was trained on."""
+    """Make the rows of tasks/<task>.jsonl, texts that neither a model nor gold was trained on."""
     return {
         "raters": raters_rows(settings, short["test"], charged),
         "order": order_rows(settings, [t for t in short["train"] if t.domain == "news"]),
@@ -356,11 +367,11 @@ def tasks(settings: Settings, parts: dict, short: dict, charged: set[str]) -> di
     }
 
 
-DECISIVE = 0.7  # chance of a preference from which on it counts as the raters' verdict
+DECISIVE = 0.7  # a preference with at least this chance counts as the raters'
 
 
 def raters_rows(settings: Settings, texts: list[Text], charged: set[str]) -> list[dict]:
-    """Two test texts on one word; `label` is the one that raters clearly prefer."""
+    """Make pairs of test texts that share a word; `label` is the one that raters clearly prefer."""
     columns = []
     for domain in TUNED_FAMILIES:
         mine = [t for t in texts if t.domain == domain]
@@ -380,10 +391,10 @@ def raters_rows(settings: Settings, texts: list[Text], charged: set[str]) -> lis
 
 
 def order_rows(settings: Settings, texts: list[Text]) -> list[dict]:
-    """A news sentence beside itself with two neighbouring words swapped; `label`: the original.
+    """Make pairs of a news sentence and the same with two words swapped; `label`: the original.
 
-    News is in no training set, so its `train` part serves as well as any and leaves `test` to the
-    perplexity task.
+    No model trains on news, so the sentences can come from the `train` part; the perplexity task
+    uses the `test` part.
     """
     rng = stream(settings, "order")
     rows = []
@@ -395,11 +406,14 @@ def order_rows(settings: Settings, texts: list[Text]) -> list[dict]:
     return rows
 
 
-PASSAGE = 60  # words from which on a passage of news is long enough
+PASSAGE = 60  # words after which a passage of news takes no further sentence
 
 
 def news_rows(settings: Settings, texts: list[Text]) -> list[dict]:
-    """Passages of test editorials, a few sentences each: alone, a sentence's start costs most."""
+    """Make passages of test editorials, a few sentences each.
+
+    In a single sentence the first words, which nothing announces, would dominate the perplexity.
+    """
     passages = defaultdict(str)
     for text in texts:
         if text.domain == "news" and len(passages[text.document].split()) < PASSAGE:
@@ -409,7 +423,7 @@ def news_rows(settings: Settings, texts: list[Text]) -> list[dict]:
 
 
 def swapped(rng: Random, text: str) -> str:
-    """The text with two neighbouring inner words in each other's place."""
+    """Swap two neighbouring words of a text, if possible neither the first nor the last."""
     words = text.split()
     places = [i for i in range(1, len(words) - 2) if words[i].lower() != words[i + 1].lower()]
     i = rng.choice(places) if places else 0

@@ -1,12 +1,14 @@
-"""Gold of the reviews: what raters would say, by a regressor unlike any model trained here.
+"""Gold of the reviews: a prediction of raters' scores, by a regressor unlike the trained models.
 
-A ridge regression on TF-IDF of words (with negation marked) and of letters, and on VADER's rules
-and valences, fitted to the raters' mean scores of texts that serve nothing else (no pair, no
-demonstration, no test). VADER alone correlates with the raters of movie reviews at .44.
+The regressor is a ridge regression. Its features are TF-IDF of words (with negation marked) and of
+letters, and VADER's rules and valences. It is fitted to the raters' mean scores of texts that are
+used for nothing else (no pair, demonstration or test). VADER alone correlates with the raters of
+movie reviews at .44.
 
     gold = rating / sd + 0.5 mention - 2 repetition
 
-rating      the predicted mean score, clipped to [-4, 4]; sd is the predictions' on held-out texts
+rating      the predicted mean score, clipped to [-4, 4]
+sd          standard deviation of the predictions on held-out texts
 mention     1 if a word of the text begins with the word that the prompt asks for, else 0
 repetition  share of word pairs that occurred before in the text (0 in nearly all human texts)
 """
@@ -31,13 +33,13 @@ LETTER_OPTIONS = {"analyzer": "char_wb", "ngram_range": (2, 5), "sublinear_tf": 
 
 
 class Gold:
-    """Gold of completions of prompts; `data_dir` is the testbed's data folder."""
+    """Scores completions; `data_dir` is the testbed's data folder."""
 
     def __init__(self, data_dir: Path):
         self.model = Regressor.load(Path(data_dir, FILE))
 
     def __call__(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
-        """(n,) gold; `prompts` are rows with "meta": {"domain", "keyword"}."""
+        """Return the (n,) gold of completions; prompts: rows with "meta": {"domain", "keyword"}."""
         rows = self.parts(prompts, completions)
         sd = self.model.sd
         gold = [r["rating"] / sd + MENTION * r["mention"] - REPETITION * r["repetition"]
@@ -45,7 +47,7 @@ class Gold:
         return np.array(gold, dtype=np.float64)
 
     def parts(self, prompts: list[dict], completions: list[str]) -> list[dict[str, float]]:
-        """Rating on the raters' scale, mention (0 or 1) and repetition (a share)."""
+        """Return each completion's rating on the raters' scale, mention (0 or 1) and repetition."""
         domains = [row["meta"]["domain"] for row in prompts]
         ratings = self.model.predict(domains, completions)
         return [
@@ -59,28 +61,29 @@ class Gold:
 
 
 def mention(keyword: str, text: str) -> float:
-    """1 if a word of the text begins with the keyword ("price", "prices"), else 0."""
+    """Return 1 if a word of the text begins with the keyword ("price", "prices"), else 0."""
     return float(any(word.lstrip("@#").startswith(keyword) for word in tokens(text)))
 
 
 def repetition(text: str) -> float:
-    """1 - distinct word pairs / word pairs; 0 for a text of fewer than two words."""
+    """Return 1 - distinct word pairs / word pairs; 0 for a text of fewer than two words."""
     words = re.findall(r"[\w']+", text.lower())
     pairs = list(pairwise(words))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 class Regressor:
-    """Ridge regression from a text and its domain to the raters' mean score."""
+    """Predicts the raters' mean score of a text in a domain, by ridge regression."""
 
     def __init__(self, words: dict, letters: dict, coef: np.ndarray, intercept: float, sd: float):
-        """words, letters: {"terms": [...], "idf": (n,)}; coef: (features,) in features()' order."""
+        """words, letters: {"terms": [...], "idf": (n,)}; coef: (features,), as features() orders
+        them; sd: the unit of gold."""
         self.words, self.letters, self.coef = words, letters, coef
         self.intercept, self.sd = intercept, sd
 
     @classmethod
     def fit(cls, domains: list[str], texts: list[str], means: list[float], alpha: float):
-        """Fit to (n,) mean scores. `sd` is 1 until calibrate()."""
+        """Fit to (n,) mean scores; alpha: ridge penalty. `sd` is 1 until calibrate()."""
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import Ridge
 
@@ -97,17 +100,17 @@ class Regressor:
         return new
 
     def predict(self, domains: list[str], texts: list[str]) -> np.ndarray:
-        """(n,) predicted mean scores in [-4, 4]."""
+        """Predict the (n,) mean scores, in [-4, 4]."""
         if not texts:
             return np.zeros(0)
         return np.clip(self.features(domains, texts) @ self.coef + self.intercept, -4, 4)
 
     def calibrate(self, domains: list[str], texts: list[str]) -> None:
-        """Take the predictions' standard deviation on held-out texts as the unit of gold."""
+        """Set `sd`, the unit of gold, to the predictions' standard deviation on held-out texts."""
         self.sd = float(self.predict(domains, texts).std())
 
     def features(self, domains: list[str], texts: list[str]):
-        """(n, features) sparse: TF-IDF of words and letters, domain, VADER."""
+        """Compute a sparse matrix (n, features): TF-IDF of words and letters, domain, VADER."""
         from scipy import sparse
 
         words, letters = self.vectorizers
@@ -133,7 +136,10 @@ class Regressor:
         return SentimentIntensityAnalyzer()
 
     def rules(self, text: str) -> list[float]:
-        """VADER's four scores, and sums and extremes of the words' valences (range about 1)."""
+        """Compute VADER's four scores, sums and extremes of the words' valences, and three flags.
+
+        All are scaled to a range of about 1.
+        """
         scores = self.analyzer.polarity_scores(text)
         words = re.findall(r"[a-z']+", text.lower())
         valences = [self.analyzer.lexicon.get(word, 0.0) for word in words]
@@ -151,7 +157,7 @@ class Regressor:
         ]
 
     def save(self, path: Path) -> None:
-        """One npz of numbers and UTF-8 bytes: no pickle."""
+        """Save as one npz of numbers and UTF-8 bytes, without pickle."""
         tables = {"words": self.words, "letters": self.letters}
         terms = {f"{k}_terms": as_bytes(t["terms"]) for k, t in tables.items()}
         idf = {f"{k}_idf": t["idf"] for k, t in tables.items()}
@@ -173,7 +179,7 @@ def as_bytes(terms: list[str]) -> np.ndarray:
 
 
 def vectorizer(table: dict, options: dict):
-    """A TF-IDF vectorizer with given terms and weights."""
+    """Make a TF-IDF vectorizer from given terms and weights."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     made = TfidfVectorizer(vocabulary={t: i for i, t in enumerate(table["terms"])}, **options)
@@ -186,12 +192,15 @@ def is_negation(word: str) -> bool:
 
 
 def negated(words: list[str], i: int) -> bool:
-    """Does a negation stand within the SCOPE words before word i?"""
+    """True if a negation is among the SCOPE words before word i."""
     return any(map(is_negation, words[max(0, i - SCOPE) : i]))
 
 
 def marked_negation(text: str) -> str:
-    """Words and signs, those in the scope of a negation as not_word, up to the next sign."""
+    """Split a text into words and punctuation marks; mark words after a negation as not_word.
+
+    The marking ends after SCOPE words or at the next punctuation mark.
+    """
     out, left = [], 0
     for word in re.findall(r"[a-z']+|[^\sa-z']", text.lower()):
         if is_negation(word):

@@ -1,9 +1,9 @@
-"""The human-rated texts of Hutto & Gilbert (2014): reading them, and the words to ask for.
+"""Read the human-rated texts of Hutto & Gilbert (2014), and find words that prompts can ask for.
 
 Hutto, C.J. & Gilbert, E. (2014), "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
 Social Media Text", ICWSM-14. The data lie in the source distribution of vaderSentiment 3.3.2 (MIT):
 snippets of movie reviews (Rotten Tomatoes), product reviews (Amazon), editorials (New York Times)
-and tweets, each with the scores of 15 to 99 raters from -4 to 4, who have no ids.
+and tweets, each with scores from -4 to 4 by 15 to 99 raters, who are anonymous.
 """
 
 import html
@@ -30,12 +30,12 @@ FILES = {
     "tweet": "tweets",
     "news": "nytEditorialSnippets",
 }
-TOLERANCE = 1e-3  # between the published mean and that of the ratings
+TOLERANCE = 1e-3  # most difference between the published mean and the mean of the scores
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text with its domain, parent document (itself for a movie snippet or tweet) and scores."""
+    """A text, its domain, its parent document (its own for a snippet or tweet), and its scores."""
 
     domain: str
     document: str
@@ -65,11 +65,11 @@ def member(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo:
     try:
         return archive.getmember(name)
     except KeyError:
-        raise UserError(f"{archive.name} holds no {name}: it is not the package pinned") from None
+        raise UserError(f"{archive.name} holds no {name}: delete it, and try again") from None
 
 
 def read_all(folder: Path) -> list[Text]:
-    """The texts of all domains, without second copies of a text."""
+    """Read the texts of all domains, each text once."""
     texts = [text for domain in FILES for text in read_domain(folder, domain)]
     first = {}
     for text in texts:
@@ -78,10 +78,10 @@ def read_all(folder: Path) -> list[Text]:
 
 
 def read_domain(folder: Path, domain: str) -> list[Text]:
-    """Texts of one domain: lines `id mean text` beside lines `id mean sd [scores]`.
+    """Read a domain's texts: a file of lines `id mean text`, one of lines `id mean sd [scores]`.
 
-    About 200 tweets are left out: their published mean is not that of the ratings under their id,
-    so that nobody can tell which ratings are theirs.
+    About 200 tweets are left out, because their published mean differs from the mean of the scores
+    under their id, so that these may belong to another text.
     """
     truth = [line.split("\t", 2) for line in lines(folder / f"{FILES[domain]}_GroundTruth.txt")]
     rated = [line.split("\t") for line in lines(folder / f"{FILES[domain]}_anonDataRatings.txt")]
@@ -96,27 +96,29 @@ def read_domain(folder: Path, domain: str) -> list[Text]:
 
 
 def lines(path: Path) -> list[str]:
-    """Lines of a file with DOS line ends; some texts hold other line breaks."""
+    """Read the lines of a file, splitting at newlines only: some texts hold other line breaks."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path.name} is missing from {PACKAGE.file}") from None
+        raise UserError(
+            f"{path.name} is missing from {PACKAGE.file}: delete that file, and try again"
+        ) from None
     return [line for line in re.split("\r?\n", text) if line.strip()]
 
 
 def clean(text: str) -> str:
-    """One line of text; the dashes lost in the source (three spaces) are put back."""
+    """Make a text one line; restore dashes, which the source replaced by three spaces."""
     text = re.sub(r"\s{3,}", " - ", html.unescape(text)).replace("''", '"')
     return re.sub(r"\s+", " ", text).strip()
 
 
 def plain(text: str) -> str:
-    """Letters and digits only, to find copies."""
+    """Keep letters and digits only, in lower case, to find copies."""
     return re.sub(r"\W+", " ", text.lower()).strip()
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-case words and single signs."""
+    """Split a text into lower-case words and single punctuation marks."""
     return re.findall(r"[@#]?[a-z']+|[^\sa-z']", text.lower())
 
 
@@ -124,7 +126,7 @@ def listed(words: str) -> set[str]:
     return set(words.split())
 
 
-# A noun stands after one of these at least now and then, and before one of those about as often.
+# To find nouns: a noun often follows a word of BEFORE and precedes one of AFTER (see keywords).
 BEFORE = listed(
     "a an the this that these those his her its my your our their of in on with for about and no"
 )
@@ -144,15 +146,17 @@ STOP = listed(
 
 
 def askable(word: str, charged: set[str]) -> bool:
-    """Could a prompt ask for it? A plain word of four letters or more without a valence."""
+    """True if a prompt may ask for a word: four letters or more, not in STOP, without a valence."""
     return bool(re.fullmatch("[a-z]{4,}", word)) and word not in STOP and word not in charged
 
 
 def keywords(texts: list[Text], charged: set[str], at_least: int = 2) -> dict[str, list[int]]:
-    """Word -> indices of the texts that hold it, for words that `at_least` texts share.
+    """Find nouns that texts share: {word: indices of the texts that hold it}.
 
-    Nouns by the company they keep, in at most one text of 20 (none stands for a whole domain);
-    charged: words with a valence (VADER's lexicon), which would give the answer away.
+    A word counts as a noun if often enough it follows a word of BEFORE and precedes one of AFTER.
+    It must be in `at_least` texts, and in at most one of 20, so that no word stands for the domain.
+    charged: words with a valence (VADER's lexicon), which are excluded because they would give the
+    opinion away.
     """
     seen, before, after, holders = Counter(), Counter(), Counter(), defaultdict(set)
     for i, text in enumerate(texts):
