@@ -2,6 +2,7 @@
 
     python -m bench
     python -m bench list measures
+    python -m bench list settings --markdown
     python -m bench help pairs.n --testbed reviews
 
 Imports nothing heavy, except what a step that one asks about imports itself.
@@ -32,19 +33,26 @@ from bench.report.words import VERDICTS
 from bench.settings import layers, renamed
 from bench.settings.described import Setting, all_settings, default_of, type_of, value_of, written
 from bench.settings.sections import Arm
-from bench.steps import runner
+from bench.steps import _settings_list, runner
 from bench.steps.fingerprint import path_of
 
 WIDTH = 100
 ROOT = Path(bench.__file__).parent
+SETTINGS = "settings"
 CELL = 22  # characters of a value in a table of settings
 
 OVERVIEW = """\
 {what}
 
+<<<<<<< HEAD
   python -m bench list [KIND]         list what there is: {kinds}
   python -m bench help WORD           explain one of these, or a setting or section of settings
   python -m bench STEP --help         show a step's options
+=======
+  python -m bench list [KIND]         list {kinds}
+  python -m bench help WORD           about one of these, or about a setting or section of settings
+  python -m bench STEP --help         a step's options
+>>>>>>> 90e224c96b7edf030c601f23a21887bab19f0cb5
   python -m bench STEP ...            run one step
   snakemake --cores all               run the default study, with all steps that it needs
 
@@ -60,16 +68,34 @@ Answers name the files of the code. For example
 def main(name: str, words: list[str]) -> None:
     """Answer `list` or `help`; print one line `error: ...` and exit with 1 if a word is unknown."""
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}")
+<<<<<<< HEAD
     parser.add_argument("word", nargs="?", help="what to list or explain; all if left out")
     parser.add_argument("--testbed", default="micro", help="show its values (%(default)s)")
+=======
+    parser.add_argument("word", nargs="?", help="which one; without it, all")
+    parser.add_argument("--testbed", default="micro", help="whose values are shown (%(default)s)")
+    if name == "list":
+        parser.add_argument("--markdown", action="store_true", help="of settings: docs/settings.md")
+>>>>>>> 90e224c96b7edf030c601f23a21887bab19f0cb5
     args = parser.parse_args(words)
     try:
         cfg = studies.load(args.testbed)
-        print("\n".join({"list": listed, "help": helped}[name](cfg, args.word)), flush=True)
+        print("\n".join(answer(name, cfg, args)), flush=True)
     except UserError as error:
         runner.fail(str(error))
     except BrokenPipeError:  # `| head` closes the pipe once it has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def answer(name: str, cfg, args: argparse.Namespace) -> list[str]:
+    """The lines that `list` or `help` prints; settings are listed alone, for they are many."""
+    if name == "help":
+        return helped(cfg, args.word)
+    if args.word == SETTINGS:
+        return _settings_list.markdown(cfg) if args.markdown else _settings_list.plain(cfg)
+    if args.markdown:
+        raise UserError(f"--markdown goes with `list {SETTINGS}` alone")
+    return listed(cfg, args.word)
 
 
 # --- list -----------------------------------------------------------------------------------------
@@ -78,7 +104,7 @@ def main(name: str, words: list[str]) -> None:
 def listed(cfg, kind: str | None) -> list[str]:
     """List everything of a kind, or of all kinds, one line each."""
     if kind is not None and kind not in LISTS:
-        raise UserError(f"there is no list of '{kind}'" + nearest(kind, LISTS))
+        raise UserError(f"there is no list of '{kind}'" + nearest(kind, [*LISTS, SETTINGS]))
     lines = []
     for name in [kind] if kind else LISTS:
         lines += [*heading(name.capitalize()), *columns(LISTS[name](cfg)), ""]
@@ -162,11 +188,16 @@ def helped(cfg, word: str | None) -> list[str]:
 
 
 def overview(cfg) -> list[str]:
+<<<<<<< HEAD
     """Describe the package, its commands, and all names that they accept."""
     text = OVERVIEW.format(what=first_line(bench.__doc__), kinds=", ".join(LISTS))
+=======
+    """What this is, the commands, and the names of all that they take."""
+    text = OVERVIEW.format(what=first_line(bench.__doc__), kinds=", ".join([*LISTS, SETTINGS]))
+>>>>>>> 90e224c96b7edf030c601f23a21887bab19f0cb5
     names = [(kind, ", ".join(row[0] for row in rows(cfg))) for kind, rows in LISTS.items()]
     sections = [s.key for s in all_settings(cfg) if s.section and "." not in s.key]
-    return [*text.splitlines(), "", *columns([*names, ("settings", ", ".join(sections))], 0)]
+    return [*text.splitlines(), "", *columns([*names, (SETTINGS, ", ".join(sections))], 0)]
 
 
 def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:

@@ -200,9 +200,9 @@ def test_it_needs_no_network_and_no_gpu(testbed, nowhere, capsys):
     assert "20 runs, with their inputs and evaluations" in text
 
 
-def test_the_readme_shows_what_it_prints(nowhere):
-    readme = (layers.TESTBEDS.parents[2] / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("```text\nEstimate: ")[1].partition("```")[0]
+def test_the_docs_show_what_it_prints(nowhere):
+    page = (layers.TESTBEDS.parents[2] / "docs/gpus.md").read_text(encoding="utf-8")
+    shown = page.split("```text\nEstimate: ")[1].partition("```")[0]
     text = estimate.report(load("zephyr-7b"), *devices.choose("h100", True))
     assert text.startswith(f"Estimate: {shown}")
 

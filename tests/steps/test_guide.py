@@ -116,6 +116,27 @@ def test_every_entry_of_a_list_says_something():
         assert [name for name, *cells in rows(load("micro")) if not any(cells)] == []
 
 
+def test_list_settings_names_every_setting_with_type_default_and_meaning(capsys):
+    lines = said(capsys, "list", "settings").splitlines()
+    for testbed in ("micro", "reviews", "zephyr-7b"):
+        for setting in all_settings(load(testbed)):
+            if "." in setting.key and setting.key != "data.kind":
+                line = f"  {setting.key}: "
+                assert any(text.startswith(line) for text in lines), setting.key
+    at = lines.index("  pairs.n: whole number >= 1; default: 1500")
+    assert lines[at + 1] == "      Pairs that each seed draws from the pool and learns from."
+    assert "  model.lora: section or null; default: null" in lines
+    assert "  seeds: list of: whole number; default: [1, 2, 3, 4, 5]" in lines  # by base.yaml
+
+
+def test_the_page_of_settings_is_what_the_command_prints(capsys):
+    page = (REPO / "docs/settings.md").read_text(encoding="utf-8")
+    again = "python -m bench list settings --markdown > docs/settings.md"
+    for testbed in ("micro", "zephyr-7b"):
+        printed = said(capsys, "list", "settings", "--markdown", "--testbed", testbed)
+        assert page == printed, f"docs/settings.md is stale: {again}"
+
+
 # --- help -----------------------------------------------------------------------------------------
 
 
@@ -170,6 +191,8 @@ def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
         (["help", "pairs.held_out"], "'pairs.held_out' is called 'pairs.test' now"),
         (["help", "qqqqzzzz"], "`python -m bench list` to see all names"),
         (["list", "mesures"], "did you mean 'measures'?"),
+        (["list", "setings"], "did you mean 'settings'?"),
+        (["list", "steps", "--markdown"], "--markdown goes with `list settings` alone"),
         (["help", "dpo", "--testbed", "micra"], "did you mean 'micro'?"),
         (["alin"], "did you mean 'align'?"),
     ],
@@ -199,7 +222,12 @@ def test_what_computes_a_measure_is_where_the_catalogue_says(entry):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["list"], *(["help", word] for word in ("pairs", "align", "ppo", "kl"))],
+    [
+        [],
+        ["list"],
+        ["list", "settings"],
+        *(["help", word] for word in ("pairs", "align", "ppo", "kl")),
+    ],
     ids=" ".join,
 )
 def test_answers_import_nothing_heavy(words):

@@ -1,4 +1,4 @@
-"""Adding one's own data, model, gold, method: the files that the README shows, read from it."""
+"""Adding one's own data, model, gold, method: the files that docs/own.md shows, read from it."""
 
 import gzip
 import json
@@ -41,8 +41,8 @@ OWN = f"methods=[{SIMPO}]"
 
 
 def shown(name: str) -> str:
-    """The block below the line of the README that begins with a file's name."""
-    text = (REPO / "README.md").read_text(encoding="utf-8")
+    """The block below the line of docs/own.md that begins with a file's name."""
+    text = (REPO / "docs/own.md").read_text(encoding="utf-8")
     block = text.partition(f"\n`{name}`")[2].partition("```")[2].partition("```")[0]
     return block.partition("\n")[2]
 
@@ -69,7 +69,7 @@ def rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-# --- the README's files, from data to evaluation --------------------------------------------------
+# --- the files of docs/own.md, from data to evaluation --------------------------------------------
 
 SMALL = """
 extends: my/lab.yaml
@@ -121,7 +121,7 @@ def python(where: Path, *words: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A copy of the repository with the README's four files, a model, and more pairs."""
+    """A copy of the repository with the four files of docs/own.md, a model, and more pairs."""
     where = tmp_path_factory.mktemp("own")
     shutil.copytree(REPO / "bench", where / "bench")
     shutil.copy(REPO / "Snakefile", where)
@@ -394,7 +394,7 @@ def test_a_file_that_will_not_do_is_one_line(tmp_path, name, text, line):
 
 @pytest.fixture
 def beside(tmp_path, monkeypatch):
-    """A folder with the README's files, in which one runs."""
+    """A folder with the files of docs/own.md, in which one runs."""
     for name in SHOWN:
         put(tmp_path / name, shown(name))
     monkeypatch.chdir(tmp_path)
