@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from bench.analysis import comparisons
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison
@@ -28,8 +29,6 @@ from bench.report.marked_text import code, inert
 from bench.report.sections import Kind
 from bench.report.tables import Table, plain
 from bench.report.words import fixed, joined, p_words, said, scaled, verdict
-
-LISTS = ("lines", "table")
 
 
 def of(study, kind: Kind, shared: dict) -> dict[str, str]:
@@ -47,8 +46,8 @@ def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
     yield "title", inert(shared["title"])
     yield "n", counts(study)
     yield "runs", f"{len(study.runs):,}"
-    yield "seeds", joined(map(str, meta.seeds))
-    yield "seeds.count", str(study.seeds)
+    yield "seeds", str(study.seeds)
+    yield "seeds.list", joined(map(str, meta.seeds))
     yield "prompts", f"{study.prompts:,}"
     yield "pairs", f"{meta.pairs:,}"
     yield "parameters", millions(float(study.runs.parameters.max()))
@@ -125,14 +124,21 @@ def _shown(value: float, m: Measure, found: st.Interval) -> str:
 
 def of_pairs(study) -> Iterator[tuple[str, str]]:
     """Each declared comparison in gold: difference, Holm's p, verdict."""
-    for family in (study.versus_sft, study.versus, study.versus_tuned):
-        for row in family:
-            for name, text in compared(row).items():
-                yield f"{row.a}-{row.b}.{name}", text
+    declared = (
+        (study.versus_sft, [(arm, SFT) for arm in study.arms]),
+        (study.versus, comparisons.pairs(study.results)),
+        (study.versus_tuned, comparisons.variants(study.results)),
+    )
+    for family, pairs in declared:
+        for a, b in pairs:
+            for name, text in compared(family.between(a, b)).items():
+                yield f"{a}-{b}.{name}", text
 
 
-def compared(row: Comparison) -> dict[str, str]:
-    """What is said of a pair."""
+def compared(row: Comparison | None) -> dict[str, str]:
+    """What is said of a pair; None: an arm of it has no run that ended."""
+    if row is None:
+        return {"difference": "–", "p": "–", "verdict": "not compared"}
     p, words = inert(p_words(row.p_holm)), inert(verdict(row))
     return {"difference": said(row.interval), "p": p, "verdict": words}
 

@@ -44,15 +44,9 @@ CELL = 22  # characters of a value in a table of settings
 OVERVIEW = """\
 {what}
 
-<<<<<<< HEAD
-  python -m bench list [KIND]         list what there is: {kinds}
+  python -m bench list [KIND]         list {kinds}
   python -m bench help WORD           explain one of these, or a setting or section of settings
   python -m bench STEP --help         show a step's options
-=======
-  python -m bench list [KIND]         list {kinds}
-  python -m bench help WORD           about one of these, or about a setting or section of settings
-  python -m bench STEP --help         a step's options
->>>>>>> 90e224c96b7edf030c601f23a21887bab19f0cb5
   python -m bench STEP ...            run one step
   snakemake --cores all               run the default study, with all steps that it needs
 
@@ -68,15 +62,10 @@ Answers name the files of the code. For example
 def main(name: str, words: list[str]) -> None:
     """Answer `list` or `help`; print one line `error: ...` and exit with 1 if a word is unknown."""
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}")
-<<<<<<< HEAD
     parser.add_argument("word", nargs="?", help="what to list or explain; all if left out")
     parser.add_argument("--testbed", default="micro", help="show its values (%(default)s)")
-=======
-    parser.add_argument("word", nargs="?", help="which one; without it, all")
-    parser.add_argument("--testbed", default="micro", help="whose values are shown (%(default)s)")
     if name == "list":
         parser.add_argument("--markdown", action="store_true", help="of settings: docs/settings.md")
->>>>>>> 90e224c96b7edf030c601f23a21887bab19f0cb5
     args = parser.parse_args(words)
     try:
         cfg = studies.load(args.testbed)
@@ -188,13 +177,8 @@ def helped(cfg, word: str | None) -> list[str]:
 
 
 def overview(cfg) -> list[str]:
-<<<<<<< HEAD
     """Describe the package, its commands, and all names that they accept."""
-    text = OVERVIEW.format(what=first_line(bench.__doc__), kinds=", ".join(LISTS))
-=======
-    """What this is, the commands, and the names of all that they take."""
     text = OVERVIEW.format(what=first_line(bench.__doc__), kinds=", ".join([*LISTS, SETTINGS]))
->>>>>>> 90e224c96b7edf030c601f23a21887bab19f0cb5
     names = [(kind, ", ".join(row[0] for row in rows(cfg))) for kind, rows in LISTS.items()]
     sections = [s.key for s in all_settings(cfg) if s.section and "." not in s.key]
     return [*text.splitlines(), "", *columns([*names, (SETTINGS, ", ".join(sections))], 0)]

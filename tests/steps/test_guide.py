@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench.analysis.catalogue import MEASURES, VERDICTS
 
 from bench import steps
 from bench.__main__ import main
-from bench.analysis.catalogue import MEASURES, VERDICTS
 from bench.settings import layers
 from bench.settings.described import all_settings, default_of, settings_in, type_of, value_of
 from bench.settings.sections import Arm
