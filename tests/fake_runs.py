@@ -7,6 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from bench.analysis.results import SCHEMA, Arm, Meta, Results
+from bench.report.study import Study
+
 HOSTILE = (
     '</script><script>alert("x")</script> <img src=x onerror=alert(1)> \' " & '
     "\u202egnp.exe\u202c \u2066rtl\u2069 \x00\x1b[31m {{ 7*7 }} | pipe "
@@ -255,27 +258,34 @@ def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), tex
     return root
 
 
-def varies(arm: str) -> list[str]:
+def varies(arm: str) -> tuple[str, ...]:
     """The settings of an arm that are not the tuned ones, by its name."""
-    return ["beta"] if "beta" in arm else ["other"] if "-" in arm else []
+    return ("beta",) if "beta" in arm else ("other",) if "-" in arm else ()
 
 
-def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> dict:
-    """meta.json as `bench.steps.collect.run` completes it."""
-    plain = {"label_set": "gold", "proxy": "gold", "n": None, "start": "sft", "factors": {}}
-    listed = [plain | {"name": a, "method": m, "varies": varies(a)} for a, m in arms.items()]
-    head = {"testbed": "micro", "source": "micro", "study": "compare", "commit": "0" * 40}
-    head |= {"default_settings": True, "own_methods": {}, "version": "0.1.0"}
-    body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "overrides": []}
-    body |= {"pairs": 1500, "provenance": None, "price": {"hour": None, "currency": "USD"}}
-    return facts | head | body | {"tuned_families": list(TUNED)} | more
+def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Meta:
+    """Meta as `bench.steps.collect` makes it; arms: {arm: method}, or a list of `Arm`."""
+    listed = (
+        arms if isinstance(arms, list) else [Arm(a, m, varies=varies(a)) for a, m in arms.items()]
+    )
+    head = {"schema": SCHEMA, "testbed": "micro", "world": "micro", "about": "An invented world."}
+    head |= {"source": "micro", "study": "compare", "commit": "0" * 40, "version": "0.1.0"}
+    head |= {"default_settings": True, "own_methods": {}, "overrides": [], "tune": {}}
+    body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "pairs": 1500}
+    body |= {"provenance": None, "price": {"hour": None, "currency": "USD"}}
+    return Meta(**facts | head | body | {"tuned_families": list(TUNED)} | more)
 
 
-def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more):
-    """tables, samples, meta of an invented study."""
+def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Results:
+    """The results of an invented study."""
     root = make(tmp / "runs/micro", seeds, arms, **more)
     tables, samples, facts = gathered(root, arms, seeds)
-    return tables, samples, meta(facts, arms, seeds)
+    return Results.of(tables, samples, meta(facts, arms, seeds))
+
+
+def study(tmp: Path, **more) -> Study:
+    """An invented study as its page sees it."""
+    return Study(collected(tmp, **more))
 
 
 def gathered(root: Path, arms, seeds):
@@ -322,9 +332,10 @@ def config(study: Path):
 def members(root: Path, arms, seeds, **more) -> list:
     """The runs of an invented study; arms: {arm: method}; more: fields of every arm."""
     from bench.core.layout import Member
-    from bench.settings.sections import Arm
+    from bench.settings.sections import Arm as Configured
 
     made = {
-        a: Arm(name=a, method=m, needs=NEEDS[m], settings=Plain(), **more) for a, m in arms.items()
+        a: Configured(name=a, method=m, needs=NEEDS[m], settings=Plain(), **more)
+        for a, m in arms.items()
     }
     return [Member(arm, seed, layout(root)) for arm in made.values() for seed in seeds]

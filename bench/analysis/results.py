@@ -127,7 +127,7 @@ class Results:
     ledger: pd.DataFrame
     samples: list[dict] = field(default_factory=list)
     folder: Path | None = None
-    known: dict = field(default_factory=dict, repr=False)  # what `once` has computed
+    known: dict = field(default_factory=dict, init=False, repr=False)  # what `once` has computed
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame], samples: list[dict], meta: Meta) -> "Results":
