@@ -2,7 +2,7 @@
 
 A fact is inert Markdown. Keys do not depend on how runs ended:
 
-    headline                      what the page says first
+    headline, answer              what the page says first; its first sentence
     lines.ANCHOR                  the sentences of a section
     table.TITLE                   a table of the page (scorecard, every-run)
     caption.FIGURE                the words under a figure
@@ -33,7 +33,9 @@ from bench.report.words import fixed, joined, p_words, said, scaled, verdict
 
 def of(study, kind: Kind, shared: dict) -> dict[str, str]:
     """{key: fact} of a study; shared: what its page shows."""
-    said_once = {"headline": inert(shared["headline"])} | dict(of_study(study, shared))
+    first, *_ = re.split(r"(?<=[.!?]) ", shared["headline"])
+    said_once = {"headline": inert(shared["headline"]), "answer": inert(first)}
+    said_once |= dict(of_study(study, shared))
     groups = (of_sections(shared), of_figures(study, shared), of_arms(study), of_pairs(study),
               of_tasks(study), of_limitations(shared))  # fmt: skip
     found = said_once | {key: text for group in groups for key, text in group}
@@ -50,7 +52,7 @@ def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
     yield "seeds.list", joined(map(str, meta.seeds))
     yield "prompts", f"{study.prompts:,}"
     yield "pairs", f"{meta.pairs:,}"
-    yield "parameters", millions(float(study.runs.parameters.max()))
+    yield "parameters", parameters(study)
     yield "core_seconds", f"{spent:,.0f}"
     yield "minutes", f"{math.ceil(spent / 120)}"  # on two cores
     yield "command", code(shared["command"])
@@ -58,9 +60,10 @@ def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
     yield "machine", inert(", ".join(f"{name} {value}" for name, value in meta.machine.items()))
 
 
-def millions(parameters: float) -> str:
-    """'0.18 million'."""
-    return f"{float(f'{parameters / 1e6:.2g}'):g} million" if parameters > 0 else "–"
+def parameters(study) -> str:
+    """The size of the model: '0.18 million'."""
+    size = float(study.runs.parameters.max())
+    return f"{float(f'{size / 1e6:.2g}'):g} million" if size > 0 else "unknown"
 
 
 def of_sections(shared: dict) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ def of(study, shared: dict) -> dict[str, str]:
     """{key: fact}; shared: what the page shows."""
     cards = {card: " ".join(said) for card, said in shared["verdict"].items()}
     more = {
+        "quality": " ".join(sentences.quality(study)),
         "tax": " ".join(sentences.tax(study)),
         "contract": sentences.contract(study),
         "held": tables.held(study),

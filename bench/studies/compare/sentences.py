@@ -16,7 +16,7 @@ from bench.analysis.measures.stability import spread
 from bench.analysis.tasks import changes
 from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
-from bench.report.facts import change
+from bench.report.facts import change, parameters
 from bench.report.words import (
     BETTER,
     EQUIVALENT,
@@ -48,13 +48,20 @@ def headline(study) -> str:
     if not family:
         return _headline_without_pairs(study)
     if top := family.champion():
-        return f"{label(top)} reaches the highest gold reward, {BETTER} than every other method."
+        best = f"{label(top)} reaches the highest gold reward"
+        return f"{scale(study)}{best}, {BETTER} than every other method."
     unbeaten = family.unbeaten()
     if len(unbeaten) == len(family.arms):
         tuned = " as tuned" * bool(study.versus_tuned)
-        return f"No method{tuned} can be told from another in gold reward here."
+        return f"{scale(study)}no method{tuned} can be told from another in gold reward."
     verb = "is" if len(unbeaten) == 1 else "are"
-    return f"No single best: {named(unbeaten)} {verb} beaten by no other method in gold reward."
+    beaten = f"{named(unbeaten)} {verb} beaten by no other method in gold reward"
+    return f"{scale(study)}there is no single best: {beaten}."
+
+
+def scale(study) -> str:
+    """'With a model of 0.18 million parameters, '."""
+    return f"With a model of {parameters(study)} parameters, "
 
 
 def _headline_without_pairs(study) -> str:
