@@ -19,6 +19,11 @@ def seconds_name(meta: Meta) -> str:
     return "core-seconds" if seconds(meta) == "cpu_s" else "GPU-seconds"
 
 
+def spending(meta: Meta) -> dict[str, str]:
+    """{column of cost: its unit in words} of the two ways to count compute."""
+    return {"flops": "FLOPs", seconds(meta): seconds_name(meta)}
+
+
 def charged(results: Results) -> pd.DataFrame:
     """The rows that a run pays for; not what all share, nor evaluation and curves."""
     cost = results.cost
