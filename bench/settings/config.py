@@ -39,6 +39,7 @@ class Config(Core):
 
     _source: str = PrivateAttr("")
     _plain: Any = PrivateAttr(None)  # the settings without overrides; None if incomplete
+    _declared: dict[str, Any] = PrivateAttr(default_factory=dict)  # before studies fill in theirs
     _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
     _overrides: tuple[str, ...] = PrivateAttr(())
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)

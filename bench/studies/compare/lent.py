@@ -8,6 +8,7 @@ from bench.analysis.measures.stability import failed
 from bench.analysis.statistics import Share
 from bench.core.names import DEFAULT_STUDY
 from bench.report.figure import Figure
+from bench.report.reproduce import snakemake
 from bench.report.sections import Lent, Section, of_companion
 from bench.report.tables import Table
 
@@ -75,8 +76,7 @@ def missing(study, name: str, lent: Lent) -> list[str]:
     """How to get what is not shown here; only of methods as they are tuned."""
     if not lent.missing or name in study.companions or study.meta.study != DEFAULT_STUDY:
         return []
-    command = f"snakemake --cores all --config testbed={study.meta.source} study={name}"
-    return [f"Not run here: {lent.missing} ({command})."]
+    return [f"Not run here: {lent.missing} ({snakemake(study.meta.source, name)})."]
 
 
 def failures(study) -> tuple[dict[str, Share], str]:
