@@ -44,7 +44,8 @@ def load(
     cfg._overrides = tuple(overrides_of(cfg, file))
     checks.check(cfg)
     for plan in plans.values():
-        plan.check(cfg)
+        if hasattr(plan, "check"):
+            plan.check(cfg)
     return cfg
 
 
@@ -62,7 +63,8 @@ def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Co
     cfg._source, cfg._plans = testbed, plans
     cfg._declared = cfg.model_dump(mode="json", exclude={"testbed", *RESOURCES})
     for name, plan in plans.items():
-        cfg = cfg._replaced(**{name: plan.completed(cfg)})
+        if hasattr(plan, "completed"):
+            cfg = cfg._replaced(**{name: plan.completed(cfg)})
     return cfg
 
 

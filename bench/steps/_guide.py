@@ -27,7 +27,7 @@ from bench import steps, studies
 from bench.analysis.measure import Measure
 from bench.analysis.measures import MEASURES
 from bench.core import registry
-from bench.core.names import nearest
+from bench.core.names import DEFAULT_STUDY, nearest
 from bench.core.schema import UserError
 from bench.report.words import VERDICTS
 from bench.settings import layers, renamed
@@ -129,7 +129,7 @@ def measures(cfg) -> list[tuple[str, ...]]:
 
 def known_measures() -> list[Measure]:
     """Return the measures of every study, then those that single studies add."""
-    return [*MEASURES, *(m for name in studies.PLANS for m in studies.kind_of(name).measures)]
+    return [*MEASURES, *studies.kind_of(DEFAULT_STUDY).measures()]
 
 
 def list_of_steps(cfg) -> list[tuple[str, ...]]:
@@ -235,7 +235,7 @@ def about_study(cfg, name: str) -> list[str]:
     plan, folder = studies.PLANS.get(name), ROOT / "studies"
     about = plan.__doc__ if plan else "Compares the arms that the settings list under `studies`."
     page = folder / name / "page.py"
-    page = page if page.exists() else folder / studies.COMPARE / "page.py"
+    page = page if page.exists() else folder / DEFAULT_STUDY / "page.py"
     arms = cfg.known_studies[name]
     rows = [
         ("runs", f"{len(cfg.runs_of(name))} on {cfg.testbed}, of {len(arms)} arms"),

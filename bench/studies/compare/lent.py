@@ -15,8 +15,8 @@ from bench.report.tables import Table
 
 def every() -> dict[str, Lent]:
     """{study: what it lends}."""
-    kinds = {name: studies.kind_of(name) for name in studies.PLANS}
-    return {name: kind.lent for name, kind in kinds.items() if kind.lent}
+    found = {name: studies.kind_of(name).lent for name in studies.PLANS}
+    return {name: lent for name, lent in found.items() if lent}
 
 
 def glances(study) -> list[str]:
@@ -106,4 +106,4 @@ def failed_tables(study) -> list[Table]:
 
 def measures() -> list:
     """The measures that other studies add."""
-    return [m for name in studies.PLANS for m in studies.kind_of(name).measures]
+    return [m for name in every() for m in studies.kind_of(name).measures()]

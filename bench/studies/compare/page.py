@@ -88,5 +88,5 @@ def more(study) -> dict:
 
 KIND = Kind(
     headline, sections, figures, results.table, more, quotes.of, card=write_card,
-    measures=tuple(lent.measures()),
+    measures=lent.measures,
 )  # fmt: skip

@@ -12,7 +12,6 @@ from bench.settings.checks import ENDS
 from bench.studies.scaling import rounded
 
 EVALUATED = False  # judged on validation prompts, by the runs' own curves
-COMPANION = False
 REACH = 10  # of a search whose space no file declares, either way
 
 
