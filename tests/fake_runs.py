@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 
 from bench.analysis.results import SCHEMA, Arm, Meta, Results
 from bench.report.study import Study
@@ -274,6 +275,14 @@ def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Meta:
     body = {"seeds": list(seeds), "arms": listed, "methods": list(NEEDS), "pairs": 1500}
     body |= {"provenance": None, "price": {"hour": None, "currency": "USD"}}
     return Meta(**facts | head | body | {"tuned_families": list(TUNED)} | more)
+
+
+def by_hand(arms: list[Arm], tables: dict[str, list[dict]], **more) -> Results:
+    """Results of tables that a test writes row by row; more: fields of meta."""
+    facts = {"machine": MACHINE, "versions": {}, "decode": {}, "pool": {}, "gold": {}}
+    facts |= {"breaches": [], "complete": True}
+    found = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    return Results.of(found, [], meta(facts, arms, **more))
 
 
 def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Results:

@@ -101,9 +101,10 @@ class Family(tuple[Comparison, ...]):
         """The comparisons that an arm won."""
         return [row for row in self if row.winner == arm]
 
-    def champion(self) -> str | None:
-        """The arm that is better than every other; None where there is none."""
-        arms = self.arms
+    def champion(self, among: Iterable[str] = ()) -> str | None:
+        """The arm that is better than every other of `among`, of all that are compared where that
+        is empty; None where there is none."""
+        arms = list(among) or self.arms
         return next((arm for arm in arms if len(self.won_by(arm)) == len(arms) - 1), None)
 
     def unbeaten(self) -> list[str]:

@@ -16,7 +16,17 @@ from bench.report.figure import Figure
 from bench.report.marks import unit_scale
 from bench.report.sections import Section
 from bench.report.tables import Cell, Table, short
-from bench.report.words import BETTER, VERDICTS, fixed, joined, label, p_words, scaled
+from bench.report.words import (
+    BETTER,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    VERDICTS,
+    fixed,
+    joined,
+    label,
+    p_words,
+    scaled,
+)
 
 SHOWN = ("gold_delta", "flops", "cost")  # in the figure
 
@@ -97,7 +107,7 @@ def of_verdicts(rows: list[dict]) -> str:
 AGREEMENT = {
     OPPOSITE: "turned round",
     ONE_ONLY: "decided in one and not in the other",
-    OPEN: "equivalent in one and inconclusive in the other",
+    OPEN: f"{EQUIVALENT} in one and {INCONCLUSIVE} in the other",
 }
 
 

@@ -93,8 +93,8 @@ def unbeaten(arms) -> str:
 
 def headline(study) -> str:
     """Say whether the winner changes."""
-    families = [v.family for v in views(study)]
-    sole = [top for family in families if (top := family.champion())]
+    families, methods = [v.family for v in views(study)], study.meta.methods
+    sole = [top for family in families if (top := family.champion(methods))]
     if sole and len(set(sole)) > 1:
         return f"The winner changes with the view: {named(dict.fromkeys(sole))}."
     if sole and len(sole) == len(families):
