@@ -15,11 +15,6 @@ def study(tmp_path):
     return fake_runs.study(tmp_path, seeds=(1, 2, 3), fail={("ipo", 3): "diverged"})
 
 
-def with_meta(study, **more) -> Study:
-    """The study with other fields of its meta."""
-    return Study(replace(study.results, meta=replace(study.meta, **more)))
-
-
 def with_cost(study, cost) -> Study:
     """The study with another table of cost."""
     return Study(replace(study.results, cost=cost))
@@ -52,7 +47,7 @@ def test_failed_runs_are_in_no_mean(study):
 
 def test_money_is_seconds_at_the_price_of_an_hour(study):
     assert cells(costs.ledger(study))["Money"]["PPO"].text == "set price.hour"
-    priced = with_meta(study, price={"hour": 36.0, "currency": "EUR"})
+    priced = fake_runs.changed(study, price={"hour": 36.0, "currency": "EUR"})
     assert priced.interval("ppo", "money").mean == pytest.approx(
         priced.interval("ppo", "cost").mean / 100
     )
@@ -76,7 +71,7 @@ def test_a_run_with_one_unread_phase_has_no_energy(study):
 
 def test_tuning_stands_apart_from_the_run(study):
     found = {"trials": 16, "flops": 3.1e12, "cpu_s": 450.0, "wall_s": 470.0}
-    tuned = with_meta(study, provenance={"methods": {"dpo": found}})
+    tuned = fake_runs.changed(study, provenance={"methods": {"dpo": found}})
     row = cells(costs.ledger(tuned))["tuning (all trials)"]
     assert (row["DPO"].text, row["DPO"].quiet) == ("3.1 T", "450 s, 16 trials")
     assert row["PPO"].text == "–"
@@ -84,7 +79,7 @@ def test_tuning_stands_apart_from_the_run(study):
 
 def test_an_arm_from_the_base_does_without_sft(study):
     *others, orpo = study.meta.arms
-    late = with_meta(study, arms=[*others, replace(orpo, start="base")])
+    late = fake_runs.changed(study, arms=[*others, replace(orpo, start="base")])
     found = cells(costs.ledger(late))
     assert found["SFT (shared)"]["ORPO"].text == found["pool of pairs (shared)"]["ORPO"].text == "–"
     assert found["base (shared)"]["ORPO"].text != "–" != found["SFT (shared)"]["DPO"].text
