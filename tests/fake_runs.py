@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -295,6 +296,12 @@ def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Results:
 def study(tmp: Path, **more) -> Study:
     """An invented study as its page sees it."""
     return Study(collected(tmp, **more))
+
+
+def changed(study: Study, /, **more) -> Study:
+    """A study with other fields of its meta."""
+    results = study.results
+    return Study(replace(results, meta=replace(results.meta, **more)))
 
 
 def gathered(root: Path, arms, seeds):

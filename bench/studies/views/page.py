@@ -172,12 +172,12 @@ def _waiting(study, found: View) -> list[str]:
 
 def _turned(study, found: View) -> list[str]:
     """The other pairs of which equal FLOPs decide otherwise than the end of training."""
+    ends = {frozenset((row.a, row.b)): row.winner for row in study.versus}
     turned = [
         _decision(row)
         for row in found.family
         if (row.a, row.b) not in found.waiting
-        and (end := study.versus.between(row.a, row.b)) is not None
-        and end.winner != row.winner
+        and ends.get(frozenset((row.a, row.b)), row.winner) != row.winner
     ]
     return [f"At equal FLOPs, the most that both of a pair spent: {joined(turned)}."] * bool(turned)
 
