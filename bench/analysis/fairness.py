@@ -65,7 +65,11 @@ RULES = (
     # What is held equal
     Rule("hashes.start", MATCH, "all methods start from the same weights", ("start", "base")),
     Rule(
-        "hashes.pairs", MATCH, "each seed has one draw of pairs", (*DATA, "seed"), ARM,
+        "hashes.pairs",
+        MATCH,
+        "each seed has one draw of pairs",
+        (*DATA, "seed"),
+        ARM,
         optional=True,
     ),
     Rule("pairs", MATCH, "the same number of pairs", DATA),
@@ -95,8 +99,14 @@ RULES = (
     Rule("versions", MATCH, "the same library versions"),
     Rule("machine", MATCH, "the same machine, or seconds do not compare"),
     # What seeds must change
-    Rule("trajectory_sha256", DIFFER, "runs of different seeds train differently", ARM, optional=True),
-    Rule("model_sha256", DIFFER, "runs of different seeds end in different models", ARM, optional=True),
+    Rule("trajectory_sha256", DIFFER, "seeds train differently", ARM, optional=True),
+    Rule(
+        "model_sha256",
+        DIFFER,
+        "seeds end in different models",
+        ARM,
+        optional=True,
+    ),
     # What is measured
     Rule("status", MAY_DIFFER, "a run that failed is a result"),
     Rule("reason", MAY_DIFFER, "a run that failed says why"),
@@ -160,8 +170,7 @@ def fields(run: dict) -> list[str]:
 
 
 def _completed(run: dict) -> dict:
-    """Return the run with defaults for absent fields, and the pool that its pairs were drawn from.
-    """
+    """Return the run with defaults for absent fields, and the pool that its pairs were drawn from."""
     label_set = run.get("label_set") or run.get("preference")
     usual = {"start": "sft", "base": "sft", "drawn_from": "pairs", "reward_model": label_set}
     run = usual | {"label_set": label_set} | run
@@ -212,9 +221,7 @@ def _taken_out(runs: list[dict]) -> list[dict]:
         ended = [r for r in runs if r["folder_arm"] == arm and r.get("status") == "ok"]
         lack = {name(run): "missing" for run in ended if value(run, field) is None}
         if 0 < len(lack) < len(ended):
-            found.append(
-                _breach(field, "present", "the runs of an arm have the same fields", lack)
-            )
+            found.append(_breach(field, "present", "the runs of an arm have the same fields", lack))
     return found
 
 
@@ -312,8 +319,7 @@ def sentence(breach: dict) -> str:
 
 
 def _examples(breach: dict) -> list[str]:
-    """Choose the runs to show: of values that should match, one run each, the rarest value first.
-    """
+    """Choose the runs to show: of values that should match, one run each, the rarest value first."""
     if breach["expect"] != MATCH:
         return list(breach["values"])
     groups = defaultdict(list)

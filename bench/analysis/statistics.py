@@ -59,8 +59,7 @@ class Interval:
 
 
 def mean_squares(scores) -> tuple[float, float, float]:
-    """Return the mean squares of seeds, prompts and interaction, for scores [S, P] with S, P >= 2.
-    """
+    """Return the mean squares of seeds, prompts and interaction, for scores [S, P] with S, P >= 2."""
     y = np.asarray(scores, float)
     seeds, prompts = y.shape
     by_seed, by_prompt = y.mean(1, keepdims=True), y.mean(0, keepdims=True)
@@ -172,8 +171,7 @@ def p_value(interval: Interval) -> float:
 
 
 def holm(ps) -> np.ndarray:
-    """Return Holm's adjusted p-values (1979), in the order given; NaN stays NaN and is not counted.
-    """
+    """Return Holm's adjusted p-values (1979), in the order given; NaN stays NaN and is not counted."""
     ps = np.asarray(ps, float)
     out, running = np.full(ps.shape, np.nan), 0.0
     order = [i for i in np.argsort(ps) if np.isfinite(ps[i])]
@@ -244,16 +242,14 @@ class Share:
 
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
-    """Return the two-sided p of Fisher's exact test of k1 of n1 against k2 of n2; NaN if an n is 0.
-    """
+    """Return the two-sided p of Fisher's exact test of k1 of n1 against k2 of n2; NaN if an n is 0."""
     if n1 == 0 or n2 == 0:
         return float("nan")
     return float(stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue)
 
 
 def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return the exact interval (Clopper & Pearson 1934) of the rate of k of n; (0, 1) if n is 0.
-    """
+    """Return the exact interval (Clopper & Pearson 1934) of the rate of k of n; (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     found = stats.binomtest(k, n).proportion_ci(level, method="exact")

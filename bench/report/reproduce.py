@@ -1,4 +1,4 @@
-"""The command that makes a report again."""
+"""Build the command that makes a report again."""
 
 import shlex
 
@@ -7,7 +7,7 @@ from bench.settings.overrides import flow, merge, parse
 
 
 def command(meta) -> str:
-    """What to type to make a report again."""
+    """Return the command to type to make a report again."""
     config = [shlex.quote(f"testbed={meta.source}")] if meta.source != DEFAULT_TESTBED else []
     config += [f"study={meta.study}"] if meta.study != DEFAULT_STUDY else []
     changed = {}
