@@ -151,8 +151,7 @@ def breaches(
 
 
 def name(run: dict) -> str:
-    """Name a run for messages and the report: by its folder, which is unique; an SFT base by its
-    name."""
+    """Name a run by its folder, which is unique, and an SFT base by its own name."""
     return f"{run.get('called') or run['folder_arm']} seed {run['folder_seed']}"
 
 
@@ -170,7 +169,7 @@ def fields(run: dict) -> list[str]:
 
 
 def _completed(run: dict) -> dict:
-    """Return the run with defaults for absent fields, and the pool that its pairs were drawn from."""
+    """Return the run with defaults for absent fields, and with the pool of its pairs."""
     label_set = run.get("label_set") or run.get("preference")
     usual = {"start": "sft", "base": "sft", "drawn_from": "pairs", "reward_model": label_set}
     run = usual | {"label_set": label_set} | run
@@ -239,8 +238,7 @@ def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:
 
 
 def _place(run: dict, field: str) -> str:
-    """Say whose value it is: the run's, its evaluation's, its folder's or its arm's
-    configuration's."""
+    """Say whose value it is: the run's, or that of its evaluation, folder or declared arm."""
     part = re.match("evaluation|folder|declared", field)
     return f"{part[0]} of {name(run)}" if part else name(run)
 
@@ -319,7 +317,7 @@ def sentence(breach: dict) -> str:
 
 
 def _examples(breach: dict) -> list[str]:
-    """Choose the runs to show: of values that should match, one run each, the rarest value first."""
+    """Choose the runs to show: of values that should match, one each, the rarest value first."""
     if breach["expect"] != MATCH:
         return list(breach["values"])
     groups = defaultdict(list)

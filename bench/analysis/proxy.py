@@ -15,20 +15,20 @@ def scales(results: Results) -> dict[tuple[str, int], tuple[float, float]]:
 
 
 def scale_of(results: Results, arm: str) -> pd.DataFrame:
-    """Return mean and SD, by seed, of the reward models that score an arm; empty for an SFT base."""
+    """Return mean and SD, by seed, of the reward models that score an arm; empty for a base."""
     proxy = {a.name: a.proxy for a in results.meta.arms}.get(arm)
     found = {seed: pair for (name, seed), pair in scales(results).items() if name == proxy}
     return pd.DataFrame.from_dict(found, orient="index", columns=["mean", "sd"], dtype=float)
 
 
 def scaled(scores: pd.DataFrame, scale: pd.DataFrame) -> pd.DataFrame:
-    """Return scores [seeds x anything] in SDs above the pool's answers; NaN if there is no scale."""
+    """Return scores [seeds x anything] in SDs above the pool's answers; NaN without a scale."""
     scale = scale.reindex(scores.index)
     return scores.sub(scale["mean"], axis=0).div(scale["sd"], axis=0)
 
 
 def with_scaled_proxy(rows: pd.DataFrame, results: Results, arm: str) -> pd.DataFrame:
-    """Return rows of one arm, which have a column `seed`, with `proxy` in SDs; NaN without a scale."""
+    """Return rows of one arm, with a column `seed`, with `proxy` in SDs; NaN without a scale."""
     scale = scale_of(results, arm).reindex(rows.seed)
     proxy = (rows.proxy.astype(float) - scale["mean"].to_numpy()) / scale["sd"].to_numpy()
     return rows.assign(proxy=proxy if len(rows) else np.nan)

@@ -59,7 +59,7 @@ class Interval:
 
 
 def mean_squares(scores) -> tuple[float, float, float]:
-    """Return the mean squares of seeds, prompts and interaction, for scores [S, P] with S, P >= 2."""
+    """Return the mean squares of seeds, prompts and interaction of scores [S, P], S, P >= 2."""
     y = np.asarray(scores, float)
     seeds, prompts = y.shape
     by_seed, by_prompt = y.mean(1, keepdims=True), y.mean(0, keepdims=True)
@@ -171,7 +171,7 @@ def p_value(interval: Interval) -> float:
 
 
 def holm(ps) -> np.ndarray:
-    """Return Holm's adjusted p-values (1979), in the order given; NaN stays NaN and is not counted."""
+    """Return Holm's adjusted p-values (1979) in the order given; NaN stays and is not counted."""
     ps = np.asarray(ps, float)
     out, running = np.full(ps.shape, np.nan), 0.0
     order = [i for i in np.argsort(ps) if np.isfinite(ps[i])]
@@ -242,14 +242,14 @@ class Share:
 
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
-    """Return the two-sided p of Fisher's exact test of k1 of n1 against k2 of n2; NaN if an n is 0."""
+    """Return the two-sided p of Fisher's exact test, k1 of n1 against k2 of n2; NaN if an n is 0."""
     if n1 == 0 or n2 == 0:
         return float("nan")
     return float(stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue)
 
 
 def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return the exact interval (Clopper & Pearson 1934) of the rate of k of n; (0, 1) if n is 0."""
+    """Return the exact interval (Clopper & Pearson 1934) of the rate k of n; (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     found = stats.binomtest(k, n).proportion_ci(level, method="exact")
@@ -257,7 +257,7 @@ def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
 
 
 def least_significant(n: int) -> int | None:
-    """Return the least k for which 0 of n against k of n has p < .05; None if there is none."""
+    """Return the least k for which 0 of n against k of n has p < .05, or None."""
     return next((k for k in range(1, n + 1) if fisher(0, n, k, n) < 1 - LEVEL), None)
 
 

@@ -133,7 +133,7 @@ def manifest(place: Path) -> dict:
 
 
 def made_with(place: Path, study: Study) -> str:
-    """Return a report's commit, and the libraries it was drawn with that have another version here."""
+    """Return a report's commit, and which of its libraries have another version here."""
     here = _versions()
     other = [
         f"{name} {was} (here {here.get(name)})"

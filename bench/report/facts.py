@@ -150,15 +150,14 @@ def compared(row: Comparison | None) -> dict[str, str]:
 
 
 def of_tasks(study) -> Iterator[tuple[str, str]]:
-    """Yield the base's lm-eval scores, and each arm's change from them with its interval over
-    seeds."""
+    """Yield the base's lm-eval scores, and each arm's change from them with its interval."""
     for row in changes(study.results).itertuples():
         key = f"{row.arm}.{row.task}.{row.metric}"
         yield key, f"{row.mean:.3f}" if row.arm == SFT else change(row)
 
 
 def change(row) -> str:
-    """Format a change, '−0.103 (−0.151 to −0.055)'; without an interval if all seeds have the same."""
+    """Format a change, '−0.103 (−0.151 to −0.055)'; without an interval if all seeds agree."""
     mean, low, high = (fixed(row.change + s * row.half, "+.3f") for s in (0, -1, 1))
     if not math.isfinite(row.half):
         return f"{fixed(row.change, '+.3f')} (no interval)"

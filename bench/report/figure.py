@@ -56,7 +56,7 @@ def described(study, figures: list[Figure]) -> dict[str, dict[str, str]]:
 
 
 def signed(study, *notes: str) -> str:
-    """Return 'prefbench · micro · 5 seeds × 384 test prompts · bars: 95 % intervals', for the foot."""
+    """Return 'prefbench · micro · 5 seeds × 384 test prompts', for the foot of a figure."""
     meta = study.meta
     name = [f"study {meta.study}"] if meta.study != DEFAULT_STUDY else []
     return " · ".join(["prefbench", meta.testbed, *name, *notes])

@@ -56,7 +56,7 @@ def beside(ax, words: str, x: float, y: float, move: float = 4, **look) -> None:
 
 
 def short(value: float) -> str:
-    """Format a positive amount with three digits, but no more than two decimals: '1,234', '29.4'."""
+    """Format a positive amount with three digits and at most two decimals: '1,234', '29.4'."""
     return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
 
 

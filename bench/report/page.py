@@ -1,4 +1,4 @@
-"""Build what a study's page and README show: sentences, tables, figures and samples, without HTML."""
+"""Build what a study's page and README show: sentences, tables, figures and samples, no HTML."""
 
 import re
 

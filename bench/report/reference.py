@@ -53,7 +53,7 @@ def values(study, arm: str, seed: int) -> dict[str, float]:
 
 
 def _run_name(study, arm: str, seed: int, anchor: str) -> Cell:
-    """Return a run's name and folder; the first run of an arm is the target of links to its runs."""
+    """Return a run's name and folder; links to an arm's runs lead to its first run."""
     first = seed == study.runs[study.runs.arm == arm].seed.iloc[0]
     return Cell(f"{label(arm)} seed {seed}", f"align/{arm}/seed{seed}",
                 study.looks[arm].colour, anchor=f"{anchor}-{arm}" if first else "")  # fmt: skip

@@ -46,7 +46,7 @@ def rounded(value: float) -> float:
 
 
 def number(value):
-    """Round a float to DIGITS significant digits; None if it is not finite, which JSON cannot hold."""
+    """Round a float to DIGITS significant digits; None if it is infinite or NaN."""
     if not isinstance(value, float):
         return value
     return rounded(value) if math.isfinite(value) else None

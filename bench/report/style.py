@@ -328,7 +328,7 @@ def _short(value: str) -> str:
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """Prepare an SVG for the page: colours become CSS variables, ids and classes unique; add `alt`."""
+    """Prepare an SVG for the page: colours as CSS variables, ids and classes unique, and `alt`."""
     from html import escape
 
     body = svg[svg.index("<svg") :]

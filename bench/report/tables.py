@@ -75,7 +75,7 @@ def head(measure: Measure, meta: Meta) -> tuple[str, str]:
 
 
 def cell(measure: Measure, found: st.Interval | None) -> Cell:
-    """Format a measure of an arm: '0.71' with '± 0.16' beside it; a dash if nothing was measured."""
+    """Format a measure of an arm: '0.71' with '± 0.16' beside it; a dash if not measured."""
     if found is None or not math.isfinite(found.mean):
         return DASH
     if measure.form == SCALED:

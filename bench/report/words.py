@@ -48,8 +48,7 @@ def fixed(value: float, spec: str) -> str:
 
 
 def scaled(value: float, like: float | None = None) -> str:
-    """Format 1.23e12 as '1.23 T'; like: a number that has three digits, whose prefix this one
-    takes."""
+    """Format 1.23e12 as '1.23 T'; like: a number of three digits whose prefix is taken."""
     head = abs(value if like is None else like)
     size, prefix = next((pair for pair in SCALES if head >= pair[0]), SCALES[-1])
     digits = 3 if like is None else 2
@@ -57,7 +56,7 @@ def scaled(value: float, like: float | None = None) -> str:
 
 
 def said(interval: st.Interval, digits: int = 2, sign: str = "+") -> str:
-    """Format '+0.71 (+0.55 to +0.87)'; the sentence around it says that this is the 95 % interval."""
+    """Format '+0.71 (+0.55 to +0.87)'; the sentence around it says that this is a 95 % interval."""
     mean, low, high = (
         fixed(v, f"{sign}.{digits}f") for v in (interval.mean, interval.low, interval.high)
     )
@@ -94,14 +93,14 @@ def count(n: int, what: str) -> str:
 
 
 def p_words(p: float, equals: str = "") -> str:
-    """Format p as '< 0.001' or '0.014', a dash if there is none; equals: stands before the latter."""
+    """Format p as '< 0.001' or '0.014'; equals: what stands before the latter."""
     if not math.isfinite(p):
         return "–"
     return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
 
 
 def verdict(row: Comparison) -> str:
-    """Say a verdict in the cell of a table: 'DPO better', 'equivalent within 0.1', 'inconclusive'."""
+    """Say a verdict in a table's cell: 'DPO better', 'equivalent within 0.1', 'inconclusive'."""
     if row.interval.seeds < 2:
         return "one seed: undecided"
     words = {

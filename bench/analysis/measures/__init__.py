@@ -62,7 +62,7 @@ def interval_of(found: pd.DataFrame | pd.Series) -> st.Interval | None:
 
 
 def by_seed(results: Results, arm: str, key: str) -> pd.Series:
-    """Return a measure of each ended run of an arm, by seed; the mean over prompts if it has them."""
+    """Return a measure of each ended run of an arm, by seed, averaged over prompts."""
     found = BY_KEY[key](results, arm)
     if isinstance(found, pd.DataFrame):
         found = found.mean(axis=1) if found.size else pd.Series(dtype=float)
