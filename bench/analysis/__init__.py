@@ -1,1 +1,1 @@
-"""What the numbers say: pure functions of tidy tables, one module a question."""
+"""Compute what the numbers say: pure functions of tidy tables, one module per question."""

@@ -1,6 +1,7 @@
-"""Comparisons of arms in gold: who is better, by how much, how sure. No words: see `report.words`.
+"""Compare arms in gold: which is better, by how much, and how sure that is.
 
-A `Family` holds the comparisons that are corrected together by Holm's method.
+A `Family` holds the comparisons that are corrected together by Holm's method. The words for
+verdicts are in `bench.report.words`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from bench.core.thresholds import MARGIN
 
 
 class Kind(StrEnum):
-    """What a comparison can decide; the values are those of results.json."""
+    """The verdicts that a comparison can have; the values are those of results.json."""
 
     BETTER = "better"
     EQUIVALENT = "equivalent"
@@ -26,7 +27,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a comparison: its kind, and the winner where there is one."""
+    """The outcome of a comparison: its kind, and the winner if there is one."""
 
     kind: Kind
     winner: str | None = None
@@ -34,10 +35,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms on the same prompts.
+    """A comparison of two arms on the same prompts.
 
-    interval: of the mean of a's gold less b's; p: two-sided, alone; p_holm: corrected within the
-    family; seeds: how many of a and of b ended; margin: the difference that counts as none.
+    interval: of the mean difference in gold, a - b; p: two-sided p-value, uncorrected; p_holm:
+    corrected within the family; seeds: how many runs of a and of b have scores; margin: a smaller
+    difference in gold does not matter.
     """
 
     a: str
@@ -50,7 +52,11 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """One seed decides nothing: its interval does not contain the luck of the seed."""
+        """Return what the comparison decides.
+
+        With one seed it decides nothing: no interval from one seed covers the variation between
+        seeds.
+        """
         if self.interval.seeds >= 2 and self.p_holm < 1 - st.LEVEL:
             return Verdict(Kind.BETTER, self.a if self.interval.mean > 0 else self.b)
         enough = self.interval.seeds >= st.EQUIVALENCE_SEEDS and self.margin > 0
@@ -60,17 +66,17 @@ class Comparison:
 
     @property
     def winner(self) -> str | None:
-        """The arm that is better; None where neither is."""
+        """Return the arm that is better; None if neither is."""
         return self.verdict.winner
 
     @property
     def loser(self) -> str | None:
-        """The arm that the other is better than; None where neither is better."""
+        """Return the arm that the winner is better than; None if neither is better."""
         return {self.a: self.b, self.b: self.a}.get(self.winner)
 
     @property
     def kind(self) -> Kind:
-        """What it decides."""
+        """Return the kind of the verdict."""
         return self.verdict.kind
 
 
@@ -79,43 +85,45 @@ class Family(tuple[Comparison, ...]):
 
     @classmethod
     def of(cls, rows: Iterable[Comparison]) -> "Family":
-        """The comparisons with Holm's p over all of them."""
+        """Return the comparisons with Holm's p-values, corrected over all of them."""
         rows = list(rows)
         corrected = st.holm([row.p for row in rows])
         return cls(replace(row, p_holm=float(p)) for row, p in zip(rows, corrected, strict=True))
 
     @property
     def arms(self) -> list[str]:
-        """The arms that are compared."""
+        """Return the arms that are compared."""
         return list(dict.fromkeys([*(row.a for row in self), *(row.b for row in self)]))
 
     def between(self, a: str, b: str) -> Comparison | None:
-        """The comparison of two arms, in this order; None where there is none."""
+        """Return the comparison of two arms, in this order; None if there is none."""
         return next((row for row in self if (row.a, row.b) == (a, b)), None)
 
     def of_kind(self, kind: Kind) -> list[Comparison]:
-        """The comparisons that decided this."""
+        """Return the comparisons with this kind of verdict."""
         return [row for row in self if row.kind is kind]
 
     def won_by(self, arm: str) -> list[Comparison]:
-        """The comparisons that an arm won."""
+        """Return the comparisons that an arm won."""
         return [row for row in self if row.winner == arm]
 
     def champion(self, among: Iterable[str] = ()) -> str | None:
-        """The arm that is better than every other of `among`, of all that are compared where that
-        is empty; None where there is none."""
+        """Return the arm that is better than every other of `among`, or of all that are compared;
+        None if there is none."""
         arms = list(among) or self.arms
         return next((arm for arm in arms if len(self.won_by(arm)) == len(arms) - 1), None)
 
     def unbeaten(self) -> list[str]:
-        """The arms that no other is better than."""
+        """Return the arms that no other arm is better than."""
         beaten = {row.loser for row in self}
         return [arm for arm in self.arms if arm not in beaten]
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Two tables of scores [S, P] cut to the prompts and seeds that both have; where b is the one
-    table row of an SFT base (seed 0), it stands against every seed of a."""
+    """Cut two tables of scores [seeds x prompts] to the seeds and prompts that both have.
+
+    If b is the one row of an SFT base (seed 0), it is compared with every seed of a.
+    """
     columns = a.columns.intersection(b.columns)
     rows = a.index.intersection(b.index) if len(b) > 1 or not (b.index == 0).all() else a.index
     other = b.loc[rows, columns] if len(b) > 1 or rows.isin(b.index).all() else b[columns]
@@ -125,10 +133,10 @@ def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def compared(
     scores: Mapping[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]], margin: float = 0.0
 ) -> Family:
-    """A family from {(a, b): (scores of a, scores of b)}, each seeds x prompts.
+    """Compare {(a, b): (scores of a, scores of b)}, each seeds x prompts, as one family.
 
-    A pair without a seed or a prompt in common is left out. margin: how small a difference counts
-    as none.
+    A pair without a seed or a prompt in common is left out. margin: a smaller difference in gold
+    does not matter.
     """
     rows = []
     for (a, b), (mine, other) in scores.items():
@@ -142,13 +150,16 @@ def compared(
 
 @once
 def margin(results: Results) -> float:
-    """MARGIN SDs of the SFT base's gold over prompts: a smaller difference is of no interest."""
+    """Return the difference in gold below which two arms count as equal.
+
+    It is MARGIN standard deviations of the SFT base's gold over prompts.
+    """
     base = results.scores(SFT)
     return MARGIN * float(np.std(base.to_numpy(), ddof=1)) if base.size > 1 else 0.0
 
 
 def pairs(results: Results) -> list[tuple[str, str]]:
-    """The declared comparisons: all pairs of arms that are a method as it is tuned.
+    """Return the declared comparisons: all pairs of methods as tuned.
 
     Variants of a method (`dpo-beta0.3`) take no part, so that a sweep does not dilute Holm's
     correction and nobody picks the best of many: see `variants`.
@@ -158,26 +169,26 @@ def pairs(results: Results) -> list[tuple[str, str]]:
 
 
 def variants(results: Results) -> list[tuple[str, str]]:
-    """Each variant with its method as it is tuned, where the study has both."""
+    """Return (variant, its method as tuned) for each variant, if the study has both."""
     arms = results.meta.arms
     return [(a.name, a.method) for a in arms if not a.tuned and a.method in results.arms]
 
 
 @once
 def between_methods(results: Results) -> Family:
-    """The declared pairs of methods."""
+    """Compare the declared pairs of methods."""
     return _of_pairs(results, pairs(results))
 
 
 @once
 def against_tuned(results: Results) -> Family:
-    """Each variant against its method as tuned."""
+    """Compare each variant with its method as tuned."""
     return _of_pairs(results, variants(results))
 
 
 @once
 def against_sft(results: Results) -> Family:
-    """Each arm against its SFT base, which is called `sft` here."""
+    """Compare each arm with its SFT base, which is called `sft` here."""
     scores = {
         (arm, SFT): (results.scores(arm), results.scores(results.base[arm])) for arm in results.arms
     }

@@ -1,21 +1,24 @@
-"""What runs were charged: of the whole pipeline, by phase."""
+"""Add up what runs are charged, over the whole pipeline and by phase."""
 
 import pandas as pd
 
 from bench.analysis.results import Meta, Results, once
 from bench.core.names import SFT
 
-SHARED = "shared"  # the arm of what all runs share
+SHARED = "shared"  # the arm of the steps that all runs share
 
 
 def seconds(meta: Meta) -> str:
-    """The column that cost is counted in: wall time means little where neighbours contend."""
+    """Return the column that cost is counted in: CPU time, or wall time on a GPU.
+
+    Wall time on a CPU depends on what else the machine runs.
+    """
     gpu = str(meta.machine.get("gpu") or "none").lower()
     return "cpu_s" if gpu in ("none", "false") else "wall_s"
 
 
 def seconds_name(meta: Meta) -> str:
-    """What those seconds are called."""
+    """Return the unit of those seconds, in words."""
     return "core-seconds" if seconds(meta) == "cpu_s" else "GPU-seconds"
 
 
@@ -25,16 +28,17 @@ def spending(meta: Meta) -> dict[str, str]:
 
 
 def charged(results: Results) -> pd.DataFrame:
-    """The rows that a run pays for; not what all share, nor evaluation and curves."""
+    """Return the rows that runs are charged for: no shared steps, evaluations or curves."""
     cost = results.cost
     return cost[cost.charged.astype(bool) & (cost.arm != SHARED) & (cost.arm != SFT)]
 
 
 @once
 def by_phase(results: Results, column: str) -> pd.DataFrame:
-    """What each run was charged by phase: rows arm, method, seed, group, and the column's sum.
+    """Sum a column of each run's cost by phase: rows of arm, method, seed, group and the column.
 
-    group: the step for what the run needed beforehand, else the phase of training.
+    group: the phase of training, or the step that the run needed beforehand (`reward model`,
+    `reference`).
     """
     own = charged(results)
     group = own.phase.where(own.step == "align", own.step.replace("reward", "reward model"))
@@ -44,16 +48,16 @@ def by_phase(results: Results, column: str) -> pd.DataFrame:
 
 
 def total(values: pd.Series) -> float:
-    """The sum, which is unknown (NaN) where any part is."""
+    """Return the sum; NaN if any part is unknown."""
     return values.astype(float).sum(skipna=False)
 
 
 def spent(results: Results, columns) -> pd.DataFrame:
-    """By run, what it was charged in all, in each of the columns."""
+    """Return what each run was charged in all, one row per run, in each of the columns."""
     return charged(results).groupby(["arm", "seed"], as_index=False)[list(columns)].agg(total)
 
 
 def of_arm(results: Results, arm: str, column: str) -> pd.Series:
-    """What an arm's runs that ended were charged, by seed; empty where that is unknown."""
+    """Return what an arm's ended runs were charged, by seed; empty if that is unknown."""
     rows = spent(results, [column]).merge(results.ended())
     return rows[rows.arm == arm].set_index("seed")[column].dropna()

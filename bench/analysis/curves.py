@@ -1,4 +1,4 @@
-"""What training looked like: the curves on validation prompts, and the logs."""
+"""Describe training, from the curves on validation prompts and from the logs."""
 
 import pandas as pd
 
@@ -10,27 +10,31 @@ ENDS = ("gold", "kl", "proxy", "entropy")
 
 
 def overall(results: Results) -> pd.DataFrame:
-    """The points of all curves, over all families of prompts, along training."""
+    """Return the points of all curves, over all families of prompts, in the order of training."""
     rows = results.curve
     return rows[rows.family == "all"].sort_values("fraction")
 
 
 @once
 def ends(results: Results) -> pd.DataFrame:
-    """By run, where its curve ended: ENDS, and gain, the gold less that of the curve's start, the
-    SFT base; proxy in the reward model's own unit."""
+    """Return where each run's curve ended: ENDS and gain, one row per run.
+
+    gain: gold minus that at the start of the curve, which is the SFT base; proxy: in the reward
+    model's own unit.
+    """
     groups = overall(results).groupby(["arm", "seed"], sort=False)
     last, first = groups.last(), groups.first()
     return last[list(ENDS)].assign(gain=last.gold - first.gold).reset_index()
 
 
 def from_base(results: Results, base: str = SFT) -> list[str]:
-    """The arms whose curves start as an SFT base, all on the same prompts and draws."""
+    """Return the arms whose curves start at an SFT base, all on the same prompts and draws."""
     return [a.name for a in results.meta.arms if (a.start, a.base) == ("sft", base)]
 
 
 def of_arm(results: Results, arm: str) -> pd.DataFrame:
-    """The training curve of an arm; `gain`: gold less its SFT base's; `proxy` in SDs."""
+    """Return the training curves of an arm, with `gain` (gold minus its SFT base's) and `proxy` in
+    SDs."""
     rows = results.curve
     rows = rows[rows.family == "all"].sort_values(["seed", "fraction"])
     starts = rows[(rows.fraction == 0) & rows.arm.isin(from_base(results, results.base[arm]))]
@@ -39,17 +43,18 @@ def of_arm(results: Results, arm: str) -> pd.DataFrame:
 
 
 def of_ended(results: Results, arm: str) -> pd.DataFrame:
-    """The training curve of an arm's runs that ended."""
+    """Return the training curves of an arm's runs that ended."""
     rows, ended = of_arm(results, arm), results.ended()
     return rows[rows.seed.isin(ended[ended.arm == arm].seed)]
 
 
 def health(results: Results, fractions: tuple[float, ...] | None = None) -> pd.DataFrame:
-    """What each run's training looked like, from its curve and its log.
+    """Return what each run's training looked like, from its curve and its log, one row per run.
 
-    drawdown: gold's peak less its end; entropy_left: share of the start's; spikes: largest gradient
-    norm over the median; displacement: change of the log-prob of chosen answers, nats. fractions:
-    the points of the curve that count, where runs have different ones.
+    drawdown: highest gold minus the last; entropy_left: last entropy as a share of the first;
+    spikes: largest gradient norm over the median; displacement: change of the log-prob of chosen
+    answers, in nats. fractions: use only these points of the curve, since runs may have different
+    ones.
     """
     curves = _of_curves(overall(results), fractions)
     return curves.merge(_of_logs(results.log), how="outer", on=["arm", "seed"])

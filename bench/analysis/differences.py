@@ -1,5 +1,6 @@
-"""Two results.json side by side: what differs in how they were made, which numbers moved beyond
-noise, which verdicts changed. Pure functions of the two documents (`bench.report.results`).
+"""Compare two results.json: how they were made, which numbers moved, which verdicts changed.
+
+Pure functions of the two documents, whose format is in `bench.report.results`.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ SETTING = ("testbed", "study", "commit", "seeds", "prompts", "pairs", "decode", 
 
 
 def differences(a: dict, b: dict) -> list[tuple[str, object, object]]:
-    """What was not the same in the making of the two: (field, its value in a, in b)."""
+    """List what differs in how the two were made, as (field, value in a, value in b)."""
     first, second = ({k: d["about"].get(k) for k in SETTING} | settings(d) for d in (a, b))
     flat = [dict(leaves(x)) for x in (first, second)]
     names = dict.fromkeys([*flat[0], *flat[1]])
@@ -24,12 +25,12 @@ def differences(a: dict, b: dict) -> list[tuple[str, object, object]]:
 
 
 def settings(document: dict) -> dict:
-    """{arm: its settings}."""
+    """Return {arm: its settings}."""
     return {arm["name"]: arm["settings"] for arm in document["arms"]}
 
 
 def leaves(tree: dict, prefix: str = ""):
-    """Dotted names and values of a nested mapping."""
+    """Yield (dotted name, value) of each leaf of a nested mapping."""
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{key}.")
@@ -38,12 +39,12 @@ def leaves(tree: dict, prefix: str = ""):
 
 
 def same_testbed(a: dict, b: dict) -> bool:
-    """Whether numbers of the two mean the same; those of two testbeds do not."""
+    """Return whether both are of one testbed; numbers of two testbeds do not compare."""
     return a["about"]["testbed"] == b["about"]["testbed"]
 
 
 def by_seed(document: dict) -> dict[tuple[str, str], pd.Series]:
-    """{(arm, measure): its values by seed}, of the runs that ended."""
+    """Return {(arm, measure): its values by seed} of the runs that ended."""
     found = {}
     for run in document["runs"]:
         for measure, value in run["values"].items():
@@ -52,11 +53,11 @@ def by_seed(document: dict) -> dict[tuple[str, str], pd.Series]:
 
 
 def moved(a: dict, b: dict) -> pd.DataFrame:
-    """Each arm and measure that both have: both means, difference b - a with its 95 % interval, p,
-    Holm's p within the measure, and the verdict; empty for two testbeds.
+    """Compare each measure of each arm that both have, one row each; empty for two testbeds.
 
-    Runs with the same seeds are paired (their pairs and prompts are the same); others are compared
-    by Welch's t test over seeds.
+    Columns: both means, the difference b - a with its 95 % interval, p, Holm's p within the
+    measure, and the verdict. Runs with the same seeds are paired, since their pairs and prompts are
+    the same; others are compared by Welch's t test over seeds.
     """
     columns = ["arm", "measure", "a", "b", "difference", "low", "high", "p", "paired", "p_holm",
                "verdict"]  # fmt: skip
@@ -75,7 +76,7 @@ def moved(a: dict, b: dict) -> pd.DataFrame:
 
 
 def difference(a: pd.Series, b: pd.Series) -> dict:
-    """b - a of two measures by seed: means, interval, p, whether the runs are paired."""
+    """Compare the values of one measure by seed: means, b - a, interval, p, and whether paired."""
     shared = a.index.intersection(b.index)
     paired = len(shared) > 1 or a.index.equals(b.index)
     x, y = (a[shared], b[shared]) if paired else (a, b)
@@ -85,7 +86,7 @@ def difference(a: pd.Series, b: pd.Series) -> dict:
 
 
 def tested(x: np.ndarray, y: np.ndarray, paired: bool) -> tuple[float, float, float]:
-    """(low, high, p) of mean(y) - mean(x); without an interval where runs are too few to tell."""
+    """Return (low, high, p) of mean(y) - mean(x); NaN if there are too few runs to test."""
     fixed = np.ptp(y - x) == 0 if paired else np.ptp(x) == np.ptp(y) == 0
     step = float(y[0] - x[0])
     few = min(len(x), len(y)) < 2
@@ -99,7 +100,7 @@ def tested(x: np.ndarray, y: np.ndarray, paired: bool) -> tuple[float, float, fl
 
 
 def verdict(row) -> str:
-    """What became of a number."""
+    """Return the verdict on a number: IDENTICAL, MOVED, NOISE or ALONE."""
     if row.low == row.high == 0:
         return IDENTICAL
     if not np.isfinite(row.p_holm):
@@ -108,8 +109,7 @@ def verdict(row) -> str:
 
 
 def verdicts(a: dict, b: dict) -> list[dict]:
-    """The declared pairs of methods that both have: the comparison in each, and whether the two
-    agree (see `agreement`)."""
+    """Return both comparisons of each declared pair that both have, and their `agreement`."""
     first, second = ({(r["a"], r["b"]): r for r in d["comparisons"] if r["family"] == "methods"}
                      for d in (a, b))  # fmt: skip
     second |= {(y, x): turned(r) for (x, y), r in second.items()}
@@ -122,7 +122,7 @@ def verdicts(a: dict, b: dict) -> list[dict]:
 
 
 def turned(row: dict) -> dict:
-    """A comparison with its arms the other way round."""
+    """Return a comparison with its two arms exchanged."""
     ends = {"mean": row["mean"], "low": row["high"], "high": row["low"]}
     ends = {key: None if value is None else -value for key, value in ends.items()}
     seeds = {"seeds_a": row["seeds_b"], "seeds_b": row["seeds_a"]}
@@ -130,7 +130,7 @@ def turned(row: dict) -> dict:
 
 
 def agreement(one: dict, other: dict) -> str:
-    """How two verdicts on the same pair stand to each other: SAME, OPPOSITE, ONE_ONLY or OPEN."""
+    """Say whether two verdicts on a pair agree: SAME, OPPOSITE, ONE_ONLY or OPEN."""
     if (one["verdict"], one["winner"]) == (other["verdict"], other["winner"]):
         return SAME
     decided = [row["winner"] is not None for row in (one, other)]

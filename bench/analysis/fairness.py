@@ -1,9 +1,10 @@
-"""The fairness contract: which fields of `run.json` must match, may differ, or must differ.
+"""Check the fairness contract: which fields of `run.json` must match, may differ, or must differ.
 
-Declared as data: each field once, with its kind, the runs that are compared (`within`) and why.
-The ledger is a list of dicts, one a run of the study: the content of its run.json (none of it where
-the run is missing) with `folder_arm` and `folder_seed` (where it lay) and `evaluation` (its
-eval.json, or None). A breach carries the field and every value.
+The contract is data: each field has one rule, with its kind, the runs that are compared (`within`)
+and why. The ledger is a list of dicts, one per run of the study: the content of its run.json
+(nothing if the run is missing) with `folder_arm` and `folder_seed` (its folder), `evaluation` (its
+eval.json, or None) and `declared` (the configuration of its arm). A breach holds the field and
+every value.
 """
 
 import hashlib
@@ -16,9 +17,10 @@ from itertools import product
 from bench.core.names import SFT, pool_of
 
 MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
-# of the ledger, not of run.json
+# fields of the ledger that are not in run.json
 BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared", "pool")
-OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status")  # the SFT base's too
+# rules that the evaluation of the SFT base must meet too
+OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status")
 NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
 SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
 
@@ -27,9 +29,9 @@ SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
 class Rule:
     """Runs that agree on `within` must `match` or `differ` in `field` (dots reach into it).
 
-    apart: runs that agree on these must differ all the same (seeds of an arm, in their pairs);
-    to: the field must match another one of the same run instead;
-    optional: a run without the field (no reward model, no weights) takes no part.
+    apart: runs that agree on these must differ in the field (the seeds of an arm, in their pairs);
+    to: the field must match this other field of the same run instead; optional: a run without the
+    field (no reward model, no weights) takes no part.
     """
 
     field: str
@@ -43,16 +45,16 @@ class Rule:
 
 ARM, DATA = ("arm",), ("label_set", "start", "drawn_from")
 OWN = "a run lies in the folder of its own arm and seed"
-AS_SET = "a run is what its arm is configured to be"
-OF_RUN = "an evaluation is of the run beside it"
-COST, COUNT = "a cost, which is measured", "work done, which is measured"
+AS_SET = "a run has the configuration of its arm"
+OF_RUN = "an evaluation belongs to the run beside it"
+COST, COUNT = "a measured cost", "a measured amount of work"
 
 RULES = (
     # What a run is
     Rule("arm", MATCH, OWN, to="folder_arm"),
     Rule("seed", MATCH, OWN, to="folder_seed"),
     Rule("method", MATCH, AS_SET, to="declared.method"),
-    Rule("preference", MATCH, "an arm learns whose preference it learns", ARM),
+    Rule("preference", MATCH, "the runs of an arm learn the same preference", ARM),
     Rule("label_set", MATCH, AS_SET, to="declared.label_set", optional=True),
     Rule("start", MATCH, AS_SET, to="declared.start", optional=True),
     Rule("base", MATCH, "an arm has one SFT base", ARM),
@@ -63,7 +65,12 @@ RULES = (
     # What is held equal
     Rule("hashes.start", MATCH, "all methods start from the same weights", ("start", "base")),
     Rule(
-        "hashes.pairs", MATCH, "each seed is one draw of pairs", (*DATA, "seed"), ARM, optional=True
+        "hashes.pairs",
+        MATCH,
+        "each seed has one draw of pairs",
+        (*DATA, "seed"),
+        ARM,
+        optional=True,
     ),
     Rule("pairs", MATCH, "the same number of pairs", DATA),
     Rule(
@@ -81,7 +88,7 @@ RULES = (
         ("pool", "base", "drawn_from"),
         optional=True,
     ),
-    Rule("hashes.code", MATCH, "the runs of an arm are of one code", ARM, optional=True),
+    Rule("hashes.code", MATCH, "the runs of an arm use the same code", ARM, optional=True),
     Rule("template", MATCH, "the same prompt template"),
     Rule("eos", MATCH, "the same end-of-text policy"),
     Rule("decode", MATCH, "the same sampling settings"),
@@ -92,14 +99,20 @@ RULES = (
     Rule("versions", MATCH, "the same library versions"),
     Rule("machine", MATCH, "the same machine, or seconds do not compare"),
     # What seeds must change
-    Rule("trajectory_sha256", DIFFER, "another seed trains another way", ARM, optional=True),
-    Rule("model_sha256", DIFFER, "another seed gives another model", ARM, optional=True),
+    Rule("trajectory_sha256", DIFFER, "seeds train differently", ARM, optional=True),
+    Rule(
+        "model_sha256",
+        DIFFER,
+        "seeds end in different models",
+        ARM,
+        optional=True,
+    ),
     # What is measured
     Rule("status", MAY_DIFFER, "a run that failed is a result"),
     Rule("reason", MAY_DIFFER, "a run that failed says why"),
     Rule("episodes", MAY_DIFFER, COUNT),
     Rule("steps", MAY_DIFFER, COUNT),
-    Rule("planned_steps", MAY_DIFFER, "an epoch of a method is as long as it needs"),
+    Rule("planned_steps", MAY_DIFFER, "the steps of an epoch depend on the method"),
     Rule("generated_tokens", MAY_DIFFER, COUNT),
     Rule("validation_loss", MAY_DIFFER, "each method has a loss of its own"),
     Rule("resident_models", MAY_DIFFER, COST),
@@ -120,10 +133,10 @@ RULES = (
 def breaches(
     ledger: list[dict], starts: dict[str, dict] | None = None, evaluations_expected: bool = True
 ) -> list[dict]:
-    """Every breach of the contract: field, what is expected, why, and the values by run.
+    """Return every breach of the contract: field, what is expected, why, and the values by run.
 
-    starts: {SFT base: its eval.json}, which must agree with those of the runs; nothing but the name
-    of its `base` where it is missing.
+    starts: {SFT base: its eval.json}, which must agree with those of the runs; a missing one holds
+    only the name of its `base`.
     """
     runs = [_completed(run) for run in ledger if "arm" in run]
     starts = starts or {}
@@ -138,37 +151,36 @@ def breaches(
 
 
 def name(run: dict) -> str:
-    """How messages and report call a run: by where it lies, which is unique; an SFT base by its own
-    name."""
+    """Name a run by its folder, which is unique, and an SFT base by its own name."""
     return f"{run.get('called') or run['folder_arm']} seed {run['folder_seed']}"
 
 
 def value(run: dict, field: str):
-    """The value of a dotted field; None where the run does not have it."""
+    """Return the value of a dotted field; None if the run does not have it."""
     for key in field.split("."):
         run = run.get(key) if isinstance(run, dict) else None
     return run
 
 
 def fields(run: dict) -> list[str]:
-    """The fields of a run.json, the parts of `hashes` apart."""
+    """Return the fields of a run.json, with each part of `hashes` as a field of its own."""
     plain = [key for key in run if key not in (*BESIDE, NESTED)]
     return plain + [f"{NESTED}.{key}" for key in run.get(NESTED) or {}]
 
 
 def _completed(run: dict) -> dict:
-    """The run with what an absent field stands for, and the pool that its pairs were drawn from."""
+    """Return the run with defaults for absent fields, and with the pool of its pairs."""
     label_set = run.get("label_set") or run.get("preference")
     usual = {"start": "sft", "base": "sft", "drawn_from": "pairs", "reward_model": label_set}
     run = usual | {"label_set": label_set} | run
     run |= {"pool": pool_of(str(label_set))}
-    if not run.get("steps"):  # no step was logged: two such logs are equal by right
+    if not run.get("steps"):  # no step was logged, so two such logs may be equal
         run |= {"trajectory_sha256": None}
     return run
 
 
 def _base(called: str, sft: dict) -> dict:
-    """An SFT base as an entry: its evaluation, of the weights that its runs start from."""
+    """Return an SFT base as an entry of the ledger: its evaluation, and the hash of its weights."""
     hashes = {"start": sft.get("model_sha256") or "unknown"}
     start = {"start": "sft", "base": sft.get("base", called), NESTED: hashes}
     head = {"folder_arm": SFT, "folder_seed": 0, "status": "ok", "called": called}
@@ -176,14 +188,14 @@ def _base(called: str, sft: dict) -> dict:
 
 
 def _missing_runs(ledger: list[dict]) -> list[dict]:
-    """A breach that lists the runs without a run.json."""
+    """Return a breach that lists the runs without a run.json."""
     gone = {name(run): "missing" for run in ledger if "arm" not in run}
-    why = "every run of the study is counted, failed ones too"
+    why = "every run of the study counts, failed ones too"
     return [_breach("run", "present", why, gone)] if gone else []
 
 
 def _missing_evaluations(runs: list[dict], starts: dict[str, dict]) -> list[dict]:
-    """A breach that lists the runs, and the SFT base, without an eval.json."""
+    """Return a breach that lists the runs and SFT bases without an eval.json."""
     bases = [called for called, sft in starts.items() if "arm" not in sft] if starts else [SFT]
     gone = {name(_base(called, {})): "missing" for called in bases}
     gone |= {name(run): "missing" for run in runs if not run.get("evaluation")}
@@ -192,30 +204,28 @@ def _missing_evaluations(runs: list[dict], starts: dict[str, dict]) -> list[dict
 
 
 def _undeclared(runs: list[dict]) -> list[dict]:
-    """A breach that lists the fields of no rule, by run."""
+    """Return a breach that lists the fields without a rule, by run."""
     known = {rule.field for rule in RULES}
     strange = {name(run): ", ".join(sorted({*fields(run)} - known)) for run in runs}
     strange = {run: names for run, names in strange.items() if names}
-    why = "the contract says of every field whether it must match"
+    why = "the contract has a rule for every field"
     return [_breach("undeclared field", "declared", why, strange)] if strange else []
 
 
 def _taken_out(runs: list[dict]) -> list[dict]:
-    """A breach for each field that some of an arm's runs that ended well have and others lack."""
+    """Return a breach for each field that only some of an arm's ended runs have."""
     found = []
     asked = [r.field for r in RULES if r.optional or r.kind == MAY_DIFFER]
     for field, arm in product(asked, dict.fromkeys(run["folder_arm"] for run in runs)):
         ended = [r for r in runs if r["folder_arm"] == arm and r.get("status") == "ok"]
         lack = {name(run): "missing" for run in ended if value(run, field) is None}
         if 0 < len(lack) < len(ended):
-            found.append(
-                _breach(field, "present", "the seeds of an arm have the same fields", lack)
-            )
+            found.append(_breach(field, "present", "the runs of an arm have the same fields", lack))
     return found
 
 
 def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:
-    """A breach for each run in which two fields that must match do not."""
+    """Return a breach for each run in which two fields that must match do not."""
     found = []
     for run in runs:
         if rule.to.startswith("declared.") and not run.get("declared"):
@@ -228,7 +238,7 @@ def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:
 
 
 def _place(run: dict, field: str) -> str:
-    """Whose value it is: the run's, its evaluation's or its folder's."""
+    """Say whose value it is: the run's, or that of its evaluation, folder or declared arm."""
     part = re.match("evaluation|folder|declared", field)
     return f"{part[0]} of {name(run)}" if part else name(run)
 
@@ -238,7 +248,7 @@ def _of_evaluation(field: str) -> bool:
 
 
 def _unlike_others(rule: Rule, entries: list[dict]) -> list[dict]:
-    """A breach for each scope in which the values do not match, or do not differ."""
+    """Return a breach for each group of runs whose values do not match, or do not differ."""
     found = []
     checks = [(rule.kind, rule.within)] + ([(DIFFER, rule.apart)] if rule.apart else [])
     for expect, within in checks:
@@ -252,8 +262,10 @@ def _unlike_others(rule: Rule, entries: list[dict]) -> list[dict]:
 
 
 def _takes_part(entry: dict, rule: Rule) -> bool:
-    """Whether a rule looks at an entry: a field that every run has must not be missing; an SFT base
-    is no run of an arm."""
+    """Return whether a rule applies to an entry.
+
+    A field that is not optional must not be missing. An SFT base is not a run of an arm.
+    """
     if rule.within == ARM and "arm" not in entry:
         return False
     if value(entry, rule.field) is not None:
@@ -263,7 +275,7 @@ def _takes_part(entry: dict, rule: Rule) -> bool:
 
 
 def _broken(expect: str, values: dict) -> dict:
-    """The part of a scope's values that breaks what is expected of them; empty if none does."""
+    """Return the values of a group that break the rule; empty if none does."""
     same = defaultdict(list)
     for run, v in values.items():
         same[_key(v)].append(run)
@@ -274,7 +286,7 @@ def _broken(expect: str, values: dict) -> dict:
 
 
 def _contrast(values: dict) -> dict:
-    """Values that are mappings, cut down to the keys in which they differ."""
+    """Cut values that are mappings down to the keys in which they differ."""
     if not all(isinstance(v, dict) for v in values.values()):
         return values
     keys = dict.fromkeys(key for v in values.values() for key in v)
@@ -283,18 +295,18 @@ def _contrast(values: dict) -> dict:
 
 
 def _key(v) -> str:
-    """A value as text that is the same for equal values."""
+    """Return a value as text that is the same for equal values."""
     return json.dumps(v, sort_keys=True, default=str)
 
 
 def _breach(field: str, expect: str, why: str, values: dict) -> dict:
-    """A breach as the report shows it."""
+    """Return a breach as the report shows it."""
     values = {run: "missing" if v is None else v for run, v in values.items()}
     return {"field": field, "expect": expect, "why": why, "values": values}
 
 
 def sentence(breach: dict) -> str:
-    """A breach in one line: the field, what is expected of it and why, and the values."""
+    """Say a breach in one line: the field, what is expected of it and why, and the values."""
     expect = breach["expect"]
     must = expect if expect in (MATCH, DIFFER) else f"be {expect}"
     shown = _examples(breach)[:SHOWN]
@@ -305,7 +317,7 @@ def sentence(breach: dict) -> str:
 
 
 def _examples(breach: dict) -> list[str]:
-    """The runs to show: where values should match, one of each value, the rarest value first."""
+    """Choose the runs to show: of values that should match, one each, the rarest value first."""
     if breach["expect"] != MATCH:
         return list(breach["values"])
     groups = defaultdict(list)
@@ -315,7 +327,7 @@ def _examples(breach: dict) -> list[str]:
 
 
 def _short(v) -> str:
-    """A value on one line: 12 digits of a hash, a long text by its start and its hash."""
+    """Return a value on one line: 12 digits of a hash; of a long text its start and its hash."""
     text = str(v)
     if re.fullmatch(r"[0-9a-f]{32,}", text):
         return text[:12]

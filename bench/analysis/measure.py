@@ -1,15 +1,15 @@
-"""What a measure is: a function of results and an arm, with its label, unit, direction and source.
+"""Define a measure: a function of results and an arm, with its label, unit, direction and source.
 
     @measure("Length", "tokens", NEITHER, shown="writing")
     def length(results, arm):
         \"\"\"Mean tokens of an answer, EOS included.\"\"\"
         return results.scores(arm, "length")
 
-The name of the function is the measure's key, its docstring the formula that readers see. It
-returns a table seeds x prompts, whose interval covers both, or a value a seed, whose interval
-covers seeds; empty where the arm was not measured. With ``interval=False`` it returns one number,
-or a `statistics.Share`. Tables, axes, results.csv, results.json and the glossary are made from
-these entries.
+The function's name is the key of the measure, and its docstring the formula that readers see. The
+function returns a table of seeds x prompts, whose interval covers both, or one value per seed,
+whose interval covers seeds; empty if the arm was not measured. With ``interval=False`` it returns
+one number, or a `statistics.Share`. Tables, axes, results.csv, results.json and the glossary are
+made from these entries.
 """
 
 import inspect
@@ -27,12 +27,12 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure.
+    """A measure and how it is shown.
 
-    unit: in words; unit_of: a function of `Meta` that gives it, where it depends on the study;
-    source: the paper or the instrument that it rests on; form: PLAIN, SIGNED or SCALED; words: the
-    formula, where it is no docstring; made_by: the functions that measure what is collected, as
-    file:name within bench/; shown: the tables of a comparison that have a column of it
+    unit: in words; unit_of: a function of `Meta` that returns the unit, if that depends on the
+    study; source: the paper or instrument that it rests on; form: PLAIN, SIGNED or SCALED; words:
+    the formula, if it is not the docstring; made_by: the functions that measure what is collected,
+    as file:name within bench/; shown: the tables of a comparison that have a column of it
     ("scorecard", "writing", "ledger").
     """
 
@@ -50,27 +50,27 @@ class Measure:
     unit_of: Callable[[Meta], str] | None = None
 
     def __call__(self, *args):
-        """The measure of an arm."""
+        """Compute the measure of an arm."""
         return self.function(*args)
 
     @property
     def key(self) -> str:
-        """Its name in results.csv and results.json."""
+        """Return its name in results.csv and results.json."""
         return self.function.__name__
 
     @property
     def formula(self) -> str:
-        """How it is computed, in words."""
+        """Say how it is computed."""
         return " ".join((self.words or self.function.__doc__ or "").split())
 
     @property
     def where(self) -> tuple[str, ...]:
-        """The functions that compute it, as file:name within bench/."""
+        """Return the functions that compute it, as file:name within bench/."""
         path = Path(inspect.getsourcefile(self.function)).relative_to(PACKAGE)
         return (*self.made_by, f"{path.as_posix()}:{self.key}")
 
     def unit_in(self, meta: Meta) -> str:
-        """The unit in a study."""
+        """Return the unit that it has in a study."""
         return self.unit_of(meta) if self.unit_of else self.unit
 
 

@@ -1,4 +1,4 @@
-"""The results of a study: its collected tables with declared columns, and what they are of.
+"""Hold the results of a study: its collected tables, with declared columns, and their `Meta`.
 
 `bench.steps.collect` writes them as results/*.csv, samples.jsonl and meta.json; `Results.read`
 reads them once. All analysis is functions of `Results`.
@@ -19,7 +19,7 @@ from bench.core.schema import UserError
 
 SCHEMA = "prefbench.tables/2"
 RUN = ("arm", "method", "seed")
-# table -> the columns that analysis reads beside RUN; tables may hold more
+# the columns of each table that the analysis reads; tables may hold more
 COLUMNS = {
     "runs": (*RUN, "status", "reason", "settings", "parameters", "peak_mb", "peak_reserved_mb",
              "resident_models", "generated_tokens", "validation_loss", "model_sha256"),
@@ -41,7 +41,8 @@ class Arm:
 
     label_set: the pairs that it learns from; n: their number, None for all; start: what its runs
     start from; base: its SFT base; proxy: the reward model that scores it; varies: the settings
-    that are not its method's tuned ones; factors: by how much some of them differ.
+    that differ from its method's tuned ones; factors: the ratio to the tuned value, for some of
+    them.
     """
 
     name: str
@@ -56,16 +57,16 @@ class Arm:
 
     @property
     def tuned(self) -> bool:
-        """True for a method as it is tuned, False for a variant of one."""
+        """Return True for a method as tuned, False for a variant of one."""
         return self.name == self.method
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What a study's tables are of: meta.json.
+    """What a study's tables belong to: meta.json.
 
-    world: the kind of the testbed's data; about: the testbed in a line; source: how the testbed is
-    named on the command line; own_methods: files of methods from outside the package.
+    world: the kind of the testbed's data; about: the testbed in one line; source: the testbed's
+    name on the command line; own_methods: files of methods from outside the package.
     """
 
     schema: str
@@ -97,7 +98,7 @@ class Meta:
 
     @classmethod
     def of(cls, known: dict) -> "Meta":
-        """Meta from the content of meta.json; raises UserError where that is of another schema."""
+        """Return Meta from the content of meta.json; raises UserError if it has another schema."""
         names = {f.name for f in fields(cls)}
         if known.get("schema") != SCHEMA or names - known.keys():
             raise UserError(
@@ -109,11 +110,12 @@ class Meta:
 
 @dataclass(eq=False)
 class Results:
-    """A study's tables (one row is one thing), the answers that models gave, and Meta.
+    """A study's tables, the answers of its models, and its Meta.
 
-    runs: a row a run; cost: a phase of a step of a run; curve: a point of a training curve, on
-    validation prompts; log: an optimiser step; prompts: an answer to a test prompt; tasks: a score
-    of lm-eval; reward: a reward model; ledger: a step's processes in all.
+    One row of a table is: in runs, a run; in cost, a phase of a step of a run; in curve, a point of
+    a training curve, on validation prompts; in log, an optimiser step; in prompts, an answer to a
+    test prompt; in tasks, a score of lm-eval; in reward, a reward model; in ledger, all processes
+    of a step.
     """
 
     meta: Meta
@@ -131,13 +133,14 @@ class Results:
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame], samples: list[dict], meta: Meta) -> "Results":
-        """Results from tables by name; a table or a declared column that is missing is empty."""
+        """Return Results from tables by name; a missing table or declared column becomes an empty
+        one."""
         found = {name: declared(tables.get(name), name) for name in COLUMNS}
         return cls(meta=meta, samples=samples, **found)
 
     @classmethod
     def read(cls, folder: Path) -> "Results":
-        """Results from the folder that `write` wrote."""
+        """Read Results from the folder that `write` wrote."""
         tables = {name: read_csv(folder / f"{name}.csv") for name in COLUMNS}
         texts = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
         samples = [json.loads(line) for line in texts if line.strip()]
@@ -146,7 +149,7 @@ class Results:
         return found
 
     def write(self, folder: Path) -> None:
-        """The tables as csv, samples.jsonl, and meta.json last, each renamed into place."""
+        """Write the tables as csv, samples.jsonl and, last, meta.json, each renamed into place."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in COLUMNS:
             text = getattr(self, name).to_csv(index=False, lineterminator="\n")
@@ -157,46 +160,47 @@ class Results:
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms, in the study's order."""
+        """Return the names of the arms, in the study's order."""
         return [arm.name for arm in self.meta.arms]
 
     @property
     def method(self) -> dict[str, str]:
-        """{arm: method}."""
+        """Return {arm: method}."""
         return {arm.name: arm.method for arm in self.meta.arms}
 
     @property
     def base(self) -> dict[str, str]:
-        """{arm: its SFT base, as the tables call it}; a base is its own."""
+        """Return {arm: its SFT base, as the tables call it}; each base is its own."""
         own = {arm.name: arm.base for arm in self.meta.arms}
         return {base: base for base in (SFT, *own.values())} | own
 
     @property
     def bases(self) -> list[str]:
-        """The SFT bases that arms start from, `sft` first."""
+        """Return the SFT bases that arms start from, `sft` first."""
         return list(dict.fromkeys([SFT, *(arm.base for arm in self.meta.arms)]))
 
     def scores(self, arm: str, column: str = "gold") -> pd.DataFrame:
-        """Seeds x prompts of one arm on the tuned families; prompts with a gap are left out.
+        """Return an arm's scores [seeds x prompts] on the tuned families, without prompts that have
+        a gap.
 
-        Empty where the arm has no answers, since all its runs failed.
+        Empty if the arm has no answers, since all its runs failed.
         """
         return _scores(self, arm, column)
 
     def ended(self) -> pd.DataFrame:
-        """Arm and seed of the runs that ended well."""
+        """Return arm and seed of the runs that did not fail."""
         return self.runs[self.runs.status == "ok"][["arm", "seed"]]
 
 
 def declared(table: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    """A table with the columns that are declared for it."""
+    """Return a table with all columns that are declared for it."""
     if table is None:
         return pd.DataFrame(columns=COLUMNS[name])
     return table.reindex(columns=list(dict.fromkeys([*table.columns, *COLUMNS[name]])))
 
 
 def json_lines(rows: list[dict]) -> str:
-    """Rows as JSON lines."""
+    """Return rows as JSON lines."""
     return "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
 
 

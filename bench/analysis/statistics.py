@@ -1,27 +1,28 @@
-"""Intervals and verdicts for runs whose seeds and prompts are crossed.
+"""Compute intervals and tests for runs whose seeds and prompts are crossed.
 
-Every seed of an arm answers the same prompts, so a score is a table of S seeds x P prompts and its
-mean is uncertain for two reasons at once: which seeds were drawn and which prompts were asked.
-With the mean squares of the two-way layout without replication (Cornfield & Tukey 1956), S <= P,
+Every seed of an arm answers the same prompts, so scores are a table of S seeds x P prompts. Its
+mean is uncertain for two reasons: which seeds were drawn and which prompts were asked. With the
+mean squares of the two-way layout without replication (Cornfield & Tukey 1956), for S <= P,
 
     V  = (MS_s + max(MS_p - MS_e, 0)) / (S P)
     df = 1 / (w/(S-1) + (1-w)/(P-1)),   w = MS_s / (S P V)
 
-and the two factors change places where S > P. MS_s / (S P) is the variance of the mean of the
-seeds' means; the rest is the luck of prompts that all seeds share. A p-value is the mean of the two
-that Student's t gives with S-1 and with P-1, weighted w and 1-w, and the interval holds what it
-does not reject: as the weighted quantile of Cochran & Cox (1957, section 4.14), but of tails.
+and the two factors change places if S > P. MS_s / (S P) is the variance of the mean of the seeds'
+means; the rest comes from the prompts, which all seeds share. A p-value is the weighted mean, with
+w and 1-w, of the two that Student's t gives with S-1 and P-1 degrees of freedom. The interval holds
+the values that this test does not reject. Cochran & Cox (1957, section 4.14) weight quantiles in
+the same way; here tail probabilities are weighted.
 
-Satterthwaite's df, by comparison, covers as little as 92 % at three seeds, and Holm's first step of
-six errs in 3.2 % of cases where it claims 0.83 %: the seeds' mean square is small by chance just
-when it makes the df look many. Here, over a sweep of both variance ratios (81 cells a size, P =
-100, 3,000 draws each, normal tails averaged exactly), errors at 5 % and at 0.83 % are
+Satterthwaite's df covers as little as 92 % at three seeds, and the first step of Holm's method with
+six comparisons errs in 3.2 % of cases instead of 0.83 %: if the seeds' mean square is small by
+chance, the df look many. With the test used here, errors at 5 % and at 0.83 % are, over a sweep of
+both variance ratios (81 cells per size, P = 100, 3,000 draws each, normal tails averaged exactly),
 
     S = 3: 3.5-5.2 % and 0.30-0.85 %
     S = 5: 3.8-5.0 % and 0.33-0.83 %
     S = 10: 4.3-5.0 % and 0.52-0.83 %
 
-(P = 384 likewise at S = 3 and 10). The tests simulate whole tables
+and about the same for P = 384 at S = 3 and 10. The tests simulate whole tables
 (`tests/analysis/test_statistics.py`). Nothing here reads a file.
 """
 
@@ -31,13 +32,16 @@ import numpy as np
 from scipy import optimize, special, stats
 
 LEVEL = 0.95
-EQUIVALENCE_SEEDS = 10  # below this no verdict says "equivalent": the test has no power to
+EQUIVALENCE_SEEDS = 10  # with fewer seeds no verdict says "equivalent": the test has no power
 POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval; `over` says what it generalises over, in words."""
+    """A mean with its confidence interval.
+
+    over: what the interval covers, in words; prompts: 0 if it is over seeds only.
+    """
 
     mean: float
     low: float
@@ -50,12 +54,12 @@ class Interval:
 
     @property
     def half(self) -> float:
-        """Half the width of the interval, in the unit of the mean."""
+        """Return half the width of the interval, in the unit of the mean."""
         return (self.high - self.low) / 2
 
 
 def mean_squares(scores) -> tuple[float, float, float]:
-    """MS of seeds, of prompts and of their interaction, for scores [S, P] with S, P >= 2."""
+    """Return the mean squares of seeds, prompts and interaction of scores [S, P], S, P >= 2."""
     y = np.asarray(scores, float)
     seeds, prompts = y.shape
     by_seed, by_prompt = y.mean(1, keepdims=True), y.mean(0, keepdims=True)
@@ -66,22 +70,26 @@ def mean_squares(scores) -> tuple[float, float, float]:
 
 
 def standard_error(squares, seeds: int, prompts: int) -> tuple[float, float]:
-    """Standard error of the mean and its degrees of freedom, from the mean squares (s, p, e)."""
+    """Return the standard error of the mean and its degrees of freedom.
+
+    squares: the mean squares of seeds, prompts and interaction.
+    """
     ms_few, ms_many, ms_e = squares
     few, many = seeds, prompts
     if seeds > prompts:
         few, many, ms_few, ms_many = many, few, ms_many, ms_few
-    # cut at 0 only where there are many levels: with few, a component below 0 is mostly chance
+    # cut at 0 the component with many levels only: with few, a negative one is mostly chance
     total = ms_few + max(ms_many - ms_e, 0.0)
     w = ms_few / total if total > 0 else 1.0
     return float(np.sqrt(total / (few * many))), 1 / (w / (few - 1) + (1 - w) / (many - 1))
 
 
 def crossed(scores, level: float = LEVEL) -> Interval:
-    """Interval of the mean of scores [S, P].
+    """Return the interval of the mean of scores [S, P].
 
-    With one seed (or one prompt) the other source of luck cannot be seen: the interval then covers
-    what is left and its `over` says so. Raises ValueError if a score is missing.
+    With one seed (or one prompt) the variation between seeds (prompts) cannot be estimated; the
+    interval then covers the other one only, and its `over` says so. Raises ValueError if a score is
+    missing.
     """
     y = np.atleast_2d(np.asarray(scores, float))
     if y.size == 0 or not np.isfinite(y).all():
@@ -92,7 +100,7 @@ def crossed(scores, level: float = LEVEL) -> Interval:
 
 
 def _one_way(y: np.ndarray, level: float) -> Interval:
-    """The t interval when only one of the two factors has more than one level."""
+    """Return the t interval if only one of the two factors has more than one level."""
     over = "prompts only (one seed)" if y.shape[0] == 1 else "seeds only (one prompt)"
     if y.size == 1:
         return Interval(float(y.mean()), np.nan, np.nan, np.nan, 0.0, 1, 1, "nothing (one value)")
@@ -101,13 +109,13 @@ def _one_way(y: np.ndarray, level: float) -> Interval:
 
 
 def _interval(y: np.ndarray, se: float, df: float, level: float, over: str) -> Interval:
-    """What the test does not reject around the mean of y [S, P]."""
+    """Return the interval that the test does not reject, around the mean of y [S, P]."""
     mean, half = float(y.mean()), _quantile((1 + level) / 2, df, y.shape) * se
     return Interval(mean, mean - half, mean + half, se, df, *y.shape, over)
 
 
 def _weights(df: float, shape) -> list[tuple[float, float]]:
-    """(weight, df) of each t that makes up the reference distribution: w is read back from df."""
+    """Return (weight, df) of each t of the reference distribution; w is computed back from df."""
     few, many = sorted(levels - 1 for levels in shape)
     if few < 1 or not few < df < many:
         return [(1.0, df)]
@@ -116,7 +124,8 @@ def _weights(df: float, shape) -> list[tuple[float, float]]:
 
 
 def _quantile(probability: float, df: float, shape) -> float:
-    """The t that is passed with 1 - probability, for a table of this shape (S, P)."""
+    """Return the t that is exceeded with probability 1 - `probability`, for a table of shape (S,
+    P)."""
     parts = _weights(df, shape)
     ends = [float(special.stdtrit(d, probability)) for _, d in parts]
     if len(parts) == 1:
@@ -131,7 +140,10 @@ def _quantile(probability: float, df: float, shape) -> float:
 
 
 def paired_difference(a, b, level: float = LEVEL) -> Interval:
-    """Interval of mean(a - b) for scores [S, P] on the same prompts; b may be [1, P] (the SFT)."""
+    """Return the interval of mean(a - b) for scores [S, P] on the same prompts.
+
+    b may be [1, P] (the SFT base). Raises ValueError if the shapes do not pair.
+    """
     a, b = np.atleast_2d(np.asarray(a, float)), np.atleast_2d(np.asarray(b, float))
     if a.shape[1] != b.shape[1] or (b.shape[0] != 1 and a.shape[0] != b.shape[0]):
         raise ValueError(f"not paired: scores {a.shape} and {b.shape}")
@@ -139,7 +151,7 @@ def paired_difference(a, b, level: float = LEVEL) -> Interval:
 
 
 def over_seeds(values, level: float = LEVEL) -> Interval:
-    """The t interval of a number that exists once a seed (seconds, an lm-eval score)."""
+    """Return the t interval of a number of which each seed has one (seconds, an lm-eval score)."""
     y = np.asarray(values, float)
     y = y[np.isfinite(y)].reshape(-1, 1)
     if y.size == 0:
@@ -151,7 +163,7 @@ def over_seeds(values, level: float = LEVEL) -> Interval:
 
 
 def p_value(interval: Interval) -> float:
-    """Two-sided p of 'the true mean is 0'."""
+    """Return the two-sided p-value of the hypothesis that the true mean is 0."""
     if not interval.se > 0:
         return float("nan") if np.isnan(interval.se) else float(interval.mean == 0)
     t, shape = abs(interval.mean) / interval.se, (interval.seeds, interval.prompts)
@@ -159,7 +171,7 @@ def p_value(interval: Interval) -> float:
 
 
 def holm(ps) -> np.ndarray:
-    """Holm's adjusted p-values (1979), in the order given; NaN stays NaN and takes no place."""
+    """Return Holm's adjusted p-values (1979) in the order given; NaN stays and is not counted."""
     ps = np.asarray(ps, float)
     out, running = np.full(ps.shape, np.nan), 0.0
     order = [i for i in np.argsort(ps) if np.isfinite(ps[i])]
@@ -170,33 +182,35 @@ def holm(ps) -> np.ndarray:
 
 
 def _reach(interval: Interval, probability: float, n: int = 2000) -> np.ndarray:
-    """Quantile times the estimated standard error, in true ones [n]: each n-th of its luck."""
+    """Return the half-width of the interval in true standard errors, at n quantiles of its
+    variation."""
     df, shape = interval.df, (interval.seeds, interval.prompts)
     luck = np.sqrt(stats.chi2.ppf((np.arange(n) + 0.5) / n, df) / df)
     return _quantile(probability, df, shape) * luck
 
 
 def _found(shift: float, reach: np.ndarray) -> float:
-    """Chance that |t| passes its quantile where the true mean is `shift` standard errors.
+    """Return the chance that |t| exceeds its quantile if the true mean is `shift` standard errors.
 
-    The two tails of the noncentral t; scipy.stats.nct returns NaN far out in them.
+    Sums the two tails of the noncentral t, since scipy.stats.nct returns NaN far out in them.
     """
     return float((special.ndtr(shift - reach) + special.ndtr(-shift - reach)).mean())
 
 
 def power(interval: Interval, effect: float, level: float = LEVEL) -> float:
-    """Chance that p < 1 - level in a study of this se and df, both taken as true ones."""
+    """Return the chance that p < 1 - level in a study with this se and df, both taken as true
+    values."""
     if not (interval.df > 0 and interval.se > 0):
         return float("nan")
     return _found(abs(effect) / interval.se, _reach(interval, (1 + level) / 2))
 
 
 def detectable(interval: Interval, power: float = POWER, level: float = LEVEL) -> float:
-    """The smallest true difference that a study of this se and df finds with this power.
+    """Return the smallest true difference that a study with this se and df finds with this power.
 
-    se and df are taken as true ones. Those that a study of few seeds estimates are themselves
-    luck: the effect that it states is found, on average over studies, in
-    about 63-75 % of cases at 3 seeds, 69-78 % at 5 and 74-79 % at 10.
+    se and df are taken as true values. A study with few seeds estimates them with error: the effect
+    that it states is found, on average over studies, in about 63-75 % of cases at 3 seeds, 69-78 %
+    at 5 and 74-79 % at 10.
     """
     if not interval.df > 0 or np.isnan(interval.se):
         return float("nan")
@@ -206,7 +220,8 @@ def detectable(interval: Interval, power: float = POWER, level: float = LEVEL) -
 
 
 def equivalent(interval: Interval, margin: float, level: float = LEVEL) -> bool:
-    """Two one-sided tests (Schuirmann 1987): is the true difference inside +-margin?"""
+    """Return whether two one-sided tests (Schuirmann 1987) place the true difference within
+    +-margin."""
     if not interval.se > 0:
         return False
     reach = _quantile(level, interval.df, (interval.seeds, interval.prompts)) * interval.se
@@ -215,26 +230,26 @@ def equivalent(interval: Interval, margin: float, level: float = LEVEL) -> bool:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of n: 2 of 12."""
+    """A count out of n: 2 of 12."""
 
     count: int
     n: int
 
     @property
     def span(self) -> tuple[float, float]:
-        """The exact 95 % interval of the rate behind it."""
+        """Return the exact 95 % interval of the rate."""
         return rate_interval(self.count, self.n)
 
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
-    """Two-sided p of Fisher's exact test: k1 of n1 against k2 of n2; NaN where an n is 0."""
+    """Return the two-sided p of Fisher's exact test, k1 of n1 against k2 of n2; NaN if an n is 0."""
     if n1 == 0 or n2 == 0:
         return float("nan")
     return float(stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue)
 
 
 def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Exact interval (Clopper & Pearson 1934) of the rate behind k of n; (0, 1) where n is 0."""
+    """Return the exact interval (Clopper & Pearson 1934) of the rate k of n; (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     found = stats.binomtest(k, n).proportion_ci(level, method="exact")
@@ -242,16 +257,17 @@ def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
 
 
 def least_significant(n: int) -> int | None:
-    """The least k for which 0 of n against k of n has p < .05; None where not even n of n has."""
+    """Return the least k for which 0 of n against k of n has p < .05, or None."""
     return next((k for k in range(1, n + 1) if fisher(0, n, k, n) < 1 - LEVEL), None)
 
 
 def best_of(values, costs=None, worst: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Expected cost [n] and expected best value [n] of k = 1..n random trials, higher is better.
+    """Return the expected cost [n] and the expected best value [n] of k = 1..n random trials.
 
-    Trials are drawn with replacement from the n given: E max = sum_i v_(i) [(i/n)^k - ((i-1)/n)^k]
-    (Dodge et al. 2019, 1909.03004, eq. 1). Without `costs` a trial costs 1. A failed trial, NaN,
-    counts as `worst`; ValueError if there is one and no `worst`, or if there is no trial.
+    Higher is better. Trials are drawn with replacement from the n given: E max = sum_i v_(i)
+    [(i/n)^k - ((i-1)/n)^k] (Dodge et al. 2019, 1909.03004, eq. 1). Without `costs` a trial costs 1.
+    A failed trial, NaN, counts as `worst`. Raises ValueError if a trial failed and there is no
+    `worst`, or if there is no trial.
     """
     values = np.asarray(values, float)
     if values.size == 0 or (np.isnan(values).any() and worst is None):

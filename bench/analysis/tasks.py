@@ -1,4 +1,4 @@
-"""lm-eval: how far each arm's scores are from those of its SFT base."""
+"""Compare each arm's lm-eval scores with those of its SFT base."""
 
 import pandas as pd
 
@@ -11,7 +11,8 @@ COLUMNS = ("task", "metric", "arm", "mean", "half", "change", "seeds", "stderr_s
 
 @once
 def changes(results: Results) -> pd.DataFrame:
-    """One row a task, metric and arm: mean, half-width over seeds, change from its SFT base."""
+    """Return one row per task, metric and arm: mean, half-width over seeds, change from its SFT
+    base."""
     rows = [
         _row(task, metric, arm, group, results.base[arm])
         for (task, metric), group in results.tasks.groupby(["task", "metric"], sort=True)
@@ -22,7 +23,7 @@ def changes(results: Results) -> pd.DataFrame:
 
 
 def _row(task: str, metric: str, arm: str, group: pd.DataFrame, base: str) -> dict:
-    """One arm on one task."""
+    """Return the row of one arm on one task."""
     found, sft = st.over_seeds(group[group.arm == arm].value), group[group.arm == base]
     return {
         "task": task,

@@ -1,10 +1,12 @@
-"""What counts as a failure or a success of training, fixed before the runs. Imports nothing."""
+"""Declare what counts as a failure or a success of training, before any run. Imports nothing."""
 
 # The KL to the SFT base, in nats per sample, above which a run counts as diverged: its samples are
 # then e^30 times likelier under the policy than under the SFT base, and no run was seen to recover.
 # If answers may be longer than 30 tokens, the limit is 1 nat per token (see max_kl).
 MAX_KL = 30.0
-MAX_KL_WORDS = f"{MAX_KL:g} nats a sample (1 a token, where more than {MAX_KL:g} may be drawn)"
+MAX_KL_WORDS = (
+    f"{MAX_KL:g} nats per sample (1 per token, if answers may be longer than {MAX_KL:g} tokens)"
+)
 
 # In standard deviations of the SFT base's gold over prompts. Training failed if gold is lower than
 # the SFT base's by this much, and succeeded if it is higher by this much. A reader of single

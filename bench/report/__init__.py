@@ -1,1 +1,1 @@
-"""The report of a study: figures, page and README, drawn from results/ alone."""
+"""Make the report of a study, figures, page and README, from results/ alone."""

@@ -1,4 +1,4 @@
-"""The page that sets two results side by side."""
+"""Make the page that sets two results side by side."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.analysis import differences as two
 from bench.analysis.comparisons import Kind
-from bench.analysis.differences import IDENTICAL, MOVED, ONE_ONLY, OPEN, OPPOSITE, SAME
+from bench.analysis.differences import ALONE, IDENTICAL, MOVED, ONE_ONLY, OPEN, OPPOSITE, SAME
 from bench.analysis.measure import SCALED
 from bench.report import style
 from bench.report.figure import Figure
@@ -33,7 +33,7 @@ SHOWN = ("gold_delta", "flops", "cost")  # in the figure
 
 @dataclass
 class Two:
-    """Two results.json, and what they are called: the places that they were read from."""
+    """Two results.json, and their names: the places that they were read from."""
 
     a: dict
     b: dict
@@ -41,32 +41,32 @@ class Two:
 
     @cached_property
     def moved(self) -> pd.DataFrame:
-        """Every number that both have (`bench.analysis.differences.moved`)."""
+        """Compare every number that both have (`bench.analysis.differences.moved`)."""
         return two.moved(self.a, self.b)
 
     @property
     def methods(self) -> dict[str, str]:
-        """{arm: method} of the arms that both have."""
+        """Return {arm: method} of the arms that both have."""
         second = {arm["name"] for arm in self.b["arms"]}
         return {x["name"]: x["method"] for x in self.a["arms"] if x["name"] in second}
 
     @property
     def meta(self) -> SimpleNamespace:
-        """What a figure is signed with."""
+        """Return the first result's `about`, which signs the figure."""
         return SimpleNamespace(**self.a["about"])
 
     @property
     def looks(self) -> dict[str, style.Look]:
-        """How each arm is drawn."""
+        """Return how each arm is drawn."""
         return style.looks(list(self.methods.items()), list(dict.fromkeys(self.methods.values())))
 
     def measure(self, key: str) -> dict:
-        """Label, unit, digits and direction of a measure."""
+        """Return label, unit, digits and direction of a measure."""
         return next(m for m in self.a["measures"] if m["key"] == key)
 
 
 def context(both: Two) -> dict:
-    """All that the templates show."""
+    """Return all that the templates show."""
     about = [d["about"] for d in (both.a, both.b)]
     places = " and ".join(f"{x['testbed']} at {x['commit'][:12]}" for x in about)
     return {
@@ -80,18 +80,18 @@ def context(both: Two) -> dict:
 
 
 def figures(both: Two) -> list[Figure]:
-    """The figure, where there is anything to draw."""
+    """Return the figure, if there is anything to draw."""
     return [FIGURE] if len(both.moved) else []
 
 
 def headline(both: Two) -> str:
-    """What changed, in a sentence each on verdicts and numbers."""
+    """Say what changed: one sentence on verdicts and one on numbers."""
     rows = two.verdicts(both.a, both.b)
     return " ".join(s for s in (of_verdicts(rows), of_numbers(both)) if s)
 
 
 def of_verdicts(rows: list[dict]) -> str:
-    """How many verdicts between methods agree."""
+    """Say how many verdicts between methods agree."""
     if not rows:
         return "The two have no pair of methods in common."
     groups = {}
@@ -100,15 +100,20 @@ def of_verdicts(rows: list[dict]) -> str:
     same = len(groups.pop(SAME, ()))
     if same == len(rows):
         return f"All {len(rows)} verdicts between methods are the same."
-    parts = [f"{joined(pairs)} {AGREEMENT[word]}" for word, pairs in groups.items()]
+    parts = [f"{joined(pairs)} {_agreed(word, len(pairs))}" for word, pairs in groups.items()]
     return f"{same} of {len(rows)} verdicts between methods are the same; {'; '.join(parts)}."
 
 
 AGREEMENT = {
-    OPPOSITE: "turned round",
-    ONE_ONLY: "decided in one and not in the other",
-    OPEN: f"{EQUIVALENT} in one and {INCONCLUSIVE} in the other",
+    OPPOSITE: "was turned round",
+    ONE_ONLY: "was decided in one of the two only",
+    OPEN: f"was {EQUIVALENT} in one and {INCONCLUSIVE} in the other",
 }
+
+
+def _agreed(word: str, n: int) -> str:
+    """Say what became of n verdicts."""
+    return AGREEMENT[word].replace("was", "was" if n == 1 else "were", 1)
 
 
 def _pair(row: dict) -> str:
@@ -116,23 +121,24 @@ def _pair(row: dict) -> str:
 
 
 def of_numbers(both: Two) -> str:
-    """How many numbers moved."""
+    """Say how many numbers moved."""
     table = both.moved
     if not two.same_testbed(both.a, both.b):
-        return "Two testbeds: their numbers mean different things, so only verdicts are compared."
+        return "The two testbeds differ, so only verdicts are compared, not numbers."
     if not len(table):
-        return "They share no number."
+        return "The two have no number in common."
     counts = {word: int((table.verdict == word).sum()) for word in table.verdict.unique()}
     words = [f"{n} {_words(word)}" for word, n in counts.items()]
-    return f"Of {len(table)} numbers (arms x measures) {joined(words)}."
+    return f"Of {len(table)} numbers (arms x measures), {joined(words)}."
 
 
 def _words(word: str) -> str:
-    return {MOVED: "moved beyond noise", IDENTICAL: "are identical"}.get(word, f"are {word}")
+    words = {MOVED: "moved beyond noise", ALONE: "could not be tested (too few runs)"}
+    return words.get(word, f"are {word}")
 
 
 def sections(both: Two) -> list[Section]:
-    """The page."""
+    """Return the sections of the page."""
     return [
         Section("verdicts", "Verdicts", tables=[verdict_table(both)]),
         Section("moved", "What moved", tables=[moved_table(both)], figures=figures(both)),
@@ -141,7 +147,7 @@ def sections(both: Two) -> list[Section]:
 
 
 def verdict_table(both: Two) -> Table:
-    """Both verdicts on each pair of methods."""
+    """Tabulate both verdicts on each pair of methods."""
     header = [("Pair", ""), *((name, "difference in gold, 95 % interval") for name in both.names),
               ("Together", "")]  # fmt: skip
     rows = [
@@ -150,14 +156,14 @@ def verdict_table(both: Two) -> Table:
         for r in two.verdicts(both.a, both.b)
     ]  # fmt: skip
     note = (
-        "Each after Holm's correction in its own result. A verdict that is decided in one only is "
-        "no proof that the two differ: see what moved."
+        "Each verdict holds after Holm's correction within its own result. A pair that is decided "
+        "in one result only does not prove that the two differ: see what moved."
     )
     return Table("Verdicts on gold", header, rows, [note])
 
 
 def _verdict(row: dict) -> Cell:
-    """'+0.31 PPO better' with the interval beside it."""
+    """Return '+0.31 PPO better' with the interval beside it."""
     word, _ = VERDICTS[Kind(row["verdict"])]
     words = f"{label(row['winner'])} {BETTER}" if row["winner"] else word
     known = row["low"] is not None
@@ -166,7 +172,8 @@ def _verdict(row: dict) -> Cell:
 
 
 def moved_table(both: Two) -> Table:
-    """The numbers that are not identical, with the difference; those that moved stand first."""
+    """Tabulate the numbers that are not identical, with their difference; those that moved come
+    first."""
     header = [("Number", ""), (both.names[0], ""), (both.names[1], ""),
               ("Difference", "second − first, 95 % interval"), ("Relative", "%"),
               ("p", "Holm"), ("", "")]  # fmt: skip
@@ -177,21 +184,21 @@ def moved_table(both: Two) -> Table:
 
 
 def notes(both: Two) -> list[str]:
-    """How the numbers were compared, and which are not listed."""
+    """Say how the numbers were compared, and which are not listed."""
     if not len(both.moved):
         return []
     same = int((both.moved.verdict == IDENTICAL).sum())
     return [
-        *([f"{same} numbers are identical in every run, and not listed here."] if same else []),
-        "Runs with the same seed are paired where there are two or more, and others left out; else "
-        "Welch's t test. Intervals are over seeds, on the prompts that were asked. Holm's "
-        "correction within each measure. 'Within noise' does not mean equal. Seconds and memory "
-        "move with the machine and with its other work.",
+        *([f"{same} numbers are identical in every run and are not listed."] if same else []),
+        "If both have two or more runs with the same seeds, those are paired and the others are "
+        "left out; else Welch's t test is used. Intervals are over seeds, on the prompts that were "
+        "asked. p is Holm-corrected within each measure. 'Within noise' does not mean equal. "
+        "Seconds and memory also depend on the machine and on what else it runs.",
     ]
 
 
 def _moved(both: Two, row) -> list[Cell]:
-    """One row of the table."""
+    """Return one row of the table."""
     m = both.measure(row.measure)
     span = ""
     if math.isfinite(row.low) and row.low < row.high:
@@ -209,14 +216,14 @@ def _moved(both: Two, row) -> list[Cell]:
 
 
 def shown(measure: dict, value: float, sign: str = "") -> str:
-    """A value of a measure with its digits; FLOPs with a prefix."""
+    """Format a value of a measure with its digits; FLOPs with a prefix."""
     if measure["form"] == SCALED:
         return f"{'+' * (sign == '+' and value > 0)}{scaled(value)}".replace("-", "−")
     return fixed(value, f"{sign},.{measure['digits']}f")
 
 
 def made(both: Two) -> Table:
-    """What differs in how the two were made."""
+    """Tabulate what differs in how the two were made."""
     header = [("", ""), (both.names[0], ""), (both.names[1], "")]
     rows = [
         [Cell(name), Cell(_plain(x)), Cell(_plain(y))]
@@ -227,14 +234,14 @@ def made(both: Two) -> Table:
 
 
 def _plain(value) -> str:
-    """A value as a reader wants it."""
+    """Format a value for readers."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "–" if value is None else short(value)
 
 
 def results(both: Two) -> pd.DataFrame:
-    """results.csv: a row an arm and measure."""
+    """Return results.csv: a row per arm and measure."""
     table = both.moved.copy()
     table.insert(2, "unit", [both.measure(key)["unit"] for key in table.measure])
     table.insert(3, "better", [both.measure(key)["better"] for key in table.measure])
@@ -242,7 +249,8 @@ def results(both: Two) -> pd.DataFrame:
 
 
 def draw(both: Two, pen):
-    """A panel a measure, a row an arm: the first result hollow, the second filled, joined."""
+    """Draw a panel per measure and a row per arm: the first result hollow, the second filled,
+    joined."""
     keys = [key for key in SHOWN if (both.moved.measure == key).any()]
     arms = list(both.methods)
     figure = pen.figure(9.2, 1.6 + 0.42 * len(arms))
@@ -264,7 +272,7 @@ def draw(both: Two, pen):
 
 
 def _dumbbell(ax, pen, arm: str, y: int, first: float, second: float) -> None:
-    """Both means of an arm."""
+    """Draw both means of an arm."""
     mark = pen.marker(arm)
     ax.plot([first, second], [y, y], color=pen.of(arm), lw=1.4)
     ax.plot(second, y, ls="", ms=8, **mark)
@@ -273,8 +281,8 @@ def _dumbbell(ax, pen, arm: str, y: int, first: float, second: float) -> None:
 
 FIGURE = Figure(
     "moved", "Two results side by side", draw,
-    lambda both: f"Hollow: {both.names[0]}; filled: {both.names[1]}. Means over seeds; the "
-    "intervals of the differences are in the table.",
+    lambda both: f"Hollow marks are {both.names[0]}, filled ones {both.names[1]}. Marks are means "
+    "over seeds; the table has the intervals of the differences.",
     lambda both: "Means of both results: " + "; ".join(
         f"{label(r.arm)} {both.measure(r.measure)['label']} {shown(both.measure(r.measure), r.a)} "
         f"and {shown(both.measure(r.measure), r.b)}"

@@ -1,12 +1,14 @@
-"""What a report is made of, small enough to travel with it: the folder evidence/ beside its page.
+"""Pack the data that a report is made of into the folder evidence/ beside its page, and read it
+back.
 
-It holds the collected tables of the study and, in folders of their names, of the studies beside it.
-A table is packed column by column (`runs.columns.xz`), numbers of single precision in the fewest
-digits that give them back: half the bytes of a compressed csv, and the csv comes back byte by byte.
-`manifest.json` has the sha256 of each file, and the libraries that the page was drawn with.
+It holds the collected tables of the study and, in folders of their names, those of the studies
+beside it. A table is packed column by column (`runs.columns.xz`), and numbers of single precision
+are written in the fewest digits that restore them. That takes half the bytes of a compressed csv,
+and unpacking restores the csv byte by byte. `manifest.json` has the sha256 of each file, and the
+versions of the libraries that the page was drawn with.
 
 What no page reads stays in runs/: most columns of the training logs, answers that are not shown,
-and of the studies beside it the scores other than gold and KL.
+and the scores of the studies beside it other than gold and KL.
 """
 
 import csv
@@ -26,7 +28,7 @@ from bench.report import samples
 from bench.report.study import Study
 
 SCHEMA = "prefbench.evidence/1"
-MOST = 2_000_000  # bytes in all
+MOST = 2_000_000  # bytes of the whole folder
 MANIFEST = "manifest.json"
 CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
 RUN = ("arm", "method", "seed")
@@ -48,7 +50,7 @@ def pack(study: Study, out: Path) -> None:
 
 
 def _texts(folder: Path, cut: dict[str, tuple[str, ...]], shown: list[dict]) -> dict[str, str]:
-    """{file: its text} of a study's results; cut: the columns that are kept of a table."""
+    """Return {file: its text} of a study's results; cut: the columns to keep of these tables."""
     found = {p.name: p.read_bytes().decode() for p in sorted(folder.glob("*.csv"))}
     for name, kept in cut.items():
         found[name] = _text(c for c in _columns(found[name]) if c[0] in kept)
@@ -57,7 +59,7 @@ def _texts(folder: Path, cut: dict[str, tuple[str, ...]], shown: list[dict]) -> 
 
 
 def _write(out: Path, name: str, text: str) -> tuple[str, dict]:
-    """Pack a file; returns its path in the folder, and what the manifest says of it."""
+    """Pack a file; return its path in the folder and its entry in the manifest."""
     packed, about = name + PACKED, {}
     if name.endswith(CSV):
         packed, columns = name.removesuffix(CSV) + TABLE, _columns(text)
@@ -71,25 +73,27 @@ def _write(out: Path, name: str, text: str) -> tuple[str, dict]:
 
 
 def _columns(text: str) -> list[tuple[str, ...]]:
-    """The columns of a csv; each begins with its name."""
+    """Return the columns of a csv; each begins with its name."""
     return list(zip(*csv.reader(io.StringIO(text, newline="")), strict=True))
 
 
 def _text(columns: Iterable[Sequence[str]]) -> str:
-    """Columns as a csv."""
+    """Return columns as a csv."""
     return _rows(zip(*columns, strict=True))
 
 
 def _rows(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as a csv, as pandas writes them."""
+    """Return rows as a csv, as pandas writes them."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 
 def _shortened(column: Sequence[str]) -> tuple[str, ...] | None:
-    """A column in the fewest digits; None unless all that it holds are numbers of single precision:
-    0.10000000149011612 -> 0.1."""
+    """Return a column in the fewest digits (0.10000000149011612 -> 0.1).
+
+    None if it holds anything but numbers of single precision.
+    """
     head, *cells = column
     try:
         with np.errstate(over="ignore"):
@@ -100,36 +104,36 @@ def _shortened(column: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _whole(cell: str) -> str:
-    """A number of single precision in all the digits that Python writes: 0.10000000149011612."""
+    """Return a number of single precision in all digits that Python writes: 0.10000000149011612."""
     return cell and repr(float(np.float32(cell)))
 
 
 def _versions() -> dict[str, str]:
-    """Of the libraries that the bytes of a page and its figures depend on."""
+    """Return the versions of the libraries that the bytes of a page and its figures depend on."""
     return {name: version(name) for name in DRAWN_WITH}
 
 
 def size(place: Path) -> int:
-    """Bytes of the evidence in a folder."""
+    """Return the bytes of the evidence in a folder."""
     return sum(p.stat().st_size for p in place.rglob("*") if p.is_file())
 
 
 def manifest(place: Path) -> dict:
-    """What the evidence in a folder says of itself; raises UserError where there is none."""
+    """Read the manifest of the evidence in a folder; raises UserError if there is none."""
     path = place / MANIFEST
     if not path.is_file():
-        raise UserError(f"{path} is missing: only reports that have an evidence folder can be made")
+        raise UserError(f"{path} is missing: only a report with its evidence can be made again")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         found = None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise UserError(f"{path} is not of the schema {SCHEMA}")
+        raise UserError(f"{path} does not have the schema {SCHEMA}: another version wrote it")
     return found
 
 
 def made_with(place: Path, study: Study) -> str:
-    """The commit that a report is of, and the libraries it was drawn with where others are here."""
+    """Return a report's commit, and which of its libraries have another version here."""
     here = _versions()
     other = [
         f"{name} {was} (here {here.get(name)})"
@@ -140,15 +144,18 @@ def made_with(place: Path, study: Study) -> str:
 
 
 def unpack(place: Path, out: Path) -> Study:
-    """The study that a folder holds the evidence of, its tables as files in `out`."""
+    """Return the study of the evidence in a folder, and write its tables to `out`.
+
+    Raises UserError if a file is missing, changed or not in the manifest.
+    """
     known = manifest(place)["files"]
     found = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
     if odd := sorted(found ^ {*known, MANIFEST}):
         wrong = "is not in" if odd[0] in found else "is missing, but in"
-        raise UserError(f"{place / odd[0]} {wrong} {place / MANIFEST}")
+        raise UserError(f"{place / odd[0]} {wrong} {place / MANIFEST}: restore the folder")
     for name, about in known.items():
         if file_sha256(place / name) != about["sha256"]:
-            raise UserError(f"{place / name} is not what {place / MANIFEST} says: it was changed")
+            raise UserError(f"{place / name} was changed: its hash is not in {place / MANIFEST}")
     for name, about in known.items():
         _restore(place / name, out / name, about)
     study = Study.read(out)
@@ -159,7 +166,7 @@ def unpack(place: Path, out: Path) -> Study:
 
 
 def _restore(packed: Path, out: Path, about: dict) -> None:
-    """Unpack a file to the folder of `out`."""
+    """Unpack a file into the folder of `out`."""
     name, text = out.name.removesuffix(PACKED), lzma.decompress(packed.read_bytes()).decode()
     if out.name.endswith(TABLE):
         name = out.name.removesuffix(TABLE) + CSV

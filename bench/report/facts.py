@@ -1,4 +1,4 @@
-"""The facts of a report: what README files, docs and posts may quote of it, by key: facts.json.
+"""List the facts of a report, which README files, docs and posts may quote by key: facts.json.
 
 A fact is inert Markdown. Keys do not depend on how runs ended:
 
@@ -32,7 +32,7 @@ from bench.report.words import fixed, joined, p_words, said, scaled, verdict
 
 
 def of(study, kind: Kind, shared: dict) -> dict[str, str]:
-    """{key: fact} of a study; shared: what its page shows."""
+    """Return {key: fact} of a study; shared: the context of its page."""
     first, *_ = re.split(r"(?<=[.!?]) ", shared["headline"])
     said_once = {"headline": inert(shared["headline"]), "answer": inert(first)}
     said_once |= dict(of_study(study, shared))
@@ -43,7 +43,7 @@ def of(study, kind: Kind, shared: dict) -> dict[str, str]:
 
 
 def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
-    """What the study is, and what it took."""
+    """Yield the facts on the study's size, cost and origin."""
     meta, spent = study.meta, float(study.results.ledger.cpu_s.sum())
     yield "title", inert(shared["title"])
     yield "n", counts(study)
@@ -61,13 +61,13 @@ def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
 
 
 def parameters(study) -> str:
-    """The size of the model: '0.18 million'."""
+    """Return the size of the model: '0.18 million'."""
     size = float(study.runs.parameters.max())
     return f"{float(f'{size / 1e6:.2g}'):g} million" if size > 0 else "unknown"
 
 
 def of_sections(shared: dict) -> Iterator[tuple[str, str]]:
-    """The sentences and the tables of each section."""
+    """Yield the sentences and the tables of each section."""
     for section in shared["sections"]:
         yield f"lines.{section.anchor}", inert(" ".join(section.lines))
         for table in section.tables:
@@ -75,30 +75,30 @@ def of_sections(shared: dict) -> Iterator[tuple[str, str]]:
 
 
 def slug(title: str) -> str:
-    """'Where the time of this study went' -> 'where-the-time-of-this-study-went'."""
+    """Turn 'Where the time of this study went' into 'where-the-time-of-this-study-went'."""
     return "-".join(re.findall(r"[a-z0-9]+", title.lower()))
 
 
 def markdown(table: Table) -> str:
-    """A table in Markdown, without its notes."""
+    """Return a table in Markdown, without its notes."""
     return render.table(table)
 
 
 def of_figures(study, shared: dict) -> Iterator[tuple[str, str]]:
-    """The caption of each figure."""
+    """Yield the caption of each figure."""
     for name, figure in shared["figures"].items():
         yield f"caption.{name}", inert(figure.caption(study))
 
 
 def of_arms(study) -> Iterator[tuple[str, str]]:
-    """Each measure of each arm."""
+    """Yield each measure of each arm."""
     for arm in (*study.bases, *study.arms):
         for m in ms.MEASURES:
             yield f"{arm}.{m.key}", measured(study, arm, m)
 
 
 def measured(study, arm: str, m: Measure) -> str:
-    """A measure with its interval; one without, as a number or 'k of n'."""
+    """Format a measure with its interval; one without an interval as a number or 'k of n'."""
     if m.interval:
         return number(study.interval(arm, m.key), m)
     if arm in study.bases:
@@ -108,7 +108,10 @@ def measured(study, arm: str, m: Measure) -> str:
 
 
 def number(found: st.Interval | None, m: Measure) -> str:
-    """'29.4 (28.1 to 30.7)'; says if it has no interval; what never varies needs none."""
+    """Format a mean with its interval, '29.4 (28.1 to 30.7)', or say that it has none.
+
+    A value that is the same in all runs stands alone.
+    """
     if found is None or not math.isfinite(found.mean):
         return "–"
     mean, low, high = (_shown(v, m, found) for v in (found.mean, found.low, found.high))
@@ -118,7 +121,7 @@ def number(found: st.Interval | None, m: Measure) -> str:
 
 
 def _shown(value: float, m: Measure, found: st.Interval) -> str:
-    """A value with the measure's digits; one more where a count is small and varies."""
+    """Format a value with the measure's digits, with one more if a count is small and varies."""
     if m.form == SCALED:
         return scaled(value) if math.isfinite(value) else "–"
     digits = m.digits + (m.digits == 0 and abs(found.mean) < 10 and found.half != 0)
@@ -126,7 +129,7 @@ def _shown(value: float, m: Measure, found: st.Interval) -> str:
 
 
 def of_pairs(study) -> Iterator[tuple[str, str]]:
-    """Each declared comparison in gold: difference, Holm's p, verdict."""
+    """Yield difference, Holm's p and verdict of each declared comparison in gold."""
     declared = (
         (study.versus_sft, [(arm, SFT) for arm in study.arms]),
         (study.versus, comparisons.pairs(study.results)),
@@ -139,7 +142,7 @@ def of_pairs(study) -> Iterator[tuple[str, str]]:
 
 
 def compared(row: Comparison | None) -> dict[str, str]:
-    """What is said of a pair; None: an arm of it has no run that ended."""
+    """Return the facts of a pair; row is None if one of its arms has no run that ended."""
     if row is None:
         return {"difference": "–", "p": "–", "verdict": "not compared"}
     p, words = inert(p_words(row.p_holm)), inert(verdict(row))
@@ -147,14 +150,14 @@ def compared(row: Comparison | None) -> dict[str, str]:
 
 
 def of_tasks(study) -> Iterator[tuple[str, str]]:
-    """lm-eval: the base's score, each arm's change from it with the interval over seeds."""
+    """Yield the base's lm-eval scores, and each arm's change from them with its interval."""
     for row in changes(study.results).itertuples():
         key = f"{row.arm}.{row.task}.{row.metric}"
         yield key, f"{row.mean:.3f}" if row.arm == SFT else change(row)
 
 
 def change(row) -> str:
-    """'−0.103 (−0.151 to −0.055)'; without an interval where all seeds have the same."""
+    """Format a change, '−0.103 (−0.151 to −0.055)'; without an interval if all seeds agree."""
     mean, low, high = (fixed(row.change + s * row.half, "+.3f") for s in (0, -1, 1))
     if not math.isfinite(row.half):
         return f"{fixed(row.change, '+.3f')} (no interval)"
@@ -162,7 +165,7 @@ def change(row) -> str:
 
 
 def of_limitations(shared: dict) -> Iterator[tuple[str, str]]:
-    """Each limitation, by its first words."""
+    """Yield each limitation, by its first words."""
     for line in shared["limitations"]:
         words = re.findall(r"[a-z]+", line.lower())[:4]
         yield f"limitation.{'-'.join(words)}", inert(line)

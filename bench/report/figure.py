@@ -1,4 +1,4 @@
-"""What a figure of a report is: how it is drawn, and the words around it."""
+"""Define a figure of a report: how it is drawn, and the words around it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ from bench.report.words import count, fixed, label
 class Figure:
     """A picture with its words; caption, alt and foot are functions of the study.
 
-    draw: a function of the study and a `style.Pen`; foot: what it shows in a few words, `signed`
-    and drawn into the figure, so that it can stand alone; wide: it has many panels; category: where
-    Snakemake's own report lists it; section: the anchor of the section of a comparison that shows
-    it.
+    draw: a function of the study and a `style.Pen`; foot: a few words drawn into the figure, after
+    its signature (`signed`), so that it can stand alone; wide: whether it has many panels;
+    category: its heading in Snakemake's own report; section: the anchor of the section of a
+    comparison that shows it.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Figure:
 
 
 def draw_all(study, folder: Path, figures: list[Figure]) -> dict[str, str]:
-    """Draw every figure as SVG and PNG; returns {name: SVG}."""
+    """Draw every figure as SVG and PNG; return {name: SVG}."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for figure in figures:
@@ -43,7 +43,7 @@ def draw_all(study, folder: Path, figures: list[Figure]) -> dict[str, str]:
 
 
 def described(study, figures: list[Figure]) -> dict[str, dict[str, str]]:
-    """{figure: its title, category, caption and alt text}, for whoever takes it elsewhere."""
+    """Return {figure: its title, category, caption and alt text}, for use outside the page."""
     return {
         figure.name: {
             "title": figure.title,
@@ -56,26 +56,26 @@ def described(study, figures: list[Figure]) -> dict[str, dict[str, str]]:
 
 
 def signed(study, *notes: str) -> str:
-    """'prefbench · micro · 5 seeds × 384 test prompts · bars: 95 % intervals', for the foot."""
+    """Return 'prefbench · micro · 5 seeds × 384 test prompts', for the foot of a figure."""
     meta = study.meta
     name = [f"study {meta.study}"] if meta.study != DEFAULT_STUDY else []
     return " · ".join(["prefbench", meta.testbed, *name, *notes])
 
 
 def seeds_of(study) -> str:
-    """'5 seeds'."""
+    """Return '5 seeds'."""
     return count(study.seeds, "seed")
 
 
 def n_of(study) -> str:
-    """'5 seeds × 160 test prompts', and how many runs are missing."""
+    """Return '5 seeds × 160 test prompts' and how many runs failed."""
     lost = len(study.failures)
     words = f"{seeds_of(study)} × {study.prompts} test prompts"
     return words + f" · {count(lost, 'run')} failed" * bool(lost)
 
 
 def counts(study) -> str:
-    """'5 seeds x 160 test prompts', for captions."""
+    """Return '5 seeds × 160 test prompts' and which runs failed, for captions."""
     lost = study.failures
     names = [f"{label(r.arm)} seed {r.seed}" for r in lost.itertuples()]
     which = f" ({', '.join(names)})" if 0 < len(lost) <= 3 else ""
@@ -85,39 +85,39 @@ def counts(study) -> str:
 
 
 def failed_note(study) -> str:
-    """What the crosses of a figure are, where runs failed."""
-    return " A cross marks where a failed run was last seen." if len(study.failures) else ""
+    """Say what the crosses of a figure are, if runs failed."""
+    return " A cross marks the last measured point of a failed run." if len(study.failures) else ""
 
 
 def band_note(study) -> str:
-    """What the bands are, or why there are none."""
+    """Say what the bands are, or why there are none."""
     if study.many:
-        return "Means over seeds; no bands, since so many would hide each other."
+        return "Lines are means over seeds, without bands, since so many would hide each other."
     if study.seeds >= 3:
-        return "Bands: 95 % t intervals across seeds."
-    return f"No bands: {count(study.seeds, 'seed')} cannot show how far seeds spread."
+        return "Bands are 95 % t intervals over seeds."
+    return f"There are no bands: {count(study.seeds, 'seed')} cannot show how far seeds spread."
 
 
 def interval_note(study) -> str:
-    """What an interval covers."""
+    """Say what an interval covers."""
     if study.seeds > 1:
-        return "Bars: 95 % intervals over seeds and prompts."
-    return "Bars: 95 % intervals over prompts only, since there is one seed."
+        return "Bars are 95 % intervals over seeds and prompts."
+    return "Bars are 95 % intervals over prompts only, since there is one seed."
 
 
 def bars(study) -> str:
-    """The same for the foot of a figure."""
+    """Say what an interval covers, for the foot of a figure."""
     return f"bars: 95 % intervals over {'seeds and ' * (study.seeds > 1)}prompts"
 
 
 def bands(study) -> str:
-    """The foot's words for the bands of curves."""
+    """Say what the bands of curves are, for the foot of a figure."""
     drawn = study.seeds >= 3 and not study.many
     return "bands: 95 % intervals over seeds" if drawn else "means over seeds, no bands"
 
 
 def listing(study, measure: str, digits: int = 2) -> str:
-    """'PPO 0.90, DPO 0.71' for alt texts."""
+    """Return 'PPO 0.90, DPO 0.71' for alt texts."""
     found = study.known(measure)
     words = [f"{label(arm)} {fixed(i.mean, f'.{digits}f')}" for arm, i in found.items()]
     return ", ".join(words) or "every run failed"

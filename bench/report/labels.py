@@ -1,7 +1,7 @@
-"""Direct labels: words beside points and lines, where they hide neither each other nor the data.
+"""Place labels beside points and lines, so that they hide neither each other nor the data.
 
-Places are found in pixels once the layout is known and kept in points from the labelled point, so
-that SVG and PNG agree. A label that has to stand apart is tied to its point by a thin line.
+Places are computed in pixels once the layout is known, and kept in points from the labelled point,
+so that SVG and PNG agree. A thin line ties a label to its point if it has to stand apart.
 """
 
 from itertools import pairwise
@@ -10,18 +10,18 @@ import numpy as np
 
 from bench.report.words import label
 
-FAR = (7, 10, 14, 19, 25, 32, 40, 50, 62)  # pixels between a point and its label
-VARIANT = 25  # a variant's label that would stand further off is left out
+FAR = (7, 10, 14, 19, 25, 32, 40, 50, 62)  # pixels between a point and its label, to be tried
+VARIANT = 25  # pixels; a variant's label that would stand further off is left out
 FORBIDDEN = 1e6
 PAD = 8  # pixels between the end of a line and its label
 TIE = 20  # pixels beyond which a label is tied to its point
 
 
 def near(pen, points: dict, words=label, size: float = 9.5) -> None:
-    """Words beside points that lie anywhere; points: {axes: {arm: (x, y) in data}}.
+    """Label points that lie anywhere; points: {axes: {arm: (x, y) in data}}.
 
-    Each goes where it is near and covers least; never over another or out of the axes. A variant's
-    is left out where it would stand far off, a tuned method's never.
+    Each label goes where it is near its point and covers least, but never over another label or out
+    of the axes. A variant's label is left out if it would stand far off, a tuned method's never is.
     """
     settle(points)
     for ax, found in points.items():
@@ -37,10 +37,10 @@ def near(pen, points: dict, words=label, size: float = 9.5) -> None:
 
 
 def at_ends(pen, ends: dict, size: float = 9) -> None:
-    """Names to the right of lines that end on the same side, pushed apart up and down.
+    """Write names to the right of lines that end on the same side, pushed apart up and down.
 
-    ends: {axes: {arm: (x, y) in data}}. The axes are widened for the names; where there is no room
-    for all, those of variants are left out first.
+    ends: {axes: {arm: (x, y) in data}}. The axes are widened for the names. If there is no room for
+    all, those of variants are left out first.
     """
     settle(ends)
     for ax, found in ends.items():
@@ -58,20 +58,21 @@ def at_ends(pen, ends: dict, size: float = 9) -> None:
 
 
 def nothing(ax, pen, words: str) -> None:
-    """Words in the middle of axes that have nothing to show."""
+    """Write words in the middle of axes that have nothing to show."""
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=pen("muted"))
     ax.set_xticks([])
     ax.set_yticks([])
 
 
 def settle(axes) -> None:
-    """Fixes the layout of the axes' figure, so that pixels mean something."""
+    """Fix the layout of the axes' figure, so that positions in pixels hold."""
     for ax in list(axes)[:1]:
         ax.figure.draw_without_rendering()
 
 
 def spread(wanted, gap: float, low: float, high: float) -> np.ndarray:
-    """The heights nearest to those wanted (ascending) that lie ``gap`` apart within low..high."""
+    """Return the heights nearest to those wanted (ascending) that lie ``gap`` apart within
+    low..high."""
     from scipy.optimize import isotonic_regression
 
     if not len(wanted):
@@ -82,12 +83,12 @@ def spread(wanted, gap: float, low: float, high: float) -> np.ndarray:
 
 
 def _minor(pen, arm: str) -> bool:
-    """Whether an arm is a variant of a method."""
+    """Return whether an arm is a variant of a method."""
     return arm in pen.looks and not pen.looks[arm].filled
 
 
 def _extent(ax, words: str, size: float) -> np.ndarray:
-    """Width and height of bold words in pixels."""
+    """Return width and height of bold words in pixels."""
     text = ax.figure.text(0, 0, words, fontsize=size, fontweight="bold")
     box = text.get_window_extent()
     text.remove()
@@ -95,9 +96,9 @@ def _extent(ax, words: str, size: float) -> np.ndarray:
 
 
 def _write(ax, pen, arm: str, at, words: str, size: float, offset, tied) -> None:
-    """A label with its left middle so many pixels from its point; it does not move the layout.
+    """Write a label whose left middle is `offset` pixels from its point, without moving the layout.
 
-    tied: width and height of the words where a line ties them to the point, else zeros.
+    tied: width and height of the words if a line ties them to the point, else zeros.
     """
     colour, tie = pen.of(arm), None
     if tied.any():
@@ -111,7 +112,7 @@ def _write(ax, pen, arm: str, at, words: str, size: float, offset, tied) -> None
 
 
 def _marks(ax) -> np.ndarray:
-    """What the lines and markers of axes cover: [n, 3] of x, y and radius in pixels."""
+    """Return what the lines and markers of axes cover: [n, 3] of x, y and radius in pixels."""
     found, scale = [np.empty((0, 3))], ax.figure.dpi / 72
     for line in ax.lines:
         path = line.get_transform().transform(line.get_xydata())
@@ -128,12 +129,12 @@ def _with_radius(path: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _along(a: np.ndarray, b: np.ndarray, step: float = 4) -> np.ndarray:
-    """Points on a segment, a few pixels apart."""
+    """Return points on a segment, a few pixels apart."""
     return np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / step))
 
 
 def _best_place(ax, point, half, marks, taken):
-    """(centre relative to the point, distance, cost) of the best place for a box; in pixels."""
+    """Find the best place for a box: (centre relative to the point, distance, cost), in pixels."""
     around = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     turns = np.column_stack([np.cos(around), np.sin(around)])
     places = [(turn * (far + half), far) for far in FAR for turn in turns]
@@ -143,7 +144,8 @@ def _best_place(ax, point, half, marks, taken):
 
 
 def _cost(ax, low, high, marks, taken) -> float:
-    """What a box covers: lines and markers by their size; other labels and the edge never."""
+    """Return the cost of what a box covers: lines and markers by size; labels and the edge
+    FORBIDDEN."""
     x, y, r = marks.T
     hidden = (x + r > low[0]) & (x - r < high[0]) & (y + r > low[1]) & (y - r < high[1])
     over = any(low[0] < b[2] + 2 and high[0] > b[0] - 2 and low[1] < b[3] and high[1] > b[1]
@@ -153,7 +155,7 @@ def _cost(ax, low, high, marks, taken) -> float:
 
 
 def _widen(ax, pixels: float) -> None:
-    """Room of so many pixels at the right of the axes."""
+    """Make room of so many pixels at the right of the axes."""
     scale = ax.xaxis.get_transform()
     low, high = scale.transform(np.array(ax.get_xlim()))
     share = min(pixels / ax.bbox.width, 0.6)
@@ -161,8 +163,10 @@ def _widen(ax, pixels: float) -> None:
 
 
 def _ladder(ax, heights: dict, gap: float) -> dict[str, tuple[float, float]]:
-    """{arm: (height of its line's end, height of its label)}: labels one above the other, each as
-    near its end as the others let it."""
+    """Place labels one above the other, each as near its line's end as the others let it.
+
+    Returns {arm: (height of its line's end, height of its label)}.
+    """
     order = sorted(heights, key=heights.get)
     wanted = [heights[arm] for arm in order]
     found = spread(wanted, gap, ax.bbox.y0 + gap / 2, ax.bbox.y1 - gap / 2)

@@ -1,10 +1,10 @@
-"""Marks around quoted text in a Markdown file, by which it is found again and renewed.
+"""Mark quoted facts in a Markdown file, so that they can be found and renewed.
 
     It gains <!--fact micro:ppo.gold_delta 9f8e7d6c-->+0.98 (+0.86 to +1.09)<!--/fact--> over SFT.
 
-A mark carries the key of a fact (`bench.report.facts`), behind the name of its report where the
-file quotes several, and a hash of the text as it was generated, so that an author's own words are
-told from ours. Readers see none of it.
+A mark holds the key of a fact (`bench.report.facts`), after the name of its report if the file
+quotes several, and a hash of the generated text, which shows whether an author edited it. Readers
+see none of it.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ MARK = re.compile(
 )
 FLAG = re.compile(r"<!--stale:(?:(?!-->).)*-->(?:(?!<!--).)*<!--/stale-->", re.S)
 AT_START = re.compile(r"^ {0,3}(?:[-*+] +|> ?)*<!--fact\b.*-->.*\S")
-# All that is markup to CommonMark, pandoc or a site's templates, or makes a link of a bare address
+# Characters that are markup to CommonMark, pandoc or a site's templates, or make an address a link
 RISKY = re.compile(r"[\\`*_\[\]{}<>&|~#@$^]|:(?=//)|(?<=www)\.")
 LONGEST = 4000  # characters of a text
 GONE, EDITED, BROKEN = "no such fact any more", "edited by hand", "a mark without an end"
@@ -27,7 +27,7 @@ GONE, EDITED, BROKEN = "no such fact any more", "edited by hand", "a mark withou
 
 @dataclass(frozen=True)
 class Change:
-    """What a renewal found at a fact: the old text, the new one, and why it is stale, if it is."""
+    """A fact that a renewal changed: its old text, its new one, and why it is stale, if it is."""
 
     key: str
     old: str
@@ -42,38 +42,38 @@ class Change:
 
 
 def inert(text) -> str:
-    """Any text on one line as Markdown that shows it and does nothing else."""
+    """Return any text on one line, as Markdown that shows it and does nothing else."""
     return RISKY.sub(lambda c: f"&#{ord(c[0])};", plain(visible(str(text), LONGEST)))
 
 
 def code(text: str) -> str:
-    """Text as code, or inert where a span of code would not hold it."""
+    """Return text as code, or inert if a span of code could not hold it."""
     return inert(text) if re.search(r"[`<|\n]", text) else f"`{text}`"
 
 
 def digest(text: str) -> str:
-    """8 hex digits of a text; how its lines are broken does not count."""
+    """Return 8 hex digits of a text's hash, which does not depend on its line breaks."""
     return hashlib.sha256(plain(text).encode()).hexdigest()[:8]
 
 
 def plain(text: str) -> str:
-    """The text on one line."""
+    """Return the text on one line."""
     return " ".join(text.split())
 
 
 def mark(key: str, text: str) -> str:
-    """A fact between its marks; a table stands on lines of its own."""
+    """Put a fact between its marks; a table gets lines of its own."""
     shown = f"\n\n{text.strip()}\n\n" if text.lstrip().startswith("|") else text
     return f"<!--fact {key} {digest(text)}-->{shown}<!--/fact-->"
 
 
 def flag(why: str) -> str:
-    """What stands behind a stale fact, for the reader too."""
+    """Return the flag that follows a stale fact, which readers see too."""
     return f"<!--stale: {why}--> ⚠ stale<!--/stale-->"
 
 
 def renew(text: str, facts: Mapping[str, str]) -> tuple[str, list[Change]]:
-    """The text with every fact as it is now, and what changed; all else is kept as it is.
+    """Renew every fact in a text; return the new text and what changed. All else is kept.
 
     A fact that is unknown, or whose text its author changed, stays and is flagged.
     """
@@ -95,5 +95,5 @@ def renew(text: str, facts: Mapping[str, str]) -> tuple[str, list[Change]]:
 
 
 def at_start(text: str) -> list[int]:
-    """The numbers of the lines that begin with a mark, which Markdown takes for lines of HTML."""
+    """Return the numbers of the lines that begin with a mark, which Markdown takes for HTML."""
     return [n for n, line in enumerate(text.split("\n"), 1) if AT_START.match(line)]

@@ -1,4 +1,5 @@
-"""What several figures draw: points with intervals, bars with numbers, axes of KL and of cost."""
+"""Draw what several figures share: points with intervals, bars with numbers, axes of KL and of
+cost."""
 
 import math
 
@@ -10,7 +11,10 @@ LOST = "every run failed"
 
 
 def point(ax, pen, arm: str, y: float, span, size: float = 9, above: bool = True) -> None:
-    """Draw a mean on its interval with its number: (low, mean, high, words); the limits are set."""
+    """Draw a mean, its interval and its number; span: (low, mean, high, words).
+
+    The limits of the axes must be set before.
+    """
     low, mean, high, words = span
     whole = math.isfinite(high - low)
     if whole:
@@ -27,7 +31,7 @@ def point(ax, pen, arm: str, y: float, span, size: float = 9, above: bool = True
 
 
 def cross_hair(ax, pen, arm: str, across: st.Interval, up: st.Interval) -> None:
-    """Draw the intervals of a point in both directions, where it has them."""
+    """Draw the intervals of a point in both directions, if it has them."""
     if math.isfinite(up.half):
         ax.plot([across.mean] * 2, [up.low, up.high], color=pen.of(arm), lw=1.5)
     if math.isfinite(across.half):
@@ -35,7 +39,7 @@ def cross_hair(ax, pen, arm: str, across: st.Interval, up: st.Interval) -> None:
 
 
 def bar_end(ax, pen, found: st.Interval | None, y: float, size: float = 1) -> None:
-    """Draw the interval on the end of a bar, and its number; words where no run ended."""
+    """Draw the interval at the end of a bar, and its number; words if no run ended."""
     if found is None:
         beside(ax, LOST, 0, y, fontsize=8.5)
         return
@@ -52,12 +56,12 @@ def beside(ax, words: str, x: float, y: float, move: float = 4, **look) -> None:
 
 
 def short(value: float) -> str:
-    """A positive amount with three digits, but no more than two decimals: '1,234', '29.4'."""
+    """Format a positive amount with three digits and at most two decimals: '1,234', '29.4'."""
     return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
 
 
 def unit_scale(largest: float) -> tuple[float, str]:
-    """(divisor, prefix) that bring the largest value below a thousand."""
+    """Return (divisor, prefix) that bring the largest value below a thousand."""
     for size, prefix in ((1e18, "exa"), (1e15, "peta"), (1e12, "tera"), (1e9, "giga")):
         if largest >= size:
             return size, prefix
@@ -65,18 +69,19 @@ def unit_scale(largest: float) -> tuple[float, str]:
 
 
 def kl_axis(ax) -> None:
-    """Make the horizontal axis one of KL, whose length is the square root of KL."""
+    """Make the horizontal axis one of KL, on a square-root scale."""
     ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
     right = max(ax.dataLim.x1, 1e-3) * 1.18
     ticks = spaced([a * 10.0**n for n in range(-4, 4) for a in (1, 2, 4, 6)], right)
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.set_xlim(0, right)
-    ax.set_xlabel("KL from the SFT base, nats a sample (square-root scale)")
+    ax.set_xlabel("KL from the SFT base, nats per sample (square-root scale)")
 
 
 def spaced(candidates, right: float, gap: float = 0.065) -> list[float]:
-    """0 and those candidates up to `right` whose square roots lie apart by a share of the axis."""
+    """Return 0 and the candidates up to `right` whose square roots are at least `gap` of the axis
+    apart."""
     kept = [0.0]
     for tick in candidates:
         if tick <= right and math.sqrt(tick / right) - math.sqrt(kept[-1] / right) > gap:
@@ -85,7 +90,8 @@ def spaced(candidates, right: float, gap: float = 0.065) -> list[float]:
 
 
 def seed_band(rows, column: str):
-    """Of curve rows: fractions, mean, low, high (NaN below three seeds) over seeds."""
+    """Return fractions, means, lows and highs (NaN below three seeds) over seeds, from rows of
+    curves."""
     groups = rows.dropna(subset=[column]).groupby("fraction")[column]
     found = [(fraction, st.over_seeds(values)) for fraction, values in groups]
     band = [(i.low, i.high) if i.seeds >= 3 else (math.nan, math.nan) for _, i in found]

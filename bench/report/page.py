@@ -1,4 +1,4 @@
-"""What a study's page and README show: sentences, tables, figures and samples, no HTML."""
+"""Build what a study's page and README show: sentences, tables, figures and samples, no HTML."""
 
 import re
 
@@ -14,7 +14,7 @@ from bench.worlds import words as words_of
 
 
 def context(study, kind: Kind) -> dict:
-    """All that the templates show; nothing in it is HTML."""
+    """Return all that the templates show; nothing in it is HTML."""
     return kind.more(study) | {
         "headline": kind.headline(study),
         "sections": kind.sections(study),
@@ -33,12 +33,12 @@ def context(study, kind: Kind) -> dict:
 
 
 def kicker(meta) -> str:
-    """The line above the title."""
+    """Return the line above the title."""
     return f"prefbench · testbed {meta.testbed} · study {meta.study} · commit {meta.commit[:12]}"
 
 
 def title(study) -> str:
-    """'PPO, DPO, IPO and ORPO on micro', or of a study by its name."""
+    """Return 'PPO, DPO, IPO and ORPO on micro', or for other studies their name."""
     meta = study.meta
     if meta.study != DEFAULT_STUDY or study.many:
         return f"Study {meta.study} on {meta.testbed}"
@@ -46,45 +46,46 @@ def title(study) -> str:
 
 
 def introduction(study) -> list[str]:
-    """What a reader who is new here must know: SFT, gold and its scale, the testbed."""
+    """Explain SFT, gold and its scale, and the testbed to a new reader."""
     meta, scale = study.meta, ""
     if study.prompts:
         scale = (
             f" The SFT base's answers score {fixed(study.base_gold, '.2f')} on average, with a "
             f"standard deviation of {study.margin / MARGIN:.2f} between prompts."
         )
-    own = " Arms with a base of their own are compared with that one." * (len(study.bases) > 1)
+    own = " An arm with an SFT base of its own is compared with that base." * (len(study.bases) > 1)
     return [
         f"SFT is the supervised fine-tuned model from which every method starts.{own}",
-        f"Gold is the score that counts, {words_of(meta.world).GOLD}; no method trains on it."
+        f"Gold is the score that counts. Here it is {words_of(meta.world).GOLD}; no method trains "
+        "on it."
         f"{scale}",
         f"Testbed {meta.testbed}: {meta.about}",
     ]
 
 
 def limitations(study) -> list[str]:
-    """What this result does not show, of this study and in general."""
+    """Say what this result does not show: in this study, and in general."""
     size = study.runs.parameters.max()
     model = f" of {size:,.0f} parameters" * bool(size > 0)
     out = [
         f"One testbed ({study.meta.testbed}) and one model{model}: nothing here shows whether the "
-        "order holds for larger models or other data.",
+        "order of the methods holds for larger models or other data.",
         bases(study),
         searched(study.meta),
-        "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may be "
-        "better.",
-        "beta means another thing in each method, so arms are never compared at equal beta.",
+        "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may "
+        "score higher.",
+        "beta means another thing in each method, so methods are never compared at equal beta.",
         "Seconds depend on how well each method is implemented.",
-        "The proxy and the gold reward score texts; they are not what people would say of them.",
+        "The proxy and the gold reward score texts; neither is the judgement of people.",
     ]
     if study.seeds == 1:
         return [*out, "One seed decides nothing between methods."]
-    few = f"{study.seeds} seeds are few: small differences stay undecided."
+    few = f"{study.seeds} seeds are few: small differences between methods stay undecided."
     return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
 
 
 def bases(study) -> str:
-    """What the intervals leave out, of the SFT bases."""
+    """Say what the intervals do not cover about the SFT bases."""
     if len(study.bases) == 1:
         return (
             "Every run starts from one SFT base: no interval covers the variation between SFT "
@@ -92,31 +93,34 @@ def bases(study) -> str:
         )
     own = [f"{label(arm)} from {label(study.base[arm])}" for arm in study.arms]
     return (
-        f"Runs start from {len(study.bases)} SFT bases ({', '.join(own)}): gains are from the "
-        "arm's own base, differences between arms of two bases are of plain gold."
+        f"Runs start from {len(study.bases)} SFT bases ({', '.join(own)}): an arm's gain is over "
+        "its own base, and arms of two bases are compared in gold itself, not in gain."
     )
 
 
 def searched(meta) -> str:
-    """Where the settings come from."""
+    """Say where the settings come from."""
     found = (meta.provenance or {}).get("methods", {})
     if not found:
-        return "No search on this testbed found the settings: better ones may move a method."
+        return (
+            "No search on this testbed found the settings: a search may find settings that change "
+            "the results."
+        )
     moved = [m for m in found if any(o.startswith(f"{m}.") for o in meta.overrides)]
     if moved:
         return (
-            f"{named(moved)} had settings changed by hand, which the search did not pick: the "
-            "methods did not have the same budget of tuning."
+            f"{named(moved)} had settings changed by hand, which the search did not pick, so the "
+            "methods did not have the same tuning budget."
         )
     trials = joined(dict.fromkeys(str(method["trials"]) for method in found.values()))
     return (
         f"Each method has the best of {trials} random settings of learning rate and strength, "
-        "found on one seed; a longer search may move it."
+        "found on one seed; a longer search may find settings that change the results."
     )
 
 
 def linker(study):
-    """A filter: text in which the name of an arm leads to the list of its runs."""
+    """Return a filter that links the names of arms in a text to the lists of their runs."""
     from markupsafe import Markup, escape
 
     names = {label(arm): arm for arm in study.runs.arm.unique()}
@@ -134,10 +138,10 @@ def linker(study):
 
 
 def html(study, drawn: dict[str, str], shared: dict) -> str:
-    """The page; drawn: SVGs by name."""
+    """Return the page; drawn: SVGs by name."""
     return render.html("study.html", shared, drawn, linker(study))
 
 
 def readme(shared: dict) -> str:
-    """The same story for a code host."""
+    """Return the same content as Markdown, for a code host."""
     return render.text("study.md", shared)

@@ -1,4 +1,4 @@
-"""What stands at the end of every page: each run, its lm-eval scores, settings, the measures."""
+"""Tabulate what ends every page: each run, its lm-eval scores, settings, and the measures."""
 
 import json
 
@@ -9,7 +9,7 @@ from bench.analysis.measure import Measure
 from bench.report.tables import Cell, Table, arm_cell, plain, runs_of, short
 from bench.report.words import STATUS, label
 
-# column of the runs -> what it counts
+# column of the runs -> what it counts, in words
 COUNTED = {
     "episodes": "episodes sampled",
     "steps": "optimiser steps",
@@ -18,26 +18,26 @@ COUNTED = {
 
 
 def of_runs(study) -> list[Table]:
-    """Every run, its lm-eval scores, its settings; those that have rows."""
+    """Return the tables of runs, lm-eval scores and settings that have rows."""
     return [table for table in (runs(study), task_runs(study), settings(study)) if table.rows]
 
 
 def runs(study) -> Table:
-    """Every run: what it reached and took, where it lies, the hash of its weights."""
+    """Tabulate every run: its measures, the folder of its record, the hash of its weights."""
     shown = [m for m in ms.SUMMARY if {"scorecard", "writing"}.intersection(m.shown)]
     units = ((m.label, m.unit_in(study.meta)) for m in shown)
     header = [("Run", ""), ("Status", ""), *units, ("Weights", "sha256")]
     rows = [_run_row(study, row, shown) for row in study.runs.to_dict("records")]
     note = (
-        "One row a run, from its own files; no intervals. Below its name: where its record, "
-        f"run.json, lies in runs/{study.meta.testbed}. Weights: the first digits of the hash of "
-        "its model."
+        "Each row is one run, from its own files, so there are no intervals. Below its name stands "
+        f"the folder of its record, run.json, in runs/{study.meta.testbed}. Weights: the first "
+        "digits of the hash of its model."
     )
     return Table("Every run", header, rows, [note])
 
 
 def _run_row(study, row: dict, shown: list[Measure]) -> list[Cell]:
-    """One run."""
+    """Return the row of one run."""
     arm, seed = row["arm"], row["seed"]
     found = values(study, arm, seed)
     status = Cell(row["status"], mark="" if row["status"] == "ok" else "bad")
@@ -46,21 +46,21 @@ def _run_row(study, row: dict, shown: list[Measure]) -> list[Cell]:
 
 
 def values(study, arm: str, seed: int) -> dict[str, float]:
-    """{measure: its value} of a run."""
+    """Return {measure: its value} of a run."""
     table = ms.of_runs(study.results)
     mine = table[(table.arm == arm) & (table.seed == seed)]
     return dict(zip(mine.measure, mine.value, strict=True))
 
 
 def _run_name(study, arm: str, seed: int, anchor: str) -> Cell:
-    """A run by name and place; the first of an arm is what links to the arm's runs lead to."""
+    """Return a run's name and folder; links to an arm's runs lead to its first run."""
     first = seed == study.runs[study.runs.arm == arm].seed.iloc[0]
     return Cell(f"{label(arm)} seed {seed}", f"align/{arm}/seed{seed}",
                 study.looks[arm].colour, anchor=f"{anchor}-{arm}" if first else "")  # fmt: skip
 
 
 def task_runs(study) -> Table:
-    """Every run's lm-eval scores."""
+    """Tabulate every run's lm-eval scores."""
     rows = study.results.tasks
     asked = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
     known = {(r.arm, r.seed, r.task, r.metric): r.value for r in rows.itertuples()}
@@ -72,7 +72,7 @@ def task_runs(study) -> Table:
         for arm, seed in zip(study.runs.arm, study.runs.seed, strict=True)
     ]
     header = [("Run", ""), *((task, metric) for task, metric in asked)]
-    note = f"From evaluate/<arm>/seed<k>/tasks.csv in runs/{study.meta.testbed}; no intervals."
+    note = f"Scores are from evaluate/<arm>/seed<k>/tasks.csv in runs/{study.meta.testbed}."
     return Table("lm-eval of every run", header, body if asked else [], [note])
 
 
@@ -81,18 +81,18 @@ def _score(value: float | None) -> Cell:
 
 
 def weights(row: dict) -> str:
-    """The first digits of the hash of a run's model; a failed run may have left none."""
+    """Return the first digits of the hash of a run's model; a dash if a failed run left none."""
     known = row.get("model_sha256")
     return known[:12] if isinstance(known, str) else "–"
 
 
 def record(study, arm: str, seed: int) -> str:
-    """Where the record of a run lies, below the working directory."""
+    """Return the path of a run's record, from the working directory."""
     return f"runs/{study.meta.testbed}/align/{arm}/seed{seed}/run.json"
 
 
 def settings(study) -> Table:
-    """What each arm was trained with; the same for each of its seeds, as the contract checks."""
+    """Tabulate the settings of each arm, which all its seeds share, as the contract checks."""
     columns = [(c, w) for c, w in COUNTED.items() if c in study.runs]
     header = [("", ""), *((words, "") for _, words in columns), ("Settings", "")]
     rows = []
@@ -104,7 +104,7 @@ def settings(study) -> Table:
 
 
 def _settings(text) -> str:
-    """'lr 0.0003, beta 0.1' from JSON."""
+    """Turn JSON into 'lr 0.0003, beta 0.1'."""
     values = json.loads(text) if isinstance(text, str) else {}
     return ", ".join(
         f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
@@ -112,7 +112,7 @@ def _settings(text) -> str:
 
 
 def failures(study, title: str = "Failed runs") -> Table:
-    """Every run of the study that failed, with its reason."""
+    """Tabulate every run of the study that failed, with its reason."""
     rows = [
         [
             Cell(f"{label(r.arm)} seed {r.seed}", link=runs_of(study, r.arm)),
@@ -125,7 +125,7 @@ def failures(study, title: str = "Failed runs") -> Table:
 
 
 def glossary(study, measures: list[Measure]) -> Table:
-    """Every measure: formula, unit, direction, source."""
+    """Tabulate every measure: formula, unit, direction, source."""
     header = [("Measure", ""), ("Unit", ""), ("Better", ""), ("Formula", ""), ("Source", "")]
     rows = [
         [Cell(v) for v in (m.label, m.unit_in(study.meta), m.better, m.formula, source(m))]
@@ -135,12 +135,12 @@ def glossary(study, measures: list[Measure]) -> Table:
 
 
 def source(measure: Measure) -> str:
-    """What a measure rests on, and what computes it."""
+    """Return what a measure rests on, and the functions that compute it."""
     return "; ".join(filter(None, [measure.source, *(f"bench/{w}" for w in measure.where)]))
 
 
 def breaches(study) -> list[dict]:
-    """Every breach of the contract as field, why and values by run, in words."""
+    """Return every breach of the contract as field, why and values by run, in words."""
     found = []
     for breach in study.meta.breaches:
         values = [f"{run}: {short(value)}" for run, value in breach["values"].items()]

@@ -1,4 +1,4 @@
-"""From what a page shows to its bytes: templates, escaping, inlined figures, the one script."""
+"""Turn the content of a page into bytes: templates, escaping, inlined figures, one script."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -11,8 +11,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str:
-    """A self-contained page. drawn: SVGs by name; linked: the filter that makes links of the
-    names of arms in sentences, where there is a list of runs to lead to."""
+    """Return a self-contained page.
+
+    drawn: SVGs by name; linked: the filter that turns names of arms in sentences into links to
+    their runs, if the page lists them.
+    """
     from markupsafe import Markup, escape
 
     figures, study = shared["figures"], shared["study"]
@@ -30,19 +33,21 @@ def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str
 
 
 def text(template: str, shared: dict) -> str:
-    """The same as Markdown."""
+    """Return the same content as Markdown."""
     return clean(environment(False).get_template(template).render(**shared))
 
 
 def table(found) -> str:
-    """A `bench.report.tables.Table` in Markdown, without its notes."""
+    """Return a `bench.report.tables.Table` in Markdown, without its notes."""
     macros = environment(False).get_template("macros.md").module
     return clean(macros.rows(found))
 
 
 def environment(autoescape: bool, *folders: Path):
-    """Jinja with strict undefined names, and the filters of the templates; folders: that hold more
-    of them."""
+    """Return Jinja with strict undefined names and the filters of the templates.
+
+    folders: more folders with templates, which are searched first.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     jinja = Environment(
@@ -58,7 +63,7 @@ def environment(autoescape: bool, *folders: Path):
 
 
 def markdown(text) -> str:
-    """Text for a cell or a line of Markdown: nothing in it is markup, nor ends the cell."""
+    """Escape text for a cell or a line of Markdown: nothing in it is markup, nor ends the cell."""
     from html import escape
 
     out = escape(str(text), quote=False).replace("\n", " ")
@@ -68,6 +73,6 @@ def markdown(text) -> str:
 
 
 def clean(text: str) -> str:
-    """Text that UTF-8 can hold, without trailing blanks."""
+    """Drop what UTF-8 cannot hold, and trailing blanks."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"

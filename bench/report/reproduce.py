@@ -1,4 +1,4 @@
-"""The command that makes a report again, as it is pasted into a shell.
+"""Build the command that makes a report again, as it is pasted into a shell.
 
 Snakemake takes `--config key=value ...`, where no key has a dot, strips quotes at either end of a
 value, reads it as a number if it can, and else as YAML whose leaves are strings. The Snakefile then

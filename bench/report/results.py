@@ -1,14 +1,14 @@
-"""The numbers of a report as files: results.csv, and results.json with all that says what they are.
+"""Write the numbers of a report as files: results.csv, and results.json with their definitions.
 
 results.json (SCHEMA; `python -m bench diff` reads it):
   about        testbed, study, commit, versions, machine, seeds, prompts, breaches, ...
   measures     key, label, unit, better (direction), form, digits, formula, source of each
   arms         name, label, method, settings, label_set, start
-  results      a row an arm and measure: mean, low, high (95 % interval), se, df, what it is over
-  comparisons  a row a declared pair: family, difference of gold, interval, p, Holm's p, verdict
+  results      a row per arm and measure: mean, low, high (95 % interval), se, df, what it is over
+  comparisons  a row per declared pair: family, difference of gold, interval, p, Holm's p, verdict
                (better, equivalent, inconclusive), winner (an arm or null), seeds of a and of b
-  tasks        a row an lm-eval task, metric and arm: mean, half of its interval, change from SFT
-  runs         a row a run: status, hash of its weights, where its record lies, and its values
+  tasks        a row per lm-eval task, metric and arm: mean, half of its interval, change from SFT
+  runs         a row per run: status, hash of its weights, path of its record, and its values
 """
 
 import json
@@ -32,7 +32,7 @@ ABOUT = ("testbed", "study", "commit", "complete", "default_settings", "override
 
 
 def table(study) -> pd.DataFrame:
-    """results.csv: one row an arm and measure, with unit, direction, interval and n."""
+    """Return results.csv: one row per arm and measure, with unit, direction, interval and n."""
     found = ms.summary(study.results).copy()
     found.insert(1, "method", found.arm.map(study.method).fillna(found.arm))
     numbers = found.select_dtypes("float").columns
@@ -41,19 +41,19 @@ def table(study) -> pd.DataFrame:
 
 
 def rounded(value: float) -> float:
-    """A number with DIGITS significant digits."""
+    """Round a number to DIGITS significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
 def number(value):
-    """A float with DIGITS significant digits; infinite ones, which JSON has not, are none."""
+    """Round a float to DIGITS significant digits; None if it is infinite or NaN."""
     if not isinstance(value, float):
         return value
     return rounded(value) if math.isfinite(value) else None
 
 
 def document(study, measures: list[Measure]) -> dict:
-    """results.json: plain values, no NaN."""
+    """Return results.json as plain values without NaN."""
     about = {key: getattr(study.meta, key) for key in ABOUT} | {"prompts": study.prompts}
     return plain({
         "schema": SCHEMA,
@@ -68,14 +68,14 @@ def document(study, measures: list[Measure]) -> dict:
 
 
 def declared(m: Measure, meta) -> dict:
-    """A measure as a study has it."""
+    """Return the entry of a measure, as it is in this study."""
     words = {"key": m.key, "label": m.label, "unit": m.unit_in(meta), "better": m.better}
     look = {"form": m.form, "digits": m.digits}
     return words | look | {"formula": m.formula, "source": reference.source(m)}
 
 
 def arms(study) -> list[dict]:
-    """Every arm that has runs, and the settings that they recorded."""
+    """Return every arm that has runs, with the settings that its runs recorded."""
     keys = ("name", "method", "label_set", "n", "start")
     settings = study.runs.groupby("arm", sort=False).settings.first()
     return [
@@ -87,18 +87,18 @@ def arms(study) -> list[dict]:
 
 
 def comparisons(study) -> list[dict]:
-    """The declared pairs of each family, Holm-corrected within it."""
+    """Return the declared pairs of each family, Holm-corrected within it."""
     families = {"methods": study.versus, "sft": study.versus_sft, "variants": study.versus_tuned}
     return [row for name, family in families.items() for row in rows(name, family)]
 
 
 def rows(name: str, family: Family) -> list[dict]:
-    """The comparisons of a family."""
+    """Return the comparisons of a family."""
     return [{"family": name, "measure": "gold"} | flat(row) for row in family]
 
 
 def flat(row: Comparison) -> dict:
-    """A comparison as plain values."""
+    """Return a comparison as plain values."""
     found = {"a": row.a, "b": row.b} | asdict(row.interval) | {"p": row.p, "p_holm": row.p_holm}
     found |= {"verdict": str(row.kind), "winner": row.winner, "margin": row.margin}
     found |= {"seeds_a": row.seeds[0], "seeds_b": row.seeds[1]}
@@ -106,13 +106,14 @@ def flat(row: Comparison) -> dict:
 
 
 def tasks(study) -> list[dict]:
-    """lm-eval: a row a task, metric and arm: mean over seeds, half-width, change from SFT."""
+    """Return lm-eval: a row per task, metric and arm, with mean over seeds, half-width, change from
+    SFT."""
     found = changes(study.results).to_dict("records")
     return [{key: number(value) for key, value in row.items()} for row in found]
 
 
 def runs(study) -> list[dict]:
-    """Every run with its values by measure."""
+    """Return every run with its values by measure."""
     return [
         {"arm": r["arm"], "seed": int(r["seed"]), "status": r["status"]}
         | {"weights": reference.weights(r)}

@@ -1,20 +1,21 @@
-"""What the models wrote: which samples are shown is a rule, and their text is made harmless."""
+"""Choose by a rule which of the models' answers are shown, and make their text harmless."""
 
 import unicodedata
 from hashlib import sha256
 
 from bench.report.words import label
 
-RANDOM = 4  # prompts of each family drawn by the hash of their id
+RANDOM = 4  # prompts of each family, drawn by the hash of their id
 EXTREME = 3  # prompts of each family where an arm gained most, and where it lost most
 LONGEST = 1200  # characters of an answer that are shown
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
-    """The text with what cannot be seen made visible, and cut with a note if it is very long.
+    """Return the text with invisible characters made visible, and cut with a note if it is very
+    long.
 
-    Control characters, marks that turn the direction of text and lone surrogates become their code
-    points; line breaks stay. It is escaped by the template.
+    Control characters, marks that change the direction of text and lone surrogates become their
+    code points; line breaks stay. The template escapes the result.
     """
     shown = "".join(_shown(c) for c in str(text)[:longest])
     rest = len(str(text)) - longest
@@ -22,14 +23,14 @@ def visible(text: str, longest: int = LONGEST) -> str:
 
 
 def _shown(c: str) -> str:
-    """One character of `visible`."""
+    """Return one character of `visible`."""
     if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return c
     return f"⟨U+{ord(c):04X}⟩"
 
 
 def sets(study) -> dict[str, str]:
-    """{key: how the set is chosen, in words}: random prompts, each arm's best and worst."""
+    """Return {key: how the set is chosen}: random prompts, and each arm's best and worst."""
     found = {"random": f"{RANDOM} of each family at random"}
     for arm in [] if study.many else study.arms:
         found[f"best-{arm}"] = f"the {EXTREME} of each family where {label(arm)} gained most"
@@ -38,9 +39,10 @@ def sets(study) -> dict[str, str]:
 
 
 def chosen(study) -> list[dict]:
-    """One entry a prompt of any set: id, family, prompt, its sets, and an answer of each arm.
+    """Return one entry per prompt of any set: id, family, prompt, its sets, and each arm's answer.
 
-    Of each arm the run with the lowest seed that ended; SFT first. Random prompts come first.
+    The answer is of the arm's ended run with the lowest seed; SFT comes first, and random prompts
+    come first.
     """
     picked = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
     table = {}
@@ -57,7 +59,8 @@ def chosen(study) -> list[dict]:
 
 
 def shown(study) -> list[dict]:
-    """The rows of the samples that the page shows; `chosen` chooses the same from these alone."""
+    """Return the rows of the samples that the page shows; from these alone `chosen` chooses the
+    same."""
     prompts = {(entry["family"], entry["id"]) for entry in chosen(study)}
     seeds = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
     return [
@@ -68,7 +71,7 @@ def shown(study) -> list[dict]:
 
 
 def _members(study, table: dict, name: str) -> list[tuple[str, str]]:
-    """The prompts of one family that belong to a set."""
+    """Return the prompts of one family that belong to a set."""
     by_chance = sorted(table, key=lambda key: sha256(str(key[1]).encode()).hexdigest())
     kind, _, arm = name.partition("-")
     if kind == "random":
@@ -79,13 +82,13 @@ def _members(study, table: dict, name: str) -> list[tuple[str, str]]:
 
 
 def _gain(study, rows: dict, arm: str) -> float | None:
-    """Gold of an arm's answer less that of its SFT base's to the same prompt."""
+    """Return gold of an arm's answer minus that of its SFT base's answer to the same prompt."""
     gold, before = (rows.get(name, {}).get("gold") for name in (arm, study.base[arm]))
     return None if gold is None or before is None else gold - before
 
 
 def _entry(study, key, rows: dict, names: list[str], picked: dict) -> dict:
-    """One prompt with all answers to it."""
+    """Return one prompt with all answers to it."""
     prompt = visible(next(iter(rows.values()))["prompt"])
     head = {"id": key[1], "family": key[0], "prompt": prompt, "sets": names}
     answers = [_answer(study, arm, rows.get(arm)) for arm in picked]
@@ -95,13 +98,13 @@ def _entry(study, key, rows: dict, names: list[str], picked: dict) -> dict:
 
 
 def _lowest_seed(study, arm: str) -> int | None:
-    """The seed of an arm whose answers are shown."""
+    """Return the seed of an arm whose answers are shown."""
     seeds = [row["seed"] for row in study.results.samples if row["arm"] == arm]
     return min(seeds, default=None)
 
 
 def _answer(study, arm: str, row: dict | None) -> dict:
-    """One arm's answer; a note where it has none."""
+    """Return one arm's answer; without text if it has none."""
     look = study.looks.get(arm)
     head = {"arm": label(arm), "mark": look.colour if look else "muted"}
     if row is None:

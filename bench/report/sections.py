@@ -1,4 +1,4 @@
-"""A page as a list of sections, in the order in which a reader meets them."""
+"""Describe a page as a list of sections, in the order in which a reader meets them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from bench.report.tables import Table
 class Section:
     """A heading with sentences, figures and tables under it, in this order.
 
-    body: the name of a template (`_<body>.html`, `_<body>.md`) for what is none of these.
+    body: the name of a template (`_<body>.html`, `_<body>.md`) for content that is none of these.
     """
 
     anchor: str
@@ -24,19 +24,19 @@ class Section:
 
 
 def nothing(study, *beside) -> list:
-    """No line, no table, no figure."""
+    """Return no line, no table, no figure."""
     return []
 
 
 @dataclass(frozen=True)
 class Lent:
-    """What a study shows on the page of a comparison of the same SFT base.
+    """What a study shows on the page of a comparison with the same SFT base.
 
-    Each function takes the comparison and this study of the same base, None where it has not been
-    run. section, title: the section that it joins, or adds; missing: what it would show, in words;
-    glance: a sentence for the headline; cards: {card of the verdict: its sentences}; failed: a
-    column of the scorecard, {arm: how many failed}, its measure among `measures`; counted: what
-    that counts, in words; failures: a table of what failed.
+    Each function takes the comparison and, beside it, this study, or None if that has not been run.
+    section, title: the section that it joins, or adds; missing: what it would show if it had been
+    run, in words; glance: a sentence for the headline; cards: {card of the verdict: its sentences};
+    failed: a column of the scorecard, {arm: how many failed}, whose measure is among `measures`;
+    counted: that measure, and what it counts, in words; failures: a table of what failed.
     """
 
     section: str
@@ -54,13 +54,12 @@ class Lent:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of page: functions of a study.
+    """A kind of page, made by functions of a study.
 
-    headline: a sentence; sections; figures; results: the table that becomes results.csv; more: what
-    its templates show beside these; facts: what can be quoted beside what `report.facts` knows;
-    card: writes its picture for social media, where
-    it has one; measures: those that the study adds; lent: what
-    it shows on the page of a comparison.
+    headline: returns a sentence; sections, figures: the content; results: the table that becomes
+    results.csv; more: what its templates show beside these; facts: what can be quoted beyond
+    `report.facts`; card: writes its picture for social media, if it has one; measures: those that
+    the study adds; lent: what it shows on the page of a comparison.
     """
 
     headline: Callable
@@ -75,7 +74,7 @@ class Kind:
 
 
 def of_companion(name: str, figure: Figure) -> Figure:
-    """A figure of another study of the same SFT base, for the page of this one."""
+    """Return a figure of another study with the same SFT base, for the page of this one."""
 
     def inner(function):
         return lambda study, *pen: function(study.companions[name], *pen)

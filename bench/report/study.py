@@ -1,4 +1,4 @@
-"""A study as its page sees it: its results, the studies beside it, how its arms are drawn."""
+"""Present a study to its page: its results, the studies beside it, how its arms are drawn."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,49 +19,52 @@ MANY = 6
 
 @dataclass(eq=False)
 class Study:
-    """companions: other studies of the same SFT base, by name, that this one's page shows too."""
+    """The results of a study, and other studies of the same SFT base that its page shows too.
+
+    companions: those studies, by name.
+    """
 
     results: Results
     companions: dict[str, "Study"] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "Study":
-        """A study from the folder of its results."""
+        """Read a study from the folder of its results."""
         return cls(Results.read(folder))
 
     @property
     def meta(self) -> Meta:
-        """What the tables are of."""
+        """Return what the tables belong to."""
         return self.results.meta
 
     @property
     def runs(self) -> pd.DataFrame:
-        """One row a run."""
+        """Return one row per run."""
         return self.results.runs
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms, in the study's order."""
+        """Return the names of the arms, in the study's order."""
         return self.results.arms
 
     @property
     def bases(self) -> list[str]:
-        """The SFT bases that arms start from, `sft` first."""
+        """Return the SFT bases that arms start from, `sft` first."""
         return self.results.bases
 
     @cached_property
     def base(self) -> dict[str, str]:
-        """{arm: its SFT base}."""
+        """Return {arm: its SFT base}."""
         return self.results.base
 
     @cached_property
     def method(self) -> dict[str, str]:
-        """{arm: method}."""
+        """Return {arm: method}."""
         return self.results.method
 
     @property
     def sweeps(self) -> list[list[str]]:
-        """Arms of one method that differ in nothing but its strength, where there are several."""
+        """Return groups of two or more arms of one method that differ only in its strength."""
         groups: dict[tuple, list[str]] = {}
         for arm in self.meta.arms:
             if set(arm.varies) <= {"beta"} and not arm.n and arm.start == "sft":
@@ -70,76 +73,76 @@ class Study:
 
     @cached_property
     def looks(self) -> dict[str, style.Look]:
-        """How each arm is drawn, and each method, whether it is an arm here or not."""
+        """Return how each arm is drawn, and each method, even if it is no arm here."""
         arms = [(arm.name, arm.method) for arm in self.meta.arms]
         absent = [(m, m) for m in self.meta.methods if m not in self.arms]
         return style.looks([*absent, *arms], self.meta.methods)
 
     def interval(self, arm: str, measure: str) -> st.Interval | None:
-        """The interval of a measure of an arm; None where it could not be measured."""
+        """Return the interval of a measure of an arm; None if it could not be measured."""
         return measures.interval(self.results, arm, measure)
 
     def known(self, measure: str, arms=None) -> dict[str, st.Interval]:
-        """{arm: the interval of a measure}, of the arms where it could be measured."""
+        """Return {arm: the interval of a measure} of the arms for which it could be measured."""
         found = {arm: self.interval(arm, measure) for arm in (arms or self.arms)}
         return {arm: i for arm, i in found.items() if i is not None}
 
     def by_seed(self, arm: str, measure: str) -> pd.Series:
-        """A measure of each run of an arm that ended."""
+        """Return a measure of each ended run of an arm, by seed."""
         return measures.by_seed(self.results, arm, measure)
 
     @property
     def base_gold(self) -> float:
-        """Mean gold of the SFT base on the test prompts."""
+        """Return mean gold of the SFT base on the test prompts."""
         found = self.interval(SFT, "gold")
         return float("nan") if found is None else found.mean
 
     @property
     def versus(self) -> Family:
-        """The declared pairs of methods, compared."""
+        """Compare the declared pairs of methods."""
         return comparisons.between_methods(self.results)
 
     @property
     def versus_sft(self) -> Family:
-        """Each arm against its SFT base."""
+        """Compare each arm with its SFT base."""
         return comparisons.against_sft(self.results)
 
     @property
     def versus_tuned(self) -> Family:
-        """Each variant against its method as tuned."""
+        """Compare each variant with its method as tuned."""
         return comparisons.against_tuned(self.results)
 
     @property
     def margin(self) -> float:
-        """The difference in gold that counts as none."""
+        """Return the difference in gold below which two arms count as equal."""
         return comparisons.margin(self.results)
 
     @property
     def failures(self) -> pd.DataFrame:
-        """The runs that failed: diverged or out of memory."""
+        """Return the runs that failed: diverged or out of memory."""
         return self.runs[self.runs.status != "ok"]
 
     @property
     def seeds(self) -> int:
-        """How many seeds the study has."""
+        """Return how many seeds the study has."""
         return len(self.meta.seeds)
 
     @property
     def prompts(self) -> int:
-        """How many test prompts of the tuned families the SFT base answered."""
+        """Return how many test prompts of the tuned families the SFT base answered."""
         return self.results.scores(SFT).shape[1]
 
     @property
     def many(self) -> bool:
-        """True where there are more arms than sentences can list and lines can show."""
+        """Return True if there are more arms than sentences can list and lines can show."""
         return len(self.arms) > MANY
 
     @property
     def listed(self) -> list[str]:
-        """The arms that sentences list: all, or the methods as tuned where there are many."""
+        """Return the arms that sentences list: all, or if they are many the methods as tuned."""
         tuned = [arm.name for arm in self.meta.arms if arm.tuned]
         return tuned if self.many and tuned else self.arms
 
     def setting(self, arm: str, key: str):
-        """The value of a setting of an arm, as its runs recorded it."""
+        """Return the value of a setting of an arm, as its runs recorded it."""
         return json.loads(self.runs[self.runs.arm == arm].settings.iloc[0])[key]

@@ -1,7 +1,7 @@
-"""One style for every figure: colours by method in light and dark, markers, lines, saving.
+"""Give every figure one style: colours by method in light and dark, markers, lines, saving.
 
-A figure is drawn once, in light colours. Each of them is one of PALETTE and stands in the SVG's
-style sheet alone, so the file can say its dark twin beside it and the page swaps them by CSS
+A figure is drawn once, in light colours. Each of them is one of PALETTE and stands only in the
+SVG's style sheet, so the file can declare its dark twin beside it, and the page swaps both by CSS
 variables. The colours follow Okabe & Ito (2008), darkened or lightened until text in them is
 legible; markers and line styles tell methods apart in grey.
 """
@@ -42,15 +42,16 @@ ON_DARK = "@media screen and (prefers-color-scheme:dark)"  # paper is always lig
 METHOD_COLOURS = [name for name in PALETTE if re.fullmatch(r"m\d", name)]
 PHASE_COLOURS = [name for name in PALETTE if re.fullmatch(r"p\d", name)]
 INKS = ("ink", "paper", "on")
-SHADES = ("p4", "p3", "p2", "p1")  # from little to much
+SHADES = ("p4", "p3", "p2", "p1")  # from the smallest values to the largest
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
 FONTS = ("DejaVu Sans", "Verdana", "sans-serif")
 FAMILIES = "'DejaVu Sans', 'Verdana', sans-serif"  # the same as matplotlib writes them
 NARROW, WIDE = 6.6, 9.2  # inches: a figure of one panel, of several
-BAND = 0.15  # how strong the colour of a band is
-PIXELS = 1080  # across a PNG
-FREQUENT, APART = 12, 24  # colours of a PNG that are not the palette's, and how far from all others
+BAND = 0.15  # opacity of a band
+PIXELS = 1080  # width of a PNG
+# a PNG's most frequent colours that are added to the palette: how many, how far from all others
+FREQUENT, APART = 12, 24
 COLOUR = re.compile("#[0-9a-f]{6}")
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
@@ -66,7 +67,7 @@ class Look:
 
 
 def looks(arms: list[tuple[str, str]], methods: list[str]) -> dict[str, Look]:
-    """{arm: Look} for (arm, method): the colour is the method's; further arms of a method get other
+    """Return {arm: Look} for (arm, method): a method has one colour, its further arms other
     markers."""
     order = list(dict.fromkeys([*methods, *(method for _, method in arms)]))
     seen, found = {}, {}
@@ -81,31 +82,31 @@ def looks(arms: list[tuple[str, str]], methods: list[str]) -> dict[str, Look]:
 
 
 def shade(share: float) -> str:
-    """The colour of a positive value by its share of the largest."""
+    """Return the colour of a positive value by its share of the largest."""
     return SHADES[min(int(max(share, 0.0) * len(SHADES)), len(SHADES) - 1)]
 
 
 def readable(face: str) -> str:
-    """The colour of words on a shade: the one that is the easier to read in the worse theme."""
+    """Return the colour of words on a shade that is easier to read, in the worse of both themes."""
     worse = {name: min(contrast(face, name, t) for t in (LIGHT, DARK)) for name in INKS}
     return max(worse, key=worse.get)
 
 
 def contrast(a: str, b: str, theme: int) -> float:
-    """WCAG's contrast of two colours of the palette."""
+    """Return WCAG's contrast of two colours of the palette."""
     low, high = sorted(luminance(PALETTE[name][theme]) for name in (a, b))
     return (high + 0.05) / (low + 0.05)
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of '#rrggbb' (WCAG 2)."""
+    """Return the relative luminance of '#rrggbb' (WCAG 2)."""
     parts = [part / 255 for part in rgb(colour)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def settings() -> dict:
-    """matplotlib's rcParams."""
+    """Return matplotlib's rcParams."""
     ink, muted, grid, paper = (PALETTE[k][LIGHT] for k in ("ink", "muted", "grid", "paper"))
     inked = ("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.labelcolor")
     plain = ("axes.facecolor", "figure.facecolor", "savefig.facecolor")
@@ -141,9 +142,9 @@ def settings() -> dict:
 
 
 class Pen:
-    """What a figure is drawn with: pen("ink") is a colour, pen.figure() a new figure.
+    """Draws a figure: pen("ink") is a colour, pen.figure() a new figure.
 
-    title and foot: the words that every figure has above and below, here in one place.
+    title and foot: the words above and below the figure.
     """
 
     def __init__(self, arm_looks: dict[str, Look], title: str = "", foot: str = ""):
@@ -153,17 +154,17 @@ class Pen:
         return PALETTE[name][LIGHT]
 
     def of(self, arm: str) -> str:
-        """The colour of an arm; SFT is grey."""
+        """Return the colour of an arm; SFT is grey."""
         return self(self.looks[arm].colour if arm in self.looks else "muted")
 
     def marker(self, arm: str) -> dict:
-        """Keywords of a marker for `plot`: shape, face, edge."""
+        """Return the keywords of a marker for `plot`: shape, face, edge."""
         look, colour = self.looks[arm], self.of(arm)
         face = colour if look.filled else self("paper")
         return {"marker": look.marker, "mfc": face, "mec": colour, "color": colour}
 
     def figure(self, width: float, height: float):
-        """A figure in inches with its title and foot, not bound to any window."""
+        """Return a figure with its title and foot, sizes in inches, not bound to any window."""
         from matplotlib.figure import Figure
 
         figure, edge = Figure((width, height), layout="constrained"), 0.07 / width
@@ -175,7 +176,7 @@ class Pen:
 
 @contextmanager
 def drawing(name: str):
-    """matplotlib's defaults and ours while a figure is made and saved; ids depend on `name`."""
+    """Use matplotlib's defaults and ours while a figure is made and saved; ids depend on `name`."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -185,10 +186,11 @@ def drawing(name: str):
 
 
 def save(figure, folder: Path, stem: str) -> list[Path]:
-    """`stem`.svg and .png in a folder; the same bytes for the same data. Returns the paths."""
+    """Save `stem`.svg and .png in a folder and return both paths; the same data give the same
+    bytes."""
     for ax in figure.axes:
         for line in (*ax.get_xgridlines(), *ax.get_ygridlines()):
-            line.set_clip_on(False)  # they end with the axes anyway, and it is said of each
+            line.set_clip_on(False)  # grid lines end with the axes; clip paths would fill the SVG
     vector, raw = folder / f"{stem}.svg", io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(raw, format="svg", metadata=nothing)
@@ -197,7 +199,7 @@ def save(figure, folder: Path, stem: str) -> list[Path]:
 
 
 def save_png(figure, path: Path, pixels: int = PIXELS) -> Path:
-    """The figure as a PNG of so many pixels across, in few colours."""
+    """Save the figure as a PNG of this width in pixels, in few colours."""
     from PIL import Image
 
     raw = io.BytesIO()
@@ -210,9 +212,10 @@ def save_png(figure, path: Path, pixels: int = PIXELS) -> Path:
 
 
 def few_colours(picture) -> list[tuple[int, int, int]]:
-    """The palette, as it is and fading into paper, and the picture's most frequent colours.
+    """Return the palette, plain and faded into paper, and the picture's most frequent other
+    colours.
 
-    Chosen by frequency alone, two methods could become one colour, and paper would not be paper.
+    If frequency alone chose, two methods could become one colour, and paper would not be paper.
     """
     full, chosen = {key: rgb(light) for key, (light, _) in PALETTE.items()}, []
     for share, keys in ((1, full), (2 / 3, full), (1 / 3, full), (BAND, METHOD_COLOURS)):
@@ -226,7 +229,7 @@ def few_colours(picture) -> list[tuple[int, int, int]]:
 
 
 def _add(chosen: list, colour, apart: float) -> None:
-    """A colour more, unless there is one so near."""
+    """Add a colour unless one so near is there."""
     if all(math.dist(colour, other) > apart for other in chosen):
         chosen.append(colour)
 
@@ -236,12 +239,12 @@ def _faded(colour, paper, share: float) -> tuple[int, int, int]:
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
-    """'#rrggbb' as three numbers."""
+    """Return '#rrggbb' as three numbers."""
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def lean(svg: str) -> str:
-    """The SVG without metadata, groups that say nothing, repeated styles and needless decimals."""
+    """Return the SVG without metadata, empty groups, repeated styles and needless decimals."""
     from xml.etree import ElementTree
 
     for prefix, uri in (("", SVG), ("xlink", XLINK)):
@@ -257,7 +260,7 @@ def lean(svg: str) -> str:
 
 
 def _tidy(element) -> None:
-    """Of an element of an SVG and all below it: see `lean`."""
+    """Clean an element of an SVG and all below it, as `lean` says."""
     group, kept = f"{{{SVG}}}g", []
     if element.tag == group:
         element.attrib.pop("id", None)
@@ -281,7 +284,7 @@ def _tidy(element) -> None:
 
 
 def _share_style(group) -> None:
-    """A style that all of a group's parts have, the markers of a line, is said once."""
+    """Move a style that all parts of a group have (a line's markers) to the group."""
     styles = {part.get("style") for part in group}
     if len(styles) == 1 and None not in styles and group.get("style") is None:
         group.set("style", styles.pop())
@@ -290,8 +293,11 @@ def _share_style(group) -> None:
 
 
 def _share_sheet(root) -> None:
-    """Styles that several elements have, or that hold a colour, become classes of the one style
-    sheet, which ends with the dark twin of each colour."""
+    """Turn styles that several elements share, or that hold a colour, into classes of the style
+    sheet.
+
+    The style sheet ends with the dark twin of each colour.
+    """
     uses = Counter(element.get("style") for element in root.iter() if element.get("style"))
     several = [style for style, times in uses.items() if times > 1 or COLOUR.search(style)]
     names = {style: f"c{number}" for number, style in enumerate(several)}
@@ -305,7 +311,7 @@ def _share_sheet(root) -> None:
 
 
 def _dark(style: str) -> str:
-    """The colours of a style as they are where a reader's screen is dark."""
+    """Return the colours of a style as they are on a reader's dark screen."""
     coloured = ";".join(part for part in style.split(";") if COLOUR.search(part))
     return COLOUR.sub(lambda light: TWINS[light[0]], coloured)
 
@@ -314,7 +320,7 @@ DEFAULTS = {f"font-family: {FAMILIES}", "text-anchor: start", "stroke-dashoffset
 
 
 def _short(value: str) -> str:
-    """An attribute with three digits of its numbers, a style without what is so anyway."""
+    """Return an attribute with three digits in its numbers, and a style without defaults."""
     value = ";".join(part for part in value.split("; ") if part not in DEFAULTS)
     value = re.sub(r"(\d\d\.\d|\d\.\d\d)\d+", r"\1", " ".join(value.split()))
     value = re.sub(r"\.0+(?!\d)", "", value).replace(": ", ":")
@@ -322,8 +328,7 @@ def _short(value: str) -> str:
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """An SVG for the page: colours become CSS variables, ids and classes are made its own, alt
-    is added."""
+    """Prepare an SVG for the page: colours as CSS variables, ids and classes unique, and `alt`."""
     from html import escape
 
     body = svg[svg.index("<svg") :]
@@ -337,5 +342,5 @@ def inline(svg: str, name: str, alt: str) -> str:
 
 
 def variables(theme: int) -> str:
-    """The palette as CSS declarations."""
+    """Return the palette as CSS declarations."""
     return "".join(f"--{key}:{pair[theme]};" for key, pair in PALETTE.items())

@@ -1,4 +1,4 @@
-"""Tables of a report as plain data: a header and rows of Cells, for the page and the README."""
+"""Hold a report's tables as plain data, a header and rows of Cells, for the page and the README."""
 
 import math
 import re
@@ -12,9 +12,10 @@ from bench.report.words import fixed, label, scaled
 
 @dataclass
 class Cell:
-    """A cell: its text, a quieter text beside it, the class or colour it is marked with.
+    """A cell: its text, a quieter text beside it, and the class or colour that marks it.
 
-    value: the number to sort by; link: the runs that it comes from; anchor: what links lead to.
+    value: the number to sort by; link: where the runs behind it are listed; anchor: the target of
+    such links.
     """
 
     text: str
@@ -30,10 +31,10 @@ DASH = Cell("–")
 
 @dataclass
 class Table:
-    """Title, header cells as (text, note) and rows; notes stand below.
+    """A table: title, header cells as (text, note), rows, and notes below.
 
-    links: of each column, the runs that its numbers come from, where that is not a row's affair;
-    sortable: whether another order of rows makes sense.
+    links: for each column, where the runs behind its numbers are listed, if that depends on the
+    column; sortable: whether another order of rows makes sense.
     """
 
     title: str
@@ -44,12 +45,12 @@ class Table:
     sortable: bool = True
 
     def numeric(self, column: int) -> bool:
-        """True for a column, other than the first, of numbers, which are set flush right."""
+        """Return True for a column of numbers, other than the first; it is set flush right."""
         texts = [row[column].text for row in self.rows]
         return column > 0 and any(re.match(r"[+−<]?\s?\d", text) for text in texts)
 
     def link(self, row: list[Cell], column: int) -> str:
-        """The runs that a number comes from: its own, its row's, or its column's."""
+        """Return the link of a number: that of its cell, its row, or its column."""
         if column and not re.search(r"\d", row[column].text):
             return ""
         of_column = self.links[column] if self.links else ""
@@ -57,24 +58,24 @@ class Table:
 
 
 def arm_cell(study, arm: str) -> Cell:
-    """The name of an arm in its colour, leading to its runs; an SFT base has none."""
+    """Return the name of an arm in its colour, linked to its runs; an SFT base has none."""
     if arm in study.bases:
         return Cell(label(arm))
     return Cell(label(arm), mark=study.looks[arm].colour, link=runs_of(study, arm))
 
 
 def runs_of(study, arm: str) -> str:
-    """Where the page lists the runs of an arm; nowhere if they are another study's."""
+    """Return the link to the page's list of an arm's runs; '' if they are another study's."""
     return f"#runs-{arm}" if arm in study.arms else ""
 
 
 def head(measure: Measure, meta: Meta) -> tuple[str, str]:
-    """The header cell of a measure: label, and unit with direction."""
+    """Return the header cell of a measure: label, and unit with direction."""
     return measure.label, measure.unit_in(meta) + ARROW[measure.better]
 
 
 def cell(measure: Measure, found: st.Interval | None) -> Cell:
-    """A measure of an arm: '0.71' with '± 0.16' beside it; a dash where nothing was measured."""
+    """Format a measure of an arm: '0.71' with '± 0.16' beside it; a dash if not measured."""
     if found is None or not math.isfinite(found.mean):
         return DASH
     if measure.form == SCALED:
@@ -88,7 +89,7 @@ def cell(measure: Measure, found: st.Interval | None) -> Cell:
 
 
 def plain(measure: Measure, value: float | None) -> Cell:
-    """One value of a measure with its digits; a dash where there is none."""
+    """Format one value of a measure with its digits; a dash if there is none."""
     if value is None or not math.isfinite(value):
         return DASH
     if measure.form == SCALED:
@@ -97,7 +98,7 @@ def plain(measure: Measure, value: float | None) -> Cell:
 
 
 def share(found: st.Share, link: str = "") -> Cell:
-    """'2 of 12' with its exact interval, in the colour of a warning if there is any."""
+    """Format '2 of 12' with its exact interval, marked as bad if the count is not 0."""
     low, high = found.span
     quiet = f"{100 * low:.0f} to {100 * high:.0f} %" if found.n else ""
     rate = found.count / found.n if found.n else None
@@ -105,7 +106,7 @@ def share(found: st.Share, link: str = "") -> Cell:
 
 
 def short(value) -> str:
-    """A value as a reader wants it: 12 digits of a hash, whole numbers without a point."""
+    """Format a value for readers: 12 digits of a hash, whole numbers without a point."""
     if isinstance(value, float) and value == int(value):
         value = int(value)
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Words for numbers, arms and verdicts. What a verdict is called is said here and nowhere else."""
+"""Turn numbers, arms and verdicts into words. The words for verdicts are declared only here."""
 
 import math
 import re
@@ -7,18 +7,18 @@ from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Kind
 from bench.core.thresholds import MARGIN
 
-# what a comparison decides -> its name, and the rule that decides it
+# kind of verdict -> its name, and the rule that decides it
 VERDICTS = {
     Kind.BETTER: (
         "better",
-        "one of two arms is better where the difference of their gold on the same prompts has a "
-        "Holm-corrected p below .05 and is over two seeds or more; its variance is that of seeds "
-        "and prompts, crossed",
+        "one of two arms is better if the difference of their gold on the same prompts, over two "
+        "seeds or more, has a Holm-corrected p below .05; the test covers the variation between "
+        "seeds and between prompts",
     ),
     Kind.EQUIVALENT: (
         "equivalent",
-        f"two arms are equivalent where the difference of their gold lies within {MARGIN:g} SDs of "
-        "the SFT base's by two one-sided tests (Schuirmann 1987), from ten seeds on",
+        f"two arms are equivalent if, with ten seeds or more, two one-sided tests (Schuirmann "
+        f"1987) place the difference of their gold within {MARGIN:g} SDs of the SFT base's gold",
     ),
     Kind.INCONCLUSIVE: ("inconclusive", "neither arm is better, and they are not equivalent"),
 }
@@ -48,7 +48,7 @@ def fixed(value: float, spec: str) -> str:
 
 
 def scaled(value: float, like: float | None = None) -> str:
-    """'1.23 T' for 1.23e12; `like`: a number of three digits whose prefix this one takes."""
+    """Format 1.23e12 as '1.23 T'; like: a number of three digits whose prefix is taken."""
     head = abs(value if like is None else like)
     size, prefix = next((pair for pair in SCALES if head >= pair[0]), SCALES[-1])
     digits = 3 if like is None else 2
@@ -56,7 +56,7 @@ def scaled(value: float, like: float | None = None) -> str:
 
 
 def said(interval: st.Interval, digits: int = 2, sign: str = "+") -> str:
-    """'+0.71 (+0.55 to +0.87)'; the sentence around it says that this is the 95 % interval."""
+    """Format '+0.71 (+0.55 to +0.87)'; the sentence around it says that this is a 95 % interval."""
     mean, low, high = (
         fixed(v, f"{sign}.{digits}f") for v in (interval.mean, interval.low, interval.high)
     )
@@ -64,43 +64,43 @@ def said(interval: st.Interval, digits: int = 2, sign: str = "+") -> str:
 
 
 def bounds(interval: st.Interval, none: str = "") -> str:
-    """'+0.55 to +0.87', or ``none`` where there is no interval."""
+    """Format '+0.55 to +0.87'; ``none`` if there is no interval."""
     if not math.isfinite(interval.half):
         return none
     return f"{fixed(interval.low, '+.2f')} to {fixed(interval.high, '+.2f')}"
 
 
 def between(values) -> str:
-    """'0.10 to 0.15', or one number."""
+    """Format the range of values, '0.10 to 0.15', or one number if they agree."""
     low, high = (f"{f(values):.2f}" for f in (min, max))
     return low if low == high else f"{low} to {high}"
 
 
 def joined(words, last: str = "and") -> str:
-    """'a, b and c'."""
+    """Join words: 'a, b and c'."""
     *first, end = list(words) or [""]
     return f"{', '.join(first)} {last} {end}" if first else end
 
 
 def named(arms) -> str:
-    """'PPO, DPO and IPO'."""
+    """Join the names of arms: 'PPO, DPO and IPO'."""
     return joined(map(label, arms))
 
 
 def count(n: int, what: str) -> str:
-    """'1 seed', '5 seeds'."""
+    """Format a count: '1 seed', '5 seeds'."""
     return f"{n} {what}{'s' * (n != 1)}"
 
 
 def p_words(p: float, equals: str = "") -> str:
-    """'< 0.001' or '0.014', a dash where there is none; equals: stands before the latter."""
+    """Format p as '< 0.001' or '0.014'; equals: what stands before the latter."""
     if not math.isfinite(p):
         return "–"
     return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
 
 
 def verdict(row: Comparison) -> str:
-    """'DPO better', 'equivalent within 0.1' or 'inconclusive', for the cell of a table."""
+    """Say a verdict in a table's cell: 'DPO better', 'equivalent within 0.1', 'inconclusive'."""
     if row.interval.seeds < 2:
         return "one seed: undecided"
     words = {
@@ -112,12 +112,12 @@ def verdict(row: Comparison) -> str:
 
 
 def pair(row) -> str:
-    """'PPO − DPO': what a difference is of."""
+    """Return 'PPO − DPO': the difference that is meant."""
     return f"{label(row.a)} − {label(row.b)}"
 
 
 def size(row: Comparison, more: str = "") -> str:
-    """'0.48 (0.30 to 0.66)': a difference in the direction in which it is positive."""
+    """Format a difference in the direction in which it is positive: '0.48 (0.30 to 0.66)'."""
     i = row.interval
     values = (i.mean, i.low, i.high) if i.mean >= 0 else (-i.mean, -i.high, -i.low)
     mean, low, high = (fixed(value, ".2f") for value in values)
@@ -125,18 +125,18 @@ def size(row: Comparison, more: str = "") -> str:
 
 
 def decided(row: Comparison) -> str:
-    """'PPO is better than IPO by 0.48 (0.30 to 0.66; Holm p = 0.014).'"""
+    """Say 'PPO is better than IPO by 0.48 (0.30 to 0.66; Holm p = 0.014).'"""
     p = f"; Holm p {p_words(row.p_holm, '= ')}"
     return f"{label(row.winner)} is {BETTER} than {label(row.loser)} by {size(row, p)}."
 
 
 def same(row: Comparison, other: str = "") -> str:
-    """'DPO and IPO are equivalent within 0.1.'; other: what the second is called."""
+    """Say 'DPO and IPO are equivalent within 0.1.'; other: a name for the second arm."""
     both = f"{label(row.a)} and {other or label(row.b)}"
     return f"{both} are {EQUIVALENT} within {row.margin:.2g}."
 
 
 def open_pairs(rows: list[Comparison]) -> str:
-    """'Inconclusive: DPO against IPO.'; empty where there is none."""
+    """Say 'Inconclusive: DPO against IPO.'; empty if there is none."""
     pairs = [f"{label(row.a)} against {label(row.b)}" for row in rows]
     return f"{INCONCLUSIVE.capitalize()}: {joined(pairs)}." if pairs else ""

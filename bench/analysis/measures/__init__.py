@@ -1,7 +1,7 @@
-"""The measures of a study: `bench.analysis.measure.Measure` entries, found in the modules here.
+"""List the measures of a study: the `Measure` entries of the modules in this folder.
 
 `summary` turns them into one long table (arm, measure, mean, interval, n), from which the report's
-tables and results.csv are drawn. To add a measure, add a function to a module, or a module.
+tables and results.csv are made. To add a measure, add a function to a module, or a module.
 """
 
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from bench.core import registry
 
 
 def entries(module) -> list[Measure]:
-    """The measures that a module declares, in its order."""
+    """Return the measures that a module declares, in its order."""
     found = [value for value in vars(module).values() if isinstance(value, Measure)]
     return [m for m in found if m.function.__module__ == module.__name__]
 
@@ -27,13 +27,13 @@ SUMMARY = tuple(m for m in MEASURES if m.interval)
 
 
 def shown_in(table: str) -> list[Measure]:
-    """The measures that have a column in one of a comparison's tables."""
+    """Return the measures that have a column in this table of a comparison."""
     return [m for m in MEASURES if table in m.shown]
 
 
 @once
 def summary(results: Results) -> pd.DataFrame:
-    """One row an arm and measure: mean, low, high, se, df, seeds, prompts, over."""
+    """Return one row per arm and measure: mean, low, high, se, df, seeds, prompts, over."""
     rows = []
     for arm in [*results.bases, *results.arms]:
         for m in SUMMARY:
@@ -45,7 +45,7 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def interval(results: Results, arm: str, key: str) -> st.Interval | None:
-    """The interval of a measure of an arm; None where it could not be measured."""
+    """Return the interval of a measure of an arm; None if it could not be measured."""
     rows = summary(results)
     rows = rows[(rows.arm == arm) & (rows.measure == key)]
     if not len(rows):
@@ -54,7 +54,7 @@ def interval(results: Results, arm: str, key: str) -> st.Interval | None:
 
 
 def interval_of(found: pd.DataFrame | pd.Series) -> st.Interval | None:
-    """The interval of what a measure returned; None where that is empty."""
+    """Return the interval of what a measure returned; None if that is empty."""
     if isinstance(found, pd.DataFrame):
         return st.crossed(found) if found.size else None
     found = found.dropna()
@@ -62,7 +62,7 @@ def interval_of(found: pd.DataFrame | pd.Series) -> st.Interval | None:
 
 
 def by_seed(results: Results, arm: str, key: str) -> pd.Series:
-    """A measure of each run of an arm that ended, by seed: over prompts the mean."""
+    """Return a measure of each ended run of an arm, by seed, averaged over prompts."""
     found = BY_KEY[key](results, arm)
     if isinstance(found, pd.DataFrame):
         found = found.mean(axis=1) if found.size else pd.Series(dtype=float)
@@ -71,7 +71,7 @@ def by_seed(results: Results, arm: str, key: str) -> pd.Series:
 
 @once
 def of_runs(results: Results) -> pd.DataFrame:
-    """One row a run and measure of the summary: arm, seed, measure and value, in its unit."""
+    """Return one row per run and measure of the summary: arm, seed, measure, value in its unit."""
     rows = [
         (arm, int(seed), m.key, float(value))
         for arm in results.arms

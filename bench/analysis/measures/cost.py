@@ -1,4 +1,4 @@
-"""Cost: what a run took, with what it needed beforehand."""
+"""Measure cost: what a run took, with what it needed beforehand."""
 
 import pandas as pd
 
@@ -16,8 +16,9 @@ LEDGER_IN, METER = ("training/ledger.py:Ledger",), ("training/ledger.py:MemoryMe
     made_by=("models/flops.py:training", "models/flops.py:sampling"),
 )  # fmt: skip
 def flops(results: Results, arm: str) -> pd.Series:
-    """Matrix products of training and of what the run needed (reward model, reference
-    log-probabilities), 2 a multiply-add, without padding, evaluation and what all share."""
+    """FLOPs of the matrix products of training and of what the run needed beforehand (reward model,
+    reference log-probabilities), 2 per multiply-add; without padding, evaluation and shared steps.
+    """
     return costs.of_arm(results, arm, "flops")
 
 
@@ -26,8 +27,8 @@ def flops(results: Results, arm: str) -> pd.Series:
     source=LEDGER, digits=1, shown=("scorecard",), made_by=LEDGER_IN,
 )  # fmt: skip
 def cost(results: Results, arm: str) -> pd.Series:
-    """The same in process CPU-seconds (GPU-seconds where there is a GPU); depends on how well each
-    method is implemented, which FLOPs do not."""
+    """CPU-seconds of the same processes (GPU-seconds if there is a GPU). Unlike FLOPs, they depend
+    on how well each method is implemented."""
     return costs.of_arm(results, arm, costs.seconds(results.meta))
 
 
@@ -36,14 +37,14 @@ def cost(results: Results, arm: str) -> pd.Series:
     made_by=METER,
 )  # fmt: skip
 def memory(results: Results, arm: str) -> pd.Series:
-    """Peak of the charged phases of the training process: allocated by CUDA, else resident memory
-    above the idle process; the curve's own models left out."""
+    """Peak over the charged phases of the training process: memory allocated by CUDA, else resident
+    memory above the idle process; without the models that only measure the curve."""
     return of_runs(results, arm, "peak_mb")
 
 
 @measure("Peak reserved", "MiB", DOWN, source=LEDGER, digits=0, shown=("ledger",), made_by=METER)
 def reserved(results: Results, arm: str) -> pd.Series:
-    """Peak that CUDA's allocator had reserved."""
+    """Peak memory that CUDA's allocator had reserved."""
     return of_runs(results, arm, "peak_reserved_mb")
 
 
@@ -52,7 +53,7 @@ def reserved(results: Results, arm: str) -> pd.Series:
     made_by=("methods/ppo/roles.py:Roles",),
 )  # fmt: skip
 def resident(results: Results, arm: str) -> pd.Series:
-    """Whole copies of the base that training holds."""
+    """Whole copies of the base model that training holds."""
     return of_runs(results, arm, "resident_models")
 
 
@@ -67,7 +68,8 @@ def generated(results: Results, arm: str) -> pd.Series:
 
 @measure("Energy", "J", DOWN, shown=("ledger",), made_by=("training/energy.py:counter",))
 def joules(results: Results, arm: str) -> pd.Series:
-    """NVML's counter of the GPU, else RAPL's of the CPU packages, which count neighbours too."""
+    """NVML's counter of the GPU, else RAPL's counter of the CPU packages; both also count other
+    processes on the machine."""
     return costs.of_arm(results, arm, "joules")
 
 
@@ -83,6 +85,6 @@ def money(results: Results, arm: str) -> pd.Series:
 
 
 def of_runs(results: Results, arm: str, column: str) -> pd.Series:
-    """A column of an arm's runs that ended, by seed."""
+    """Return a column of an arm's ended runs, by seed."""
     rows = results.runs
     return rows[(rows.arm == arm) & (rows.status == "ok")].set_index("seed")[column]

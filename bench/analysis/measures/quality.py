@@ -1,4 +1,4 @@
-"""Quality: what the answers to the test prompts are worth, and what they look like."""
+"""Measure quality: how good the answers to the test prompts are, and what they look like."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ SAMPLES = "evaluation/samples.py"
 
 @measure("Gold reward", "gold", UP, source=GOLD, shown=("scorecard",), made_by=GOLD_IN)
 def gold(results: Results, arm: str) -> pd.DataFrame:
-    """Mean gold over test prompts of the families that were tuned."""
+    """Mean gold over the test prompts of the tuned families."""
     return results.scores(arm)
 
 
@@ -40,8 +40,8 @@ def win(results: Results, arm: str) -> pd.DataFrame:
     source="Dubois et al. 2024, 2404.04475, eq. 1-2, length alone",
 )  # fmt: skip
 def win_lc(results: Results, arm: str) -> pd.Series:
-    """Win rate that a logistic regression of wins on tanh(difference in length / its SD) expects
-    where answers are as long as the SFT base's; fitted for each seed."""
+    """Win rate expected for answers as long as the SFT base's, by a logistic regression of wins on
+    tanh(difference in length / its SD), fitted for each seed."""
     wins, (mine, base) = win(results, arm), beside_base(results, arm, "length")
     if not (wins.size and mine.size):
         return pd.Series(dtype=float)
@@ -76,7 +76,7 @@ def entropy(results: Results, arm: str) -> pd.DataFrame:
 
 @measure("Proxy reward", "SDs", NEITHER, shown=("writing",))
 def proxy(results: Results, arm: str) -> pd.DataFrame:
-    """Score of the seed's reward model in SDs above its mean over the pool's unseen answers; only
+    """Score by the seed's reward model, in SDs above its mean over the pool's unseen answers; only
     methods that need a reward model train against it."""
     scores = results.scores(arm, "proxy")
     return scaled(scores, scale_of(results, arm)).dropna(axis=1) if scores.size else scores
@@ -87,7 +87,8 @@ def proxy(results: Results, arm: str) -> pd.DataFrame:
     made_by=(f"{SAMPLES}:distinct_2",),
 )  # fmt: skip
 def distinct2(results: Results, arm: str) -> float:
-    """Distinct word bigrams over all word bigrams of the answers to the validation prompts."""
+    """Distinct word bigrams as a share of all word bigrams, in the answers to the validation
+    prompts."""
     rows = of_ended(results, arm)
     return float(rows.groupby("seed").distinct2.last().mean())
 
@@ -97,7 +98,7 @@ def distinct2(results: Results, arm: str) -> float:
     made_by=("evaluation/harness.py:lm_eval_rows",),
 )  # fmt: skip
 def preference(results: Results, arm: str) -> pd.Series:
-    """Share of held-out pairs where the preferred answer is the likelier per byte."""
+    """Share of held-out pairs where the preferred answer has the higher likelihood per byte."""
     tasks = results.tasks
     named = tasks.task.astype(str).str.contains("pref")
     rows = tasks[named & (tasks.arm == arm) & tasks.metric.astype(str).str.startswith("acc")]
@@ -106,8 +107,11 @@ def preference(results: Results, arm: str) -> pd.Series:
 
 
 def beside_base(results: Results, arm: str, column: str) -> tuple[pd.DataFrame, pd.Series]:
-    """Scores of an arm, seeds x prompts, and those of its SFT base, on the prompts that both
-    answered; empty where the arm is a base itself."""
+    """Return an arm's scores, seeds x prompts, and its SFT base's, on the prompts that both
+    answered.
+
+    Both are empty if the arm is itself a base.
+    """
     mine, base = results.scores(arm, column), results.scores(results.base[arm], column)
     if arm in results.bases or not mine.size or not base.size:
         return pd.DataFrame(), pd.Series(dtype=float)
@@ -116,9 +120,10 @@ def beside_base(results: Results, arm: str, column: str) -> tuple[pd.DataFrame, 
 
 
 def win_at_no_difference(wins, longer) -> float:
-    """100 sigmoid(intercept) of a logistic regression of wins (100, 50, 0) on tanh(longer / SD).
+    """Return 100 sigmoid(intercept) of a logistic regression of wins (100, 50, 0) on tanh(longer /
+    SD).
 
-    Dubois et al. 2024 (2404.04475), eq. 1-2; the plain rate where lengths or wins do not vary.
+    Dubois et al. 2024 (2404.04475), eq. 1-2. Returns the plain rate if lengths or wins do not vary.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -126,7 +131,7 @@ def win_at_no_difference(wins, longer) -> float:
     if np.ptp(won) == 0 or np.ptp(longer) == 0:
         return 100 * float(won.mean())
     x = np.tanh(longer / longer.std())[:, None]
-    # a tie is half a win and half a loss; the penalty is felt only where length separates the two
+    # a tie is half a win and half a loss; the penalty matters only if length separates the two
     fit = LogisticRegression(C=1e4, tol=1e-8, max_iter=1000).fit(
         np.concatenate([x, x]), np.repeat([1, 0], len(won)), np.concatenate([won, 1 - won])
     )

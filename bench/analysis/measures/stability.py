@@ -1,4 +1,4 @@
-"""Stability: how runs end, how far seeds spread, what training looked like."""
+"""Measure stability: how runs end, how much seeds vary, what training looked like."""
 
 import numpy as np
 
@@ -14,8 +14,8 @@ CURVE, LOG = "training curve on validation prompts", "training log"
 
 @measure(
     "Failed", "runs", DOWN, interval=False,
-    words=f"Runs with a loss or gradient that is no number, a KL above {MAX_KL_WORDS}, or out of "
-    "memory.",
+    words=f"Runs whose loss or gradient is not a number, whose KL exceeds {MAX_KL_WORDS}, or that "
+    "ran out of memory.",
     made_by=("training/monitor.py:Monitor", "core/thresholds.py:max_kl"),
 )  # fmt: skip
 def failed(results: Results, arm: str) -> Share:
@@ -33,14 +33,14 @@ def spread(results: Results, arm: str) -> float:
 
 @measure("Worst seed", "gold", UP, interval=False)
 def worst(results: Results, arm: str) -> float:
-    """Lowest of the seeds' mean golds."""
+    """Lowest mean gold of a seed."""
     scores = gold(results, arm)
     return float(scores.mean(axis=1).min()) if scores.size else np.nan
 
 
 @measure("Drawdown", "gold", DOWN, source=CURVE, interval=False)
 def drawdown(results: Results, arm: str) -> float:
-    """Highest gold of the curve minus its last, mean over runs."""
+    """Highest gold of the curve minus the last, mean over runs."""
     return of_training(results, arm, "drawdown")
 
 
@@ -56,11 +56,11 @@ def spikes(results: Results, arm: str) -> float:
 )  # fmt: skip
 def displacement(results: Results, arm: str) -> float:
     """Change of the mean log-probability of chosen answers, last logged step minus first; of a
-    whole answer, but a mean per token as ORPO's trainer logs it."""
+    whole answer, except for ORPO, whose trainer logs a mean per token."""
     return of_training(results, arm, "displacement")
 
 
 def of_training(results: Results, arm: str, column: str) -> float:
-    """The mean over an arm's runs of a column of `curves.health`."""
+    """Return the mean over an arm's runs of a column of `curves.health`."""
     rows = curves.health(results)
     return float(rows[rows.arm == arm][column].mean())
