@@ -33,4 +33,5 @@ def load(testbed: str, overrides: Iterable[str] = ()) -> Config:
 def kind_of(study: str):
     """How the page of a study is made: a ``bench.report.sections.Kind``."""
     own = study in PLANS and Path(PLANS[study].__file__).with_name("page.py").exists()
-    return registry.member(f"{__name__}.{study if own else DEFAULT_STUDY}", "page").KIND
+    name = study if own else DEFAULT_STUDY
+    return registry.member(f"{__name__}.{name}", "page").KIND
