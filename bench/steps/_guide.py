@@ -52,7 +52,7 @@ OVERVIEW = """\
 
 Answers name the files of the code. For example
   python -m bench help kl             how the report's KL is computed, and where
-  python -m bench help better         what decides that one method is better than another
+  python -m bench help better         when one of two arms is called better
   python -m bench help dpo            DPO: its loss, its settings
   python -m bench help ppo.clip       what PPO clips, and where
   python -m bench help pairs.n        what the setting does, its default, its value in a testbed
