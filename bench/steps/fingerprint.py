@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 
 from bench.core.code import bare_tree, tree_sha256
@@ -101,11 +100,15 @@ def pages(kind: str | None) -> Iterable[str]:
     """What ``bench.core.registry`` loads for a page: measures, figures, the pages of all studies,
     since they lend to each other, the words of the world, and what methods say of themselves."""
     for package in LOADED:
-        base = path_of(package)
-        yield from (f"{package}.{m.name}" for m in iter_modules([str(base.parent)]))
-    for study in iter_modules([str(path_of("bench.studies").parent)]):
-        yield f"bench.studies.{study.name}.page"
+        yield from members(package)
+    yield from (f"{study}.page" for study in members("bench.studies"))
     yield f"bench.worlds.{kind}.words"
+
+
+def members(package: str) -> list[str]:
+    """List the dotted names of a package's modules, without importing it."""
+    stems = sorted(path.stem for path in path_of(package).parent.iterdir())
+    return [f"{package}.{s}" for s in stems if s[0] not in "._" and path_of(f"{package}.{s}")]
 
 
 def closure(*starts: str | Path) -> dict[str | Path, Path]:
