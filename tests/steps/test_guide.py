@@ -17,7 +17,8 @@ from bench.steps import _guide
 from bench.studies import load
 
 REPO = Path(__file__).parents[2]
-HEAVY = ("torch", "pandas", "matplotlib", "transformers", "trl", "datasets")
+HEAVY = ("torch", "matplotlib", "transformers", "trl", "datasets", "sklearn")
+TABLES = ("pandas", "scipy")  # which measures import
 STEPS = _guide.step_names()
 
 
@@ -221,20 +222,27 @@ def test_what_computes_a_measure_is_where_the_catalogue_says(entry):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "words,none_of",
     [
-        [],
-        ["list"],
-        ["list", "settings"],
-        *(["help", word] for word in ("pairs", "align", "ppo", "kl")),
+        ([], HEAVY),
+        (["list"], HEAVY),
+        (["help", "kl"], HEAVY),
+        (["list", "settings"], (*HEAVY, *TABLES)),
+        *((["help", word], (*HEAVY, *TABLES)) for word in ("pairs", "align", "ppo")),
     ],
-    ids=" ".join,
 )
-def test_answers_import_nothing_heavy(words):
+def test_answers_import_nothing_heavy(words, none_of):
     code = f"import sys; from bench.__main__ import main; main({words}); print(*sys.modules)"
     loaded = in_new_process(code).splitlines()[-1].split()
     assert "bench.steps._guide" in loaded
-    assert set(HEAVY).isdisjoint(loaded)
+    assert set(none_of).isdisjoint(loaded)
+
+
+def test_no_measure_is_called_like_anything_else():
+    """Or `help` would explain one of the two alone."""
+    cfg = load("micro")
+    runs, results = _guide.answers_about_runs(cfg), _guide.answers_about_results(cfg)
+    assert {name for name, _ in runs}.isdisjoint(name for name, _ in results)
 
 
 def test_no_step_imports_torch_before_it_runs():
