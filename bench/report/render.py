@@ -1,13 +1,16 @@
 """From what a page shows to its bytes: templates, escaping, inlined figures, the one script."""
 
+import re
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
 from bench.report import style
+from bench.report.samples import seen
 from bench.report.words import fixed
 
 TEMPLATES = Path(__file__).parent / "templates"
+UNUSUAL = re.compile(r"[^\n -~]")
 
 
 def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str:
@@ -34,10 +37,11 @@ def text(template: str, shared: dict) -> str:
     return clean(environment(False).get_template(template).render(**shared))
 
 
-def table(found) -> str:
-    """A `bench.report.tables.Table` in Markdown, without its notes."""
-    macros = environment(False).get_template("macros.md").module
-    return clean(macros.rows(found))
+def table(found, escape) -> str:
+    """A `bench.report.tables.Table` in Markdown, without its notes; escape: of a cell's text."""
+    jinja = environment(False)
+    jinja.filters["md"] = escape
+    return clean(jinja.get_template("macros.md").module.rows(found))
 
 
 def environment(autoescape: bool, *folders: Path):
@@ -62,12 +66,12 @@ def markdown(text) -> str:
     from html import escape
 
     out = escape(str(text), quote=False).replace("\n", " ")
-    for c in "\\`*_[]|~#":
+    for c in "\\#*_[]~|`":
         out = out.replace(c, f"&#{ord(c)};" if c in "|`" else f"\\{c}")
     return out
 
 
 def clean(text: str) -> str:
-    """Text that UTF-8 can hold, without trailing blanks."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    """Text without trailing blanks, in which nothing is invisible."""
+    text = UNUSUAL.sub(lambda c: seen(c[0]), text)
     return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"

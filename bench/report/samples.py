@@ -16,13 +16,13 @@ def visible(text: str, longest: int = LONGEST) -> str:
     Control characters, marks that turn the direction of text and lone surrogates become their code
     points; line breaks stay. It is escaped by the template.
     """
-    shown = "".join(_shown(c) for c in str(text)[:longest])
+    shown = "".join(seen(c) for c in str(text)[:longest])
     rest = len(str(text)) - longest
     return shown + (f" … ({rest:,} more characters)" if rest > 0 else "")
 
 
-def _shown(c: str) -> str:
-    """One character of `visible`."""
+def seen(c: str) -> str:
+    """A character, or its code point where it cannot be seen."""
     if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return c
     return f"⟨U+{ord(c):04X}⟩"

@@ -30,7 +30,8 @@ DASH = Cell("–")
 
 @dataclass
 class Table:
-    """Title, header cells as (text, note) and rows; notes stand below.
+    """Title, header cells as (text, note) and rows; notes stand below. No page shows one without
+    rows.
 
     links: of each column, the runs that its numbers come from, where that is not a row's affair;
     sortable: whether another order of rows makes sense.
