@@ -50,8 +50,7 @@ def own_sections(study) -> list[Section]:
 def failures(study) -> Section:
     """Every failed run with its reason, of this study and of those beside it."""
     found = [reference.failures(study), *lent.failed_tables(study)]
-    lines = [sentences.glance_at_failures(study)]
-    return Section("failures", "Failures", lines, [table for table in found if table.rows])
+    return Section("failures", "Failures", [sentences.glance_at_failures(study)], found)
 
 
 def headline(study) -> str:
