@@ -1,7 +1,6 @@
-"""What can be quoted of a comparison beside what every report has: its verdict, its samples.
+"""List what can be quoted of a comparison beyond what every report has: its verdict, its samples.
 
-quality, cost, stability     the cards of the verdict
-contract, held, charged, optimised
+quality, cost, stability     the cards of the verdict contract, held, charged, optimised
 FAMILY.prompt, FAMILY.ARM.answer, FAMILY.ARM.gold
 """
 
@@ -13,7 +12,7 @@ from bench.studies.compare import sentences, tables
 
 
 def of(study, shared: dict) -> dict[str, str]:
-    """{key: fact}; shared: what the page shows."""
+    """Return {key: fact}; shared: what the page shows."""
     cards = {card: " ".join(said) for card, said in shared["verdict"].items()}
     more = {
         "quality": " ".join(sentences.quality(study)),
@@ -27,7 +26,7 @@ def of(study, shared: dict) -> dict[str, str]:
 
 
 def answers(study, shared: dict) -> Iterator[tuple[str, str]]:
-    """Of each family one prompt, by the page's rule, with every arm's answer and its gold."""
+    """Yield one prompt of each family, by the page's rule, with every arm's answer and its gold."""
     for family, sample in one_a_family(shared).items():
         yield f"{family}.prompt", inert(sample["prompt"])
         for arm, answer in zip((*study.bases, *study.arms), sample["answers"], strict=True):
@@ -38,7 +37,7 @@ def answers(study, shared: dict) -> Iterator[tuple[str, str]]:
 
 
 def one_a_family(shared: dict) -> dict[str, dict]:
-    """{family: the first of its samples that the page shows}."""
+    """Return {family: the first of its samples that the page shows}."""
     found: dict[str, dict] = {}
     for sample in shared["samples"]:
         found.setdefault(sample["family"], sample)
