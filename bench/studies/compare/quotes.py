@@ -10,6 +10,8 @@ from bench.report.marked_text import inert
 from bench.report.words import fixed
 from bench.studies.compare import sentences, tables
 
+NO_ANSWER = "no answer, since its runs failed"
+
 
 def of(study, shared: dict) -> dict[str, str]:
     """Return {key: fact}; shared: what the page shows."""
@@ -31,7 +33,9 @@ def answers(study, shared: dict) -> Iterator[tuple[str, str]]:
         yield f"{family}.prompt", inert(sample["prompt"])
         for arm, answer in zip((*study.bases, *study.arms), sample["answers"], strict=True):
             text = answer["text"]
-            words = "no answer: its runs failed" if text is None else inert(text) or "(nothing)"
+            words = (
+                "no answer, since its runs failed" if text is None else inert(text) or "(nothing)"
+            )
             yield f"{family}.{arm}.answer", words
             yield f"{family}.{arm}.gold", "–" if text is None else fixed(answer["gold"], ".2f")
 
