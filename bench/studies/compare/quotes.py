@@ -33,9 +33,7 @@ def answers(study, shared: dict) -> Iterator[tuple[str, str]]:
         yield f"{family}.prompt", inert(sample["prompt"])
         for arm, answer in zip((*study.bases, *study.arms), sample["answers"], strict=True):
             text = answer["text"]
-            words = (
-                "no answer, since its runs failed" if text is None else inert(text) or "(nothing)"
-            )
+            words = NO_ANSWER if text is None else inert(text) or "(nothing)"
             yield f"{family}.{arm}.answer", words
             yield f"{family}.{arm}.gold", "–" if text is None else fixed(answer["gold"], ".2f")
 
