@@ -1,6 +1,7 @@
 """List what can be quoted of a comparison beyond what every report has: its verdict, its samples.
 
-quality, cost, stability     the cards of the verdict contract, held, charged, optimised
+quality, cost, stability     the cards of the verdict
+contract, held, charged, optimised
 FAMILY.prompt, FAMILY.ARM.answer, FAMILY.ARM.gold
 """
 

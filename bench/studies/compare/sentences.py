@@ -232,7 +232,7 @@ def cost(study) -> list[str]:
         covers = "geometric means with 95 % intervals over seeds"
         covers = covers if study.seeds > 1 else "one seed, so no interval"
         ratios = [f"{label(arm)} {_ratio(study, arm, cheap)}" for arm in others]
-        out.append(f"As multiples of {label(cheap)}'s ({covers}): {', '.join(ratios)}.")
+        out.append(f"The others, as multiples of it ({covers}): {', '.join(ratios)}.")
     return [*out, charged(study)]
 
 

@@ -64,9 +64,9 @@ def rate_lines(study) -> list[str]:
     n = max(r.failed.n for r in rates(study))
     return [
         f"{'; '.join(items)}; exact 95 % intervals. {decided(study)}",
-        f"{n} cells tell two methods apart only if they differ by as much as none against "
-        f"{least_significant(n)} failures, by Fisher's exact test of one pair; if several pairs "
-        "are tested, it takes more.",
+        f"With {n} cells each, Fisher's exact test tells two methods apart only if they differ by "
+        f"at least no failure against {least_significant(n)}; if several pairs are tested, it "
+        "takes more.",
         "Cells are not a random sample of settings, so the rates describe this grid only.",
     ]
 
