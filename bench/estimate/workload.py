@@ -113,7 +113,7 @@ def lengths(cfg) -> Lengths:
         p, a, longest, answer = TYPICAL[cfg.data.kind]
         return Lengths([(p, a)], [(p, a, a)], longest, answer, "as measured on this kind of data")
     p, a = (n // A_TOKEN for n in (cfg.data.max_prompt, cfg.data.max_answer))
-    said = f"{A_TOKEN} characters a token, texts of half the length that the data section allows"
+    said = f"{A_TOKEN} characters per token, texts half as long as the data section allows"
     return Lengths([(p // 2, a // 2)], [(p // 2, a // 2, a // 2)], p, a, said)
 
 

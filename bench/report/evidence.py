@@ -128,7 +128,7 @@ def manifest(place: Path) -> dict:
     except ValueError:
         found = None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise UserError(f"{path} does not have the schema {SCHEMA}: another version wrote it")
+        raise UserError(f"{path} is not of the schema {SCHEMA}: another version wrote it")
     return found
 
 

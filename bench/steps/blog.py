@@ -3,8 +3,8 @@
     python -m bench blog --testbed micro [--set key=value ...]
 
 Writes blog/{post.md,references.bib,figures/} below the study's folder and, last, blog.json with the
-sha256 of each file; a copy is published under the same condition as the report. What comes from the
-results stands between marks, which `python -m bench quote` renews in a copy of yours.
+sha256 of each file. A copy is published under the same condition as the report. What comes from the
+results stands between marks; `python -m bench quote` renews them in your own copy.
 """
 
 import shutil
@@ -26,7 +26,7 @@ def run(cfg, args) -> None:
     layout, study = cfg.layout, Study.read(cfg.layout.results)
     if study.meta.study in PLANS:
         name = study.meta.study
-        raise UserError(f"study '{name}' compares no methods: a post is about one that does")
+        raise UserError(f"study '{name}' has no post: use `compare` or a study that you declared")
     out = layout.blog
     refuse_to_overwrite(out)
     facts, figures = (
@@ -54,11 +54,13 @@ def write(out: Path, text: str, commit: str, layout: Layout) -> None:
 
 
 def refuse_to_overwrite(out: Path) -> None:
-    """Raise UserError if somebody has worked in the folder of the draft."""
+    """Raise UserError if someone has edited the draft or added files to its folder."""
     path = out / "post.md"
     if path.exists() and post.edited(read(path)):
-        raise UserError(f"{path} was edited: move it elsewhere, then renew it by `bench quote`")
+        raise UserError(
+            f"{path} was edited: move it elsewhere, then renew it with `python -m bench quote`"
+        )
     drawn = post.figures(read(path)) if path.exists() else []
     own = {path, out / "references.bib", *(out / name for name in ("figures", *drawn))}
     if other := sorted(found for found in out.rglob("*") if found not in own):
-        raise UserError(f"{other[0]} is not the draft's: move it elsewhere")
+        raise UserError(f"{other[0]} does not belong to the draft: move it elsewhere")

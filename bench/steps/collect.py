@@ -2,8 +2,8 @@
 
     python -m bench collect --testbed micro [--set key=value ...]
 
-One row is one thing (a run, a phase of a run, a point of a curve, an answer to a prompt, a task)
-and each table leads with arm, method and seed. What the tables mean is in `bench/analysis`.
+One row is one thing (a run, a phase of a run, a point of a curve, an answer to a prompt, a task),
+and tables of runs begin with arm, method and seed. `bench/analysis/results.py` declares them.
 """
 
 import json
@@ -27,7 +27,7 @@ NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overri
 
 
 def runs_table(runs: list[dict], evals: list[dict]):
-    """One row a run: every plain field, hashes as hash_<name>, settings as JSON."""
+    """Return one row per run: every plain field, hashes as hash_<name>, settings as JSON."""
     import pandas as pd
 
     models = {(e["arm"], e["seed"]): e for e in evals}
@@ -43,13 +43,13 @@ def runs_table(runs: list[dict], evals: list[dict]):
 
 
 def _lead(table):
-    """The table with arm, method, seed as its first columns."""
+    """Move arm, method and seed to the front of a table."""
     first = [c for c in ("arm", "method", "seed") if c in table]
     return table[first + [c for c in table if c not in first]]
 
 
 def stack(rows: list[tuple[str, str, int, Path]]):
-    """The tables of (arm, method, seed, file) below each other; missing and empty ones skip."""
+    """Stack the tables of (arm, method, seed, file), without missing and empty ones."""
     import pandas as pd
 
     tables = []
@@ -64,11 +64,12 @@ def stack(rows: list[tuple[str, str, int, Path]]):
 
 
 def cost_table(members: Members, runs: list[dict], evals: list[dict], shared: Layout):
-    """One row a phase of a step, for every run that pays for it.
+    """Return one row per phase of a step, for every run that is charged for it.
 
-    A run pays for its own training, for its seed's reward model if the method needs one, and for
-    reference log-probabilities of its own pairs (`share` of the pool's). Steps that all methods
-    share (base, SFT, pairs) stand once under the arm `shared`, evaluation is never charged.
+    A run is charged for its own training, for its seed's reward model if the method needs one, and
+    for the reference log-probabilities of its own pairs (`share` of the pool's). Steps that all
+    methods share (base, SFT, pairs) appear once, under the arm `shared`; evaluation is never
+    charged.
     """
     import pandas as pd
 
@@ -79,7 +80,7 @@ def cost_table(members: Members, runs: list[dict], evals: list[dict], shared: La
         rows += _phases(key, "align", run)
         for need in member.arm.needs:
             rows += _phases(key, need, *_needed(member, need, run))
-        if (pool := pool_of(member.arm.label_set)) != POOL:  # the testbed's own are shared by all
+        if (pool := pool_of(member.arm.label_set)) != POOL:  # all share the testbed's own pool
             rows += _phases(key, pool, *_own_pairs(member, pool, run))
     methods = {r["arm"]: r["method"] for r in runs}
     for e in evals:
@@ -97,14 +98,15 @@ def cost_table(members: Members, runs: list[dict], evals: list[dict], shared: La
 
 
 def _own_pairs(member: Member, pool: str, run: dict) -> tuple[dict, float]:
-    """The record of the answers sampled for a pool, and the share that the run learns from."""
+    """Return the record of the answers sampled for a pool, and the share that the run uses."""
     record = read_json(member.layout.pool_record(pool))
     pool, pairs = record.get("metrics", {}).get("pairs"), run.get("pairs")
     return record, min(1.0, pairs / pool) if pool and pairs else 1.0
 
 
 def _needed(member: Member, need: str, run: dict) -> tuple[dict, float]:
-    """The step.json a run depends on, and the share of its cost that the run would pay alone."""
+    """Return the step.json that a run depends on, and the share of its cost that the run is
+    charged."""
     place = member.needed[need]
     if need != "reference":
         return read_json(place / STEP), 1.0
@@ -114,7 +116,7 @@ def _needed(member: Member, need: str, run: dict) -> tuple[dict, float]:
 
 
 def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: bool = True) -> list:
-    """The cost rows of one record (run.json, step.json or eval.json)."""
+    """Return the cost rows of one record (run.json, step.json or eval.json)."""
     head = {"arm": "", "method": "", "seed": 0} | key
     return [
         head
@@ -127,8 +129,10 @@ def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: boo
 
 
 def reward_table(members: Members, evaluated: bool = True):
-    """One row a reward model that a run trained against or, if evaluated, was scored by: its name,
-    label set and seed, and the plain metrics of its step.json."""
+    """Return one row per reward model that a run trained against or, if evaluated, was scored by.
+
+    Columns: its name, label set and seed, peak_mb, and the plain metrics of its step.json.
+    """
     import pandas as pd
 
     places = {}
@@ -150,9 +154,9 @@ def reward_table(members: Members, evaluated: bool = True):
 
 
 def ledger_table(members: Members, bases: dict[str, Layout], evaluated: bool = True):
-    """One row a step: its processes, and their seconds in all, imports and evaluation included.
+    """Return one row per step: its processes and all their seconds, with imports and evaluation.
 
-    Of what other studies made in the same folder nothing.
+    Leaves out what other studies made in the same folder.
     """
     import pandas as pd
 
@@ -170,7 +174,7 @@ def ledger_table(members: Members, bases: dict[str, Layout], evaluated: bool = T
 
 
 def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
-    """The evaluated answers of every (arm, method, seed, file), with arm and seed."""
+    """Return the evaluated answers of every (arm, method, seed, file), with arm and seed."""
     found = []
     for arm, _, seed, path in rows:
         if path.exists():
@@ -182,10 +186,10 @@ def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
 
 
 def gather(members: Members, bases: dict[str, Layout], breaches=(), evaluated=True):
-    """Tables by name, samples, and what `meta.json` says of the runs.
+    """Return tables by name, samples, and what `meta.json` says of the runs.
 
     members: the study's runs; bases: the SFT bases that they start from; breaches: of the fairness
-    contract; evaluated: whether the study asks for evaluations (another may have left some).
+    contract; evaluated: whether the study asks for evaluations (another study may have left some).
     """
     shared = next(iter(bases.values()))
     runs = [run for m in members if (run := read_json(m.files.record))]
@@ -213,7 +217,7 @@ def gather(members: Members, bases: dict[str, Layout], breaches=(), evaluated=Tr
 
 
 def _facts(runs: list[dict]) -> dict:
-    """The part of meta.json that the runs themselves declare."""
+    """Return the part of meta.json that the runs themselves declare."""
     first = runs[0] if runs else {}
     return {
         "machine": first.get("machine", {}),
@@ -224,7 +228,8 @@ def _facts(runs: list[dict]) -> dict:
 
 
 def commit() -> str:
-    """The commit that the code was at, '+changes' where files differ from it, else 'unknown'."""
+    """Return the commit of the code, with '+changes' if files differ from it; 'unknown' without
+    git."""
     folder = Path(__file__).parents[1]  # the package
     try:
         head = _git(folder, "rev-parse", "HEAD")
@@ -234,7 +239,7 @@ def commit() -> str:
 
 
 def own_version() -> str:
-    """The installed version of this package."""
+    """Return the installed version of this package."""
     try:
         return version("prefbench")
     except PackageNotFoundError:
@@ -242,14 +247,16 @@ def own_version() -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """Output of a git command in a folder."""
+    """Return the output of a git command in a folder."""
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def described(cfg, name: str) -> Arm:
-    """An arm as it is configured; factors: by how much its learning rate, strength and epochs
-    differ from its method's tuned ones."""
+    """Return an arm as it is configured.
+
+    Its factors are the ratios of its learning rate, strength and epochs to its method's tuned ones.
+    """
     arm, layout = cfg.arm(name), cfg.of(name).layout
     own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
     varies = [key for key, value in own.items() if value != tuned[key]]
@@ -279,7 +286,7 @@ def run(cfg, args) -> None:
 
 
 def meta_of(cfg, facts: dict) -> Meta:
-    """What the tables are of; facts: what `gather` says of the runs."""
+    """Return the Meta of the tables; facts: what `gather` says of the runs."""
     changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
     overrides = sorted({*changed, *facts["overrides"]})
     return Meta(

@@ -2,8 +2,8 @@
 
     python -m bench contract --testbed micro [--set strict=true]
 
-A breach is said here and stamped on the report; with `strict` it is an error.
-What must match and what must differ is declared in `bench/analysis/fairness.py`.
+A breach is printed here and stamped on the report; with `strict` it is an error.
+`bench/analysis/fairness.py` declares what must match and what must differ.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,18 @@ from bench.core.schema import UserError
 
 
 def ledger(members: Sequence[Member], provenance: dict | None = None) -> list[dict]:
-    """One entry a run of the study, those that left no run.json too."""
+    """Return one entry per run of the study, also for those that left no run.json."""
     return [_entry(member, provenance) for member in members]
 
 
 def declared(arm) -> dict:
-    """What the runs of a configured arm must say of themselves."""
+    """Return what the runs of a configured arm must record of themselves."""
     known = {"method": arm.method, "label_set": arm.label_set, "start": arm.start}
     return known | {"settings": arm.settings.model_dump(mode="json")}
 
 
 def _entry(member: Member, provenance: dict | None) -> dict:
-    """A run.json with where it lay, what its arm is configured to be, its evaluation and the trials
-    that tuned its method."""
+    """Return a run.json with its folder, its arm's configuration, its evaluation and trials."""
     run = read_json(member.files.record)
     if run and provenance:
         tuned = provenance.get("methods", {}).get(run.get("method"), {})
@@ -42,7 +41,7 @@ def _entry(member: Member, provenance: dict | None) -> dict:
 def check(
     members: Sequence[Member], bases: dict[str, Layout], provenance=None, evaluated: bool = True
 ) -> dict:
-    """The content of contract.json: number of runs, the rules, and every breach.
+    """Return the content of contract.json: number of runs, the rules, and every breach.
 
     bases: the SFT bases that the runs start from; provenance: of the tuned settings.
     """
@@ -57,7 +56,7 @@ def check(
 
 
 def run(cfg, args) -> None:
-    """Writes contract.json; raises UserError for a breach where the study is strict."""
+    """Write contract.json; raises UserError for a breach if the study is strict."""
     result = check(cfg.members, cfg.bases, cfg.provenance, cfg.evaluated)
     if not result["runs"]:
         raise UserError(f"{cfg.layout.root / 'align'} holds no run of this study: run snakemake")
@@ -70,6 +69,6 @@ def run(cfg, args) -> None:
 
 
 def refusal(lines: list[str]) -> str:
-    """What a strict study says of its breaches, and the remedy."""
+    """Say what breaches a strict study has, and the remedy."""
     remedy = "make the runs named here again, or leave out `strict` to have the report stamped"
     return f"{' | '.join(lines)} | {remedy}"

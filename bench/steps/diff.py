@@ -1,9 +1,9 @@
-"""Sets two results side by side: two machines, commits, studies or testbeds.
+"""Set two results side by side: of two machines, commits, studies or testbeds.
 
     python -m bench diff reports/micro ~/elsewhere/reports/micro [--out runs/side-by-side]
 
 Each of the two is the folder of a report, or its results.json. Writes index.html, README.md,
-results.csv and figures/, and says what moved: beyond noise or not.
+results.csv and figures/, and says which numbers moved beyond noise.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from bench.steps import runner
 
 
 def read(place: str) -> dict:
-    """A results.json, by its path or by its folder's; raises UserError where it is none."""
+    """Read a results.json, by its path or its folder; raises UserError if it is none."""
     from bench.report.results import SCHEMA
 
     path = Path(place) / "results.json" if Path(place).is_dir() else Path(place)
@@ -33,7 +33,7 @@ def read(place: str) -> dict:
 
 
 def names(first: str, second: str) -> tuple[str, str]:
-    """What the two are called: their paths, less what both begin with."""
+    """Name the two results: their paths without what both begin with."""
     parts = [Path(place).absolute().parts for place in (first, second)]
     shared = 0
     while shared < min(map(len, parts)) - 1 and parts[0][shared] == parts[1][shared]:
@@ -55,11 +55,13 @@ def build(both, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench diff")
     parser.add_argument("first", help="a report's folder, or its results.json")
-    parser.add_argument("second")
-    parser.add_argument("--out", default="runs/side-by-side", type=Path, help="%(default)s")
+    parser.add_argument("second", help="the other, likewise")
+    parser.add_argument(
+        "--out", default="runs/side-by-side", type=Path, help="where to write (%(default)s)"
+    )
     args = parser.parse_args(argv)
     try:
         first, second = read(args.first), read(args.second)

@@ -159,11 +159,19 @@ def warnings(cfg, rows: list[Row], device: Device) -> list[str]:
             section = row.kind if row.case.head == "rollout" else "model"
             lines.append(f"{row.name} would not fit: {memory.advice(row.case, section, there)}")
         elif row.needed * GB > memory.ROOM * there:
-            lines.append(f"{row.name} would not fit: about {number(row.needed)} GB needed")
+            lines.append(f"{row.name} would not fit: {remedy(cfg, row, device)}")
     unknown = [task for task in cfg.eval.tasks if task not in workload.TASKS]
     if own := [name for name in cfg.study_arms if cfg.arm(name).upstream]:
         lines.append(f"Counted with the study's base, pairs and reward model: {', '.join(own)}")
     return lines + ([f"Not counted: lm-eval's {', '.join(unknown)}"] if unknown else [])
+
+
+def remedy(cfg, row: Row, device: Device) -> str:
+    """Say what a job that trains nothing needs, what the device has, and what would lower it."""
+    found = f"it needs about {number(row.needed)} GB, the device has {device.memory:.3g} GB"
+    lighter = cfg.model.dtype == "bfloat16" and not cfg.model.quantise
+    nf4 = ", or lower the need with model.quantise=nf4" + " and LoRA" * (cfg.model.lora is None)
+    return f"{found}; name a device with more memory{nf4 * lighter}"
 
 
 def number(value: float) -> str:

@@ -1,13 +1,14 @@
-"""Renew what Markdown files quote from reports: README, docs, a post of yours; or check them.
+"""Renew what Markdown files quote from reports (README, docs, a post of yours), or check it.
 
     python -m bench quote README.md docs/results.md [--check]
     python -m bench quote my-post.md --report runs/micro/report [--check]
 
-A quote stands between marks with the key of a fact (`bench.report.marked_text`): of `--report`, or
-with the report's name before it (`micro/views:headline`) of reports/<name>. It is renewed in place
-from the report's facts.json, and so are the report's figures beside the file; all other text is
-kept byte for byte. A fact that is gone, or that was edited by hand, is flagged, and the exit code
-is 1. `--check` writes nothing; its exit code is 1 too where there is something to renew.
+A quote stands between marks with the key of a fact (`bench.report.marked_text`). The fact is from
+`--report` or, if the report's name stands before the key (`micro/views:headline`), from
+reports/<name>. It is renewed in place from the report's facts.json, and so are the report's figures
+beside the file; all other text stays byte for byte. A fact that is gone, or that was edited by
+hand, is flagged, and the exit code is 1. `--check` writes nothing, and exits with 1 also if there
+is something to renew.
 """
 
 import argparse
@@ -25,11 +26,11 @@ FIGURE = re.compile(r"\]\((figures/[\w.-]+)\)")
 
 
 def main(argv: list[str]) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench quote")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what quotes")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the files that quote")
     parser.add_argument("--report", type=Path, help="the folder of the report that is quoted")
-    parser.add_argument("--check", action="store_true", help="report what is stale, write nothing")
+    parser.add_argument("--check", action="store_true", help="say what is stale, write nothing")
     args = parser.parse_args(argv)
     try:
         late = [renew(path, args.report, args.check) for path in args.files]
@@ -59,7 +60,7 @@ def renew(path: Path, report: Path | None, check: bool) -> str:
 
 
 def facts(text: str, report: Path | None) -> dict[str, str]:
-    """{key: fact} of all reports that a text quotes; raises UserError where one has none."""
+    """Return {key: fact} of all reports that a text quotes; UserError if one has no facts."""
     names = {key.rpartition(":")[0] for key, *_ in marked_text.MARK.findall(text)}
     found = {}
     for name in sorted(names):
@@ -72,7 +73,7 @@ def facts(text: str, report: Path | None) -> dict[str, str]:
 
 
 def read(path: Path) -> str:
-    """A file as it is, line ends included."""
+    """Return a file's text as it is, line ends included; raises UserError if it cannot be read."""
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -82,24 +83,24 @@ def read(path: Path) -> str:
 
 
 def redraw(path: Path, text: str, report: Path | None) -> list[str]:
-    """The figures beside a file that are not the report's any more."""
+    """Return the figures beside a file that differ from the report's."""
     names = dict.fromkeys(FIGURE.findall(text)) if report else ()
     return [name for name in names if differs(path.parent / name, report / name)]
 
 
 def differs(mine: Path, fresh: Path) -> bool:
-    """True where both figures exist and are not the same."""
+    """Return True if both figures exist and are not the same."""
     return mine.is_file() and fresh.is_file() and mine.read_bytes() != fresh.read_bytes()
 
 
 def warnings(text: str) -> list[str]:
-    """Lines that would be taken for HTML."""
+    """Name the lines that Markdown would take for HTML."""
     said = "begins with a mark, so Markdown takes the line for HTML: put a word before it"
     return [f"line {n} {said}" for n in marked_text.at_start(text)]
 
 
 def put(path: Path, text: str, old: str) -> None:
-    """Replace a file at once, with its permissions, if its text changed."""
+    """Replace a file in one step if its text changed, and keep its permissions."""
     if text == old:
         return
     path = path.resolve()

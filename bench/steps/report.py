@@ -5,12 +5,12 @@
 
 The first writes index.html, README.md, results.csv, results.json, facts.json, figures.json,
 figures/ and evidence/ into report/ below the study's folder and, last, report.json with the sha256
-of each file. A copy goes to reports/<testbed>/ (of a study other than `compare`:
-reports/<testbed>/<study>/) only from a complete study with default settings.
+of each file. Only a complete study with default settings is copied to reports/<testbed>/ (a study
+other than `compare` to reports/<testbed>/<study>/).
 
 The second makes a report again from its evidence, without any run: into runs/again/<testbed>/, with
-the tables as results/*.csv. It says which files are not the same, byte for byte; the exit code is 1
-if there are any. With --renew it replaces those files: after a change of the page's code.
+the tables as results/*.csv. It names the files that are not the same, byte for byte, and exits with
+1 if there are any. With --renew it replaces those files, as after a change of the page's code.
 """
 
 import argparse
@@ -37,21 +37,21 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="source", type=Path, metavar="FOLDER", help="make this report again"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="of --from: where to write it")
-    parser.add_argument("--renew", action="store_true", help="of --from: replace its files")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="with --from: where to write it")
+    parser.add_argument("--renew", action="store_true", help="with --from: replace its files")
 
 
 def main(argv: list[str]) -> None:
-    """The command; with --from it reads no testbed."""
+    """Run the command; with --from it reads no testbed."""
     parser = argparse.ArgumentParser(prog="python -m bench report", add_help=False)
     options(parser)
     args, others = parser.parse_known_args(argv)
     if args.source is None and not (args.out or args.renew):
         runner.main("report", run, options, argv)
     elif args.source is None:
-        runner.fail("--out and --renew go with --from: name the report to make again")
+        runner.fail("--out and --renew need --from: name the report to make again")
     elif others:
-        runner.fail(f"--from goes with --out or --renew alone: leave out '{' '.join(others)}'")
+        runner.fail(f"--from allows only --out or --renew: leave out '{' '.join(others)}'")
     else:
         try:
             again(args.source, args.out, args.renew)
@@ -77,15 +77,18 @@ def build(study: Study, out: Path) -> None:
 
 
 def load(cfg) -> Study:
-    """The configured study from its results, with its companions."""
+    """Read the configured study from its results, with its companions."""
     study = Study.read(cfg.layout.results)
     study.companions.update(companions(cfg, study))
     return study
 
 
 def companions(cfg, study: Study) -> dict[str, Study]:
-    """The complete studies beside `compare` of the same start, whose runs are the same wherever
-    both have them: after a change of settings the others are of methods as they were."""
+    """Return the complete studies to show beside `compare`, which start from the same weights.
+
+    Runs that both studies have must be the same: after a change of settings, the others hold
+    methods as they were before.
+    """
     found = {}
     for path in cfg.companions:
         other = Study.read(path)
@@ -100,30 +103,30 @@ def companions(cfg, study: Study) -> dict[str, Study]:
 
 
 def fits(study: Study, other: Study) -> bool:
-    """Whether a companion is complete, and of the same start and runs."""
+    """Return whether a companion is complete, and has the same start and runs."""
     return other.meta.complete and same_start(study, other) and same_runs(study, other)
 
 
 def same_start(a: Study, b: Study) -> bool:
-    """Whether all runs of two studies started from the same weights."""
+    """Return whether all runs of two studies started from the same weights."""
     return len({h for s in (a, b) for h in s.runs.get("hash_start", [None])}) == 1
 
 
 def same_runs(a: Study, b: Study) -> bool:
-    """Whether the runs that two studies share, by arm and seed, ended in the same weights."""
+    """Return whether runs that two studies share, by arm and seed, ended in the same weights."""
     first, second = (s.runs[["arm", "seed", "model_sha256"]] for s in (a, b))
     both = first.merge(second, on=["arm", "seed"]).drop(columns=["arm", "seed"]).fillna("failed")
     return bool((both.model_sha256_x == both.model_sha256_y).all())
 
 
 def hashes(out: Path) -> dict[str, str]:
-    """{file: sha256} of every file of a report, by its path within the report."""
+    """Return {file: sha256} of every file of a report, by its path within the report."""
     files = sorted(p for p in out.rglob("[!.]*") if p.is_file())
     return {p.relative_to(out).as_posix(): file_sha256(p) for p in files}
 
 
 def travels(out: Path) -> dict[str, str]:
-    """The same of what is published: a picture in pixels stays where a drawing has its name."""
+    """Return the hashes of what is published: no PNG if there is an SVG of its name."""
     return {name: sha for name, sha in hashes(out).items() if not _drawn(out / name)}
 
 
@@ -132,7 +135,7 @@ def _drawn(path: Path) -> bool:
 
 
 def unfit(meta: Meta, out: Path) -> str:
-    """Why a report is not published; empty if it is."""
+    """Say why a report is not published; empty if it is."""
     proof = evidence.size(out / EVIDENCE)
     size = sum((out / name).stat().st_size for name in travels(out)) - proof
     if not meta.complete:
@@ -155,13 +158,13 @@ def publish(out: Path, target: Path) -> None:
 
 
 def published(meta: Meta) -> Path:
-    """Where a study's report is published, from the working directory."""
+    """Return where a study's report is published, from the working directory."""
     place = Path("reports", meta.testbed)
     return place if meta.study == DEFAULT_STUDY else place / meta.study
 
 
 def run(cfg, args) -> None:
-    """Report of the configured study."""
+    """Make the report of the configured study."""
     out, study = cfg.layout.report, load(cfg)
     with atomic(out) as part:
         part.mkdir()
@@ -176,10 +179,12 @@ def run(cfg, args) -> None:
 
 
 def again(place: Path, out: Path | None = None, renew: bool = False) -> None:
-    """Make a report again from its evidence; raises UserError where a file is not the same, or, to
-    renew it, replaces those files."""
+    """Make a report again from its evidence, and compare it with the published one.
+
+    Raises UserError if a file is not the same; with `renew`, replaces those files instead.
+    """
     if out and out.exists() and not (out / "results").is_dir():
-        raise UserError(f"{out} is there, and no report that was made again: name another folder")
+        raise UserError(f"{out} exists and holds no report made again: name another folder")
     with TemporaryDirectory() as made:
         made = Path(made)
         study = evidence.unpack(place / EVIDENCE, made / "results")
@@ -197,18 +202,18 @@ def again(place: Path, out: Path | None = None, renew: bool = False) -> None:
     if different:
         count = f"{len(different)} of {len(names)}"
         made_at = evidence.made_with(place / EVIDENCE, study)
-        raise UserError(f"{count} files are not those of {place}, made at {made_at}")
+        raise UserError(f"{count} files differ from those of {place}, which was made at {made_at}")
     say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
 
 
 def again_in(place: Path, meta: Meta) -> Path:
-    """Where a report that is made again goes, below runs/again/."""
+    """Return where a report that is made again goes, below runs/again/."""
     folder = (place.parent if place.name == "report" else place).resolve().name
     return Path(meta.testbed, *([] if folder == meta.testbed else [folder]))
 
 
 def compared(made: Path, place: Path) -> tuple[list[str], list[str]]:
-    """The files of a report in either of two folders, and which of them are not the same."""
+    """Return the files of a report in either of two folders, and which of them are not the same."""
     first, second = (
         {n: sha for n, sha in travels(at).items() if "/" not in n or n.startswith("figures/")}
         for at in (made, place)

@@ -1,9 +1,9 @@
-"""Picks each method's settings from its trials (`study=tune`) and writes runs/<testbed>/tuned.yaml.
+"""Pick each method's settings from its trials (`study=tune`) and write runs/<testbed>/tuned.yaml.
 
     python -m bench tune --testbed micro --set study=tune
 
 Copied beside the testbed's file as <testbed>.tuned.yaml, it is a layer over the testbed: its
-settings become the defaults, and its provenance stands in every report.
+settings become the defaults, and every report states where they come from.
 """
 
 import os
@@ -25,7 +25,7 @@ HEAD = """\
 
 
 def run(cfg, args) -> None:
-    """Writes ``tuned.yaml``; raises UserError where a method's every trial failed."""
+    """Write ``tuned.yaml``; raises UserError if all trials of a method failed."""
     if cfg.study != "tune":
         raise UserError("there is nothing to pick from: use --set study=tune")
     results = Results.read(cfg.layout.results)
@@ -48,7 +48,7 @@ def run(cfg, args) -> None:
 
 
 def provenance(cfg, meta: Meta, table, best) -> dict:
-    """Where the settings come from, and what finding them cost."""
+    """Return where the settings come from, and what finding them cost."""
     head = {
         "rule": analysis.RULE,
         "seed": cfg.tune.seed,

@@ -1,4 +1,4 @@
-"""Checks that the files a report was made of are those that were written.
+"""Check that the files of a report are still those that were written.
 
 python -m bench verify --testbed micro
 """
@@ -13,7 +13,7 @@ from bench.core.schema import UserError
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Raises UserError that names each file of ``report.json`` that is missing or differs."""
+    """Check the report; raises UserError that names each file that is missing or differs."""
     stamp = cfg.layout.report_record
     if not stamp.exists():
         raise UserError(f"{stamp} is missing: the report has not been made yet")

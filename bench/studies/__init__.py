@@ -1,4 +1,4 @@
-"""The studies: which runs are made, how they are analysed, what their page shows.
+"""Find the studies: which runs they make, how they are analysed, what their page shows.
 
 A declared study is a list of arms in a testbed's file. A computed one is a folder here, which is
 found:
@@ -26,12 +26,12 @@ PLANS = {name: registry.member(__name__, name) for name in FOLDERS if name != DE
 
 
 def load(testbed: str, overrides: Iterable[str] = ()) -> Config:
-    """Settings of a testbed with overrides, the computed studies included: what all steps load."""
+    """Load a testbed's settings with overrides, computed studies included; all steps use this."""
     return load_settings(testbed, overrides, PLANS)
 
 
 def kind_of(study: str):
-    """How the page of a study is made: a ``bench.report.sections.Kind``."""
+    """Return how the page of a study is made, a ``bench.report.sections.Kind``."""
     own = study in PLANS and Path(PLANS[study].__file__).with_name("page.py").exists()
     name = study if own else DEFAULT_STUDY
     return registry.member(f"{__name__}.{name}", "page").KIND

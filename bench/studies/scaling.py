@@ -1,10 +1,10 @@
-"""Arms that are a tuned method with some settings multiplied: `dpo-lrx3-betax0.33`."""
+"""Make arms that are a tuned method with some settings multiplied: `dpo-lrx3-betax0.33`."""
 
 from collections.abc import Iterator
 
 
 def scaled(cfg, method: str, **factors) -> Iterator[tuple[str, dict]]:
-    """(name, spec) of every combination of factors on a method's tuned settings but all ones."""
+    """Yield (name, spec) of each combination of factors on a method's settings, except all 1."""
     tuned, combinations = getattr(cfg, method), [{}]
     for key, values in factors.items():
         combinations = [c | {key: value} for c in combinations for value in values]
@@ -17,10 +17,10 @@ def scaled(cfg, method: str, **factors) -> Iterator[tuple[str, dict]]:
 
 
 def rounded(value: float) -> float:
-    """Three digits: as many as a setting deserves."""
+    """Round to three digits, more than a setting needs."""
     return float(f"{value:.3g}")
 
 
 def without_strength(cfg) -> str | None:
-    """The first method whose beta is 0, which no factor changes."""
+    """Return the first method whose beta is 0, which no factor changes, or None."""
     return next((m for m in cfg.known_methods if not getattr(cfg, m).beta), None)

@@ -27,8 +27,8 @@ def flops(results: Results, arm: str) -> pd.Series:
     source=LEDGER, digits=1, shown=("scorecard",), made_by=LEDGER_IN,
 )  # fmt: skip
 def cost(results: Results, arm: str) -> pd.Series:
-    """CPU-seconds of the same processes (GPU-seconds if there is a GPU). Unlike FLOPs, they depend
-    on how well each method is implemented."""
+    """Process CPU-seconds of the same work as for Compute (GPU-seconds if there is a GPU). Unlike
+    FLOPs, they depend on how well each method is implemented."""
     return costs.of_arm(results, arm, costs.seconds(results.meta))
 
 
@@ -68,8 +68,8 @@ def generated(results: Results, arm: str) -> pd.Series:
 
 @measure("Energy", "J", DOWN, shown=("ledger",), made_by=("training/energy.py:counter",))
 def joules(results: Results, arm: str) -> pd.Series:
-    """NVML's counter of the GPU, else RAPL's counter of the CPU packages; both also count other
-    processes on the machine."""
+    """NVML's counter of the GPU, else RAPL's counter of the CPU packages, which counts all that the
+    machine runs."""
     return costs.of_arm(results, arm, "joules")
 
 

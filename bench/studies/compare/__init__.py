@@ -1,1 +1,1 @@
-"""The comparison of arms: the default study, and the page of every declared one."""
+"""Compare arms: the default study, and the page of every declared one."""

@@ -1,4 +1,4 @@
-"""What a run costs, of the whole pipeline by phase: the ledger as a table."""
+"""Tabulate the ledger: what a run costs, over the whole pipeline and by phase."""
 
 import math
 
@@ -11,7 +11,7 @@ from bench.report.tables import Cell, Table, cell, runs_of
 from bench.report.words import label, scaled
 from bench.studies.compare.tables import libraries
 
-# phase of a run, or the step it needed beforehand -> how a reader calls it, from first to last
+# phase of a run, or step that it needed beforehand -> its name for readers, in order of time
 PHASES = {
     "reward model": "reward model",
     "demonstrations": "answers of the base",
@@ -30,7 +30,7 @@ MISSING = {"joules": "not measurable here", "money": "set price.hour", "reserved
 
 
 def by_phase(study, column: str) -> pd.DataFrame:
-    """Means over the runs that ended: a row an arm, a column a phase as readers call it."""
+    """Return means over ended runs: a row per arm, a column per phase as readers call it."""
     rows = costs.by_phase(study.results, column).merge(study.results.ended())
     rows = rows.assign(phase=rows.group.map(PHASES).fillna(OTHER))
     each = rows.pivot_table(
@@ -41,19 +41,19 @@ def by_phase(study, column: str) -> pd.DataFrame:
 
 
 def shared(study, column: str) -> dict[str, float]:
-    """What the steps took that all runs share, paid once."""
+    """Return what the shared steps took, which are paid once."""
     rows = study.results.cost
     rows = rows[(rows.arm == costs.SHARED) & rows.charged.astype(bool)]
     return {words: float(rows[rows.step == step][column].sum()) for step, words in SHARED.items()}
 
 
 def at(table: pd.DataFrame, arm: str, phase: str) -> float:
-    """What an arm spent in a phase; nothing where it has none."""
+    """Return what an arm spent in a phase; 0 if it has none."""
     return float(table[phase][arm]) if arm in table.index and phase in table else 0.0
 
 
 def ledger(study) -> Table:
-    """Phases x arms: FLOPs, with seconds beside; totals, memory, energy, money, tuning."""
+    """Tabulate phases x arms: FLOPs with seconds beside; totals, memory, energy, money, tuning."""
     arms, columns = study.listed, ("flops", costs.seconds(study.meta))
     flops, seconds = (by_phase(study, column) for column in columns)
     unit = f"FLOPs, {costs.seconds_name(study.meta)}"
@@ -74,7 +74,7 @@ def ledger(study) -> Table:
 
 
 def _paid_once(study, arms: list[str], once: list[dict]) -> list[list[Cell]]:
-    """The shared steps; a dash under an arm that starts from the base and so does without them."""
+    """Return the rows of shared steps; a dash if an arm starts from the base and skips them."""
     own = {arm.name for arm in study.meta.arms if arm.start != SFT}
     dash = Cell("–")
     return [
@@ -88,14 +88,14 @@ def _paid_once(study, arms: list[str], once: list[dict]) -> list[list[Cell]]:
 
 
 def _both(flops: float, seconds: float) -> Cell:
-    """'1.2 T' with '3.4 s' beside it; a dash where nothing was spent."""
+    """Format '1.2 T' with '3.4 s' beside it; a dash if nothing was spent."""
     if not flops and not seconds:
         return Cell("–")
     return Cell(scaled(flops) if flops else "0", f"{seconds:,.1f} s")
 
 
 def _total(study, arm: str) -> Cell:
-    """The sum with half of its interval over seeds."""
+    """Return the sum, with half of its interval over seeds."""
     flops, seconds = (study.interval(arm, key) for key in ("flops", "cost"))
     if flops is None or seconds is None:
         return Cell("–")
@@ -104,7 +104,7 @@ def _total(study, arm: str) -> Cell:
 
 
 def _tuning(study, arm: str) -> Cell:
-    """What finding the method's settings took, as the search recorded it."""
+    """Return the cost of finding the method's settings, as the search recorded it."""
     found = (study.meta.provenance or {}).get("methods", {}).get(study.method[arm])
     if not found or arm != study.method[arm]:
         return Cell("–")
@@ -113,7 +113,7 @@ def _tuning(study, arm: str) -> Cell:
 
 
 def _watching(study, arm: str) -> Cell:
-    """Mean seconds of a run's curve, validation loss and evaluation."""
+    """Return the mean seconds of a run's curve, validation loss and evaluation."""
     rows = study.results.cost
     own = rows[(rows.arm == arm) & ~rows.charged.astype(bool)]
     own = own[~own.phase.isin(["start", "other"])]
@@ -122,24 +122,25 @@ def _watching(study, arm: str) -> Cell:
 
 
 def _measured(study, arm: str, measure) -> Cell:
-    """A measure of the ledger; words where it could not be measured or was not asked for."""
+    """Return a measure of the ledger, or words if it was not measured or not asked for."""
     found = study.interval(arm, measure.key)
     return Cell(MISSING.get(measure.key, "–")) if found is None else cell(measure, found)
 
 
 def notes(study) -> list[str]:
-    """What is and what is not in these numbers."""
+    """Say what is and what is not in these numbers."""
     return [
         *libraries(study),
-        "Means of the runs that ended; the total with half of its 95 % interval over seeds. Shared "
-        "steps are paid once and charged to no method. Curves, validation losses and evaluation "
-        "are not charged. Padding is in the seconds, not in the FLOPs.",
+        "Numbers are means over the runs that ended; the total has half of its 95 % interval over "
+        "seeds beside it. Shared steps are paid once and charged to no method. Curves, validation "
+        "losses and evaluation are not charged. Padding counts in seconds, not in FLOPs.",
         f"{costs.seconds_name(study.meta).capitalize()} depend on how well each method is "
-        "implemented; FLOPs do so far less: they count the passes that these implementations make.",
+        "implemented. FLOPs depend on it far less: they count the passes that these "
+        "implementations make.",
     ]
 
 
 def flops_of(study) -> str:
-    """'PPO 901 G, DPO 229 G' for alt texts."""
+    """Return 'PPO 901 G, DPO 229 G' for alt texts."""
     found = [f"{label(arm)} {scaled(i.mean)}" for arm, i in study.known("flops").items()]
     return ", ".join(found) or "every run failed"

@@ -1,4 +1,4 @@
-"""The page of a comparison of arms: verdict, evidence, what the models wrote, what failed."""
+"""Build the page of a comparison: verdict, evidence, what the models wrote, what failed."""
 
 from dataclasses import replace
 
@@ -10,24 +10,24 @@ from bench.studies.compare.figures.scorecard import write_card
 
 
 def figures(study) -> list:
-    """The figures of the page: its own, and those of the studies that stand beside it."""
+    """Return the figures of the page: its own, and those of the studies beside it."""
     return [*FIGURES, *lent.figures(study)]
 
 
 def sections(study) -> list[Section]:
-    """The page, from the verdict to what failed."""
+    """Return the sections of the page, from the verdict to what failed."""
     own = own_sections(study)
     added = lent.new_sections({section.anchor for section in own})
     return [lent.joined_to(study, with_figures(section)) for section in [*own, *added]]
 
 
 def with_figures(section: Section) -> Section:
-    """A section with the comparison's own figures that name it."""
+    """Add to a section the comparison's own figures that name it."""
     return replace(section, figures=[f for f in FIGURES if f.section == section.anchor])
 
 
 def own_sections(study) -> list[Section]:
-    """The sections of a comparison, figures and what other studies lend left out."""
+    """Return the sections of a comparison without figures and without what other studies lend."""
     return [
         Section("verdict", "Verdict", body="verdict"),
         Section("scorecard", "Scorecard", tables=[tables.scorecard(study, lent.columns(study))]),
@@ -48,13 +48,13 @@ def own_sections(study) -> list[Section]:
 
 
 def failures(study) -> Section:
-    """Every failed run with its reason, of this study and of those beside it."""
+    """Return the section that lists every failed run with its reason, of all studies shown."""
     found = [reference.failures(study), *lent.failed_tables(study)]
     return Section("failures", "Failures", [sentences.glance_at_failures(study)], found)
 
 
 def headline(study) -> str:
-    """Quality, cost and stability in a sentence each."""
+    """Say quality, cost and stability in one sentence each."""
     words = [
         sentences.headline(study),
         sentences.glance_at_cost(study),
@@ -65,7 +65,7 @@ def headline(study) -> str:
 
 
 def cards(study) -> dict[str, list[str]]:
-    """The verdict in words, by what it is about."""
+    """Return the verdict in words, as {card: its sentences}."""
     own = {
         "quality": [*sentences.quality(study), *sentences.tax(study)],
         "cost": sentences.cost(study),
@@ -75,7 +75,7 @@ def cards(study) -> dict[str, list[str]]:
 
 
 def more(study) -> dict:
-    """What only the page of a comparison shows."""
+    """Return what only the page of a comparison shows."""
     return {
         "verdict": cards(study),
         "contract": sentences.contract(study),

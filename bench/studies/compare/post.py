@@ -1,7 +1,7 @@
-"""The draft of a post about a comparison: the page's sentences in another order, with references.
+"""Draft a post about a comparison: the page's sentences in another order, with references.
 
 What comes from the results is quoted from facts.json, between marks (`bench.report.marked_text`).
-What stands outside them does not depend on how the runs ended.
+The text outside them does not depend on how the runs ended.
 """
 
 import re
@@ -21,7 +21,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def draft(study, facts: dict[str, str], figures: dict[str, dict], report: Path) -> str:
-    """The post, sealed with a hash of itself, so that an edited one is not taken for a draft.
+    """Return the post, with a hash of itself that shows later whether it was edited.
 
     facts, figures: the content of the report's facts.json and figures.json; report: its folder.
     """
@@ -42,12 +42,12 @@ def draft(study, facts: dict[str, str], figures: dict[str, dict], report: Path) 
 
 
 def quoted(facts: dict[str, str], key: str) -> str:
-    """A fact between its marks."""
+    """Return a fact between its marks."""
     return mark(key, facts[key])
 
 
 def picture(facts: dict[str, str], figures: dict[str, dict], name: str) -> str:
-    """A figure with its caption; nothing where the report has none of the name."""
+    """Return a figure with its caption; empty if the report has none of this name."""
     if name not in figures:
         return ""
     title = inert(figures[name]["title"])
@@ -56,7 +56,7 @@ def picture(facts: dict[str, str], figures: dict[str, dict], name: str) -> str:
 
 
 def direct(study) -> str:
-    """', DPO [@rafailov2023] among them,' of the methods that need no reward model."""
+    """Say ', DPO [@rafailov2023] among them,' of the methods that need no reward model."""
     used = [m for m in study.meta.methods if m in set(study.method.values()) and m in METHODS]
     papers = {
         m: getattr(METHODS[m], "PAPER", None) for m in used if "reward" not in METHODS[m].NEEDS
@@ -66,37 +66,38 @@ def direct(study) -> str:
 
 
 def edited(text: str) -> bool:
-    """True where a draft is no longer what was written."""
+    """Return True if a draft is no longer what was written."""
     seal = SEAL.search(text)
     return not seal or digest(text.replace(seal[1], UNSEALED, 1)) != seal[1]
 
 
 def environment():
-    """The pages' Jinja for Markdown, with the filters of a post."""
+    """Return the pages' Jinja for Markdown, with the filters of a post."""
     jinja = render.environment(False, TEMPLATES)
     jinja.filters |= {"label": label, "code": code, "inert": inert}
     return jinja
 
 
 def tidy(text: str) -> str:
-    """Without trailing blanks and with no more than one empty line in a row."""
+    """Drop trailing blanks, and all but one of several empty lines in a row."""
     return re.sub(r"\n{3,}", "\n\n", render.clean(text)).lstrip("\n")
 
 
 def entries() -> dict[str, str]:
-    """{key: entry} of all that can be cited."""
+    """Return {key: BibTeX entry} of all that can be cited."""
     text = (TEMPLATES / "references.bib").read_text(encoding="utf-8")
     return {re.match(r"@\w+\{(\w+),", e)[1]: e for e in text.strip().split("\n\n")}
 
 
 def bibliography(text: str, commit: str) -> str:
-    """BibTeX of what a text cites."""
+    """Return the BibTeX of what a text cites."""
     cited = {key: entry for key, entry in entries().items() if key in CITED.findall(text)}
     return "\n\n".join(cited.values()).replace("COMMIT", commit) + "\n"
 
 
 def reference_list(text: str) -> str:
-    """What a text cites, for readers, and for renderers without citations the address of each."""
+    """List what a text cites, for readers, and the address of each, for renderers without
+    citations."""
     known = entries()
     cited = sorted(set(CITED.findall(text)))
     lines = [f"- {described(known[key])} [@{key}]" for key in cited]
@@ -105,7 +106,7 @@ def reference_list(text: str) -> str:
 
 
 def described(entry: str) -> str:
-    """'Gao, Schulman and Hilton (2022), *Scaling Laws ...*.'"""
+    """Format an entry: 'Gao, Schulman and Hilton (2022), *Scaling Laws ...*.'"""
     people = [name.split(",")[0].strip("{}") for name in field(entry, "author").split(" and ")]
     who = f"{people[0]} et al." if len(people) > 3 else joined(people)
     year, title = field(entry, "year"), re.sub(r"[{}]", "", field(entry, "title"))
@@ -113,11 +114,11 @@ def described(entry: str) -> str:
 
 
 def field(entry: str, name: str) -> str:
-    """A field of a BibTeX entry; empty if it has none."""
+    """Return a field of a BibTeX entry; empty if it has none."""
     found = re.search(rf"^ +{name} = \{{(.*)\}},?$", entry, re.M)
     return found[1] if found else ""
 
 
 def figures(text: str) -> list[str]:
-    """The figures that a post shows, by their paths beside it."""
+    """Return the paths of the figures that a post shows, as they stand in it."""
     return list(dict.fromkeys(FIGURE.findall(text)))

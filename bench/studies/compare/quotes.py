@@ -1,4 +1,4 @@
-"""What can be quoted of a comparison beside what every report has: its verdict, its samples.
+"""List what can be quoted of a comparison beyond what every report has: its verdict, its samples.
 
 quality, cost, stability     the cards of the verdict
 contract, held, charged, optimised
@@ -11,9 +11,11 @@ from bench.report.marked_text import inert
 from bench.report.words import fixed
 from bench.studies.compare import sentences, tables
 
+NO_ANSWER = "no answer, since its runs failed"
+
 
 def of(study, shared: dict) -> dict[str, str]:
-    """{key: fact}; shared: what the page shows."""
+    """Return {key: fact}; shared: what the page shows."""
     cards = {card: " ".join(said) for card, said in shared["verdict"].items()}
     more = {
         "quality": " ".join(sentences.quality(study)),
@@ -27,18 +29,18 @@ def of(study, shared: dict) -> dict[str, str]:
 
 
 def answers(study, shared: dict) -> Iterator[tuple[str, str]]:
-    """Of each family one prompt, by the page's rule, with every arm's answer and its gold."""
+    """Yield one prompt of each family, by the page's rule, with every arm's answer and its gold."""
     for family, sample in one_a_family(shared).items():
         yield f"{family}.prompt", inert(sample["prompt"])
         for arm, answer in zip((*study.bases, *study.arms), sample["answers"], strict=True):
             text = answer["text"]
-            words = "no answer: its runs failed" if text is None else inert(text) or "(nothing)"
+            words = NO_ANSWER if text is None else inert(text) or "(nothing)"
             yield f"{family}.{arm}.answer", words
             yield f"{family}.{arm}.gold", "–" if text is None else fixed(answer["gold"], ".2f")
 
 
 def one_a_family(shared: dict) -> dict[str, dict]:
-    """{family: the first of its samples that the page shows}."""
+    """Return {family: the first of its samples that the page shows}."""
     found: dict[str, dict] = {}
     for sample in shared["samples"]:
         found.setdefault(sample["family"], sample)

@@ -1,7 +1,7 @@
-"""What a comparison of arms says, in sentences: the one place where they are made.
+"""Say what a comparison of arms shows. All its sentences are made here.
 
 Page, README, social card and post take them from here. Each follows from the statistics alone:
-nothing is called better that a comparison does not decide.
+nothing is called better unless a comparison decides it.
 """
 
 import math
@@ -33,7 +33,7 @@ from bench.report.words import (
     same,
 )
 
-LISTED = 8  # losses that a sentence names
+LISTED = 8  # how many losses a sentence names
 CARDS = ("quality", "cost", "stability")
 
 
@@ -44,7 +44,7 @@ def headline(study) -> str:
     """Say who is best in gold, if that can be said."""
     family = study.versus
     if study.seeds == 1:
-        return "One seed: this shows what the methods do, and cannot say which is better."
+        return f"One seed shows what the methods do, but not which of them is {BETTER}."
     if not family:
         return _headline_without_pairs(study)
     if top := family.champion():
@@ -60,12 +60,13 @@ def headline(study) -> str:
 
 
 def scale(study) -> str:
-    """'With a model of 0.18 million parameters, '."""
+    """Say 'With a model of 0.18 million parameters, '."""
     return f"With a model of {parameters(study)} parameters, "
 
 
 def _headline_without_pairs(study) -> str:
-    """Of a study whose arms are variants: the highest mean, with no claim that it is the best."""
+    """Name the highest mean of a study whose arms are variants, without claiming that it is the
+    best."""
     found = study.known("gold_delta")
     if not found:
         return "Every run failed: there is nothing to compare."
@@ -79,7 +80,7 @@ def _headline_without_pairs(study) -> str:
 
 
 def glance_at_cost(study) -> str:
-    """What the best method costs, or the dearest one, in terms of the cheapest."""
+    """Say the cost of the best method, or else the dearest one, as a multiple of the cheapest."""
     flops, seconds = (_means(study, key) for key in ("flops", "cost"))
     if len(flops) < 2 or flops.keys() != seconds.keys():
         return ""
@@ -88,22 +89,22 @@ def glance_at_cost(study) -> str:
     if flops[cheap] == flops[dear]:
         return "All take the same FLOPs."
     if top == cheap:
-        return "It takes the fewest FLOPs, too."
+        return "It also takes the fewest FLOPs."
     who = top if top in flops else dear
     return (
-        f"A run of {label(who)} takes {flops[who] / flops[cheap]:.1f} times the FLOPs of "
-        f"{label(cheap)}'s, the fewest ({seconds[who] / seconds[cheap]:.1f} times the "
+        f"A run of {label(who)} takes {flops[who] / flops[cheap]:.1f} times the FLOPs of a run of "
+        f"{label(cheap)}, the cheapest ({seconds[who] / seconds[cheap]:.1f} times the "
         f"{costs.seconds_name(study.meta)})."
     )
 
 
 def _means(study, key: str) -> dict[str, float]:
-    """{arm: the mean of a cost}, where it was measured."""
+    """Return {arm: the mean of a cost} of the arms for which it was measured."""
     return {arm: i.mean for arm, i in study.known(key).items() if i.mean > 0}
 
 
 def glance_at_failures(study) -> str:
-    """How many runs failed."""
+    """Say how many runs failed."""
     total, lost = len(study.runs), len(study.failures)
     return f"{lost} of {total} runs failed." if lost else f"None of the {total} runs failed."
 
@@ -112,7 +113,7 @@ def glance_at_failures(study) -> str:
 
 
 def quality(study) -> list[str]:
-    """Who is above SFT, and who is better than whom."""
+    """Say who is above SFT, and who is better than whom."""
     lost = [arm for arm in study.arms if arm not in study.versus_sft.arms]
     failed = [f"{named(lost)}: every run failed."] if lost else []
     if study.seeds == 1:
@@ -121,14 +122,14 @@ def quality(study) -> list[str]:
 
 
 def _one_seed(study) -> list[str]:
-    """What one seed measured."""
+    """Say what one seed measured."""
     gains = ", ".join(f"{label(row.a)} {said(row.interval)}" for row in study.versus_sft)
     said_of = "Gold above the SFT base, with 95 % intervals over prompts only"
     return [f"{said_of}: {gains}."] if gains else []
 
 
 def against_sft(study) -> list[str]:
-    """Where the arms ended against the SFT base."""
+    """Say where the arms ended against the SFT base."""
     family = study.versus_sft
     better = family.of_kind(Kind.BETTER)
     groups = {
@@ -142,7 +143,7 @@ def against_sft(study) -> list[str]:
 
 
 def _where(study, rows: list[Comparison], one: str, many: str, where: str) -> str:
-    """A sentence about all arms with the same verdict against SFT."""
+    """Say where all arms with the same verdict against SFT ended."""
     items = [
         f"{label(r.a)} {said(r.interval)}{' (one seed)' * (r.interval.seeds == 1)}" for r in rows
     ]
@@ -152,7 +153,7 @@ def _where(study, rows: list[Comparison], one: str, many: str, where: str) -> st
 
 
 def between_methods(study) -> list[str]:
-    """The declared pairs: those decided, those equivalent, and the rest."""
+    """List the declared pairs: those decided, those equivalent, and the rest."""
     family = study.versus
     unsure = open_pairs(family.of_kind(Kind.INCONCLUSIVE))
     return [
@@ -163,7 +164,7 @@ def between_methods(study) -> list[str]:
 
 
 def variants(study) -> list[str]:
-    """What each variant of a method costs or gains against the method as tuned."""
+    """Say what each variant of a method gains or loses against the method as tuned."""
     family = study.versus_tuned
     if not family:
         return []
@@ -177,12 +178,18 @@ def variants(study) -> list[str]:
         for word, rows in groups.items()
         if rows
     ]
-    return ["Against the method as tuned, in gold, with 95 % intervals (Holm).", *listed]
+    head = (
+        "Variants are compared with their method as tuned: differences in gold with 95 % "
+        "intervals, decided after Holm's correction."
+    )
+    return [head, *listed]
 
 
 def tax(study) -> list[str]:
-    """The tasks on which an arm lost so much that its interval over seeds leaves out zero; of one
-    with several metrics, by the first that its table has."""
+    """List the tasks on which an arm lost so much that its interval over seeds excludes zero.
+
+    Of a task with several metrics, only the first in its table counts.
+    """
     table, losses = changes(study.results), []
     known = table[(table.arm != SFT) & np.isfinite(table.half.astype(float))]
     metrics = table.groupby("task").metric.nunique()
@@ -194,14 +201,14 @@ def tax(study) -> list[str]:
         return []
     worst = [words for _, words in sorted(losses, reverse=True)]
     if not worst:
-        return ["On no lm-eval task is there a loss whose interval over seeds leaves out zero."]
+        return ["No lm-eval task shows a loss whose interval over seeds excludes zero."]
     rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
     listed = f"{', '.join(worst[:LISTED])}{rest}"
-    return [f"Losses on lm-eval tasks (interval over seeds leaves out zero): {listed}."]
+    return [f"Losses on lm-eval tasks whose interval over seeds excludes zero: {listed}."]
 
 
 def _task(row, metrics) -> str:
-    """A task, with its metric where ``metrics``, the number of a task's, has several."""
+    """Name a task, with its metric if it has several; metrics: {task: how many}."""
     return f"{row.task} ({row.metric.replace('_', ' ')})" if metrics[row.task] > 1 else row.task
 
 
@@ -209,13 +216,13 @@ def _task(row, metrics) -> str:
 
 
 def cost(study) -> list[str]:
-    """The cheapest arm's seconds, the others' ratios to it, and what was charged."""
+    """Say the cheapest arm's seconds, the others' ratios to it, and what was charged."""
     known = _means(study, "cost")
     if not known:
         return ["Every run failed: no cost to compare."]
     cheap, *others = sorted(known, key=known.get)
     unit = costs.seconds_name(study.meta)
-    out = [f"{label(cheap)} takes the fewest {unit}: {known[cheap]:,.1f} a run."]
+    out = [f"{label(cheap)} takes the fewest {unit}: {known[cheap]:,.1f} per run."]
     if others and study.many:
         ends = (known[arm] / known[cheap] for arm in (others[0], others[-1]))
         out.append(
@@ -225,12 +232,12 @@ def cost(study) -> list[str]:
         covers = "geometric means with 95 % intervals over seeds"
         covers = covers if study.seeds > 1 else "one seed, so no interval"
         ratios = [f"{label(arm)} {_ratio(study, arm, cheap)}" for arm in others]
-        out.append(f"Times as many as {label(cheap)} ({covers}): {', '.join(ratios)}.")
+        out.append(f"The others, as multiples of it ({covers}): {', '.join(ratios)}.")
     return [*out, charged(study)]
 
 
 def _ratio(study, arm: str, cheap: str) -> str:
-    """'2.74 (2.72 to 2.76)'."""
+    """Format '2.74 (2.72 to 2.76)'."""
     found = ratio(study.by_seed(arm, "cost"), study.by_seed(cheap, "cost"))
     if found is None:
         return "unknown"
@@ -239,7 +246,10 @@ def _ratio(study, arm: str, cheap: str) -> str:
 
 
 def ratio(mine: pd.Series, other: pd.Series) -> tuple[float, float, float] | None:
-    """Cost by seed over another: geometric mean, with its 95 % t interval."""
+    """Return the geometric mean of one cost over another, by seed, with its 95 % t interval.
+
+    None if no seed has both.
+    """
     seeds = mine.index.intersection(other.index)
     if not len(seeds) or min(mine[seeds].min(), other[seeds].min()) <= 0:
         return None
@@ -247,12 +257,12 @@ def ratio(mine: pd.Series, other: pd.Series) -> tuple[float, float, float] | Non
     return tuple(float(np.exp(v)) for v in (found.mean, found.low, found.high))
 
 
-# what a run needed beforehand -> how a sentence calls it
+# what a run needed beforehand -> its name in a sentence
 NEEDED = {"reward model": "its seed's reward model", "reference": "reference log-probabilities"}
 
 
 def charged(study) -> str:
-    """Who was charged for a reward model or for reference log-probabilities, as recorded."""
+    """Say who was charged for a reward model or for reference log-probabilities, as recorded."""
     rows, parts = costs.by_phase(study.results, costs.seconds(study.meta)), []
     for group, what in NEEDED.items():
         if payers := list(dict.fromkeys(rows[rows.group == group].method)):
@@ -262,14 +272,14 @@ def charged(study) -> str:
     others = [arm.name for arm in study.meta.arms if arm.start != SFT]
     verb = "does" if len(others) == 1 else "do"
     without = f"; {named(others)} {verb} without SFT" * bool(others)
-    return f"{start}Base, SFT and the pool of pairs are charged to none, as shared{without}."
+    return f"{start}Base, SFT and the pool of pairs are shared and charged to no method{without}."
 
 
 # --- stability
 
 
 def stability(study) -> list[str]:
-    """Failures run by run, then the spread of seeds."""
+    """Say run by run what failed, then how much seeds vary."""
     lost, out = study.failures, [glance_at_failures(study)]
     for (arm, status), rows in lost.groupby(["arm", "status"], sort=False):
         reason = next((f" ({r})" for r in rows.reason.dropna().astype(str) if r), "")
@@ -278,7 +288,7 @@ def stability(study) -> list[str]:
     found = {arm: value for arm in study.arms if (value := spread(study.results, arm)) >= 0}
     if study.seeds >= 3 and found:
         items = [f"{label(arm)} {found[arm]:.3f}" for arm in sorted(found, key=found.get)]
-        out.append(f"Spread between seeds (SD of a seed's mean gold): {', '.join(items)}.")
+        out.append(f"Spread between seeds (SD of their mean gold): {', '.join(items)}.")
     return out
 
 
@@ -286,31 +296,31 @@ def stability(study) -> list[str]:
 
 
 def certainty(study) -> list[str]:
-    """Seeds, prompts, the smallest effect that would have been found, what is never said."""
+    """Say seeds, prompts, the smallest effect that would be found, and what is never said."""
     out = [f"{count(study.seeds, 'seed')} × {study.prompts} test prompts."]
     if study.seeds == 1:
         out.append(
-            "Intervals cover the luck of prompts only: another seed may turn any order round."
+            "Intervals cover the choice of prompts only: another seed may reverse any order."
         )
     if study.seeds > 1 and study.versus:
         out.append(detectable(study))
     if study.seeds < st.EQUIVALENCE_SEEDS:
-        return [*out, f"Below {st.EQUIVALENCE_SEEDS} seeds no two methods are called {EQUIVALENT}: "
-                f"'{INCONCLUSIVE}' does not mean equal."]  # fmt: skip
+        return [*out, f"With fewer than {st.EQUIVALENCE_SEEDS} seeds, no two methods are called "
+                f"{EQUIVALENT}: '{INCONCLUSIVE}' does not mean equal."]  # fmt: skip
     within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the SFT base's gold over prompts"
     return [*out, f"'{EQUIVALENT.capitalize()}' means {within}."]
 
 
 def detectable(study) -> str:
-    """The smallest true difference between two methods that such a study finds 4 times in 5."""
+    """Say the smallest true difference between two methods that such a study finds 4 times in 5."""
     intervals, m = [row.interval for row in study.versus], len(study.versus)
     alone = between([st.detectable(i) for i in intervals])
     first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
-    holm = f" (alone) or {first} (as the first of {m} comparisons, Holm)" * (m > 1)
+    holm = f" (tested alone) or {first} (as the first of {m} in Holm's correction)" * (m > 1)
     return (
-        f"A study of this size, with standard errors as found here, finds a true difference "
-        f"between two methods 4 times in 5 if it is {alone} gold{holm}. Those standard errors are "
-        "uncertain themselves."
+        f"A study of this size, with the standard errors found here, finds a true difference "
+        f"between two methods 4 times in 5 if it is {alone} gold{holm}. These standard errors are "
+        "themselves estimates."
     )
 
 
@@ -318,7 +328,7 @@ def detectable(study) -> str:
 
 
 def reward(study) -> list[str]:
-    """How good the reward models are, and the ceiling that noisy labels set."""
+    """Say how good the reward models are, and what limit noisy labels set."""
     used = {arm.label_set for arm in study.meta.arms}
     rows = study.results.reward
     rows = rows[rows.seed.isin(study.meta.seeds) & rows.label_set.isin(used)]
@@ -327,24 +337,24 @@ def reward(study) -> list[str]:
     for label_set in sorted(used):
         if ceiling := study.meta.pool.get(f"bayes_accuracy_{label_set}"):
             out.append(
-                f"The labels carry noise: even a perfect predictor of {label_set} labels would "
-                f"agree with {100 * ceiling:.0f} % of them."
+                f"Labels are noisy: even a perfect predictor of {label_set} labels would agree "
+                f"with only {100 * ceiling:.0f} % of them."
             )
     return out + gold(study.meta.gold)
 
 
 def _reward_model(label_set: str, rows: pd.DataFrame) -> str:
-    """How good the reward models of a label set are."""
+    """Say how good the reward models of a label set are."""
     found = st.over_seeds(100 * rows.gold_order_accuracy)
     span = f", 95 % interval {found.low:.0f} to {found.high:.0f}" * (found.seeds >= 3)
     return (
-        f"Reward model ({label_set} labels): orders pairs that it never saw as gold does in "
+        f"Reward models trained on {label_set} labels order unseen pairs as gold does in "
         f"{found.mean:.0f} % of cases{span}."
     )
 
 
 def gold(found: dict) -> list[str]:
-    """How near a fitted gold is to those whose judgement it stands for, where that is known."""
+    """Say how well a fitted gold agrees with the people whose judgement it stands for, if known."""
     if "with_raters" not in found:
         return []
     near = [
@@ -353,30 +363,30 @@ def gold(found: dict) -> list[str]:
     ]
     right = [f"{100 * x:.0f} % ({kind})" for kind, x in found["pairs_in_raters_order"].items()]
     return [
-        "Gold is not the raters: on texts that it was not fitted on, it correlates with their mean "
-        f"scores at {joined(near)} (95 % interval over documents), and it orders the pool's pairs "
-        f"as most raters do in {joined(right)}."
+        "Gold is not the raters' own judgement: on texts that it was not fitted on, its "
+        f"correlation with their mean scores is {joined(near)} (95 % interval over documents), and "
+        f"it orders the pool's pairs as most raters do in {joined(right)}."
     ]
 
 
 def optimised(study) -> list[str]:
-    """Whether the highest mean by the reward models is the highest in gold, too."""
+    """Say whether the highest mean by the reward models is also the highest in gold."""
     found = {key: study.known(key, study.listed) for key in ("proxy", "gold")}
     if min(map(len, found.values())) < 2:
         return []
     first, best = (max(known, key=lambda a: known[a].mean) for known in found.values())
     if first == best:
-        return [f"The highest mean by the reward models, {label(first)}'s, is the highest in gold, "
-                "too."]  # fmt: skip
-    return [f"The highest mean by the reward models is {label(first)}'s, the highest in gold "
-            f"{label(best)}'s."]  # fmt: skip
+        return [f"{label(first)} has the highest mean score by the reward models, and also in "
+                "gold."]  # fmt: skip
+    return [f"{label(first)} has the highest mean score by the reward models, but {label(best)} "
+            "has the highest gold."]  # fmt: skip
 
 
 # --- fairness
 
 
 def contract(study) -> str:
-    """Whether the fairness contract was kept."""
+    """Say whether the fairness contract was kept."""
     if broken := [breach["field"] for breach in study.meta.breaches]:
         many = "breach" if len(broken) == 1 else "breaches"
         return f"{len(broken)} {many} of the fairness contract: {joined(broken)}."

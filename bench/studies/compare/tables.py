@@ -1,4 +1,4 @@
-"""The tables of a comparison of arms."""
+"""Tabulate a comparison of arms."""
 
 import math
 
@@ -12,11 +12,11 @@ from bench.report.tables import Cell, Table, arm_cell, cell, head, plain, share,
 from bench.report.words import bounds, fixed, joined, label, named, p_words, pair, verdict
 from bench.worlds import words as words_of
 
-# Worst, drawdown and spikes of a run's training; no intervals
+# measures of training; they have no intervals
 TRAINED = (worst, drawdown, spikes)
 MATCHED = {
     "hash_start": "SFT weights",
-    "pairs": "pairs a seed",
+    "pairs": "pairs per seed",
     "trainable_parameters": "trainable parameters",
     "curve_prompts_sha256": "validation prompts",
     "template": "template",
@@ -25,7 +25,7 @@ MATCHED = {
 
 
 def scorecard(study, lent: list) -> Table:
-    """Arms x quality, cost and stability, with intervals; SFT first.
+    """Tabulate arms x quality, cost and stability, with intervals; SFT first.
 
     lent: (measure, {arm: Share}, link) of the columns that other studies lend.
     """
@@ -35,16 +35,17 @@ def scorecard(study, lent: list) -> Table:
     rows = [_scored(study, arm, shown, lent) for arm in arms]
     covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
     notes = [
-        f"Quality, cost, stability. Mean ± half of the 95 % interval over {covers}; cost and "
-        "memory over seeds only; below a count of failures its exact 95 % interval; the SD between "
-        "seeds has none. A dash: not measured, or it does not apply. Failed runs are in no mean.",
+        f"Each cell is the mean ± half of its 95 % interval over {covers}; for cost and memory, "
+        "over seeds only. A count of failures has its exact 95 % interval beside it; the SD "
+        "between seeds has none. A dash means not measured or not applicable. Failed runs are in "
+        "no mean.",
         *libraries(study),
     ]
     return Table("Scorecard", [("", ""), *heads], rows, notes)
 
 
 def _scored(study, arm: str, shown: list[Measure], lent: list) -> list[Cell]:
-    """One arm of the scorecard."""
+    """Return one arm's row of the scorecard."""
     cells = [arm_cell(study, arm), *_measured(study, arm, shown)]
     if arm in study.bases:
         return [*cells, *[Cell("–")] * (2 + len(lent))]
@@ -58,47 +59,51 @@ def _scored(study, arm: str, shown: list[Measure], lent: list) -> list[Cell]:
 
 
 def _measured(study, arm: str, shown: list[Measure]) -> list[Cell]:
-    """An arm's measures with their intervals."""
+    """Return an arm's measures with their intervals."""
     return [cell(m, study.interval(arm, m.key)) for m in shown]
 
 
 def writing(study) -> Table:
-    """Arms x what the answers look like, SFT first."""
+    """Tabulate arms x what the answers look like, SFT first."""
     shown = ms.shown_in("writing")
     arms = (*study.bases, *study.arms)
     rows = [[arm_cell(study, arm), *_measured(study, arm, shown)] for arm in arms]
-    note = "Mean ± half of the 95 % interval, as in the scorecard; of preferences over seeds only."
+    note = (
+        "Each cell is the mean ± half of its 95 % interval, as in the scorecard; for the "
+        "length-controlled win rate and preference accuracy, over seeds only."
+    )
     heads = [head(m, study.meta) for m in shown]
     return Table("How the answers differ", [("", ""), *heads], rows, [note])
 
 
 def libraries(study) -> list[str]:
-    """Say where a model is too small for peaks of memory to tell methods apart."""
+    """Say so if the model is too small for peaks of memory to tell methods apart."""
     weights = 4 * float(study.runs.parameters.max()) / 2**20  # MiB, in float32
     if not weights < 0.1 * float(study.runs.peak_mb.min()):
         return []
     return [
-        f"Memory tells little here: one copy of the model is {weights:,.1f} MiB, the rest of the "
-        "peak is the libraries'."
+        f"Memory tells little about the methods here: one copy of the model takes {weights:,.1f} "
+        "MiB, and libraries take most of the peak."
     ]
 
 
 def comparisons(study) -> Table:
-    """The declared comparisons."""
+    """Tabulate the declared comparisons."""
     header = [("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", ""),
               ("p", "alone"), ("p", "Holm"), ("Seeds", "of each"), ("Verdict", "")]  # fmt: skip
     families = (study.versus_sft, study.versus, study.versus_tuned)
     rows = [_compared(row) for family in families for row in family]
     own = ", every variant against its method as tuned" * bool(study.versus_tuned)
     note = (
-        "Families, each corrected on its own: every arm against SFT, every pair of methods as "
-        f"tuned{own}. Without a correction some of many comparisons would look decided by luck."
+        "Holm's correction is made within each family of comparisons: every arm against SFT, "
+        f"every pair of methods as tuned{own}. Without it, some of many comparisons would look "
+        "decided by chance."
     )
     return Table("Comparisons of gold reward", header, rows, [note])
 
 
 def _compared(row) -> list[Cell]:
-    """A declared pair."""
+    """Return the row of a declared pair."""
     seeds = " and ".join(map(str, dict.fromkeys(row.seeds)))
     return [
         Cell(pair(row), link="#runs"),
@@ -112,7 +117,7 @@ def _compared(row) -> list[Cell]:
 
 
 def ledger(study) -> Table:
-    """Where the core-seconds of the whole study went."""
+    """Tabulate where the core-seconds of the whole study went."""
     rows = study.results.ledger
     header = [("Step", ""), ("Processes", ""), ("CPU", "core-seconds"), ("Wall", "seconds, summed")]
     body = [
@@ -122,25 +127,26 @@ def ledger(study) -> Table:
     total = [rows[k].sum() for k in ("processes", "cpu_s", "wall_s")]
     body.append([Cell("all"), *(Cell(f"{value:,.0f}") for value in total)])
     note = (
-        "Whole processes, imports, curves and evaluation included, as the last run of each step "
-        "took; no interval. Steps run side by side, so the wall of the whole is shorter."
+        "Seconds are of whole processes, imports, curves and evaluation included, as each step "
+        "last ran; they have no intervals. Steps run side by side, so the study as a whole takes "
+        "less wall time."
     )
     return Table("Where the time of this study went", header, body, [note], sortable=False)
 
 
 def training(study) -> Table:
-    """What training looked like at the tuned settings."""
+    """Tabulate what training looked like at the tuned settings."""
     rows = [
         [arm_cell(study, arm), *(plain(m, m(study.results, arm)) for m in TRAINED)]
         for arm in study.arms
     ]
     heads = [head(m, study.meta) for m in TRAINED]
-    note = "At the tuned setting; no intervals."
+    note = "These numbers have no intervals."
     return Table("Training at the tuned settings", [("", ""), *heads], rows, [note])
 
 
 def tasks(study) -> Table:
-    """lm-eval, a row a task and metric; each arm with its change from its SFT base."""
+    """Tabulate lm-eval, a row per task and metric; each arm with its change from its SFT base."""
     table, arms = changes(study.results), [*study.bases, *study.arms]
     header = [
         ("Task", "metric"),
@@ -153,15 +159,16 @@ def tasks(study) -> Table:
         first = Cell(task, f"{metric} {up}, n = {int(group.n.iloc[0])}")
         rows.append([first, *(_task_cell(study, found.get(arm)) for arm in arms)])
     note = (
-        "Arrows: which direction is better. ± is half of the 95 % t interval over seeds (0: all "
-        "have the same score); it leaves out the luck of the items, which all arms share."
+        "An arrow shows which direction is good. ± is half of the 95 % t interval over seeds (0: "
+        "all seeds have the same score). It does not cover the choice of test items, which all "
+        "arms share."
     )
     links = ["", *(f"#tasks-{arm}" if arm in study.arms else "" for arm in arms)]
     return Table("lm-eval", header, rows, [*asked(study, set(table.task)), note], links)
 
 
 def _task_cell(study, row) -> Cell:
-    """'0.931' with the change from SFT and its ± beside it."""
+    """Format '0.931' with the change from SFT and its ± beside it."""
     if row is None or not math.isfinite(row.mean):
         return Cell("–")
     if row.arm in study.bases:
@@ -171,14 +178,14 @@ def _task_cell(study, row) -> Cell:
 
 
 def asked(study, names: set[str]) -> list[str]:
-    """What the lm-eval tasks of a table ask, as their world says it."""
+    """Say what the lm-eval tasks of a table ask, in the words of their world."""
     known = words_of(study.meta.world).TASKS
     items = [f"{name}: {words}" for name, words in known.items() if name in names]
-    return [f"Tasks. {'; '.join(items)}."] if items else []
+    return [f"What each task counts: {'; '.join(items)}."] if items else []
 
 
 def matched(study) -> list[tuple[str, str]]:
-    """What the contract holds equal, as (name, value); values that differ are all listed."""
+    """Return what the contract holds equal, as (name, value); values that differ are all listed."""
     runs, out = study.runs, []
     for column, name in MATCHED.items():
         if column in runs and runs[column].notna().any():
@@ -186,13 +193,13 @@ def matched(study) -> list[tuple[str, str]]:
             out.append((name, ", ".join(values)))
     tuned = (study.meta.provenance or {}).get("methods", {})
     trials = dict.fromkeys(str(method["trials"]) for method in tuned.values())
-    out.append(("tuning trials a method", ", ".join(trials) or "settings are not from a search"))
+    out.append(("tuning trials per method", ", ".join(trials) or "settings are not from a search"))
     decode = ", ".join(f"{k} {v}" for k, v in study.meta.decode.items())
     return out + ([("sampling", decode)] if decode else [])
 
 
 def unmatched(study) -> list[str]:
-    """What differs between the methods by their nature, or by whose code trains them."""
+    """Say what differs between the methods by their nature, or by whose code trains them."""
     parts = []
     for column, name in COUNTED.items():
         if column in study.runs:
@@ -204,7 +211,7 @@ def unmatched(study) -> list[str]:
 
 
 def trainers(study) -> str:
-    """'PPO is trained by prefbench's own code; DPO and IPO by TRL's DPOTrainer'."""
+    """Say 'PPO is trained by prefbench's own code; DPO and IPO by TRL's DPOTrainer'."""
     used, groups = set(study.method.values()), {}
     for method in (m for m in study.meta.methods if m in used):
         groups.setdefault(trainer(study.meta, method), []).append(method)
@@ -215,15 +222,15 @@ def trainers(study) -> str:
 
 
 def trainer(meta, method: str) -> str:
-    """Whose code trains a method: as its module says, else its file."""
+    """Return whose code trains a method: as its module says, else its file."""
     if method in meta.own_methods:
         return meta.own_methods[method]
     return getattr(METHODS.get(method), "TRAINER", f"bench/methods/{method}.py")
 
 
 def held(study) -> str:
-    """'3,000 pairs a seed and 176,320 trainable parameters'."""
-    names = ("pairs a seed", "trainable parameters", "tuning trials a method")
+    """Say '3,000 pairs per seed and 176,320 trainable parameters'."""
+    names = ("pairs per seed", "trainable parameters", "tuning trials per method")
     known = {name: value for name, value in matched(study) if value[:1].isdigit()}
     found = [f"{known[name].replace(', ', ' or ')} {name}" for name in names if name in known]
     return joined(found) or "nothing was recorded"

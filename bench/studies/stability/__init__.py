@@ -1,4 +1,4 @@
-"""Learning rate x strength, around each method's tuned setting.
+"""Train each method on a grid of learning rate x strength around its tuned setting.
 
 Every method has a learning rate `lr` and a strength `beta`, so all get the same grid of cells.
 """
@@ -10,7 +10,7 @@ from bench.core.thresholds import GRID_CURVE
 from bench.settings.sections import Factors
 from bench.studies.scaling import scaled, without_strength
 
-EVALUATED = False  # judged on validation prompts, by the runs' own curves
+EVALUATED = False  # cells are judged on validation prompts, by the runs' own curves
 COMPANION = True
 
 
@@ -26,7 +26,7 @@ class Settings(Section):
 
 
 def arms(cfg) -> dict[str, dict]:
-    """Every cell of the grid but its centre, which is the method as tuned."""
+    """Return every cell of the grid but its centre, which is the method as tuned."""
     found = {}
     for method in cfg.known_methods:
         for name, spec in scaled(cfg, method, lr=cfg.stability.lr, beta=cfg.stability.beta):
@@ -35,7 +35,7 @@ def arms(cfg) -> dict[str, dict]:
 
 
 def seeds(cfg, arm: str) -> tuple[int, ...]:
-    """One seed a cell, more in the column of the tuned strength."""
+    """Return one seed per cell, and more at the tuned strength."""
     in_centre = arm in cfg.known_methods or "-beta" not in arm
     return cfg.seeds[: cfg.stability.centre_seeds] if in_centre else cfg.seeds[:1]
 

@@ -1,4 +1,4 @@
-"""What happens to each method around its tuned setting.
+"""Analyse what happens to each method around its tuned setting.
 
 A cell is a learning rate and a strength, as factors on the tuned ones; each method has the same
 cells. All is judged on validation prompts, by the runs' own curves.
@@ -17,12 +17,12 @@ from bench.analysis.measure import DOWN, UP, measure
 from bench.analysis.results import Results, once
 from bench.core.thresholds import ENTROPY_LEFT, GRID_CURVE, MARGIN
 
-BELOW = "below SFT"  # a failure of training, though the run ended
+BELOW = "below SFT"  # the run ended, but training failed
 
 
 @once
 def margin(results: Results) -> float:
-    """MARGIN standard deviations of the SFT base's gold over validation prompts."""
+    """Return MARGIN standard deviations of the SFT base's gold over validation prompts."""
     start = curves.overall(results)
     start = start[start.fraction == 0].iloc[0]
     return MARGIN * float(start.gold_se * np.sqrt(start.n))
@@ -30,10 +30,10 @@ def margin(results: Results) -> float:
 
 @once
 def cells(results: Results) -> pd.DataFrame:
-    """A row a run: method, factors lr and beta, seed, outcome, gain, KL, drawdown, spikes, ...
+    """Return a row per run: method, factors lr and beta, seed, outcome, gain, KL, drawdown, ...
 
-    outcome: 'ok', the status of a run that failed, or BELOW. Numbers of a failed run are where it
-    was last seen, if anywhere; its gain is missing.
+    outcome: 'ok', the status of a failed run, or BELOW. Numbers of a failed run are those of its
+    last point, if it has any; its gain is missing.
     """
     columns = ["arm", "method", "seed", "status", "reason", "validation_loss"]
     rows = results.runs[columns].merge(curves.ends(results), how="left", on=["arm", "seed"])
@@ -46,14 +46,14 @@ def cells(results: Results) -> pd.DataFrame:
 
 
 def first_seed(table: pd.DataFrame) -> pd.DataFrame:
-    """One run a cell: the seed that most cells have, in a whole study every one."""
+    """Return one run per cell, of the seed that most cells have; in a whole study all have it."""
     cells = table.groupby("seed").arm.nunique()
     return table[table.seed == cells.idxmax()]
 
 
 @measure(
     "Failed cells", "of the stability grid", DOWN, interval=False,
-    words=f"Cells whose run failed, or ended {MARGIN:g} SDs of the SFT base's gold below it.",
+    words=f"Cells whose run failed, or ended {MARGIN:g} SDs of the SFT base's gold below SFT.",
 )  # fmt: skip
 def failed_cells(rows: pd.DataFrame, low: float) -> st.Share:
     """Count the cells of a method that failed."""
@@ -62,7 +62,7 @@ def failed_cells(rows: pd.DataFrame, low: float) -> st.Share:
 
 @measure(
     "Beat SFT", "cells", UP, interval=False,
-    words=f"Cells that end {MARGIN:g} SDs of the SFT base's gold above it.",
+    words=f"Cells that end {MARGIN:g} SDs of the SFT base's gold above SFT.",
 )  # fmt: skip
 def beat(rows: pd.DataFrame, low: float) -> st.Share:
     """Count the cells of a method that end by more than ``low`` above the SFT base."""
@@ -81,9 +81,9 @@ def collapsed(rows: pd.DataFrame, low: float) -> st.Share:
 
 @measure("Signal agrees with gold", "rank correlation", UP, interval=False)
 def agreement(rows: pd.DataFrame, low: float) -> float:
-    """Spearman's rank correlation across cells of gold with the signal that one would select by
-    without gold: the (negated) loss on validation pairs, or the reward model's score where training
-    uses it; none below four cells."""
+    """Spearman's rank correlation, across cells, of gold with the signal that one would select by
+    without gold: minus the loss on validation pairs, or the reward model's score if training uses
+    it; not computed for fewer than four cells."""
     ended = rows.dropna(subset=["gain"])
     signal = ended.proxy if ended.validation_loss.isna().all() else -ended.validation_loss
     both = pd.DataFrame({"signal": signal, "gain": ended.gain}).dropna()
@@ -94,7 +94,7 @@ def agreement(rows: pd.DataFrame, low: float) -> float:
 class Rates:
     """A method on its grid, over the cells at the first seed.
 
-    worst, median, best: of gain, a run that did not end ranked as -inf; drawdown, spikes and
+    worst, median, best: of gain, where a run that did not end ranks as -inf; drawdown, spikes,
     displacement: medians.
     """
 
@@ -113,7 +113,7 @@ class Rates:
 
 @once
 def rates(results: Results) -> list[Rates]:
-    """How each method did on its grid."""
+    """Return how each method did on its grid."""
     groups = first_seed(cells(results)).groupby("method", sort=False)
     return [_rates(method, rows, margin(results)) for method, rows in groups]
 
@@ -130,7 +130,8 @@ def _rates(method: str, rows: pd.DataFrame, low: float) -> Rates:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two methods' rates of failure by Fisher's exact test; p_holm: corrected over all pairs."""
+    """Two methods' failure rates, compared by Fisher's exact test; p_holm: corrected over all
+    pairs."""
 
     a: Rates
     b: Rates
@@ -139,7 +140,7 @@ class Difference:
 
     @property
     def worse(self) -> str | None:
-        """The method that fails more often; None where that is not told."""
+        """Return the method that fails more often; None if the test does not tell."""
         if not self.p_holm < 1 - st.LEVEL:
             return None
         return max(self.a, self.b, key=lambda r: r.failed.count / r.failed.n).method
@@ -147,7 +148,7 @@ class Difference:
 
 @once
 def compared(results: Results) -> list[Difference]:
-    """The failure rates of each pair of methods."""
+    """Compare the failure rates of each pair of methods."""
     both = list(combinations(rates(results), 2))
     shares = [(a.failed, b.failed) for a, b in both]
     ps = [st.fisher(x.count, x.n, y.count, y.n) for x, y in shares]
@@ -156,7 +157,7 @@ def compared(results: Results) -> list[Difference]:
 
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the cells with several seeds: method, lr, n, how many failed, SD of gain between seeds."""
+    """Return method, lr, n, how many failed and the SD of gain, for cells with several seeds."""
     rows = table[table.beta == 1]
     in_order = pd.Categorical(rows.method, rows.method.unique())
     groups = rows.assign(method=in_order).groupby(["method", "lr"], observed=True)

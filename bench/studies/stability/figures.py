@@ -1,4 +1,4 @@
-"""The figures of the grid: its map, and the rates of failure and success."""
+"""Draw the grid: its map, and the rates of failure and success."""
 
 import math
 
@@ -12,17 +12,17 @@ from bench.studies.stability import analysis
 
 
 def factor(value: float) -> str:
-    """'×3', '×⅓'."""
+    """Format a factor: '×3', '×⅓'."""
     return "×⅓" if abs(value - 1 / 3) < 0.01 else f"×{value:g}"
 
 
 def gained(value: float) -> str:
-    """A gain, or 'diverged' for -inf."""
+    """Format a gain; 'diverged' for -inf."""
     return fixed(value, "+.2f") if math.isfinite(value) else "diverged"
 
 
 def grid(study, pen):
-    """A panel a method: learning rate across, strength up; each cell its mean gain, or its end."""
+    """Draw a panel per method: learning rate across, strength up, each cell with its mean gain."""
     cells = analysis.cells(study.results)
     methods = [method for method in study.meta.methods if (cells.method == method).any()]
     figure = pen.figure(WIDE, 6.0)
@@ -40,7 +40,7 @@ def grid(study, pen):
 
 
 def _axes(ax, lrs: list[float], betas: list[float]) -> None:
-    """A tick a factor."""
+    """Set a tick per factor."""
     ax.set_xlim(-0.5, len(lrs) - 0.5)
     ax.set_ylim(-0.5, len(betas) - 0.5)
     ax.set_xticks(range(len(lrs)), [factor(v) for v in lrs])
@@ -52,7 +52,7 @@ def _axes(ax, lrs: list[float], betas: list[float]) -> None:
 
 
 def _cell(ax, pen, x: int, y: int, runs, best: float) -> None:
-    """One cell: shaded by gain; words where a run failed."""
+    """Draw one cell: shaded by gain, framed if a run failed."""
     failed = runs[runs.outcome != "ok"]
     gain = runs.gain.mean()
     face = shade(gain / best) if len(failed) < len(runs) and gain > 0 else "paper"
@@ -68,7 +68,7 @@ def _cell(ax, pen, x: int, y: int, runs, best: float) -> None:
 
 
 def rates(study, pen):
-    """Left: share of cells that failed; right: share that beat SFT. Exact 95 % intervals."""
+    """Draw the shares of cells that failed and that beat SFT, with exact 95 % intervals."""
     found = analysis.rates(study.results)
     figure = pen.figure(NARROW, 1.9 + 0.42 * len(found))
     axes = figure.subplots(1, 2, sharey=True)
@@ -106,18 +106,19 @@ def _runs(study) -> str:
 
 GRID = Figure(
     "grid", "Gold reward around each method's tuned settings", grid,
-    lambda s: "Gold above SFT at the end of training, mean over the cell's runs that ended; the "
-    "stronger the colour, the more. Framed: a run of the cell failed. Factors are of each method's "
-    f"tuned setting, ×1 ×1. n: runs of the cell; {_runs(s)} in all; no intervals. Rates count the "
-    "first seed alone.",
+    lambda s: "Each cell shows gold above SFT at the end of training, the mean over its runs that "
+    "ended; a stronger colour means more. In a framed cell a run failed. Factors multiply each "
+    f"method's tuned settings, which are at ×1 ×1. n is the number of a cell's runs; {_runs(s)} in "
+    "all; there are no intervals. Failure rates count the first seed only.",
     lambda s: f"Grid of learning rates and strengths for each method: {_listed(s)}.",
     lambda s: f"gold above SFT, validation prompts · {_runs(s)} · no intervals",
     wide=True, category="Stability",
 )  # fmt: skip
 RATES = Figure(
     "rates", "How often training fails, and how often it helps", rates,
-    lambda s: f"Bars: exact 95 % intervals. n = {_per_method(s)} cells a method, one run each.",
+    lambda s: "Each point is a share of a method's cells, with its exact 95 % interval. "
+    f"n = {_per_method(s)} cells per method, one run each.",
     lambda s: f"Failure and success rates: {_listed(s)}.",
-    lambda s: f"{_per_method(s)} cells a method, one run each · bars: exact 95 % intervals",
+    lambda s: f"{_per_method(s)} cells per method, one run each · bars: exact 95 % intervals",
     category="Stability",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page of the study `stability`: the grid, failure rates, what training looked like."""
+"""Build the page of the study `stability`: the grid, failure rates, what training looked like."""
 
 import math
 
@@ -16,18 +16,18 @@ TRAINED = tuple(BY_KEY[key] for key in ("drawdown", "spikes", "displacement"))
 
 
 def rates(study) -> list[analysis.Rates]:
-    """How each method did on its grid."""
+    """Return how each method did on its grid."""
     return analysis.rates(study.results)
 
 
 def headline(study) -> str:
     """Say how often each method failed, and whether that tells any two apart."""
     counts = joined(f"{label(r.method)} in {r.failed.count} of {r.failed.n}" for r in rates(study))
-    return f"Training failed in {counts} settings around the tuned ones. {decided(study)}"
+    return f"In settings around the tuned ones, training failed for {counts}. {decided(study)}"
 
 
 def decided(study) -> str:
-    """Which failure rates differ, after Holm's correction."""
+    """Say which failure rates differ, after Holm's correction."""
     words = [
         f"{label(r.worse)} fails more often than "
         f"{label((r.b if r.worse == r.a.method else r.a).method)}"
@@ -38,7 +38,7 @@ def decided(study) -> str:
 
 
 def glance(study, beside) -> str:
-    """A sentence for the headline of a comparison: whether any method is the more stable one."""
+    """Say, for the headline of a comparison, whether a method is more stable than another."""
     if beside is None:
         return ""
     if any(r.worse for r in analysis.compared(beside.results)):
@@ -47,7 +47,7 @@ def glance(study, beside) -> str:
 
 
 def card(study, beside) -> list[str]:
-    """How often each method failed on the grid around its tuned settings, and if that tells."""
+    """Say how often each method failed on the grid around its tuned settings, and if that tells."""
     if beside is None:
         return []
     counts = ", ".join(f"{label(r.method)} {r.failed.count} of {r.failed.n}" for r in rates(beside))
@@ -55,7 +55,7 @@ def card(study, beside) -> list[str]:
 
 
 def rate_lines(study) -> list[str]:
-    """The rates in words, what n can tell, and what a rate is of."""
+    """Say the rates, what n cells can tell, and what a rate is of."""
     items = [
         f"{label(r.method)} failed in {r.failed.count} of {r.failed.n} cells "
         f"({share(r.failed).quiet})"
@@ -64,30 +64,31 @@ def rate_lines(study) -> list[str]:
     n = max(r.failed.n for r in rates(study))
     return [
         f"{'; '.join(items)}; exact 95 % intervals. {decided(study)}",
-        f"{n} cells tell two methods apart only if they differ by as much as none against "
-        f"{least_significant(n)} failures (Fisher's exact test, alone; by more where several pairs "
-        "are tested).",
-        "Cells are not a random sample of settings: the rates describe this grid.",
+        f"With {n} cells each, Fisher's exact test tells two methods apart only if they differ by "
+        f"at least no failure against {least_significant(n)}; if several pairs are tested, it "
+        "takes more.",
+        "Cells are not a random sample of settings, so the rates describe this grid only.",
     ]
 
 
 def declared(study) -> list[str]:
-    """The thresholds, as they were declared beforehand."""
+    """State the thresholds, as they were declared beforehand."""
     low = analysis.margin(study.results)
     return [
-        f"A cell fails if its run diverges (a loss that is no number, or a KL above "
-        f"{MAX_KL_WORDS}), runs out of memory, or ends {low:.2g} gold or more below the SFT base: "
-        f"{MARGIN:g} SDs of the SFT base's gold over prompts, less than a reader would notice.",
-        f"A cell beats SFT if it ends as much above it. Its entropy has collapsed if less than "
-        f"{100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",
-        "Every method has the same cells: factors on its own tuned learning rate and strength β "
-        "(which pulls towards SFT in PPO, DPO and IPO, and is the weight of the odds ratio in "
-        "ORPO). Cells are judged on validation prompts at the end of training.",
+        "A run diverges if its loss or gradient is not a number, or its KL exceeds "
+        f"{MAX_KL_WORDS}. A cell fails if its run diverges, runs out of memory, or ends "
+        f"{low:.2g} gold or more below the SFT base; that is {MARGIN:g} SDs of the SFT base's gold "
+        "over prompts, less than a reader would notice.",
+        "A cell beats SFT if it ends by as much above the SFT base. Its entropy has collapsed if "
+        f"less than {100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",
+        "Every method has the same cells: the same factors on its own tuned learning rate and "
+        "strength β (which pulls towards SFT in PPO, DPO and IPO, and is the weight of the odds "
+        "ratio in ORPO). Cells are judged on validation prompts at the end of training.",
     ]
 
 
 def rate_table(study) -> Table:
-    """By method: failures, successes, worst cell, what training looked like."""
+    """Tabulate, by method, failures, successes, worst cell, and what training looked like."""
     shown = (*TRAINED, collapsed, agreement)
     header = [("", ""), ("Failed", "cells ↓"), head(beat, study.meta),
               ("Worst · median · best", "gold above SFT, first seed ↑"),
@@ -105,16 +106,16 @@ def rate_table(study) -> Table:
         for r in rates(study)
     ]
     notes = [
-        "One run a cell, at the first seed; worst, median and best count a run that diverged below "
-        "all others; drawdown, spike and displacement are medians over cells. These and the "
-        "correlation have no interval. A loss has another scale at another strength, so what one "
-        "sees across cells need not rank them.",
+        "Each cell counts one run, at the first seed. Worst, median and best rank a run that "
+        "diverged below all others; drawdown, spike and displacement are medians over cells. These "
+        "and the correlation have no interval. The scale of a loss depends on the strength, so a "
+        "loss need not rank cells of different strengths.",
     ]
     return Table("The grid by method", header, rows, notes)
 
 
 def pair_table(study) -> Table:
-    """Fisher's test for each pair."""
+    """Tabulate Fisher's test for each pair."""
     header = [("Pair", ""), ("p", "alone"), ("p", "Holm"), ("Verdict", "")]
     rows = [
         [
@@ -129,7 +130,7 @@ def pair_table(study) -> Table:
 
 
 def spread_table(study) -> Table:
-    """The centre column: the same setting with several seeds."""
+    """Tabulate the cells at the tuned strength, which have several seeds."""
     spread, gain = BY_KEY["spread"], BY_KEY["gold_delta"]
     header = [("", ""), ("Learning rate", "× tuned"), ("Seeds", ""), ("Failed", "runs ↓"),
               head(gain, study.meta), head(spread, study.meta)]  # fmt: skip
@@ -144,12 +145,15 @@ def spread_table(study) -> Table:
         ]
         for r in analysis.spread(analysis.cells(study.results)).itertuples()
     ]
-    note = "At the tuned strength. An SD of three numbers is itself uncertain by half of its size."
+    note = (
+        "All cells here have the tuned strength. An SD of three numbers is itself uncertain by "
+        "half of its size."
+    )
     return Table("The same setting, other seeds", header, rows, [note])
 
 
 def failures(study) -> Table:
-    """Every run that failed, with its reason."""
+    """Tabulate every run that failed, with its reason."""
     cells = analysis.cells(study.results)
     header = [("Run", ""), ("Learning rate", "× tuned"), ("Strength", "× tuned"), ("Outcome", ""),
               ("Gold above SFT", "at its end"), ("Reason", "")]  # fmt: skip
@@ -168,18 +172,18 @@ def failures(study) -> Table:
 
 
 def sections(study) -> list[Section]:
-    """The page."""
+    """Return the sections of the page."""
     return [
         Section("grid", "The grid", declared(study), figures=[GRID]),
-        Section("rates", "How often", rate_lines(study), [rate_table(study), pair_table(study)],
-                [RATES]),
-        Section("seeds", "Luck of the seed", tables=[spread_table(study)]),
+        Section("rates", "How often training fails", rate_lines(study),
+                [rate_table(study), pair_table(study)], [RATES]),
+        Section("seeds", "Variation between seeds", tables=[spread_table(study)]),
         Section("failures", "Failures", tables=[failures(study)]),
     ]  # fmt: skip
 
 
 def results(study):
-    """results.csv: a row a run."""
+    """Return results.csv: a row per run."""
     return analysis.cells(study.results).drop(columns=["gold"]).round(6)
 
 

@@ -1,4 +1,4 @@
-"""The search for settings: as many trials for each method, drawn from its own space."""
+"""Search for settings: as many random trials for each method, drawn from its own space."""
 
 import math
 from random import Random
@@ -11,8 +11,8 @@ from bench.core.streams import stream
 from bench.settings.checks import ENDS
 from bench.studies.scaling import rounded
 
-EVALUATED = False  # judged on validation prompts, by the runs' own curves
-REACH = 10  # of a search whose space no file declares, either way
+EVALUATED = False  # trials are judged on validation prompts, by the runs' own curves
+REACH = 10  # factor either way of a space that no file declares
 
 
 class Settings(Section):
@@ -28,7 +28,7 @@ class Settings(Section):
 
 
 def arms(cfg) -> dict[str, dict]:
-    """Each method's trials: independent draws, log-uniform in its declared space."""
+    """Return each method's trials: independent draws, log-uniform in its declared space."""
     found = {}
     for method, space in cfg.tune.spaces.items():
         luck = stream("tune", seed=cfg.tune.seed, method=method)
@@ -40,22 +40,22 @@ def arms(cfg) -> dict[str, dict]:
 
 
 def log_uniform(luck: Random, low: float, high: float) -> float:
-    """A draw between two ends."""
+    """Draw a log-uniform value between two ends."""
     return rounded(math.exp(luck.uniform(math.log(low), math.log(high))))
 
 
 def members(cfg) -> tuple[str, ...]:
-    """The trials alone."""
+    """Return the names of the trials, since this study has no other arms."""
     return tuple(arms(cfg))
 
 
 def seeds(cfg, arm: str) -> tuple[int, ...]:
-    """One, that no report shows."""
+    """Return the one seed of all trials, which no report shows."""
     return (cfg.tune.seed,)
 
 
 def completed(cfg) -> Settings:
-    """The section with a space for each method whose file declares none."""
+    """Return the section with a space for each method whose file declares none."""
     spaces = dict(cfg.tune.spaces)
     for method in cfg.known_methods:
         own = getattr(cfg, method)
@@ -66,13 +66,13 @@ def completed(cfg) -> Settings:
 
 
 def check(cfg) -> None:
-    """Refuse spaces that nothing can be drawn from, and a seed that a report shows."""
+    """Refuse spaces that nothing can be drawn from, and a seed that reports use."""
     for method, space in cfg.tune.spaces.items():
         check_space(cfg, method, space)
     if cfg.study == "tune" and set(cfg.tune.spaces) != set(cfg.known_methods):
         raise UserError(
             f"testbed '{cfg.testbed}' has no tune.spaces for a method whose beta is 0: add them to "
-            "its file"
+            "the testbed's file"
         )
     if cfg.tune.seed in cfg.seeds:
         raise UserError(
@@ -81,7 +81,7 @@ def check(cfg) -> None:
 
 
 def check_space(cfg, method: str, space: dict[str, tuple[float, float]]) -> None:
-    """Refuse a space that is empty, or is not one of a learning rate and a strength."""
+    """Refuse a space that is empty, has an unknown setting, or lacks lr or beta."""
     if method not in cfg.known_methods:
         known = nearest(method, cfg.known_methods)
         raise UserError(f"unknown method '{method}' in tune.spaces" + known)

@@ -1,4 +1,4 @@
-"""The search: a row a trial, the best of each method, and what k trials are worth."""
+"""Analyse the search: a row per trial, the best of each method, and what k trials are worth."""
 
 import json
 
@@ -14,10 +14,11 @@ RULE = "highest gold on validation prompts at the end of training"
 
 @once
 def trials(results: Results) -> pd.DataFrame:
-    """By trial: arm, method, number, status, its drawn settings, gold at the end, gain, KL, cost.
+    """Return arm, method, number, status, drawn settings, gold at the end, gain, KL and cost by
+    trial.
 
-    gain: gold less that of the SFT base on the same prompts; cost: charged FLOPs and seconds of the
-    whole pipeline, reward model included, as if the trial stood alone.
+    gain: gold minus that of the SFT base on the same prompts; cost: charged FLOPs and seconds of
+    the whole pipeline, reward model included, as if the trial stood alone.
     """
     columns = ["arm", "method", "seed", "status", "reason", "settings"]
     rows, spaces = results.runs[columns].copy(), results.meta.tune["spaces"]
@@ -34,8 +35,12 @@ def trials(results: Results) -> pd.DataFrame:
 
 @once
 def recorded(results: Results) -> pd.DataFrame:
-    """The trials behind a testbed's settings as `tuned.yaml` keeps them: method, gain, and the mean
-    cost of the method's trials; none where the settings are not from a search."""
+    """Return the trials behind a testbed's settings, as `tuned.yaml` keeps them: method, gain,
+    cost.
+
+    The cost is the mean of the method's trials. There are no rows if the settings are not from a
+    search.
+    """
     rows, meta = [], results.meta
     known = (meta.provenance or {}).get("methods") or {}
     for method in (m for m in meta.methods if m in known):
@@ -47,13 +52,13 @@ def recorded(results: Results) -> pd.DataFrame:
 
 
 def picked(table: pd.DataFrame) -> pd.DataFrame:
-    """The best trial of each method by RULE; a method whose every trial failed has none."""
+    """Return the best trial of each method by RULE; a method whose trials all failed has none."""
     ended = table.dropna(subset=["gold"])
     return ended.loc[ended.groupby("method", sort=False).gold.idxmax()].set_index("method")
 
 
 def best_of(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Expected best gain of k trials for k = 1..n, and the FLOPs and seconds that k trials take.
+    """Return the expected best gain of k = 1..n trials, and the FLOPs and seconds that they take.
 
     A failed trial counts as no gain: one then keeps the SFT base.
     """

@@ -1,4 +1,4 @@
-"""The figures of the search: what k trials are worth, and where they lie."""
+"""Draw the search: what k trials are worth, and where the trials lie."""
 
 import math
 
@@ -13,18 +13,18 @@ from bench.studies.tune import analysis
 
 
 def trials(study):
-    """The trials of the search: this study's own, or those that its settings come from."""
+    """Return the trials of the search: this study's own, or those that its settings come from."""
     own = study.meta.study == "tune"
     return analysis.trials(study.results) if own else analysis.recorded(study.results)
 
 
 def methods(study) -> list[str]:
-    """The methods that were searched."""
+    """Return the methods that were searched."""
     return list(dict.fromkeys(trials(study).method))
 
 
 def best_curves(study, pen):
-    """Expected best gain of k trials: against k, and against the FLOPs that k trials take."""
+    """Draw the expected best gain of k trials, against k and against the FLOPs that they take."""
     figure = pen.figure(WIDE, 4.2)
     axes = figure.subplots(1, 2, sharey=True)
     ends = {ax: {} for ax in axes}
@@ -50,7 +50,7 @@ def best_curves(study, pen):
 
 
 def map_of_trials(study, pen):
-    """A panel a method: where its trials lie and what they gained."""
+    """Draw a panel per method: where its trials lie and what they gained."""
     names = methods(study)
     figure = pen.figure(WIDE, 6.2)
     axes = figure.subplots(2, math.ceil(len(names) / 2), squeeze=False).ravel()
@@ -74,7 +74,7 @@ def map_of_trials(study, pen):
 
 
 def _trial(ax, pen, at: tuple, row, best: float, picked: bool) -> None:
-    """A dot shaded by gain, or a cross; the picked one ringed."""
+    """Draw a dot shaded by gain, or a cross; the picked one is ringed."""
     if not math.isfinite(row.gain):
         ax.plot(*at, "x", color=pen("m0"), ms=8, mew=2)
         return
@@ -86,7 +86,7 @@ def _trial(ax, pen, at: tuple, row, best: float, picked: bool) -> None:
 
 
 def _log_axes(ax) -> None:
-    """Both axes logarithmic."""
+    """Make both axes logarithmic."""
     ax.margins(0.12)
     for axis, scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
         scale("log")
@@ -94,7 +94,7 @@ def _log_axes(ax) -> None:
 
 
 def _log_ticks(axis) -> None:
-    """A tick at 1 and 3 of each decade."""
+    """Set a tick at 1 and 3 of each decade."""
     low, high = axis.get_view_interval()
     ticks = [a * 10.0**n for n in range(-6, 6) for a in (1, 3) if low <= a * 10.0**n <= high]
     axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
@@ -102,7 +102,7 @@ def _log_ticks(axis) -> None:
 
 
 def per_method(study) -> int:
-    """How many trials each method had."""
+    """Return how many trials each method had."""
     return int(trials(study).groupby("method").size().max())
 
 
@@ -118,7 +118,7 @@ def _listed(study) -> str:
 
 
 def _ranges(study) -> str:
-    """'PPO -0.08 to +0.85', failures counted."""
+    """Return 'PPO -0.08 to +0.85, 1 failed'."""
     parts = []
     for method in methods(study):
         rows = trials(study)[trials(study).method == method]
@@ -129,18 +129,20 @@ def _ranges(study) -> str:
 
 BEST = Figure(
     "best", "What k random trials are worth", best_curves,
-    lambda s: "Expected best gain of k trials drawn with replacement from those made (Dodge et al. "
-    "2019, 1909.03004, eq. 1); a failed trial counts as none. No bands: one seed a trial.",
+    lambda s: "Each line is the expected best gain of k trials, drawn with replacement from those "
+    "that were run (Dodge et al. 2019, 1909.03004, eq. 1); a failed trial counts as no gain. There "
+    "are no bands, since each trial has one seed.",
     lambda s: f"Expected best gold above SFT, from one trial to all: {_listed(s)}.",
-    lambda s: f"{per_method(s)} trials a method, one seed · no intervals",
+    lambda s: f"{per_method(s)} trials per method, one seed · no intervals",
     wide=True, category="Tuning",
 )  # fmt: skip
 TRIALS = Figure(
     "trials", "Where the trials lie, and what they gained", map_of_trials,
-    lambda s: "Each dot a trial, the stronger its colour the more gold above SFT on validation "
-    "prompts; empty: below SFT; cross: it failed; ringed, with its gain: picked. One run each.",
+    lambda s: "Each dot is a trial; a stronger colour means more gold above SFT on validation "
+    "prompts. Empty dots ended below SFT, crosses failed, and the ringed trial, with its gain, was "
+    "picked. Each trial is one run.",
     lambda s: f"Learning rate and strength of every trial with its gain: {_ranges(s)}.",
-    lambda s: f"{per_method(s)} trials a method, one seed · stronger colour: more gold above SFT · "
-    "empty: below · cross: failed",
+    lambda s: f"{per_method(s)} trials per method, one seed · stronger colour: more gold above SFT "
+    "· empty: below · cross: failed",
     wide=True, category="Tuning",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page of the study `tune`: the trials of each method, what k of them are worth, the pick."""
+"""Build the page of the study `tune`: each method's trials, what k of them are worth, the pick."""
 
 import math
 
@@ -11,7 +11,7 @@ from bench.studies.tune.figures import BEST, TRIALS, methods, per_method, trials
 
 
 def headline(study) -> str:
-    """What was picked."""
+    """Say what was picked."""
     top = analysis.picked(trials(study))
     items = [
         f"{label(m)} {', '.join(f'{k} {v:g}' for k, v in row.drawn.items())}"
@@ -21,7 +21,7 @@ def headline(study) -> str:
 
 
 def lines(study) -> list[str]:
-    """The rule, the count, the cost, what it does not show."""
+    """Say how trials were drawn, the rule, the failures, the cost, and what gains do not show."""
     made = trials(study)
     n = per_method(study)
     lost = made[made.status != "ok"]
@@ -31,17 +31,17 @@ def lines(study) -> list[str]:
     return [
         f"Each method had {n} trials: independent draws, log-uniform in its declared space, all at "
         f"seed {study.meta.seeds[0]}, which no comparison uses. A trial is the whole pipeline, "
-        "and pays for its reward model or reference log-probabilities as if it stood alone.",
-        f"Rule: {analysis.RULE}. {_distance(study)}",
-        f"Failed trials: {joined(failed) or 'none'}. FLOPs of all trials, times the least: "
-        f"{ratio}.",
-        "One seed a trial: the pick is the best of many noisy numbers, so its gain here tends "
-        "to be too high. What it is worth is measured on other seeds and other prompts.",
+        "and is charged for its reward model or reference log-probabilities as if it stood alone.",
+        f"The pick is the trial with the {analysis.RULE}. {_distance(study)}",
+        f"Failed trials: {joined(failed) or 'none'}. FLOPs of all trials, as multiples of the "
+        f"cheapest method's: {ratio}.",
+        "Each trial has one seed, so the pick is the highest of many noisy numbers, and its gain "
+        "here tends to be too high. A comparison measures it on other seeds and other prompts.",
     ]
 
 
 def _distance(study) -> str:
-    """Picks that lie near the end of their space: a wider one may hold better."""
+    """Name picks that lie near an end of their space, beyond which there may be higher gains."""
     spaces, near = study.meta.tune["spaces"], []
     for method, row in analysis.picked(trials(study)).iterrows():
         for key, value in row.drawn.items():
@@ -51,11 +51,12 @@ def _distance(study) -> str:
                 near.append(f"{label(method)}'s {key}")
     if not near:
         return "No pick lies in the outer tenth of its space."
-    return f"In the outer tenth of its space: {joined(near)}; a wider one may hold better."
+    where = f"Picked in the outer tenth of its space: {joined(near)}"
+    return f"{where}; a wider space may hold higher gains."
 
 
 def trial_table(study) -> Table:
-    """Every trial, the best first within a method."""
+    """Tabulate every trial, the best first within a method."""
     header = [("Trial", ""), ("Learning rate", ""), ("Strength", "β"), ("Status", ""),
               ("Gold above SFT", "validation ↑"), ("KL", "nats"), ("FLOPs", "whole pipeline"),
               ("Seconds", "core-seconds")]  # fmt: skip
@@ -71,24 +72,24 @@ def trial_table(study) -> Table:
                 Cell(f"{r.kl:.2f}" if math.isfinite(r.kl) else "–"),
                 Cell(f"{r.flops:.3g}"), Cell(f"{getattr(r, costs.seconds(study.meta)):.1f}"),
             ])  # fmt: skip
-    return Table("Every trial", header, rows, ["One run each, so no intervals."])
+    return Table("Every trial", header, rows, ["Each trial is one run, so there are no intervals."])
 
 
 def provenance(study) -> list[str]:
-    """Where the settings of this study come from."""
+    """Say where the settings of this study come from."""
     tuned = study.meta.provenance
     if not tuned:
         return ["The settings are not from a search on this testbed."]
     return [
         f"Each method's settings are the best of its own random trials at seed {tuned['seed']}, "
-        f"which no comparison uses. Rule: {tuned['rule']}. They ran at commit "
-        f"{tuned['commit'][:12]}; the report of the study 'tune' lists each of them. Drawn, "
-        f"log-uniformly: {_spaces(tuned['spaces'])}. Nothing else was searched."
+        f"which no comparison uses. The rule: {tuned['rule']}. The trials ran at commit "
+        f"{tuned['commit'][:12]}; the report of the study 'tune' lists each of them. Settings were "
+        f"drawn log-uniformly: {_spaces(tuned['spaces'])}. No other settings were searched."
     ]
 
 
 def tables(study) -> list[Table]:
-    """What was picked for each method, of how many trials, and what finding it took."""
+    """Tabulate what was picked for each method, of how many trials, and what the search cost."""
     tuned = study.meta.provenance
     if not tuned:
         return []
@@ -108,14 +109,14 @@ def tables(study) -> list[Table]:
             Cell(f"{found[column]:,.0f}", value=found[column]),
         ])  # fmt: skip
     note = (
-        "The gain of a pick is the highest of many noisy numbers, so it tends to be too high; no "
-        "interval."
+        "The gain of a pick is the highest of many noisy numbers, so it tends to be too high. It "
+        "has no interval."
     )
     return [Table("What the search picked", header, rows, [note])]
 
 
 def _spaces(spaces: dict) -> str:
-    """'PPO lr 0.0001 to 0.003, beta 0.01 to 1; ...'."""
+    """Return 'PPO lr 0.0001 to 0.003, beta 0.01 to 1; ...'."""
     return "; ".join(
         f"{label(method)} {', '.join(f'{k} {low:g} to {high:g}' for k, (low, high) in own.items())}"
         for method, own in spaces.items()
@@ -123,24 +124,24 @@ def _spaces(spaces: dict) -> str:
 
 
 def _settings(study, method: str, keys) -> str:
-    """'lr 0.0005, beta 0.2' as the method's runs have them."""
+    """Return 'lr 0.0005, beta 0.2', as the method's runs have them."""
     if method not in study.arms:
         return "–"
     return ", ".join(f"{key} {study.setting(method, key):g}" for key in keys)
 
 
 def sections(study) -> list[Section]:
-    """The page."""
+    """Return the sections of the page."""
     return [
-        Section("how", "How", lines(study)),
+        Section("how", "How settings were searched", lines(study)),
         Section("worth", "What k trials are worth", figures=[BEST]),
-        Section("where", "Where they lie", figures=[TRIALS]),
+        Section("where", "Where the trials lie", figures=[TRIALS]),
         Section("trials", "Trials", tables=[trial_table(study)]),
     ]
 
 
 def results(study):
-    """results.csv: a row a trial."""
+    """Return results.csv: a row per trial."""
     drawn = (
         trials(study).drawn.apply(lambda d: d["lr"]),
         trials(study).drawn.apply(lambda d: d["beta"]),

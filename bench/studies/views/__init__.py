@@ -1,4 +1,4 @@
-"""Does the winner change with the number of labels, the compute, the KL?"""
+"""Ask whether the winner changes with the number of labels, the compute or the KL."""
 
 from pydantic import Field, PositiveFloat
 
@@ -22,9 +22,9 @@ class Settings(Section):
 
 
 def arms(cfg) -> dict[str, dict]:
-    """Each method from fewer labels, at other strengths, and the cheap ones for longer.
+    """Return each method from fewer labels, at other strengths, and the cheap ones for longer.
 
-    Learning rates are constant, so that a longer run holds the shorter one as its beginning.
+    Learning rates are constant, so that a longer run begins as the shorter one.
     """
     found = {}
     for method in cfg.known_methods:
@@ -39,7 +39,7 @@ def arms(cfg) -> dict[str, dict]:
 
 
 def check(cfg) -> None:
-    """Refuse longer runs of no method, and a strength of 0, which no factor changes."""
+    """Refuse longer runs of an unknown method, and a strength of 0, which no factor changes."""
     for name in cfg.views.longer:
         if name not in cfg.known_methods:
             known = nearest(name, cfg.known_methods)

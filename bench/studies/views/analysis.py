@@ -1,4 +1,4 @@
-"""Views of one question, who is better: at equal data, at equal compute, at equal KL.
+"""Ask one question in several views: who is better at equal data, equal compute, equal KL?
 
 Each `View` is a family of comparisons of all pairs of methods, so that the matrix can say whether
 the winner changes with the view.
@@ -17,7 +17,7 @@ from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family
 from bench.analysis.results import Arm, Meta, Results, once
 
-POINTS = 21  # of the range of KL that both methods reached, evenly spaced in its square root
+POINTS = 21  # budgets in the range of KL that both methods reached, evenly spaced in sqrt(KL)
 DATA, COMPUTE, LONGER, KL = "data", "compute", "longer", "kl"
 Path = Mapping[int, pd.DataFrame]
 
@@ -27,8 +27,8 @@ class View:
     """All pairs of methods in one view.
 
     kind: DATA, COMPUTE, LONGER (compute, of longer runs) or KL; at: {pair: the budget of compute
-    that both spent}; waiting: {pair: the method that has not begun to train at that budget, since
-    what it needs beforehand takes as much, and so stands at the SFT base}; reached: {pair: the
+    that both spent}; waiting: {pair: the method that has not begun to train at that budget}, since
+    what it needs beforehand costs as much, so that it is still the SFT base; reached: {pair: the
     range of KL that both reached}.
     """
 
@@ -42,7 +42,8 @@ class View:
 
 @once
 def every(results: Results) -> list[View]:
-    """The views that a study holds; one number of labels alone is the end of training."""
+    """Return the views that a study holds; with one number of labels, equal data is the end of
+    training."""
     meta, units = results.meta, costs.spending(results.meta)
     found = [equal_data(results, n) for n in label_arms(meta)]
     found += [equal_compute(results, key, unit) for key, unit in units.items()]
@@ -53,12 +54,12 @@ def every(results: Results) -> list[View]:
 
 
 def usual(arm: Arm) -> bool:
-    """True where an arm starts from the SFT base and learns from gold's labels, many or few."""
+    """Return True if an arm starts from the SFT base and learns from gold's labels, many or few."""
     return arm.start == "sft" and arm.label_set in ("gold", f"gold-n{arm.n}")
 
 
 def label_arms(meta: Meta) -> dict[int, dict[str, str]]:
-    """{number of labels: {method: arm}}, the full number under the methods as tuned."""
+    """Return {number of labels: {method: arm}}; the full number has the methods as tuned."""
     found: dict[int, dict[str, str]] = {}
     for arm in meta.arms:
         if arm.tuned or (arm.n and not arm.varies and usual(arm)):
@@ -67,14 +68,14 @@ def label_arms(meta: Meta) -> dict[int, dict[str, str]]:
 
 
 def equal_data(results: Results, n: int) -> View:
-    """Methods that learned from n labels, each in its own way, on test prompts."""
+    """Compare methods that learned from n labels, each in its own way, on test prompts."""
     scores = {m: results.scores(arm) for m, arm in label_arms(results.meta)[n].items()}
     both = {(a, b): (scores[a], scores[b]) for a, b in combinations(scores, 2)}
     return View(f"{n:,} labels", DATA, comparisons.compared(both, comparisons.margin(results)))
 
 
 def longest(arms: list[Arm], times: float = math.inf) -> dict[str, str]:
-    """{method: its arm with the most epochs, at most ``times`` the tuned; as tuned in all else}."""
+    """Return {method: its arm with the most epochs, at most `times` the tuned, else as tuned}."""
     found: dict[str, list] = {}
     for arm in arms:
         longer = arm.varies == ("epochs",) and not arm.n and usual(arm)
@@ -86,10 +87,10 @@ def longest(arms: list[Arm], times: float = math.inf) -> dict[str, str]:
 
 @once
 def paths(results: Results, column: str, longer: bool = False) -> dict[str, Path]:
-    """{method: {seed: curve}}: gain on validation prompts against what had been spent by then.
+    """Return {method: {seed: curve}}: gain on validation prompts against what was spent by then.
 
-    spent: in the column's unit, with what a run needed beforehand (reward model, reference
-    log-probabilities); longer: of a method's runs the longest, which are tuned in all else. Failed
+    spent: in the column's unit, including what a run needed beforehand (reward model, reference
+    log-probabilities); longer: use a method's longest runs, which are tuned in all else. Failed
     runs are left out: their paths end early, and so would the budget that all reached.
     """
     rows = curves.overall(results).merge(results.ended())
@@ -108,23 +109,25 @@ def paths(results: Results, column: str, longer: bool = False) -> dict[str, Path
 
 
 def budget(*methods: Path) -> float:
-    """The most that every run of these methods spent: beyond it one of them has no curve."""
+    """Return the most that every run of these methods spent; beyond it one of them has no curve."""
     return min(float(path.spent.iloc[-1]) for runs in methods for path in runs.values())
 
 
 def begins(runs: Path) -> float:
-    """What a method's runs have spent on average before their first step."""
+    """Return what a method's runs have spent on average before their first step."""
     return float(np.mean([path.spent.iloc[0] for path in runs.values()]))
 
 
 def gain_at(path: pd.DataFrame, spent: float) -> float:
-    """Gain at a budget, linear between points; 0, the SFT base, before training has begun."""
+    """Return the gain at a budget, linear between points; 0 before training begins."""
     return float(np.interp(spent, path.spent, path.gain, left=0.0))
 
 
 def equal_compute(results: Results, column: str, unit: str, longer: bool = False) -> View:
-    """Each pair of methods at the largest budget that both reached; intervals over seeds alone,
-    since curves hold means over prompts."""
+    """Compare each pair of methods at the largest budget that both reached.
+
+    Intervals are over seeds only, since curves hold means over prompts.
+    """
     runs, rows, at, waiting = paths(results, column, longer), [], {}, {}
     for a, b in combinations(runs, 2):
         if not (seeds := sorted(runs[a].keys() & runs[b].keys())):
@@ -141,7 +144,7 @@ def equal_compute(results: Results, column: str, unit: str, longer: bool = False
 
 @once
 def sweep(results: Results, method: str) -> pd.DataFrame:
-    """The ends of a method's sweep of strengths: arm, and validation means of KL and gold."""
+    """Return the ends of a method's sweep of strengths: arm, and validation KL and gold."""
     arms = [
         a.name
         for a in results.meta.arms
@@ -153,29 +156,35 @@ def sweep(results: Results, method: str) -> pd.DataFrame:
 
 
 def chosen(ends: pd.DataFrame, kl: float) -> str | None:
-    """Of the settings that stay within ``kl`` on validation prompts, the one with the most gold."""
+    """Return the setting with the most gold among those within ``kl`` on validation prompts, or
+    None."""
     within = ends[ends.kl <= kl * (1 + 1e-9)]
     return within.loc[within.gold.idxmax(), "arm"] if len(within) else None
 
 
 def common_range(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float] | None:
-    """The KL that both sweeps reached; None where they do not overlap."""
+    """Return the range of KL that both sweeps reached; None if they do not overlap."""
     low, high = max(a.kl.min(), b.kl.min()), min(a.kl.max(), b.kl.max())
     return (float(low), float(high)) if low < high else None
 
 
 def frontier_scores(results: Results, ends: pd.DataFrame, kls) -> pd.DataFrame:
-    """Seeds x prompts: test gold of the settings chosen at each KL, averaged over the KLs; of the
-    seeds that ended at all of them."""
+    """Return test gold [seeds x prompts] of the settings chosen at each KL, averaged over the KLs.
+
+    Only seeds that ended at all of them count.
+    """
     arms = [chosen(ends, kl) for kl in kls]
     found = {arm: results.scores(arm) for arm in set(arms)}
     return (sum(found[arm] for arm in arms) / len(arms)).dropna()
 
 
 def equal_kl(results: Results) -> View:
-    """Methods along the range of KL that both reached: at each of POINTS budgets of KL the setting
-    with the most gold on validation prompts within it, scored on test prompts, averaged. Beyond the
-    best one that is the same setting."""
+    """Compare methods along the range of KL that both reached.
+
+    At each of POINTS budgets of KL the setting with the most gold on validation prompts within it
+    is chosen and scored on test prompts, and the scores are averaged. Beyond a method's best
+    setting, that one stays chosen.
+    """
     ends = {m: sweep(results, m) for m in results.meta.methods}
     swept = [m for m, rows in ends.items() if len(rows) > 1]
     ranges = {(a, b): common_range(ends[a], ends[b]) for a, b in combinations(swept, 2)}

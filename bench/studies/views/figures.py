@@ -1,4 +1,4 @@
-"""The figures of the views: gold by labels, by compute, by KL."""
+"""Draw the views: gold by labels, by compute, by KL."""
 
 import math
 
@@ -15,7 +15,7 @@ from bench.studies.views import analysis
 
 
 def by_labels(study, pen):
-    """Gold above SFT against the number of labels, a line a method, with intervals."""
+    """Draw gold above SFT against the number of labels, a line per method, with intervals."""
     figure = pen.figure(NARROW, 4.6)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
@@ -39,13 +39,13 @@ def by_labels(study, pen):
 
 
 def _line(ax, study, pen, method: str, points: list) -> tuple[float, float]:
-    """A method's line with its markers; returns its last point."""
+    """Draw a method's line with its markers and return its last point."""
     ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **pen.marker(method))
     return points[-1]
 
 
 def by_compute(study, pen):
-    """Gold gained on validation prompts against FLOPs, and against seconds, along training."""
+    """Draw gold gained on validation prompts against FLOPs, and against seconds, along training."""
     figure = pen.figure(WIDE, 4.6)
     axes = figure.subplots(1, 2, sharey=True)
     ends = {}
@@ -60,7 +60,7 @@ def by_compute(study, pen):
         ax.axhline(0, color=pen("muted"), lw=1)
         if not runs:
             labels.nothing(ax, pen, marks.LOST)
-        ax.set_xlabel(f"{prefix}{unit} spent, what came before included")
+        ax.set_xlabel(f"{prefix}{unit} spent, preparation included")
         ax.set_title(f"By {unit}")
     axes[0].set_ylabel("gold above SFT, validation prompts")
     labels.near(pen, ends)
@@ -68,7 +68,7 @@ def by_compute(study, pen):
 
 
 def _path(ax, study, pen, method: str, paths: list[pd.DataFrame], size: float):
-    """The mean path over seeds, with its 95 % band where there are three; returns its end."""
+    """Draw the mean path over seeds, with a 95 % band from three seeds on; return its end."""
     gains = np.array([path.gain for path in paths])
     spent = np.mean([path.spent for path in paths], axis=0) / size
     points = [st.over_seeds(column) for column in gains.T]
@@ -81,7 +81,7 @@ def _path(ax, study, pen, method: str, paths: list[pd.DataFrame], size: float):
 
 
 def by_kl(study, pen):
-    """The ends of each method's sweep of strengths: gold against KL, test prompts."""
+    """Draw the ends of each method's sweep of strengths: gold against KL, test prompts."""
     figure = pen.figure(NARROW, 5.0)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
@@ -107,24 +107,23 @@ def _listed(study, arms) -> str:
 
 
 def _by_number(study) -> str:
-    """The gains at each number of labels."""
+    """Return the gains at each number of labels."""
     numbers = analysis.label_arms(study.meta)
     return "; ".join(f"{n:,}: {_listed(study, arms.values())}" for n, arms in numbers.items())
 
 
 def _of_longer(study) -> str:
-    """Which methods' runs are longer than the usual ones, and how many times."""
+    """Say which methods' runs are longer than usual, and how many times."""
     arms = study.meta.arms
     usual, longest = analysis.longest(arms, 1), analysis.longest(arms)
     factors = {arm.name: arm.factors.get("epochs", 1) for arm in arms}
     items = [f"{label(m)} {factors[arm]:g}" for m, arm in longest.items() if arm != usual.get(m)]
-    return f" (of longer runs, tuned in all else: {', '.join(items)} times the epochs)" * bool(
-        items
-    )
+    longer = f" (longer runs, with all else as tuned: {', '.join(items)} times the epochs)"
+    return longer * bool(items)
 
 
 def _ends(study) -> str:
-    """Mean gain at the end of each method's path."""
+    """Return the mean gain at the end of each method's path."""
     runs = analysis.paths(study.results, "flops", True)
     found = {
         m: np.mean([path.gain.iloc[-1] for path in paths.values()]) for m, paths in runs.items()
@@ -139,17 +138,18 @@ def _swept(study) -> str:
 
 LABELS = Figure(
     "labels", "Gold reward against the number of labels", by_labels,
-    lambda s: f"Ends of training. {interval_note(s)} n = {counts(s)}. Points are moved apart "
-    "sideways by 2 % so that intervals can be seen.",
+    lambda s: f"Each point is a method's mean at the end of training. {interval_note(s)} "
+    f"n = {counts(s)}. Points are moved apart sideways by 2 % so that intervals can be seen.",
     lambda s: f"Gold above SFT by number of labels: {_by_number(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
     category="Quality",
 )  # fmt: skip
 COMPUTE = Figure(
     "compute", "Gold reward against what it cost", by_compute,
-    lambda s: f"The mean path of training over seeds, on validation prompts{_of_longer(s)}; each "
-    "method starts where its reward model or its reference log-probabilities are paid for. Failed "
-    f"runs are left out. {'Bands: 95 % t intervals across seeds. ' * (s.seeds >= 3)}"
+    lambda s: "Each line is a method's mean path of training over seeds, on validation prompts"
+    f"{_of_longer(s)}. It starts at the cost of its preparation: reward model, reference "
+    "log-probabilities. Failed runs are left out. "
+    f"{'Bands are 95 % t intervals over seeds. ' * (s.seeds >= 3)}"
     f"n = {seeds_of(s)}.",
     lambda s: "Gold above SFT on validation prompts against FLOPs and seconds; ends of training: "
     f"{_ends(s)}.",
@@ -159,8 +159,9 @@ COMPUTE = Figure(
 )  # fmt: skip
 SWEEP = Figure(
     "sweep", "Gold reward against KL, at several strengths β", by_kl,
-    lambda s: "Each point the end of training at one strength, joined in order of KL. Up and left "
-    f"is better. {interval_note(s)} n = {counts(s)}.",
+    lambda s: "Each point is the end of training at one strength; lines join a method's points in "
+    "order of KL. Points further up and left gain more gold for less change from the SFT base. "
+    f"{interval_note(s)} n = {counts(s)}.",
     lambda s: f"Gold above SFT against KL: {_swept(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
     category="Quality",

@@ -1,4 +1,4 @@
-"""Does the winner change with the view? Equal data, equal compute, equal KL; and the matrix."""
+"""Say whether the winner changes with the view: equal data, equal compute, equal KL."""
 
 import pandas as pd
 
@@ -28,27 +28,28 @@ from bench.studies.views.figures import COMPUTE as COMPUTE_FIGURE
 from bench.studies.views.figures import LABELS, SWEEP
 
 NOTES = {
-    DATA: "Equal data: test prompts, seeds and prompts.",
-    COMPUTE: "Equal compute: validation prompts, seeds alone, at the most that both spent.",
-    LONGER: "Longer runs: the cheap methods with more epochs, tuned in all else.",
-    KL: "Equal KL budget: over the range of KL that both reached, the best setting within each "
-    "budget, chosen on validation prompts and scored on test prompts; beyond a method's best "
-    "strength that is the same setting. A dash: no common range.",
+    DATA: "Equal data: on test prompts, with intervals over seeds and prompts.",
+    COMPUTE: "Equal compute: on validation prompts, at the most that both methods spent, with "
+    "intervals over seeds only.",
+    LONGER: "Longer runs: the cheap methods train for more epochs, with all else as tuned.",
+    KL: "Equal KL budget: over the range of KL that both methods reached, the best setting within "
+    "each budget, chosen on validation prompts and scored on test prompts; beyond a method's best "
+    "setting, that one stays chosen. A dash means that there is no common range.",
 }
 
 
 def views(study) -> list[View]:
-    """The views that a study holds."""
+    """Return the views that a study holds."""
     return analysis.every(study.results)
 
 
 def view(study, kind: str) -> View | None:
-    """The first view of a kind; None where the study has none."""
+    """Return the first view of a kind; None if the study has none."""
     return next((v for v in views(study) if v.kind == kind), None)
 
 
 def matrix(study) -> Table:
-    """Views x pairs of methods: the difference in gold, and who is better."""
+    """Tabulate views x pairs of methods: the difference in gold, and who is better."""
     found = views(study)
     first = {(row.a, row.b): row for v in found for row in v.family}
     header = [("View", ""), *((pair(row), "gold") for row in first.values())]
@@ -57,19 +58,19 @@ def matrix(study) -> Table:
 
 
 def matrix_notes(found: list[View]) -> list[str]:
-    """How to read the matrix: of the views that it has."""
+    """Say how to read the matrix, for the views that it has."""
     kinds = {v.kind for v in found}
     shown = " ".join(text for kind, text in NOTES.items() if kind in kinds)
     return [
-        "Difference and its 95 % interval; a name says who is better after Holm's correction in "
-        f"the row; without a name it is undecided. {shown}",
+        f"Each cell is a difference with its 95 % interval. A name means that this method is "
+        f"{BETTER} after Holm's correction within the row; no name means undecided. {shown}",
         "The primary endpoint is all labels at the end of training; the other rows ask whether its "
-        "answer depends on the view. Rows share runs: they are no independent tests.",
+        "answer depends on the view. Rows share runs, so they are not independent tests.",
     ]
 
 
 def _cell(row: Comparison | None) -> Cell:
-    """'+0.41 PPO' with its interval beside it; no name where nothing is decided."""
+    """Format '+0.41 PPO' with its interval beside it; without a name if nothing is decided."""
     if row is None:
         return Cell("–")
     name = label(row.winner) if row.winner else ""
@@ -77,7 +78,7 @@ def _cell(row: Comparison | None) -> Cell:
 
 
 def matrix_lines(study) -> list[str]:
-    """Who is unbeaten in each view, in words."""
+    """Say who is unbeaten in each view."""
     groups: dict[tuple, list[str]] = {}
     for v in views(study):
         groups.setdefault(tuple(v.family.unbeaten()), []).append(v.name)
@@ -87,7 +88,7 @@ def matrix_lines(study) -> list[str]:
 
 
 def unbeaten(arms) -> str:
-    """'PPO is beaten by no other', 'PPO and DPO are beaten by no other'."""
+    """Say 'PPO is beaten by no other', 'PPO and DPO are beaten by no other'."""
     return f"{named(arms)} {'is' if len(arms) == 1 else 'are'} beaten by no other"
 
 
@@ -108,7 +109,7 @@ def headline(study) -> str:
 
 
 def ends_table(study) -> Table:
-    """Every end of every sweep: KL and gold with their intervals."""
+    """Tabulate every end of every sweep: KL and gold with their intervals."""
     header = [("", ""), ("Strength", "β"), ("KL", "nats, test"), ("Gold above SFT", "test ↑"),
               ("Failed", "runs ↓")]  # fmt: skip
     rows = []
@@ -126,7 +127,7 @@ def ends_table(study) -> Table:
 
 
 def kl_lines(study) -> list[str]:
-    """The range of each pair, and the difference along it."""
+    """Say the range of KL of each pair, and the difference along it."""
     found = view(study, KL)
     return [
         f"{label(r.a)} against {label(r.b)}, from {low:.2f} to {high:.2f} nats: "
@@ -137,18 +138,21 @@ def kl_lines(study) -> list[str]:
 
 
 def compute_lines(study) -> list[str]:
-    """At which budgets the methods are compared."""
+    """Say at which budgets the methods are compared."""
     out = []
     for v in views(study):
         items = [f"{label(a)} and {label(b)} {scaled(at)}" for (a, b), at in v.at.items()]
         if items:
-            out.append(f"{v.name}, at the most that both of a pair spent: {', '.join(items)}.")
+            budgets = f"{v.name}: each pair is compared at the most that both methods spent"
+            out.append(f"{budgets}: {', '.join(items)}.")
     return out
 
 
 def spent_lines(study, beside) -> list[str]:
-    """What equal FLOPs make of the verdict at the end of training; nothing where that is not
-    known. All of it is from one study: the one of the views, where it has been run."""
+    """Say which verdicts at the end of training change at equal FLOPs; nothing if that is unknown.
+
+    All of it comes from one study: the one of the views, if it has been run.
+    """
     beside = beside or study
     found, longer = view(beside, COMPUTE), view(beside, LONGER)
     if found is None or beside.seeds == 1:
@@ -158,20 +162,20 @@ def spent_lines(study, beside) -> list[str]:
 
 
 def _waiting(study, found: View) -> list[str]:
-    """The methods that a small budget does not even let begin."""
+    """Name the methods that have not begun to train at a small budget."""
     runs, groups = analysis.paths(study.results, "flops"), {}
     for both, method in found.waiting.items():
         groups.setdefault(method, []).extend(arm for arm in both if arm != method)
     return [
         f"With the FLOPs of a whole {joined(map(label, others), 'or')} run {label(method)} has not "
         f"begun to train: what it needs beforehand takes {scaled(analysis.begins(runs[method]))}"
-        "FLOPs. There it stands at the SFT base."
+        f"FLOPs. At that budget {label(method)} is still the SFT base."
         for method, others in groups.items()
     ]
 
 
 def _turned(study, found: View) -> list[str]:
-    """The other pairs of which equal FLOPs decide otherwise than the end of training."""
+    """Name the other pairs whose verdict at equal FLOPs is not that at the end of training."""
     ends = {frozenset((row.a, row.b)): row.winner for row in study.versus}
     turned = [
         _decision(row)
@@ -179,18 +183,19 @@ def _turned(study, found: View) -> list[str]:
         if (row.a, row.b) not in found.waiting
         and ends.get(frozenset((row.a, row.b)), row.winner) != row.winner
     ]
-    return [f"At equal FLOPs, the most that both of a pair spent: {joined(turned)}."] * bool(turned)
+    head = "Verdicts that change at equal FLOPs, the most that both methods of a pair spent"
+    return [f"{head}: {joined(turned)}."] * bool(turned)
 
 
 def _decision(row: Comparison) -> str:
-    """'PPO better than DPO', 'DPO against PPO inconclusive'."""
+    """Say 'PPO better than DPO' or 'DPO against PPO inconclusive'."""
     if row.winner is None:
         return f"{' against '.join(sorted(map(label, (row.a, row.b))))} {INCONCLUSIVE}"
     return f"{label(row.winner)} {BETTER} than {label(row.loser)}"
 
 
 def _longer(found: View, longer: View | None) -> list[str]:
-    """The pairs of a method that had not begun, where the other trains on until it has."""
+    """Compare pairs of a method that had not begun, if the other trains on until it has."""
     items = [
         f"{pair(row)} {said(row.interval)}{f' ({INCONCLUSIVE})' * (row.winner is None)}"
         for row in (longer.family if longer else ())
@@ -199,14 +204,14 @@ def _longer(found: View, longer: View | None) -> list[str]:
     if not items:
         return []
     return [
-        "Where the cheap methods train on for more epochs (settings as tuned for the usual "
+        "If the cheap methods train on for more epochs (with settings tuned for the usual "
         "length), the differences in gold, at the most FLOPs that both of a pair spent, are: "
         f"{', '.join(items)}."
     ]
 
 
 def sections(study) -> list[Section]:
-    """The page."""
+    """Return the sections of the page."""
     return [
         Section("matrix", "Does the winner change?", matrix_lines(study), [matrix(study)]),
         Section("data", "Equal data", figures=[LABELS]),
@@ -216,7 +221,7 @@ def sections(study) -> list[Section]:
 
 
 def results(study) -> pd.DataFrame:
-    """results.csv: a row a view and pair."""
+    """Return results.csv: a row per view and pair."""
     rows = [{"view": v.name} | flat(row) for v in views(study) for row in v.family]
     return pd.DataFrame(rows).rename(columns={"mean": "difference"})
 

@@ -1,6 +1,6 @@
-"""The figures of a comparison: a module each, whose ``FIGURE`` says which section shows it.
+"""Find the figures of a comparison: one module each, whose ``FIGURE`` says which section shows it.
 
-To add one, write its module: `bench.report.figure.Figure` says what it holds.
+To add one, write its module: `bench.report.figure.Figure` lists its parts.
 """
 
 from bench.core import registry

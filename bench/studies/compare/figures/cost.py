@@ -1,4 +1,4 @@
-"""What a run costs by phase, beside what all runs share, and its peak memory."""
+"""Draw what a run costs by phase, beside what all runs share, and its peak memory."""
 
 import math
 
@@ -13,7 +13,7 @@ from bench.studies.compare.sentences import charged
 
 
 def draw(study, pen):
-    """Draw, left, seconds of a run by phase and those of the shared steps; right, peak memory."""
+    """Draw seconds by phase and those of the shared steps on the left, peak memory on the right."""
     table, arms = by_phase(study, costs.seconds(study.meta)), study.arms
     figure = pen.figure(WIDE, 2.4 + 0.36 * (len(arms) + 1))
     left, right = figure.subplots(1, 2, width_ratios=(2.6, 1), sharey=True)
@@ -29,7 +29,7 @@ def draw(study, pen):
 
 
 def _segment(ax, pen, seconds, start: dict, arms, place: int, phase: str) -> None:
-    """The bars of one phase, stacked on `start`, which moves on."""
+    """Draw the bars of one phase, stacked on `start`, which moves on."""
     colour = pen(PHASE_COLOURS[place % len(PHASE_COLOURS)])
     widths = [float(seconds.get(arm, 0)) for arm in arms]
     ax.barh(range(len(arms)), widths, left=[start[a] for a in arms], color=colour, height=0.62,
@@ -39,7 +39,8 @@ def _segment(ax, pen, seconds, start: dict, arms, place: int, phase: str) -> Non
 
 
 def _shared(ax, study, pen, y: int, longest: float) -> None:
-    """What all runs share, paid once: hatched, apart from the rest; cut where it is far longer."""
+    """Draw what all runs share, hatched and apart; the bar is cut if it is far longer than the
+    rest."""
     total = sum(shared(study, costs.seconds(study.meta)).values())
     width = min(total, longest) or total
     cut = " (bar cut short)" if width < total else ""
@@ -49,7 +50,7 @@ def _shared(ax, study, pen, y: int, longest: float) -> None:
 
 
 def _axes_of_cost(ax, arms, unit: str) -> None:
-    """Ticks, titles and the legend below."""
+    """Set ticks, titles and the legend below."""
     from matplotlib.transforms import ScaledTranslation
 
     ax.set_yticks([*range(len(arms)), len(arms) + 0.3], [*map(label, arms), "shared"])
@@ -64,7 +65,7 @@ def _axes_of_cost(ax, arms, unit: str) -> None:
 
 
 def _memory(ax, study, pen, arms) -> None:
-    """Peak memory of a run, a bar an arm."""
+    """Draw the peak memory of a run, a bar per arm."""
     for y, arm in enumerate(arms):
         found = study.interval(arm, "memory")
         if found is not None and math.isfinite(found.mean):
@@ -78,11 +79,12 @@ def _memory(ax, study, pen, arms) -> None:
 
 FIGURE = Figure(
     "cost", "What a run costs by phase, and its peak memory", draw,
-    lambda s: f"Mean {costs.seconds_name(s.meta)} of {seeds_of(s)}. {charged(s)} Curves and "
-    "evaluation are not charged. Memory is the peak of the training process, without the reward "
-    "model's own training." + " Thin bars: 95 % intervals over seeds." * (s.seeds > 1),
+    lambda s: f"Bars are mean {costs.seconds_name(s.meta)} of a run, by phase, over {seeds_of(s)}. "
+    f"{charged(s)} Curves and evaluation are not charged. Memory is the peak of the training "
+    "process, without the training of the reward model."
+    + " Thin lines are 95 % intervals over seeds." * (s.seeds > 1),
     lambda s: f"{costs.seconds_name(s.meta)} of a run: {listing(s, 'cost', 0)}.",
     lambda s: f"means of {seeds_of(s)}, lower is better"
-    + (" · thin bars: 95 % intervals over seeds" if s.seeds > 1 else " · no intervals"),
+    + (" · thin lines: 95 % intervals over seeds" if s.seeds > 1 else " · no intervals"),
     wide=True, category="Cost", section="cost",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Five measures along training, a line an arm, 95 % bands across seeds."""
+"""Draw five measures along training, a line per arm, with 95 % bands over seeds."""
 
 from bench.analysis import curves
 from bench.analysis.measures import BY_KEY
@@ -13,7 +13,7 @@ MOSAIC = [["gain", "kl", "length"], ["gain", "entropy", "distinct2"]]
 
 
 def draw(study, pen):
-    """Draw a panel a measure; where arms have long names, in the large panel alone."""
+    """Draw a panel per measure; if arms have long names, label lines in the large panel only."""
     plain = set(study.arms) <= set(study.method.values())
     figure = pen.figure(WIDE, 5.6)
     axes = figure.subplot_mosaic(MOSAIC, width_ratios=(1.5 if plain else 2, 1, 1))
@@ -34,7 +34,7 @@ def draw(study, pen):
 
 
 def _curve(ax, study, pen, arm: str, column: str) -> tuple[float, float] | None:
-    """One arm's line, band and the crosses of its failed runs; returns where the line ends."""
+    """Draw one arm's line, band and the crosses of its failed runs; return where the line ends."""
     rows, lost = curves.of_ended(study.results, arm), curves.of_arm(study.results, arm)
     lost = lost[~lost.seed.isin(rows.seed)].groupby("seed").last()
     ax.plot(lost.fraction, lost[column], "x", color=pen.of(arm), ms=8, mew=2)
@@ -51,7 +51,7 @@ def _curve(ax, study, pen, arm: str, column: str) -> tuple[float, float] | None:
 
 
 def ends(study) -> str:
-    """'PPO 0.85, DPO 0.56': mean gain at the end of the curves of the runs that ended."""
+    """Return 'PPO 0.85, DPO 0.56': mean gain at the end of the curves of the runs that ended."""
     found = {arm: curves.of_ended(study.results, arm) for arm in study.arms}
     gains = {arm: rows.groupby("seed").gain.last() for arm, rows in found.items() if len(rows)}
     words = [f"{label(arm)} {fixed(gain.mean(), '.2f')}" for arm, gain in gains.items()]
@@ -60,7 +60,8 @@ def ends(study) -> str:
 
 FIGURE = Figure(
     "curves", "What changes during training", draw,
-    lambda s: f"On the same validation prompts, not charged to any method. {band_note(s)}"
+    lambda s: "All arms answer the same validation prompts along training, which is charged to no "
+    f"method. {band_note(s)}"
     f"{failed_note(s)} n = {seeds_of(s)}.",
     lambda s: "Gold above SFT, KL, length, entropy, distinct bigrams along training, on "
     f"validation prompts; ends in gold above SFT: {ends(s)}.",

@@ -1,4 +1,4 @@
-"""Gold gained against KL spent: each seed's end, the arm's mean with intervals, the paths."""
+"""Draw gold gained against KL from SFT: each run's end, the arm's mean, the paths of training."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from bench.report.style import NARROW
 
 
 def draw(study, pen):
-    """Draw the ends of runs, with a cross where a failed run was last seen."""
+    """Draw the ends of runs, with a cross at the last point of a failed run."""
     figure = pen.figure(NARROW, 5.0)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
@@ -30,7 +30,7 @@ def draw(study, pen):
 
 
 def path(ax, study, pen, arm: str, column: str) -> None:
-    """Draw the mean path of an arm's training on validation prompts, where its curve has that."""
+    """Draw the mean path of an arm's training on validation prompts, if its curve has one."""
     rows = curves.of_ended(study.results, arm)
     if len(rows.dropna(subset=[column])):
         mean = rows.groupby("fraction")[[column, "gain"]].mean()
@@ -39,7 +39,7 @@ def path(ax, study, pen, arm: str, column: str) -> None:
 
 
 def end(ax, study, pen, arm: str, measure: str) -> tuple[float, float] | None:
-    """Draw the end points of one arm, gold against a measure; returns their mean."""
+    """Draw the end points of one arm, gold against a measure, and return their mean."""
     across, gained = study.interval(arm, measure), study.interval(arm, "gold_delta")
     if across is None or gained is None:
         return None
@@ -53,7 +53,7 @@ def end(ax, study, pen, arm: str, measure: str) -> tuple[float, float] | None:
 
 
 def _crosses(ax, study, pen, arm: str) -> None:
-    """A cross where a failed run was last seen; at the start if it left no curve."""
+    """Draw a cross at the last point of each failed run; at the start if it left no curve."""
     lost, curve = study.failures, curves.of_arm(study.results, arm)
     for seed in lost[lost.arm == arm].seed:
         rows = curve[curve.seed == seed]
@@ -71,17 +71,18 @@ def _join(ax, study, pen, ends: dict) -> None:
 
 
 def unnamed(study) -> str:
-    """What is said of variants where there are many arms."""
+    """Say which variants have no label, if there are many arms."""
     return " Variants that lie too close to others are not named." if study.many else ""
 
 
 def caption(study) -> str:
-    """What the marks are."""
-    join = " Solid lines join the ends of one method's strengths." if study.sweeps else ""
-    paths = "" if study.many else " Thin lines: the mean path of training, on validation prompts."
+    """Say what the marks are."""
+    join = " Solid lines join a method's ends at several strengths β." if study.sweeps else ""
+    paths = "" if study.many else " Thin lines are mean paths of training, on validation prompts."
     return (
-        "Up and left is better: more gold for less change. Small marks: the end of each run; large "
-        f"ones: the mean.{join}{paths}{unnamed(study)} {interval_note(study)}"
+        "Points further up and left gain more gold for less change from the SFT base. Small marks "
+        "are the ends of single runs, large marks are means over seeds."
+        f"{join}{paths}{unnamed(study)} {interval_note(study)}"
         f"{failed_note(study)} n = {counts(study)}."
     )
 

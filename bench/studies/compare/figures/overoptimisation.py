@@ -1,4 +1,4 @@
-"""Gold gained against the proxy reward: whether the truth rises with the score."""
+"""Draw gold gained against the proxy reward: does gold rise with the reward model's score?"""
 
 from bench.report import labels, marks
 from bench.report.figure import Figure, bars, counts, interval_note, listing, n_of
@@ -7,7 +7,7 @@ from bench.studies.compare.figures.frontier import end, path, unnamed
 
 
 def draw(study, pen):
-    """Draw gold against the proxy, in SDs of the pool's answers; thin: the way there."""
+    """Draw gold against the proxy, in SDs of the pool's answers, with thin paths of training."""
     figure = pen.figure(NARROW, 4.6)
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
@@ -27,9 +27,9 @@ def draw(study, pen):
 
 
 FIGURE = Figure(
-    "overoptimisation", "What the reward model sees, and what is true", draw,
-    lambda s: "To the right without going up is over-optimisation: the reward model gains, the "
-    "truth does not. Thin line: the mean path of an arm that trains against it. "
+    "overoptimisation", "Gold reward against the reward model's score", draw,
+    lambda s: "A path that goes right without going up is over-optimisation: the reward model's "
+    "score rises and gold does not. Thin lines are mean paths of arms that train against it. "
     f"{interval_note(s)}{unnamed(s)} n = {counts(s)}.",
     lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
     lambda s: f"{n_of(s)} · {bars(s)}",

@@ -1,4 +1,4 @@
-"""The one-glance figure: quality, cost and stability side by side; and the social card."""
+"""Draw quality, cost and stability side by side, and the social card."""
 
 import math
 import re
@@ -20,12 +20,12 @@ from bench.studies.compare.costs import flops_of
 BARS = "bars: 95 % intervals"
 RATIOS = (1.25, 1, 1)
 CARD = 6, 3.15  # inches, drawn at 1200 x 630 pixels
-ROWS = 8  # of the card
+ROWS = 8  # the most arms on the card
 
 
 @dataclass(frozen=True)
 class Column:
-    """A panel: {arm: (low, mean, high, words)}, what is said of other arms, where the axis ends."""
+    """A panel: {arm: (low, mean, high, words)}, words for other arms, the ends of its axis."""
 
     title: str
     axis: str
@@ -35,7 +35,7 @@ class Column:
 
 
 def _quality(study) -> Column:
-    """Gold above SFT with its interval."""
+    """Return the panel of gold above SFT."""
     found = study.known("gold_delta")
     spans = {a: (i.low, i.mean, i.high, fixed(i.mean, "+.2f")) for a, i in found.items()}
     seen = [v for *span, _ in spans.values() for v in span if math.isfinite(v)]
@@ -46,7 +46,7 @@ def _quality(study) -> Column:
 
 
 def _cost(study) -> Column:
-    """FLOPs of a run with the interval over seeds."""
+    """Return the panel of FLOPs of a run, with the interval over seeds."""
     found = study.known("flops")
     most = max((i.mean for i in found.values()), default=1.0)
     size, prefix = unit_scale(most)
@@ -57,7 +57,7 @@ def _cost(study) -> Column:
 
 
 def _stability(study) -> Column:
-    """Share of failures with its exact interval."""
+    """Return the panel of the share of failures, with its exact interval."""
     found, counted = lent.failures(study)
     spans = {arm: (*_percent(share), f"{share.count} of {share.n}") for arm, share in found.items()}
     axis = f"% of {counted} that failed\n(lower is better)"
@@ -65,7 +65,7 @@ def _stability(study) -> Column:
 
 
 def _percent(share: Share) -> tuple[float, float, float]:
-    """Low end, rate and high end in %."""
+    """Return low end, rate and high end in %."""
     low, high = share.span
     return 100 * low, 100 * share.count / share.n, 100 * high
 
@@ -81,7 +81,7 @@ def draw(study, pen):
 
 
 def _panels(figure, study, pen, rows: list[str], tight: bool, size: float = 9):
-    """The three axes with their marks; tight: numbers stand beside, not above."""
+    """Draw the three axes with their marks and return them; tight: numbers beside marks."""
     axes = figure.subplots(1, 3, sharey=True, width_ratios=RATIOS)
     columns = (_quality(study), _cost(study), _stability(study))
     for ax, column in zip(axes, columns, strict=True):
@@ -103,12 +103,12 @@ def _panels(figure, study, pen, rows: list[str], tight: bool, size: float = 9):
 
 
 def _words(ax, pen, y: float, words: str, size: float) -> None:
-    """Quiet words at the left of a row."""
+    """Write quiet words at the left of a row."""
     beside(ax, words, 0, y, 5, fontsize=size, color=pen("muted"))
 
 
 def _small_print(axes, study, pen, arm: str, y: int) -> None:
-    """Beneath a row: each seed's gold, seconds, the spread between seeds."""
+    """Draw each seed's gold, seconds and the spread between seeds beneath a row."""
     quality, cost, stability = axes
     gains, seconds = study.by_seed(arm, "gold_delta"), study.interval(arm, "cost")
     if len(gains) > 1:
@@ -122,7 +122,7 @@ def _small_print(axes, study, pen, arm: str, y: int) -> None:
 
 
 def card(study, title: str, headline: str):
-    """The social card: what was compared, the verdict in one sentence, the three columns."""
+    """Draw the social card: what was compared, the verdict in one sentence, the three panels."""
     rows = sorted(study.arms, key=lambda arm: arm != study.method[arm])[:ROWS]
     cut = [f"{len(rows)} of {len(study.arms)} arms"] if len(rows) < len(study.arms) else []
     pen = style.Pen(study.looks, foot=signed(study, n_of(study), *cut, BARS))
@@ -139,7 +139,7 @@ def card(study, title: str, headline: str):
 
 
 def whole_sentences(text: str, longest: int) -> str:
-    """As many of the first sentences as fit, but always the first."""
+    """Return as many of the first sentences as fit, but at least the first."""
     first, *rest = re.split(r"(?<=[.!?]) ", text)
     for sentence in rest:
         if len(first) + len(sentence) >= longest:
@@ -149,7 +149,7 @@ def whole_sentences(text: str, longest: int) -> str:
 
 
 def _shrink(axes, rows: int) -> None:
-    """Smaller words around the panels of the card."""
+    """Set smaller words around the panels of the card."""
     axes[0].tick_params(axis="y", labelsize=9 if rows <= 4 else 7)
     for ax in axes:
         ax.tick_params(axis="x", labelsize=8)
@@ -157,23 +157,24 @@ def _shrink(axes, rows: int) -> None:
 
 
 def write_card(study, folder: Path, title: str, headline: str) -> Path:
-    """card.png, 1200 x 630 pixels."""
+    """Write card.png, 1200 x 630 pixels, and return its path."""
     with style.drawing("card"):
         return style.save_png(card(study, title, headline), folder / "card.png", 1200)
 
 
 def _failed(study) -> str:
-    """'PPO 0 of 5, DPO 1 of 5' for the alt text."""
+    """Return 'PPO 0 of 5, DPO 1 of 5' for the alt text."""
     found, _ = lent.failures(study)
     return ", ".join(f"{label(arm)} {share.count} of {share.n}" for arm, share in found.items())
 
 
 FIGURE = Figure(
     "scorecard", "Quality, cost and stability at a glance", draw,
-    lambda s: f"Quality: small ticks are seeds. {interval_note(s)} Cost: FLOPs of a run with what "
-    "it needed beforehand, interval over seeds, seconds beneath. Stability: the share of "
-    f"{lent.failures(s)[1]} that failed, exact 95 % interval; beneath, the standard deviation of "
-    f"gold between seeds. n = {counts(s)}.",
+    lambda s: f"Quality: mean gold above SFT; small ticks are single seeds. {interval_note(s)} "
+    "Cost: FLOPs of a run, including what it needs beforehand, with the interval over seeds; "
+    f"seconds stand beneath. Stability: the share of {lent.failures(s)[1]} that failed, with its "
+    "exact 95 % interval; the standard deviation of gold between seeds stands beneath. "
+    f"n = {counts(s)}.",
     lambda s: f"Gold above SFT by arm: {listing(s, 'gold_delta')}. FLOPs of a run: {flops_of(s)}. "
     f"Failed {lent.failures(s)[1]}: {_failed(s)}.",
     lambda s: f"{n_of(s)} · {BARS}",

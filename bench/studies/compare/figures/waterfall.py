@@ -1,4 +1,4 @@
-"""Where the cost of a run comes from: each phase starts where the last ended."""
+"""Draw where the cost of a run comes from: each phase starts where the last ended."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from bench.studies.compare.costs import at, by_phase, flops_of
 
 
 def draw(study, pen):
-    """Draw a column a method, FLOPs above and seconds below."""
+    """Draw a column per method, FLOPs above and seconds below."""
     arms = study.listed[:MANY]
     figure = pen.figure(WIDE, 6.0)
     axes = figure.subplots(2, len(arms), sharex="row", sharey="row", squeeze=False)
@@ -30,7 +30,7 @@ def draw(study, pen):
 
 
 def _steps(ax, pen, arm: str, table: pd.DataFrame, total, size: float) -> None:
-    """One method's bars with their numbers, one below the other, and their sum."""
+    """Draw one method's bars with their numbers, one below the other, and their sum."""
     phases, start = list(table), 0.0
     for y, phase in enumerate(phases):
         width = at(table, arm, phase) / size
@@ -49,11 +49,12 @@ def _steps(ax, pen, arm: str, table: pd.DataFrame, total, size: float) -> None:
 
 FIGURE = Figure(
     "waterfall", "Where the cost of a run comes from", draw,
-    lambda s: "Each phase begins where the one above ended; last their sum. Base, SFT, pool of "
-    "pairs (shared by all) and tuning are apart, in the table. Means of "
-    f"{seeds_of(s)}{'; thin bars: 95 % intervals over seeds' * (s.seeds > 1)}.",
+    lambda s: "Each bar is a phase and begins where the one above ends; the last bar is their sum. "
+    "Base, SFT and pool of pairs, which all runs share, and tuning are left out; the table of "
+    f"costs has them. Bars are means of {seeds_of(s)}"
+    f"{'; thin lines are 95 % intervals over seeds' * (s.seeds > 1)}.",
     lambda s: f"FLOPs of a run: {flops_of(s)}.",
-    lambda s: f"means of {seeds_of(s)}, lower is better · what all share and tuning left out"
-    + " · thin bars: 95 % intervals" * (s.seeds > 1),
+    lambda s: f"means of {seeds_of(s)}, lower is better · without shared steps and tuning"
+    + " · thin lines: 95 % intervals" * (s.seeds > 1),
     wide=True, category="Cost", section="cost",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the answers changed: length, entropy, repetition; and whether length explains the wins."""
+"""Draw how the answers changed (length, entropy, repetition), and if length explains wins."""
 
 import math
 
@@ -12,7 +12,7 @@ from bench.report.marks import LOST, beside
 from bench.report.style import WIDE
 from bench.report.words import label
 
-PANELS = {"length": "tokens above\nSFT's {}", "entropy": "nats a token above\nSFT's {}",
+PANELS = {"length": "tokens above\nSFT's {}", "entropy": "nats/token above\nSFT's {}",
           "distinct2": "share above SFT's\n{}, validation"}  # measure -> axis  # fmt: skip
 BOTH = {"win": -0.18, "win_lc": 0.2}  # measure -> how far below its row it is drawn
 
@@ -36,10 +36,10 @@ def draw(study, pen):
 
 
 def change(study, arm: str, measure: str) -> st.Interval | None:
-    """How far an arm's answers are above SFT's to the same prompts; None where not measured.
+    """Return how far an arm's answers are above SFT's to the same prompts; None if not measured.
 
     Distinct bigrams are counted over a run's answers to the validation prompts, so their interval
-    is over seeds alone.
+    is over seeds only.
     """
     if measure == "distinct2":
         runs = curves.of_ended(study.results, arm).groupby("seed").distinct2
@@ -49,7 +49,7 @@ def change(study, arm: str, measure: str) -> st.Interval | None:
 
 
 def _changes(ax, study, pen, measure: str) -> None:
-    """A row an arm: its change from SFT."""
+    """Draw a row per arm: its change from SFT."""
     ax.axvline(0, color=pen("muted"), lw=1.2)
     for y, arm in enumerate(study.arms):
         found = change(study, arm, measure)
@@ -61,7 +61,7 @@ def _changes(ax, study, pen, measure: str) -> None:
 
 
 def _of_sft(study, measure: str) -> str:
-    """The SFT base's own value."""
+    """Return the SFT base's own value."""
     if measure == "distinct2":
         rows = curves.of_arm(study.results, curves.from_base(study.results)[0])
         value = rows[rows.fraction == 0].distinct2.mean()
@@ -78,7 +78,8 @@ def _interval(ax, pen, arm: str, y: float, found: st.Interval, mark: dict) -> No
 
 
 def _wins(ax, study, pen) -> None:
-    """Win rate above, open and below it the length-controlled one; each with its number."""
+    """Draw the win rate above and, open and below it, the length-controlled one, with their
+    numbers."""
     ax.axvline(50, color=pen("muted"), lw=1.2)
     for y, arm in enumerate(study.arms):
         for key, down in BOTH.items():
@@ -94,27 +95,28 @@ def _wins(ax, study, pen) -> None:
 
 
 def _rate(ax, found: st.Interval, y: float) -> None:
-    """The number of a win rate, on the side of its interval that looks away from 50 %."""
+    """Write the number of a win rate on the side of its interval that faces away from 50 %."""
     low, high = (found.low, found.high) if math.isfinite(found.half) else (found.mean,) * 2
     end, side, move = (high, "left", 7) if found.mean >= 50 else (low, "right", -7)
     beside(ax, f"{found.mean:.0f}", end, y, move, ha=side, fontsize=8)
 
 
 def _seeds_alone(study) -> str:
-    return ", intervals over seeds alone" if study.seeds > 1 else ", no interval"
+    return ", with intervals over seeds only" if study.seeds > 1 else ", without intervals"
 
 
 FIGURE = Figure(
     "writing", "How the answers changed, and whether length explains the wins", draw,
-    lambda s: "Length and entropy: difference from SFT's answers to the same test prompts, bars: "
-    "95 % intervals. Distinct bigrams: difference from the start of training on validation "
-    f"prompts{_seeds_alone(s)}. Win rate: share of prompts where gold is above SFT's, a tie counts "
-    "half; length-controlled: at no difference in length, by a logistic regression for each seed "
-    f"(Dubois et al. 2024){_seeds_alone(s)}. n = {counts(s)}.",
+    lambda s: "Length and entropy: difference from SFT's answers to the same test prompts, with "
+    "95 % intervals as bars. Distinct bigrams: change since the start of training, on validation "
+    f"prompts{_seeds_alone(s)}. Win rate (filled marks): share of prompts where gold is above "
+    "SFT's; a tie counts half. Length-controlled (open marks): the win rate expected for answers "
+    "as long as SFT's, by a logistic regression for each seed (Dubois et al. 2024)"
+    f"{_seeds_alone(s)}. n = {counts(s)}.",
     lambda s: f"Win rate against SFT in %: {listing(s, 'win', 0)}; length-controlled: "
     f"{listing(s, 'win_lc', 0)}. Length in tokens: {listing(s, 'length', 1)}.",
     lambda s: f"{n_of(s)} · bars: 95 % intervals"
-    + ", of bigrams and open marks over seeds alone" * (s.seeds > 1)
+    + ", of bigrams and open marks over seeds only" * (s.seeds > 1)
     + " · open: length-controlled",
     wide=True, category="Quality", section="writing",
 )  # fmt: skip
