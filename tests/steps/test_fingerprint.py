@@ -57,15 +57,20 @@ def test_a_comment_or_docstring_changes_nothing(copy):
     assert hashes(copy) == before
 
 
-def test_a_method_file_reruns_its_own_runs_and_the_page_alone(copy):
-    """The page says whose code trains a method, and names its paper."""
+def test_a_method_file_reruns_its_own_runs_alone(copy):
     edit = ("methods/dpo.py", 'loss_type="sigmoid"', 'loss_type="hinge"')
-    assert changed(copy, edit) == {"align dpo", "report None"}
+    assert changed(copy, edit) == {"align dpo"}
 
 
-def test_the_ppo_trainer_reruns_ppo_and_the_page_alone(copy):
+def test_the_ppo_trainer_reruns_ppo_alone(copy):
     edit = ("methods/ppo/trainer.py", "ADAM_EPS = 1e-5", "ADAM_EPS = 1e-6")
-    assert changed(copy, edit) == {"align ppo", "report None"}
+    assert changed(copy, edit) == {"align ppo"}
+
+
+@pytest.mark.parametrize("said", ['PAPER = "', 'TRAINER = "'])
+def test_what_a_method_says_of_itself_reruns_the_page_too(copy, said):
+    edit = ("methods/dpo.py", said, f"{said}another ")
+    assert changed(copy, edit) == {"align dpo", "report None"}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +175,7 @@ def test_a_method_outside_changes_no_run_of_the_others(outside):
         ("_shared.py", "1", "2", {"align mine"}),
         ("mine.py", "beta: float = 1.0", "beta: float = 2.0",
          {"align mine", "evaluate mine", "report None"}),
+        ("mine.py", "NEEDS = ()", 'NEEDS = ()\nPAPER = "mine2026"', {"align mine", "report None"}),
         ("mine.py", "NEEDS = ()", '"""Words."""\nNEEDS = ()  # a comment', set()),
     ],
 )  # fmt: skip

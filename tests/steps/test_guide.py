@@ -95,7 +95,7 @@ def test_the_overview_names_everything(capsys):
     [
         ("testbeds", ["micro ", "The controlled world", "zephyr-7b"]),
         ("methods", ["dpo ", "2305.18290"]),
-        ("studies", ["views ", "Does the winner change", "compare ", "ppo, dpo, ipo, orpo"]),
+        ("studies", ["views ", "whether the winner changes", "compare ", "ppo, dpo, ipo, orpo"]),
         ("measures", ["KL from SFT", "nats", "higher is better"]),
         ("steps", ["align ", "Train one run: an arm with a seed"]),
     ],
