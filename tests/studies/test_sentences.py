@@ -62,7 +62,8 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
     won = Family(row for row in study.versus if row.winner == "ppo")
     sole = SimpleNamespace(seeds=5, versus=won, runs=study.runs)
     assert sentences.headline(sole) == (
-        "With a model of 0.41 million parameters, PPO reaches the highest gold reward, better than every other method."
+        "With a model of 0.41 million parameters, PPO reaches the highest gold reward, better than "
+        "every other method."
     )
 
 
