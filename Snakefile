@@ -14,14 +14,12 @@ from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
 from bench.core.schema import UserError
 from bench.estimate.devices import named
-from bench.settings.overrides import flatten
+from bench.settings.overrides import asked
 from bench.studies import load
 
 try:
-    TESTBED = str(config.get("testbed", "micro"))
-    NO_SETTINGS = ("testbed", "gpu")
+    TESTBED, SET = asked(config)
     ESTIMATED = ["--gpu", named(str(config["gpu"]))] if "gpu" in config else []
-    SET = flatten({key: value for key, value in config.items() if key not in NO_SETTINGS})
     CFG = load(TESTBED, SET)
 except UserError as error:
     sys.exit(f"error: {error}")

@@ -2,10 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 
 from bench.analysis.results import SCHEMA, Arm, Meta, Results
 from bench.report.study import Study
@@ -276,6 +278,14 @@ def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Meta:
     return Meta(**facts | head | body | {"tuned_families": list(TUNED)} | more)
 
 
+def by_hand(arms: list[Arm], tables: dict[str, list[dict]], **more) -> Results:
+    """Results of tables that a test writes row by row; more: fields of meta."""
+    facts = {"machine": MACHINE, "versions": {}, "decode": {}, "pool": {}, "gold": {}}
+    facts |= {"breaches": [], "complete": True}
+    found = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    return Results.of(found, [], meta(facts, arms, **more))
+
+
 def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Results:
     """The results of an invented study."""
     root = make(tmp / "runs/micro", seeds, arms, **more)
@@ -286,6 +296,12 @@ def collected(tmp: Path, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Results:
 def study(tmp: Path, **more) -> Study:
     """An invented study as its page sees it."""
     return Study(collected(tmp, **more))
+
+
+def changed(study: Study, /, **more) -> Study:
+    """A study with other fields of its meta."""
+    results = study.results
+    return Study(replace(results, meta=replace(results.meta, **more)))
 
 
 def gathered(root: Path, arms, seeds):

@@ -107,9 +107,10 @@ class Family(tuple[Comparison, ...]):
         """Return the comparisons that an arm won."""
         return [row for row in self if row.winner == arm]
 
-    def champion(self) -> str | None:
-        """Return the arm that is better than every other; None if there is none."""
-        arms = self.arms
+    def champion(self, among: Iterable[str] = ()) -> str | None:
+        """Return the arm that is better than every other of `among`, or of all that are compared;
+        None if there is none."""
+        arms = list(among) or self.arms
         return next((arm for arm in arms if len(self.won_by(arm)) == len(arms) - 1), None)
 
     def unbeaten(self) -> list[str]:

@@ -22,6 +22,11 @@ def seconds_name(meta: Meta) -> str:
     return "core-seconds" if seconds(meta) == "cpu_s" else "GPU-seconds"
 
 
+def spending(meta: Meta) -> dict[str, str]:
+    """{column of cost: its unit in words} of the two ways to count compute."""
+    return {"flops": "FLOPs", seconds(meta): seconds_name(meta)}
+
+
 def charged(results: Results) -> pd.DataFrame:
     """Return the rows that runs are charged for: no shared steps, evaluations or curves."""
     cost = results.cost

@@ -242,7 +242,7 @@ class Share:
 
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
-    """Return the two-sided p of Fisher's exact test, k1 of n1 against k2 of n2; NaN if n is 0."""
+    """Return the two-sided p of Fisher's exact test of k1/n1 against k2/n2; NaN if an n is 0."""
     if n1 == 0 or n2 == 0:
         return float("nan")
     return float(stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue)

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.analysis import differences as two
 from bench.analysis.comparisons import Kind
 from bench.analysis.differences import ALONE, IDENTICAL, MOVED, ONE_ONLY, OPEN, OPPOSITE, SAME
-from bench.analysis.measure import SCALED
+from bench.analysis.measure import DOWN, SCALED
 from bench.report import style
 from bench.report.figure import Figure
 from bench.report.marks import unit_scale
@@ -203,7 +203,7 @@ def _moved(both: Two, row) -> list[Cell]:
     span = ""
     if math.isfinite(row.low) and row.low < row.high:
         span = f"{shown(m, row.low, '+')} to {shown(m, row.high, '+')}"
-    ratio = 100 * row.difference / row.a if row.a and m["better"] == "lower is better" else math.nan
+    ratio = 100 * row.difference / row.a if row.a and m["better"] == DOWN else math.nan
     return [
         Cell(f"{label(row.arm)} · {m['label']}", m["unit"], mark=both.looks[row.arm].colour),
         Cell(shown(m, row.a), value=row.a),

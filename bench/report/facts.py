@@ -9,6 +9,7 @@ A fact is inert Markdown. Keys do not depend on how runs ended:
     ARM.MEASURE                   +0.98 (+0.86 to +1.09): mean and 95 % interval
     A-B.difference, .p, .verdict  a declared comparison in gold
     ARM.TASK.METRIC               the change of an lm-eval score from the SFT base's
+    caveat                        runs that are missing, other settings, breaches of the contract
     limitation.FIRST-WORDS        a limitation
 """
 
@@ -26,6 +27,7 @@ from bench.core.names import SFT
 from bench.report import render
 from bench.report.figure import counts
 from bench.report.marked_text import code, inert
+from bench.report.reference import breaches
 from bench.report.sections import Kind
 from bench.report.tables import Table, plain
 from bench.report.words import fixed, joined, p_words, said, scaled, verdict
@@ -46,6 +48,8 @@ def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
     """Yield the facts on the study's size, cost and origin."""
     meta, spent = study.meta, float(study.results.ledger.cpu_s.sum())
     yield "title", inert(shared["title"])
+    yield "caveat", caveat(study)
+    yield "level", f"{100 * st.LEVEL:.0f} %"
     yield "n", counts(study)
     yield "runs", f"{len(study.runs):,}"
     yield "seeds", str(study.seeds)
@@ -58,6 +62,19 @@ def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
     yield "command", code(shared["command"])
     yield "commit", code(meta.commit[:12])
     yield "machine", inert(", ".join(f"{name} {value}" for name, value in meta.machine.items()))
+
+
+def caveat(study) -> str:
+    """Say what a quote must not hide: missing runs, other settings, breaches; empty if nothing."""
+    meta = study.meta
+    broken = [f"{b['field']} ({b['why']}): {', '.join(b['values'])}" for b in breaches(study)]
+    parts = [
+        "Runs are missing: do not quote this." * (not meta.complete),
+        f"Not the default settings: {' '.join(meta.overrides)}." * (not meta.default_settings),
+        *(f"Breach of the fairness contract: {words}." for words in broken),
+    ]
+    said_of = " ".join(filter(None, parts))
+    return f"**{inert(said_of)}**" * bool(said_of)
 
 
 def parameters(study) -> str:
@@ -81,7 +98,7 @@ def slug(title: str) -> str:
 
 def markdown(table: Table) -> str:
     """Return a table in Markdown, without its notes."""
-    return render.table(table)
+    return render.table(table, inert)
 
 
 def of_figures(study, shared: dict) -> Iterator[tuple[str, str]]:
@@ -150,10 +167,18 @@ def compared(row: Comparison | None) -> dict[str, str]:
 
 
 def of_tasks(study) -> Iterator[tuple[str, str]]:
-    """Yield the base's lm-eval scores, and each arm's change from them with its interval."""
-    for row in changes(study.results).itertuples():
-        key = f"{row.arm}.{row.task}.{row.metric}"
-        yield key, f"{row.mean:.3f}" if row.arm == SFT else change(row)
+    """Yield the bases' lm-eval scores, and each arm's change from its base's with its interval."""
+    table = changes(study.results)
+    known = {(row.arm, row.task, row.metric): row for row in table.itertuples()}
+    for task, metric in dict.fromkeys(zip(table.task, table.metric, strict=True)):
+        for arm in (*study.bases, *study.arms):
+            row = known.get((arm, task, metric))
+            yield f"{arm}.{task}.{metric}", "–" if row is None else scored(study, row)
+
+
+def scored(study, row) -> str:
+    """Return a base's score, or an arm's change from its base's."""
+    return f"{row.mean:.3f}" if row.arm in study.bases else change(row)
 
 
 def change(row) -> str:

@@ -63,8 +63,12 @@ def plain(text: str) -> str:
 
 def mark(key: str, text: str) -> str:
     """Put a fact between its marks; a table gets lines of its own."""
-    shown = f"\n\n{text.strip()}\n\n" if text.lstrip().startswith("|") else text
-    return f"<!--fact {key} {digest(text)}-->{shown}<!--/fact-->"
+    return around(key, f"\n\n{text.strip()}\n\n" if text.lstrip().startswith("|") else text)
+
+
+def around(key: str, shown: str) -> str:
+    """Put a text, unchanged, between the marks of a fact."""
+    return f"<!--fact {key} {digest(shown)}-->{shown}<!--/fact-->"
 
 
 def flag(why: str) -> str:
@@ -87,7 +91,9 @@ def renew(text: str, facts: Mapping[str, str]) -> tuple[str, list[Change]]:
         why = GONE if fact is None else EDITED if edited else ""
         if why or not same:
             changes.append(Change(key, plain(old), plain(fact or ""), why))
-        return match[0] + flag(why) if why else mark(key, old if same else fact)
+        if why:
+            return match[0] + flag(why)
+        return around(key, old) if same else mark(key, fact)
 
     out = MARK.sub(renewed, FLAG.sub("", text))
     lost = out.count("<!--fact") - len(MARK.findall(out))

@@ -26,7 +26,7 @@ def context(study, kind: Kind) -> dict:
         "figures": {figure.name: figure for figure in kind.figures(study)},
         "limitations": limitations(study),
         "reference": reference.of_runs(study),
-        "glossary": reference.glossary(study, [*MEASURES, *kind.measures]),
+        "glossary": reference.glossary(study, [*MEASURES, *kind.measures()]),
         "words": introduction(study) if kind.card else [],
         "command": command(study.meta),
     }

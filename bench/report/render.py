@@ -1,13 +1,16 @@
 """Turn the content of a page into bytes: templates, escaping, inlined figures, one script."""
 
+import re
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
 from bench.report import style
+from bench.report.samples import seen
 from bench.report.words import fixed
 
 TEMPLATES = Path(__file__).parent / "templates"
+UNUSUAL = re.compile(r"[^\n -~]")
 
 
 def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str:
@@ -37,10 +40,11 @@ def text(template: str, shared: dict) -> str:
     return clean(environment(False).get_template(template).render(**shared))
 
 
-def table(found) -> str:
-    """Return a `bench.report.tables.Table` in Markdown, without its notes."""
-    macros = environment(False).get_template("macros.md").module
-    return clean(macros.rows(found))
+def table(found, escape) -> str:
+    """Return a `bench.report.tables.Table` in Markdown, without its notes; escape: for cells."""
+    jinja = environment(False)
+    jinja.filters["md"] = escape
+    return clean(jinja.get_template("macros.md").module.rows(found))
 
 
 def environment(autoescape: bool, *folders: Path):
@@ -67,12 +71,12 @@ def markdown(text) -> str:
     from html import escape
 
     out = escape(str(text), quote=False).replace("\n", " ")
-    for c in "\\`*_[]|~#":
+    for c in "\\#*_[]~|`":
         out = out.replace(c, f"&#{ord(c)};" if c in "|`" else f"\\{c}")
     return out
 
 
 def clean(text: str) -> str:
-    """Drop what UTF-8 cannot hold, and trailing blanks."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    """Drop trailing blanks, and make invisible characters visible."""
+    text = UNUSUAL.sub(lambda c: seen(c[0]), text)
     return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"

@@ -17,13 +17,13 @@ def visible(text: str, longest: int = LONGEST) -> str:
     Control characters, marks that change the direction of text and lone surrogates become their
     code points; line breaks stay. The template escapes the result.
     """
-    shown = "".join(_shown(c) for c in str(text)[:longest])
+    shown = "".join(seen(c) for c in str(text)[:longest])
     rest = len(str(text)) - longest
     return shown + (f" … ({rest:,} more characters)" if rest > 0 else "")
 
 
-def _shown(c: str) -> str:
-    """Return one character of `visible`."""
+def seen(c: str) -> str:
+    """Return a character, or its code point if it is invisible."""
     if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return c
     return f"⟨U+{ord(c):04X}⟩"

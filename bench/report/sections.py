@@ -69,7 +69,7 @@ class Kind:
     more: Callable = lambda study: {}
     facts: Callable = lambda study, shared: {}
     card: Callable | None = None
-    measures: tuple[Measure, ...] = ()
+    measures: Callable[[], list[Measure]] = list
     lent: Lent | None = None
 
 

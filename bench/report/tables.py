@@ -31,7 +31,8 @@ DASH = Cell("–")
 
 @dataclass
 class Table:
-    """A table: title, header cells as (text, note), rows, and notes below.
+    """A table: title, header cells as (text, note), rows, and notes below; no page shows one
+    without rows.
 
     links: for each column, where the runs behind its numbers are listed, if that depends on the
     column; sortable: whether another order of rows makes sense.

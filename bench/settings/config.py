@@ -34,11 +34,19 @@ FREE = (*UNHASHED, "layout", "overrides", "known_methods")
 KEYLESS = {"testbed", *RESOURCES, "study", "strict"}
 
 
+def members_of(plan: ModuleType, cfg: "Config") -> tuple[str, ...]:
+    """Name the arms of a computed study: as it says, else the methods as tuned, then its own."""
+    if hasattr(plan, "members"):
+        return plan.members(cfg)
+    return (*cfg.known_methods, *plan.arms(cfg))
+
+
 class Config(Core):
     """Settings of Core and of the testbed's world, of each method and of each study."""
 
     _source: str = PrivateAttr("")
     _plain: Any = PrivateAttr(None)  # the settings without overrides; None if incomplete
+    _declared: dict[str, Any] = PrivateAttr(default_factory=dict)  # before studies fill in theirs
     _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
     _overrides: tuple[str, ...] = PrivateAttr(())
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
@@ -77,7 +85,7 @@ class Config(Core):
     def runs_of(self, study: str) -> tuple[tuple[str, int], ...]:
         """Return (arm, seed) of each run of a study."""
         plan = self._plans.get(study)
-        seeds = plan.seeds if plan else lambda cfg, arm: cfg.seeds
+        seeds = getattr(plan, "seeds", lambda cfg, arm: cfg.seeds)
         return tuple((arm, seed) for arm in self.known_studies[study] for seed in seeds(self, arm))
 
     @cached_property
@@ -123,7 +131,7 @@ class Config(Core):
         """List the folders of other studies' results that the report of `compare` also shows."""
         if self.study != DEFAULT_STUDY:
             return []
-        names = [name for name, plan in self._plans.items() if plan.COMPANION]
+        names = [name for name, plan in self._plans.items() if getattr(plan, "COMPANION", False)]
         folders = [self.with_study(name).layout.results for name in names]
         return [folder for folder in folders if (folder / "meta.json").exists()]
 
@@ -137,7 +145,7 @@ class Config(Core):
 
         Every method from outside the package joins `compare`.
         """
-        computed = {name: plan.members(self) for name, plan in self._plans.items()}
+        computed = {name: members_of(plan, self) for name, plan in self._plans.items()}
         outside = [name for name in self.known_methods if name not in methods.METHODS]
         compare = dict.fromkeys((*self.studies.get(DEFAULT_STUDY, ()), *outside))
         return computed | self.studies | {DEFAULT_STUDY: tuple(compare)}

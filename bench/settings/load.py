@@ -44,7 +44,8 @@ def load(
     cfg._overrides = tuple(overrides_of(cfg, file))
     checks.check(cfg)
     for plan in plans.values():
-        plan.check(cfg)
+        if hasattr(plan, "check"):
+            plan.check(cfg)
     return cfg
 
 
@@ -60,8 +61,10 @@ def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Co
     """Return the settings as a Config; each study's plan fills in its own section."""
     cfg = checked(config_class(values, plans), values | {"testbed": name_of(testbed)}, "")
     cfg._source, cfg._plans = testbed, plans
+    cfg._declared = cfg.model_dump(mode="json", exclude={"testbed", *RESOURCES})
     for name, plan in plans.items():
-        cfg = cfg._replaced(**{name: plan.completed(cfg)})
+        if hasattr(plan, "completed"):
+            cfg = cfg._replaced(**{name: plan.completed(cfg)})
     return cfg
 
 
@@ -77,10 +80,10 @@ def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
 def difference(cfg: Config, plain: Config | None) -> Iterator[str]:
     """Yield the overrides that change a value, one 'a.b=value' for each.
 
-    Leaves out RESOURCES, on which no result depends.
+    Leaves out RESOURCES, on which no result depends, and what a study fills in by itself.
     """
-    old = dict(leaves(plain.model_dump(mode="json", exclude={*RESOURCES}))) if plain else {}
-    for key, value in leaves(cfg.model_dump(mode="json", exclude={*RESOURCES})):
+    old = dict(leaves(plain._declared)) if plain else {}
+    for key, value in leaves(cfg._declared):
         if key not in old or old[key] != value:
             yield f"{key}={flow(value)}"
 

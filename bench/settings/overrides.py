@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from bench.core.layout import UPSTREAM
+from bench.core.names import DEFAULT_TESTBED
 from bench.core.schema import UserError
 
 
@@ -28,10 +29,20 @@ def leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def flow(value: Any) -> str:
-    """Write a value as one line of YAML that ``parse`` reads back."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+def flow(value: Any, dumper: type = yaml.SafeDumper, style: str | None = None) -> str:
+    """Write a value as one line of YAML that ``parse`` reads back; style: quotes of all strings."""
+    how = {"default_flow_style": True, "default_style": style, "sort_keys": False}
+    text = yaml.dump(value, Dumper=dumper, width=10**6, allow_unicode=True, **how)
     return text.removesuffix("\n").removesuffix("...").strip()
+
+
+def asked(config: dict) -> tuple[str, list[str]]:
+    """Return the testbed and the overrides that Snakemake's `config` asks for.
+
+    `gpu` is no setting: the estimate reads it.
+    """
+    settings = {key: value for key, value in config.items() if key not in ("testbed", "gpu")}
+    return str(config.get("testbed", DEFAULT_TESTBED)), flatten(settings)
 
 
 def flatten(config: dict) -> list[str]:

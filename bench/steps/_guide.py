@@ -5,7 +5,8 @@
     python -m bench list settings --markdown
     python -m bench help pairs.n --testbed reviews
 
-Imports nothing heavy, except what a step that one asks about imports itself.
+Imports nothing heavy, except pandas where one asks about measures, and what a step that one asks
+about imports itself.
 """
 
 import argparse
@@ -24,12 +25,9 @@ from typing import Any
 
 import bench
 from bench import steps, studies
-from bench.analysis.measure import Measure
-from bench.analysis.measures import MEASURES
 from bench.core import registry
-from bench.core.names import nearest
+from bench.core.names import DEFAULT_STUDY, nearest
 from bench.core.schema import UserError
-from bench.report.words import VERDICTS
 from bench.settings import layers, renamed
 from bench.settings.described import Setting, all_settings, default_of, type_of, value_of, written
 from bench.settings.sections import Arm
@@ -52,7 +50,7 @@ OVERVIEW = """\
 
 Answers name the files of the code. For example
   python -m bench help kl             how the report's KL is computed, and where
-  python -m bench help better         what decides that one method is better than another
+  python -m bench help better         when one of two arms is called better
   python -m bench help dpo            DPO: its loss, its settings
   python -m bench help ppo.clip       what PPO clips, and where
   python -m bench help pairs.n        what the setting does, its default, its value in a testbed
@@ -124,12 +122,21 @@ def list_of_studies(cfg) -> list[tuple[str, ...]]:
 def measures(cfg) -> list[tuple[str, ...]]:
     """List measures with label, unit and direction, then the verdicts of a comparison."""
     found = [(m.key, m.label, m.unit, m.better) for m in known_measures()]
-    return [*found, *((word, "Verdict on two arms", "", "") for word, _ in VERDICTS.values())]
+    return [*found, *((word, "Verdict on two arms", "", "") for word in known_verdicts())]
 
 
-def known_measures() -> list[Measure]:
+def known_measures() -> list:
     """Return the measures of every study, then those that single studies add."""
-    return [*MEASURES, *(m for name in studies.PLANS for m in studies.kind_of(name).measures)]
+    from bench.analysis.measures import MEASURES
+
+    return [*MEASURES, *studies.kind_of(DEFAULT_STUDY).measures()]
+
+
+def known_verdicts() -> dict[str, str]:
+    """Return the names of verdicts with the rules that decide them."""
+    from bench.report.words import VERDICTS
+
+    return dict(VERDICTS.values())
 
 
 def list_of_steps(cfg) -> list[tuple[str, ...]]:
@@ -163,8 +170,10 @@ def helped(cfg, word: str | None) -> list[str]:
     """Explain everything that a word names, one thing after another; None: give the overview."""
     if word is None:
         return overview(cfg)
-    answers = answers_to(cfg)
+    answers = answers_about_runs(cfg)
     found = [tell for name, tell in answers if name == word]
+    answers += [] if found else answers_about_results(cfg)  # which import pandas
+    found = found or [tell for name, tell in answers if name == word]
     found = found or [tell for name, tell in answers if name.lower() == word.lower()]
     found = found or [tell for name, tell in answers if name.rpartition(".")[2] == word.lower()]
     if not found and (new := renamed.of(word)):
@@ -186,6 +195,11 @@ def overview(cfg) -> list[str]:
 
 def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
     """Pair each word with the function that explains it; a word may name several things."""
+    return answers_about_runs(cfg) + answers_about_results(cfg)
+
+
+def answers_about_runs(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
+    """Pair the words of what makes a run with what explains them."""
     kinds = (
         (about_method, cfg.known_methods),
         (about_testbed, layers.testbeds()),
@@ -193,9 +207,17 @@ def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
         (about_arm, [name for name in cfg.known_arms if name not in cfg.known_methods]),
         (about_step, step_names()),
         (about_setting, all_settings(cfg)),
-        (about_measure, known_measures()),
-        (about_verdict, [word for word, _ in VERDICTS.values()]),
     )
+    return explained(cfg, kinds)
+
+
+def answers_about_results(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
+    """Pair measures and verdicts with what explains them; no run has a word in common with them."""
+    return explained(cfg, ((about_measure, known_measures()), (about_verdict, known_verdicts())))
+
+
+def explained(cfg, kinds) -> list[tuple[str, Callable[[], list[str]]]]:
+    """Pair the names of things with the function that explains their kind."""
     return [
         (getattr(thing, "key", thing), partial(about, cfg, thing))
         for about, things in kinds
@@ -235,7 +257,7 @@ def about_study(cfg, name: str) -> list[str]:
     plan, folder = studies.PLANS.get(name), ROOT / "studies"
     about = plan.__doc__ if plan else "Compares the arms that the settings list under `studies`."
     page = folder / name / "page.py"
-    page = page if page.exists() else folder / studies.COMPARE / "page.py"
+    page = page if page.exists() else folder / DEFAULT_STUDY / "page.py"
     arms = cfg.known_studies[name]
     rows = [
         ("runs", f"{len(cfg.runs_of(name))} on {cfg.testbed}, of {len(arms)} arms"),
@@ -272,7 +294,7 @@ def options_of(name: str) -> list[str]:
     return text.getvalue().splitlines()
 
 
-def about_measure(cfg, measure: Measure) -> list[str]:
+def about_measure(cfg, measure) -> list[str]:
     """Explain how a measure is computed, and where."""
     rows = [
         ("formula", measure.formula),
@@ -287,9 +309,11 @@ def about_measure(cfg, measure: Measure) -> list[str]:
 
 def about_verdict(cfg, word: str) -> list[str]:
     """Explain when a comparison gets a verdict, and which code decides."""
-    rule = dict(VERDICTS.values())[word]
     place = found_at("analysis/comparisons.py:Comparison.verdict")
-    return [*heading(f"Verdict {word}"), *columns([("rule", rule), ("file", place)])]
+    return [
+        *heading(f"Verdict {word}"),
+        *columns([("rule", known_verdicts()[word]), ("file", place)]),
+    ]
 
 
 def found_at(place: str) -> str:

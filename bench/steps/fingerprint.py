@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 
 from bench.core.code import bare_tree, tree_sha256
@@ -39,7 +38,7 @@ PLANNING = "bench.settings."
 TABLED = dict.fromkeys(("contract", "collect"), ("bench.core.layout", "bench.settings.config"))
 PAGES = ("report", "blog")  # the steps that make a page
 # packages whose every module a page loads
-LOADED = ("bench.analysis.measures", "bench.studies.compare.figures", "bench.methods")
+LOADED = ("bench.analysis.measures", "bench.studies.compare.figures")
 FILES = {
     "evaluate": "bench/worlds/{kind}/tasks",
     "report": "bench/report/templates",
@@ -54,7 +53,7 @@ def fingerprint(cfg, step: str, arm: str | None = None) -> str:
     settings = cfg.slice(step, arm).values()
     study = cfg.study if step in PAGES else None
     code = code_hash(step, method, cfg.data.kind, study)
-    parts = [code, settings, library_versions()]
+    parts = [code, settings, library_versions()] + ([said_of_methods(cfg)] if study else [])
     return _sha256(json.dumps(parts, sort_keys=True, default=str))[:16]
 
 
@@ -98,14 +97,20 @@ def imported_by_name(method, kind: str | None, study: str | None) -> Iterable[st
 
 
 def pages(kind: str | None) -> Iterable[str]:
-    """What ``bench.core.registry`` loads for a page: measures, figures, the pages of all studies,
-    since they lend to each other, the words of the world, and what methods say of themselves."""
+    """Yield what ``bench.core.registry`` loads for a page: measures, figures, the pages of all
+    studies, since they lend to each other, and the words of the world."""
     for package in LOADED:
-        base = path_of(package)
-        yield from (f"{package}.{m.name}" for m in iter_modules([str(base.parent)]))
-    for study in iter_modules([str(path_of("bench.studies").parent)]):
-        yield f"bench.studies.{study.name}.page"
+        files = path_of(package).parent.glob("*.py")
+        yield from (f"{package}.{path.stem}" for path in files if path.stem != "__init__")
+    for path in path_of("bench.studies").parent.glob("*/page.py"):
+        yield f"bench.studies.{path.parent.name}.page"
     yield f"bench.worlds.{kind}.words"
+
+
+def said_of_methods(cfg) -> list[tuple]:
+    """What a page says of each method, as its module has it."""
+    methods = cfg.known_methods.items()
+    return [(name, getattr(m, "TRAINER", None), getattr(m, "PAPER", None)) for name, m in methods]
 
 
 def closure(*starts: str | Path) -> dict[str | Path, Path]:

@@ -33,14 +33,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--check", action="store_true", help="say what is stale, write nothing")
     args = parser.parse_args(argv)
     try:
-        for path in args.files:
-            renew(path, args.report, args.check)
+        late = [renew(path, args.report, args.check) for path in args.files]
     except UserError as error:
         runner.fail(str(error))
+    if any(late):
+        runner.fail("; ".join(filter(None, late)))
 
 
-def renew(path: Path, report: Path | None, check: bool) -> None:
-    """Renew the facts and figures of a file and say each change; UserError if any stays stale."""
+def renew(path: Path, report: Path | None, check: bool) -> str:
+    """Renew the facts and figures of a file and say each change; returns what is wrong if a fact
+    stays stale, or if there was something to renew and `check` forbids it."""
     old = read(path)
     text, changes = marked_text.renew(old, facts(old, report))
     redrawn = redraw(path, old, report)
@@ -53,8 +55,8 @@ def renew(path: Path, report: Path | None, check: bool) -> None:
     stale = [change for change in changes if change.stale]
     counts = f"{len(changes) - len(stale)} changed, {len(stale)} stale, {len(redrawn)} drawn anew"
     say("quote", f"{path}: {len(marked_text.MARK.findall(text))} facts, {counts}")
-    if stale or (check and (redrawn or text != old)):
-        raise UserError(f"{path} is not up to date: {counts}")
+    late = stale or (check and (redrawn or text != old))
+    return f"{path} is not up to date: {counts}" if late else ""
 
 
 def facts(text: str, report: Path | None) -> dict[str, str]:

@@ -72,7 +72,7 @@ def build(study: Study, out: Path) -> None:
     (out / "README.md").write_text(page.readme(shared), encoding="utf-8")
     write_json(out / "facts.json", facts.of(study, kind, shared))
     kind.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
-    measures = [*MEASURES, *kind.measures]
+    measures = [*MEASURES, *kind.measures()]
     write_json(out / "results.json", results.document(study, measures))
 
 

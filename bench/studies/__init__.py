@@ -1,30 +1,28 @@
 """Find the studies: which runs they make, how they are analysed, what their page shows.
 
-A declared study is a list of arms in a testbed's file. A computed one is a folder here whose module
-is its plan:
+A declared study is a list of arms in a testbed's file. A computed one is a folder here, which is
+found:
 
-- ``Settings``: a ``Section`` in which every field has a default; the study's name is that of the
-  section;
-- ``arms(cfg)``: {arm: spec} that it computes from the tuned settings;
-- ``members(cfg)``: the names of its arms; ``seeds(cfg, arm)``: the seeds of one of them;
-- ``EVALUATED``: whether its runs answer the test prompts; ``COMPANION``: whether its results are
-  also shown in the report of ``compare``;
-- ``completed(cfg)``: its section, with values that follow from other sections; ``check(cfg)``:
-  raises UserError.
-
-``<study>/page.py`` holds ``KIND``, which says how its page is made; a study without one has the
-page of ``compare``.
+- ``__init__.py``, its plan: ``Settings``, a ``Section`` with a default each, under the name of the
+  study in the settings, and ``arms(cfg)``: {arm: spec}, from the tuned settings. Optional:
+  ``members(cfg)``, the names of its arms (else the methods as tuned, then those of ``arms``);
+  ``seeds(cfg, arm)`` (else all); ``EVALUATED = False`` where its runs answer no test prompts;
+  ``COMPANION = True`` where the report of ``compare`` shows its results too; ``completed(cfg)``:
+  its section, with what follows from others; ``check(cfg)``: raises UserError for what cannot work;
+- ``page.py``, whose ``KIND`` (``bench.report.sections.Kind``) says how its page is made; a study
+  without one has the page of ``compare``. Analysis and figures stand beside it.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from bench.core import registry
+from bench.core.names import DEFAULT_STUDY
 from bench.settings.config import Config
 from bench.settings.load import load as load_settings
 
-COMPARE = "compare"  # arms side by side: the default study, and the page of every declared one
 FOLDERS = registry.members(__name__, folders=True)
-PLANS = {name: registry.member(__name__, name) for name in FOLDERS if name != COMPARE}
+PLANS = {name: registry.member(__name__, name) for name in FOLDERS if name != DEFAULT_STUDY}
 
 
 def load(testbed: str, overrides: Iterable[str] = ()) -> Config:
@@ -34,5 +32,6 @@ def load(testbed: str, overrides: Iterable[str] = ()) -> Config:
 
 def kind_of(study: str):
     """Return how the page of a study is made, a ``bench.report.sections.Kind``."""
-    name = study if study in PLANS else COMPARE
+    own = study in PLANS and Path(PLANS[study].__file__).with_name("page.py").exists()
+    name = study if own else DEFAULT_STUDY
     return registry.member(f"{__name__}.{name}", "page").KIND

@@ -15,6 +15,6 @@ def world(kind: str) -> ModuleType:
     return registry.member(__name__, kind)
 
 
-def words(kind: str) -> ModuleType:
+def words(name: str) -> ModuleType:
     """What a report says of a world: GOLD, GOLD_CITED and TASKS."""
-    return registry.member(f"{__name__}.{kind}", "words")
+    return registry.member(f"{__name__}.{name}", "words")

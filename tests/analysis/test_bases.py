@@ -1,15 +1,17 @@
 """Arms of several SFT bases in one study: each is compared with the base that it starts from."""
 
-import pandas as pd
+import fake_runs
 import pytest
 
-from bench.analysis import measures as ms
-from bench.analysis import views
+from bench.analysis import curves, measures, tasks
+from bench.analysis.comparisons import Kind, against_sft
 from bench.analysis.fairness import breaches
+from bench.analysis.results import Arm
 from bench.core.layout import Layout
 from bench.report.study import Study
 from bench.steps.collect import described
 from bench.studies import load
+from bench.studies.views.analysis import longest
 
 OTHER = "sft@3f9a1c2e"  # as meta.json calls a second base
 SHARED = {"arm": "shared", "method": "shared", "seed": 0, "step": "sft", "phase": "train"}
@@ -34,60 +36,56 @@ def curve_row(arm: str, seed: int, fraction: float) -> dict:
     return {"arm": arm, "method": arm.partition("-")[0], "seed": seed} | at
 
 
-def arm(name: str, **more) -> dict:
-    plain = {"label_set": "gold", "n": None, "start": "sft", "proxy": "gold", "factors": {}}
-    return plain | {"name": name, "method": name.partition("-")[0], "varies": []} | more
-
-
-META = {
-    "arms": [arm("dpo"), arm("dpo-base2", base=OTHER, varies=["sft.seed"]), arm("ppo")],
-    "methods": ["ppo", "dpo"],
-    "tuned_families": ["review"],
-    "seeds": list(SEEDS),
-    "price": {"hour": None, "currency": "USD"},
-}
+ARMS = [
+    Arm("dpo", "dpo"),
+    Arm("dpo-base2", "dpo", base=OTHER, varies=("sft.seed",)),
+    Arm("ppo", "ppo"),
+]
 
 
 @pytest.fixture
 def study() -> Study:
-    arms, bases = ("dpo", "dpo-base2", "ppo"), ("sft", OTHER)
+    arms, bases = [arm.name for arm in ARMS], ("sft", OTHER)
     runs = [*((a, s) for a in arms for s in SEEDS), *((b, 0) for b in bases)]
-    tasks = [
+    scores = [
         {"arm": a, "seed": s, "task": "grammar", "metric": "acc", "stderr": 0.01, "n": 9}
         | {"value": LEVEL[a] / 10, "higher_is_better": True}
         for a, s in runs
     ]
     tables = {
-        "prompts": pd.DataFrame(row(a, s, p) for a, s in runs for p in PROMPTS),
-        "curve": pd.DataFrame(curve_row(a, s, f) for a in arms for s in SEEDS for f in (0.0, 1.0)),
-        "runs": pd.DataFrame({"arm": a, "seed": s, "status": "ok"} for a in arms for s in SEEDS),
-        "cost": pd.DataFrame([SHARED | SPENT]),
-        "reward": pd.DataFrame(),
-        "tasks": pd.DataFrame(tasks),
+        "prompts": [row(a, s, p) for a, s in runs for p in PROMPTS],
+        "curve": [curve_row(a, s, f) for a in arms for s in SEEDS for f in (0.0, 1.0)],
+        "runs": [{"arm": a, "seed": s, "status": "ok"} for a in arms for s in SEEDS],
+        "cost": [SHARED | SPENT],
+        "tasks": scores,
     }
-    return Study(tables, [], META)
+    families, methods = ["review"], ["ppo", "dpo"]
+    return Study(
+        fake_runs.by_hand(ARMS, tables, seeds=SEEDS, tuned_families=families, methods=methods)
+    )
 
 
-def test_the_base_of_an_arm_is_sft_unless_it_says_another():
-    assert ms.base_of(META) == {
+def test_the_base_of_an_arm_is_sft_unless_it_says_another(study):
+    assert study.base == {
         "sft": "sft",
         OTHER: OTHER,
         "dpo": "sft",
         "dpo-base2": OTHER,
         "ppo": "sft",
     }
-    assert ms.bases_of(META) == ["sft", OTHER]
+    assert study.bases == ["sft", OTHER]
 
 
 def test_each_arm_is_measured_against_its_own_base(study):
     for name, gain in {"dpo": 1, "dpo-base2": 1, "ppo": -1}.items():
         assert study.interval(name, "gold_delta").mean == pytest.approx(gain)
         assert study.interval(name, "win").mean == (100 if gain > 0 else 0)
-        assert study.gains(name).mean() == pytest.approx(gain)
-        assert study.curve(name).groupby("fraction").gain.mean()[1.0] == pytest.approx(gain)
-    values = study.values
+        assert study.by_seed(name, "gold_delta").mean() == pytest.approx(gain)
+        curve = curves.of_arm(study.results, name)
+        assert curve.groupby("fraction").gain.mean()[1.0] == pytest.approx(gain)
+    values = measures.of_runs(study.results)
     runs = values[(values.arm == "dpo-base2") & (values.measure == "gold_delta")].value
-    assert runs.mean() == pytest.approx(1)
+    assert len(runs) == len(SEEDS) and runs.mean() == pytest.approx(1)
 
 
 def test_a_base_is_measured_but_gains_nothing_on_itself(study):
@@ -98,32 +96,34 @@ def test_a_base_is_measured_but_gains_nothing_on_itself(study):
 
 
 def test_the_verdict_against_sft_is_against_one_s_own(study):
-    found = study.versus_sft.set_index("a")
-    assert set(found.b) == {"sft"}
-    assert found.interval["dpo-base2"].mean == pytest.approx(1)
-    assert found.verdict["dpo-base2"] == "dpo-base2 better"
-    assert found.verdict["ppo"] == "sft better"
+    found = against_sft(study.results)
+    assert {row.b for row in found} == {"sft"}
+    second, ppo = (found.between(name, "sft") for name in ("dpo-base2", "ppo"))
+    assert second.interval.mean == pytest.approx(1)
+    assert (second.kind, second.winner, second.loser) == (Kind.BETTER, "dpo-base2", "sft")
+    assert (ppo.kind, ppo.winner, ppo.loser) == (Kind.BETTER, "sft", "ppo")
 
 
 def test_lm_eval_changes_from_the_arm_s_own_base(study):
-    found = ms.tax(study.tables["tasks"], META).set_index("arm").change
+    found = tasks.changes(study.results).set_index("arm").change
     assert found["dpo-base2"] == pytest.approx(0.1) and found["dpo"] == pytest.approx(0.1)
     assert found[OTHER] == found["sft"] == 0
 
 
 def test_an_arm_of_another_base_is_in_no_sweep_and_no_view(study):
     assert study.sweeps == []
-    assert study.from_sft() == ["dpo", "ppo"] and study.from_sft(OTHER) == ["dpo-base2"]
-    assert "dpo-base2" not in views.longest(META).values()
+    assert curves.from_base(study.results) == ["dpo", "ppo"]
+    assert curves.from_base(study.results, OTHER) == ["dpo-base2"]
+    assert "dpo-base2" not in longest(study.meta.arms).values()
 
 
 def test_meta_names_the_base_of_each_arm():
     words = ["arms.dpo-base2={method: dpo, sft: {seed: 2}}", "studies.mine=[dpo, dpo-base2]"]
     cfg = load("tiny", [*words, "study=mine"])
     plain, other = (described(cfg, name) for name in ("dpo", "dpo-base2"))
-    assert (plain["base"], plain["varies"]) == ("sft", [])
-    assert (other["base"], other["varies"]) == ([*cfg.bases][1], ["sft.seed"])
-    assert isinstance(cfg.bases[other["base"]], Layout)
+    assert (plain.base, plain.varies) == ("sft", ())
+    assert (other.base, other.varies) == ([*cfg.bases][1], ("sft.seed",))
+    assert isinstance(cfg.bases[other.base], Layout)
 
 
 def entry(name: str, seed: int, base: str, weights: str) -> dict:

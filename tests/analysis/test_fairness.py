@@ -372,7 +372,7 @@ def test_no_run_or_half_a_run_is_one_line(folder, tmp_path_factory):
     assert code == 1 and len(lines) == 1 and "holds no run of this study" in lines[0]
     (folder / "runs/micro/align/dpo/seed1/run.json").write_text("{")
     code, lines = step(folder)
-    assert code == 1 and len(lines) == 1 and "is no valid JSON" in lines[0]
+    assert code == 1 and len(lines) == 1 and "is not valid JSON" in lines[0]
 
 
 def test_trials_of_tuning_are_compared_by_method(made, monkeypatch):

@@ -3,13 +3,13 @@
 import json
 import lzma
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import fake_runs
 import numpy as np
 import pytest
 
-from bench.analysis import tables
 from bench.core.files import read_csv
 from bench.report import evidence, samples
 from bench.report.study import Study
@@ -25,10 +25,11 @@ VIEWS = {f"{m}{end}": m for m in ("ppo", "dpo") for end in ("", "-n750", "-betax
 def collected(place: Path, study: str, arms: dict, seeds, changed=lambda name: {}, **more) -> Path:
     """The results of an invented study; changed: what else its arms are, by name. Scores of the
     reward model are of single precision, as a model's are."""
-    found, rows, meta = fake_runs.collected(place, arms, seeds, **more)
-    found["prompts"]["proxy"] = found["prompts"].proxy.astype(np.float32).astype(float)
-    meta["arms"] = [arm | changed(arm["name"]) for arm in meta["arms"]]
-    tables.write(place / "results", found, rows, meta | {"study": study})
+    found = fake_runs.collected(place, arms, seeds, **more)
+    found.prompts["proxy"] = found.prompts.proxy.astype(np.float32).astype(float)
+    changed_arms = [replace(arm, **changed(arm.name)) for arm in found.meta.arms]
+    found.meta = replace(found.meta, study=study, arms=changed_arms)
+    found.write(place / "results")
     return place / "results"
 
 
@@ -121,8 +122,9 @@ def test_what_is_left_out_is_what_no_page_reads(made, travelled):
 def test_the_answers_kept_are_those_that_the_page_shows(made):
     study = Study.read(made / "runs/micro/results")
     kept = samples.shown(study)
-    assert 0 < len(kept) < len(study.samples)
-    assert samples.chosen(Study(study.tables, kept, study.meta)) == samples.chosen(study)
+    assert 0 < len(kept) < len(study.results.samples)
+    few = Study(replace(study.results, samples=kept))
+    assert samples.chosen(few) == samples.chosen(study)
 
 
 def test_evidence_is_the_same_bytes_for_the_same_tables(made, tmp_path):
@@ -186,9 +188,9 @@ def test_what_is_not_the_same_is_named(travelled, capsys):
     assert Path("here/results.csv").read_text() == text
 
 
-def test_a_report_with_too_much_evidence_is_not_published(tmp_path):
+def test_a_report_with_too_much_evidence_is_not_published(made, tmp_path):
     (tmp_path / "evidence").mkdir()
-    packed, fit = tmp_path / "evidence/a.xz", {"complete": True, "default_settings": True}
+    packed, fit = tmp_path / "evidence/a.xz", Study.read(made / "runs/micro/results").meta
     packed.write_bytes(b"x" * evidence.MOST)
     assert not report.unfit(fit, tmp_path)
     packed.write_bytes(b"x" * (evidence.MOST + 1))

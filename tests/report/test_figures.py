@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from unittest.mock import patch
@@ -13,11 +14,16 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from bench.report import labels, page, plate, scorecard, style
+from bench.analysis.statistics import Share
+from bench.report import labels, page, style
+from bench.report.figure import signed
 from bench.report.sections import of_companion
 from bench.report.study import Study
+from bench.report.words import label
 from bench.studies import kind_of
-from bench.studies.stability import page as stability_page
+from bench.studies.compare import lent
+from bench.studies.compare.figures import scorecard
+from bench.studies.stability.figures import GRID
 
 METHODS = tuple(fake_runs.ARMS)
 BETAS = ("0.01", "0.03", "0.3", "1", "3")
@@ -27,16 +33,16 @@ def compared(folder):
     """Five seeds of four methods, three of which end close together; one failed once."""
     close = {"dpo": 0.7, "ipo": 0.69, "orpo": 0.62}
     with patch.dict(fake_runs.GAIN, close), patch.dict(fake_runs.REACH, {"dpo": 5.2, "orpo": 4.8}):
-        return Study(*fake_runs.collected(folder, prompts=24, fail={("ipo", 2): "diverged"}))
+        return fake_runs.study(folder, prompts=24, fail={("ipo", 2): "diverged"})
 
 
 def one_seed(folder):
-    return Study(*fake_runs.collected(folder, prompts=24, seeds=(1,)))
+    return fake_runs.study(folder, prompts=24, seeds=(1,))
 
 
 def all_failed(folder):
     fail = {(arm, seed): "oom" for arm in METHODS for seed in (1, 2)}
-    return Study(*fake_runs.collected(folder, prompts=24, seeds=(1, 2), fail=fail))
+    return fake_runs.study(folder, prompts=24, seeds=(1, 2), fail=fail)
 
 
 def crowded(folder):
@@ -44,17 +50,24 @@ def crowded(folder):
     arms = dict(fake_runs.ARMS)
     arms |= {f"{m}-no-whitening-beta{b}": m for m in ("dpo", "ipo") for b in BETAS}
     fail = {(f"dpo-no-whitening-beta{BETAS[0]}", s): "diverged" for s in (1, 2, 3)}
-    return Study(*fake_runs.collected(folder, arms, (1, 2, 3), prompts=24, fail=fail))
+    return fake_runs.study(folder, arms=arms, seeds=(1, 2, 3), prompts=24, fail=fail)
+
+
+def renamed(results, study: str, changed=lambda arm: {}, **more) -> Study:
+    """The results as those of another study; changed: what else its arms are."""
+    arms = [replace(arm, **changed(arm)) for arm in results.meta.arms]
+    return Study(replace(results, meta=replace(results.meta, study=study, arms=arms, **more)))
 
 
 def viewed(folder):
     """Two methods with fewer labels and other strengths."""
     arms = {f"{m}{end}": m for m in METHODS for end in ("", "-n750", "-betax3", "-betax0.33")}
-    tables, samples, meta = fake_runs.collected(folder, arms, (1, 2, 3), prompts=24)
-    for arm in meta["arms"]:
-        few = arm["name"].endswith("-n750")
-        arm |= {"n": 750, "label_set": "gold-n750", "varies": []} if few else {}
-    return Study(tables, samples, meta | {"study": "views"})
+    few = {"n": 750, "label_set": "gold-n750", "varies": ()}
+    return renamed(
+        fake_runs.collected(folder, arms, (1, 2, 3), prompts=24),
+        "views",
+        lambda arm: few if arm.name.endswith("-n750") else {},
+    )
 
 
 def gridded(folder):
@@ -63,23 +76,24 @@ def gridded(folder):
     cells = {f"{m}-lrx{lr:.2g}-betax{b:.2g}": (m, lr, b) for m in METHODS for lr, b in factors}
     arms = {name: method for name, (method, *_) in sorted(cells.items())}
     fail = {(f"{m}-lrx10-betax0.33", 1): "diverged" for m in METHODS}
-    tables, samples, meta = fake_runs.collected(folder, arms, (1,), prompts=12, fail=fail)
-    for arm in meta["arms"]:
-        _, lr, beta = cells[arm["name"]]
-        arm["factors"] = {"lr": lr, "beta": beta}
-    return Study(tables, samples, meta | {"study": "stability"})
+    return renamed(
+        fake_runs.collected(folder, arms, (1,), prompts=12, fail=fail),
+        "stability",
+        lambda arm: {"factors": dict(zip(("lr", "beta"), cells[arm.name][1:], strict=True))},
+    )
 
 
 def searched(folder):
     """Random trials of each method, one failed."""
     arms = {f"{m}-trial{i:02d}": m for m in METHODS for i in range(1, 9)}
-    fail = {("dpo-trial01", 1): "diverged"}
-    tables, samples, meta = fake_runs.collected(folder, arms, (1,), prompts=12, fail=fail)
+    found = fake_runs.collected(
+        folder, arms, (1,), prompts=12, fail={("dpo-trial01", 1): "diverged"}
+    )
     rng = np.random.default_rng(0)
-    drawn = 10 ** rng.uniform(-4, -2, (len(tables["runs"]), 2))
-    tables["runs"]["settings"] = [json.dumps({"lr": a, "beta": 100 * b}) for a, b in drawn]
+    drawn = 10 ** rng.uniform(-4, -2, (len(found.runs), 2))
+    found.runs["settings"] = [json.dumps({"lr": a, "beta": 100 * b}) for a, b in drawn]
     spaces = {m: {"lr": [1e-4, 1e-2], "beta": [0.01, 1]} for m in METHODS}
-    return Study(tables, samples, meta | {"study": "tune", "tune": {"spaces": spaces}})
+    return renamed(found, "tune", tune={"spaces": spaces})
 
 
 COMPARISONS = (compared, one_seed, all_failed, crowded)
@@ -146,12 +160,22 @@ def hidden(ax) -> list[str]:
     return out
 
 
+def figure_of(study, name: str):
+    """The study's figure of this name."""
+    return next(f for f in kind_of(study.meta.study).figures(study) if f.name == name)
+
+
+def pen_of(drawn, study) -> style.Pen:
+    """The pen that a figure is drawn with, its title and foot included."""
+    return style.Pen(study.looks, drawn.title, signed(study, drawn.foot(study)))
+
+
 @each(COMPARISONS + KINDS)
 def test_no_words_lie_over_others_or_are_cut_off(make, made, shown):
     study, found = made(make), {}
-    for drawn in kind_of(study.meta["study"]).plates(study):
+    for drawn in kind_of(study.meta.study).figures(study):
         with style.drawing(drawn.name):
-            figure = drawn.draw(study, plate.pen_of(drawn, study))
+            figure = drawn.draw(study, pen_of(drawn, study))
             texts = shown(figure)
         assert figure.get_suptitle() == drawn.title != ""
         assert figure.get_supxlabel().startswith("prefbench · micro · ")
@@ -180,16 +204,14 @@ def test_the_card_says_whole_sentences():
 def test_stability_is_of_the_grid_where_the_report_has_one(made, shown):
     """Arms that the grid does not hold say so."""
     study, beside = made(crowded), made(gridded)
-    both = Study(study.tables, study.samples, study.meta, {"stability": beside})
-    found, counted = scorecard.failures(both)
-    assert counted == "cells of the grid" and found["dpo"] == (1, 12)
+    both = Study(study.results, {"stability": beside})
+    found, counted = lent.failures(both)
+    assert counted == "cells of the grid" and found["dpo"] == Share(1, 12)
     with style.drawing("scorecard"):
-        figure = scorecard.scorecard(both, plate.pen_of(scorecard.PLATE, both))
+        figure = scorecard.draw(both, pen_of(scorecard.FIGURE, both))
         words = [text for text, _ in shown(figure)]
-    lent = of_companion("stability", stability_page.PLATES[0])
-    assert lent.foot(both).startswith("study stability") and lent.foot(both).endswith(
-        stability_page.PLATES[0].foot(beside)
-    )
+    foot = of_companion("stability", GRID).foot(both)
+    assert foot.startswith("study stability") and foot.endswith(GRID.foot(beside))
     assert words.count("not in the grid") == len(both.arms) - len(METHODS)
 
 
@@ -205,7 +227,7 @@ def test_labels_stay_off_the_data_where_there_is_room(made, shown):
     ax.set(xlim=(-0.5, 1.5), ylim=(-0.3, 0.8))
     labels.near(pen, {ax: points})
     texts = shown(figure)
-    assert {style.label(arm) for arm in METHODS} <= {words for words, _ in texts}
+    assert {label(arm) for arm in METHODS} <= {words for words, _ in texts}
     assert not faults(figure, texts) and not hidden(ax)
 
 
@@ -219,9 +241,9 @@ def test_names_at_line_ends_keep_their_order_and_their_distance():
 
 def test_each_method_keeps_its_colour_in_the_png(made, tmp_path):
     study = made(compared)
-    drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "frontier")
+    drawn = figure_of(study, "frontier")
     with style.drawing(drawn.name):
-        figure = drawn.draw(study, plate.pen_of(drawn, study))
+        figure = drawn.draw(study, pen_of(drawn, study))
         path = style.save_png(figure, tmp_path / "frontier.png")
     picture = Image.open(path).convert("RGB")
     colours = {colour for _, colour in picture.getcolors(picture.width * picture.height)}
@@ -232,9 +254,9 @@ def test_each_method_keeps_its_colour_in_the_png(made, tmp_path):
 
 def test_a_lean_svg_says_the_same_in_half_the_bytes(made):
     study = made(compared)
-    drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "curves")
+    drawn = figure_of(study, "curves")
     with style.drawing("curves"):
-        figure, raw = drawn.draw(study, plate.pen_of(drawn, study)), io.StringIO()
+        figure, raw = drawn.draw(study, pen_of(drawn, study)), io.StringIO()
         figure.savefig(raw, format="svg")
     whole, lean = (ElementTree.fromstring(s) for s in (raw.getvalue(), style.lean(raw.getvalue())))
     for tag in ("text", "path", "use", "clipPath"):
@@ -250,16 +272,16 @@ def test_styles_of_two_inlined_figures_do_not_meet():
     svg = f'<svg><style>{sheet}</style><g class="c0" id="i0"/></svg>'
     for name in ("one", "two"):
         text = style.inline(svg, name, "words")
-        assert f".plate-{name} .c0{{fill:var(--m0)}}.plate-{name} .c1{{" in text
-        assert f'<svg class="plate-{name}" role="img"' in text and f'id="{name}-i0"' in text
+        assert f".figure-{name} .c0{{fill:var(--m0)}}.figure-{name} .c1{{" in text
+        assert f'<svg class="figure-{name}" role="img"' in text and f'id="{name}-i0"' in text
         assert "@media" not in text  # the page's own variables change with the screen
 
 
 def test_each_colour_of_a_figure_has_its_dark_twin_in_the_style_sheet(made, tmp_path):
     study = made(compared)
-    drawn = next(p for p in kind_of(study.meta["study"]).plates(study) if p.name == "cost")
+    drawn = figure_of(study, "cost")
     with style.drawing(drawn.name):
-        path, _ = style.save(drawn.draw(study, plate.pen_of(drawn, study)), tmp_path, "cost")
+        path, _ = style.save(drawn.draw(study, pen_of(drawn, study)), tmp_path, "cost")
     head, _, body = path.read_text().partition("</style>")
     light, _, dark = head.partition(style.ON_DARK)
     assert not style.COLOUR.search(body)

@@ -4,29 +4,42 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import fake_runs
 import pytest
 
-from bench.analysis import tables as study_tables
-from bench.report import figures, labels, page, results, samples, scorecard, style, tables, verdict
+from bench.analysis import curves
+from bench.analysis.comparisons import pairs
+from bench.analysis.results import Results
+from bench.report import figure as figures
+from bench.report import labels, page, reference, results, samples, style
 from bench.report.study import Study
+from bench.report.words import label
 from bench.steps import report as report
 from bench.studies import kind_of
+from bench.studies.compare import tables
+from bench.studies.compare.figures import scorecard
 
-FILES = {"index.html", "README.md", "results.csv", "results.json"}
+FILES = {"index.html", "README.md", "results.csv", "results.json", "facts.json", "figures.json"}
 
 
-def study_of(folder, **more) -> Study:
-    return Study(*fake_runs.collected(folder, **more))
+def with_runs(study, runs) -> Study:
+    """The study with another table of runs."""
+    return Study(replace(study.results, runs=runs))
+
+
+def shared_by(study) -> dict:
+    """What the study's page shows."""
+    return page.context(study, kind_of(study.meta.study))
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Five seeds of four methods, one run diverged, hostile samples."""
     folder = tmp_path_factory.mktemp("study")
-    return study_of(folder, fail={("ipo", 2): "diverged"}, text=fake_runs.HOSTILE)
+    return fake_runs.study(folder, fail={("ipo", 2): "diverged"}, text=fake_runs.HOSTILE)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +51,7 @@ def built(study, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_seed(tmp_path_factory):
-    return study_of(tmp_path_factory.mktemp("one"), seeds=(1,))
+    return fake_runs.study(tmp_path_factory.mktemp("one"), seeds=(1,))
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +60,9 @@ def sweep(tmp_path_factory):
     betas = {f"dpo-beta{b}": "dpo" for b in (0.01, 0.03, 0.3, 1)}
     arms = {"dpo": "dpo", "ppo": "ppo", "ipo": "ipo", "ipo-sum": "ipo"} | betas
     fail = {("dpo-beta0.01", s): "oom" for s in (1, 2, 3)}
-    study = study_of(tmp_path_factory.mktemp("sweep"), arms=arms, seeds=(1, 2, 3), fail=fail)
-    study.meta["study"], study.meta["methods"] = "beta", ["ppo", "ipo"]
-    return study
+    folder = tmp_path_factory.mktemp("sweep")
+    found = fake_runs.study(folder, arms=arms, seeds=(1, 2, 3), fail=fail)
+    return fake_runs.changed(found, study="beta", methods=["ppo", "ipo"])
 
 
 class Tags(HTMLParser):
@@ -118,18 +131,22 @@ def test_what_cannot_be_seen_is_made_visible(text):
 
 
 def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
-    figures.draw_all(study, tmp_path, kind_of(study.meta["study"]).plates(study))
-    scorecard.write_card(
-        study,
-        tmp_path,
-        page.title(study),
-        page.context(study, kind_of(study.meta["study"]))["headline"],
-    )
+    every = kind_of(study.meta.study).figures(study)
+    figures.draw_all(study, tmp_path, every)
+    scorecard.write_card(study, tmp_path, page.title(study), shared_by(study)["headline"])
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
-    plates = kind_of(study.meta["study"]).plates(study)
-    names = {f"{p.name}.{k}" for p in plates for k in ("svg", "png")}
+    names = {f"{f.name}.{k}" for f in every for k in ("svg", "png")}
     assert set(first) == names | {"card.png"}
+
+
+def test_figures_json_has_the_words_of_every_figure(study, built):
+    found = json.loads((built / "figures.json").read_text(encoding="utf-8"))
+    every = kind_of(study.meta.study).figures(study)
+    assert set(found) == {f.name for f in every}
+    for f in every:
+        assert found[f.name]["caption"] == f.caption(study)
+        assert found[f.name]["alt"] == f.alt(study) and found[f.name]["title"]
 
 
 def test_figures_use_no_colour_that_the_page_cannot_swap(built):
@@ -145,63 +162,16 @@ def _svgs(built) -> list[str]:
 
 def test_figures_carry_alt_text_and_captions_carry_n(study, built):
     assert all('role="img" aria-label="' in svg for svg in _svgs(built))
-    for plate in kind_of(study.meta["study"]).plates(study):
-        assert "seed" in plate.caption(study) and "PPO" in plate.alt(study)
-
-
-def test_the_verdict_agrees_with_the_statistics(study):
-    words = " ".join(verdict.quality(study))
-    for row in study.versus.itertuples():
-        a, b = style.label(row.a), style.label(row.b)
-        if row.verdict == "inconclusive":
-            assert f"{a} against {b}" in words.split("Inconclusive:")[1]
-        else:
-            assert f"{a} is better than {b}" in words or f"{b} is better than {a}" in words
-    assert "equivalent" not in words
-
-
-def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path):
-    study = study_of(tmp_path, seeds=tuple(range(1, 11)), prompts=30)
-    assert "'Equivalent' means within" in " ".join(verdict.certainty(study))
-    study.meta["seeds"] = [1, 2, 3, 4, 5]
-    assert "no two methods are called equivalent" in " ".join(verdict.certainty(study))
-
-
-def test_costs_are_ratios_of_the_means_over_seeds(study):
-    spent = (
-        study.costs[study.costs.arm.isin(["ppo", "orpo"])].groupby(["arm", "seed"]).seconds.sum()
-    )
-    expected = (spent["ppo"] / spent["orpo"]).mean()
-    assert verdict.ratio(study, "ppo", "orpo")[0] == pytest.approx(expected, rel=1e-3)
-    words = " ".join(verdict.cost(study))
-    assert (
-        "ORPO takes the fewest core-seconds" in words
-        and "PPO is charged its seed's reward model" in words
-    )
-
-
-def test_a_fitted_gold_says_how_near_it_is_to_the_raters(study):
-    found = {
-        "with_raters": {"movie": {"r": 0.664, "ci95": [0.634, 0.689], "n": 1590}},
-        "pairs_in_raters_order": {"movie": 0.8187},
-    }
-    own = Study(study.tables, study.samples, study.meta | {"gold": found})
-    (line,) = set(verdict.reward(own)) - set(verdict.reward(study))
-    assert "at 0.66 (0.63 to 0.69) for movie texts" in line and "82 % (movie)" in line
-
-
-def test_the_reward_models_accuracy_stands_beside_its_ceiling(study):
-    first, second = verdict.reward(study)
-    assert (
-        "in 83 % of cases, 95 % interval 81 to 85" in first and "agree with 76 % of them" in second
-    )
+    for figure in kind_of(study.meta.study).figures(study):
+        assert "seed" in figure.caption(study) and "PPO" in figure.alt(study)
 
 
 def test_a_failed_run_is_in_the_words_the_table_and_the_figure(study, built):
-    assert "IPO seed 2: diverged (loss is NaN at step 12)." in verdict.stability(study)
-    row = next(r for r in tables.scorecard(study).rows if r[0].text == "IPO")
+    said = shared_by(study)["verdict"]["stability"]
+    assert "IPO seed 2: diverged (loss is NaN at step 12)." in said
+    row = next(r for r in tables.scorecard(study, []).rows if r[0].text == "IPO")
     assert (row[7].text, row[7].quiet, row[7].mark) == ("1 of 5", "1 to 72 %", "bad")
-    listed = tables.failures(study).rows
+    listed = reference.failures(study).rows
     assert [[cell.text for cell in r] for r in listed] == [
         ["IPO seed 2", "diverged", "loss is NaN at step 12"]
     ]
@@ -210,15 +180,14 @@ def test_a_failed_run_is_in_the_words_the_table_and_the_figure(study, built):
 
 def test_the_scorecard_holds_the_crossed_interval(study):
     found = study.interval("dpo", "gold_delta")
-    row = next(r for r in tables.scorecard(study).rows if r[0].text == "DPO")
+    row = next(r for r in tables.scorecard(study, []).rows if r[0].text == "DPO")
     assert (row[2].text, row[2].quiet) == (f"+{found.mean:.2f}", f"± {found.half:.2f}")
     assert (found.seeds, found.prompts, found.over) == (5, 80, "seeds and prompts")
 
 
 def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path):
-    assert verdict.headline(one_seed).startswith("One seed")
-    assert "prompts only" in " ".join(verdict.quality(one_seed) + verdict.certainty(one_seed))
-    assert {row[-1].text for row in tables.pairs(one_seed).rows} == {"one seed: undecided"}
+    assert shared_by(one_seed)["headline"].startswith("One seed")
+    assert {row[-1].text for row in tables.comparisons(one_seed).rows} == {"one seed: undecided"}
     assert "No bands" in figures.band_note(one_seed)
     report.build(one_seed, tmp_path)
 
@@ -228,7 +197,7 @@ def test_many_arms_and_unknown_ones_make_a_page(sweep, tmp_path):
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     lost = '<a href="#runs-dpo-beta0.01">DPO β=0.01</a> seeds 1, 2 and 3: out of memory'
     assert "Study beta on micro" in html and lost in html
-    assert {frozenset(pair) for pair in sweep.pairs} == {
+    assert {frozenset(pair) for pair in pairs(sweep.results)} == {
         frozenset(p) for p in (("dpo", "ppo"), ("dpo", "ipo"), ("ppo", "ipo"))
     }
 
@@ -255,26 +224,25 @@ def test_a_crowd_of_variants_is_thinned_and_no_tuned_method_unnamed(sweep):
 
 def test_a_study_in_which_all_failed_still_reports(tmp_path):
     fail = {(arm, 1): "diverged" for arm in fake_runs.ARMS}
-    study = study_of(tmp_path, seeds=(1,), fail=fail)
+    study = fake_runs.study(tmp_path, seeds=(1,), fail=fail)
     report.build(study, tmp_path / "report")
-    assert "4 of 4 runs failed." in verdict.stability(study)
+    assert "4 of 4 runs failed." in shared_by(study)["verdict"]["stability"]
 
 
 def test_a_study_that_is_not_evaluated_has_a_page(study, tmp_path):
-    nothing = {name: study.tables[name][["arm", "method", "seed"]][:0] for name in
-               ("prompts", "tasks")}  # fmt: skip
-    curves = Study(study.tables | nothing, [], study.meta)
-    report.build(curves, tmp_path)
+    found = study.results
+    nothing = {"prompts": found.prompts[:0], "tasks": found.tasks[:0], "samples": []}
+    report.build(Study(replace(found, **nothing)), tmp_path)
     assert "No samples were kept." in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_breach_is_stamped_on_the_page(study, tmp_path):
     values = {"ppo seed 1": 1500, "dpo seed 1": "<b>1400</b>"}
     breach = {"field": "pairs", "expect": "match", "why": "the same labels", "values": values}
-    marked = Study(study.tables, study.samples, study.meta | {"breaches": [breach]})
-    shared = page.context(marked, kind_of(marked.meta["study"]))
-    drawn = {plate.name: "<svg></svg>" for plate in kind_of(study.meta["study"]).plates(study)}
-    for text in (page.html(marked, drawn, shared), page.readme(marked, shared)):
+    marked = fake_runs.changed(study, breaches=[breach])
+    shared = shared_by(marked)
+    drawn = {name: "<svg></svg>" for name in shared["figures"]}
+    for text in (page.html(marked, drawn, shared), page.readme(shared)):
         assert "Breach of the fairness contract: pairs" in text and "&lt;b&gt;1400" in text
         assert "ppo seed 1: 1,500" in text
 
@@ -289,8 +257,8 @@ def step(folder, overrides=(), **more):
     run_tables, texts, facts = fake_runs.gathered(root, arms, seeds)
     plain = {"default_settings": not overrides, "overrides": list(overrides)}
     meta = fake_runs.meta(facts, arms, seeds, **plain, study=more.get("study", "compare"))
-    place = root if meta["study"] == "compare" else root / f"study-{meta['study']}"
-    study_tables.write(place / "results", run_tables, texts, meta)
+    place = root if meta.study == "compare" else root / f"study-{meta.study}"
+    Results.of(run_tables, texts, meta).write(place / "results")
     report.run(fake_runs.config(place), None)
     return place
 
@@ -325,9 +293,9 @@ def test_publishing_replaces_its_own_files_only(tmp_path):
     assert not (target / "figures/a.svg").exists()
 
 
-def test_a_report_too_large_is_not_published(tmp_path):
+def test_a_report_too_large_is_not_published(study, tmp_path):
     (tmp_path / "index.html").write_bytes(b"x" * (report.LARGEST + 1))
-    assert "bytes" in report.unfit({"complete": True, "default_settings": True}, tmp_path)
+    assert "bytes" in report.unfit(study.meta, tmp_path)
 
 
 def test_results_csv_says_unit_direction_and_n(built):
@@ -355,8 +323,8 @@ def test_results_json_says_what_its_numbers_are(study, built):
     known = {m["key"]: m for m in found["measures"]}
     assert all(m["unit"] and m["better"] and m["formula"] for m in known.values())
     assert {r["measure"] for r in found["results"]} <= set(known)
-    pairs = [(r["a"], r["b"]) for r in found["comparisons"] if r["family"] == "methods"]
-    assert pairs == study.pairs
+    compared = [(r["a"], r["b"]) for r in found["comparisons"] if r["family"] == "methods"]
+    assert compared == pairs(study.results)
     lost = next(r for r in found["runs"] if r["status"] != "ok")
     assert (lost["arm"], lost["seed"], lost["values"]) == ("ipo", 2, {})
 
@@ -371,7 +339,7 @@ def test_the_runs_of_results_json_average_to_its_results(built):
 
 def test_numbers_lead_to_the_runs_that_they_come_from(study, built):
     html = (built / "index.html").read_text(encoding="utf-8")
-    for table in (tables.scorecard(study), tables.tasks(study), tables.writing(study)):
+    for table in (tables.scorecard(study, []), tables.tasks(study), tables.writing(study)):
         for row in table.rows:
             for column, cell in enumerate(row[1:], 1):
                 of_arm = table.links[column] if table.links else row[0].link
@@ -403,39 +371,34 @@ def test_samples_are_chosen_by_their_gold_or_by_chance(study):
 
 
 def test_a_companion_is_shown_if_it_started_from_the_same_weights(study):
-    other = Study(study.tables, study.samples, study.meta | {"study": "stability"})
-    assert report.same_start(study, other)
-    runs = study.runs.assign(hash_start="another")
-    assert not report.same_start(study, Study(study.tables | {"runs": runs}, [], study.meta))
+    assert report.same_start(study, fake_runs.changed(study, study="stability"))
+    other = with_runs(study, study.runs.assign(hash_start="another"))
+    assert not report.same_start(study, other)
 
 
 def test_a_companion_of_other_settings_is_left_out(study):
     """A run that both hold must be the same run; a failed one has no weights to compare."""
-    assert report.same_runs(study, Study(study.tables, [], study.meta))
+    assert report.same_runs(study, Study(study.results))
     changed = study.runs.model_sha256.mask(study.runs.arm == "dpo", "another")
     runs = study.runs.assign(model_sha256=changed)
-    assert not report.same_runs(study, Study(study.tables | {"runs": runs}, [], study.meta))
+    assert not report.same_runs(study, with_runs(study, runs))
     others = study.runs.assign(arm=study.runs.arm + "-betax3", model_sha256="another")
-    assert report.same_runs(study, Study(study.tables | {"runs": others}, [], study.meta))
+    assert report.same_runs(study, with_runs(study, others))
 
 
 def test_what_was_not_run_is_said_with_its_command(study):
-    words = " ".join(
-        line
-        for s in page.context(study, kind_of(study.meta["study"]))["sections"]
-        for line in s.lines
-    )
+    words = " ".join(line for s in shared_by(study)["sections"] for line in s.lines)
     assert "Not run here" in words and "study=stability" in words
 
 
 def test_gain_is_from_the_sft_base_wherever_an_arm_started(tmp_path):
     arms = {"orpo": "orpo", "orpo-from-base": "orpo"}
-    study = study_of(tmp_path, arms=arms, seeds=(1, 2))
-    study.meta["arms"][1]["start"] = "base"
-    curve = study.tables["curve"]
-    curve.loc[curve.arm == "orpo-from-base", "gold"] -= 3.0
-    sft = study.curve("orpo").query("fraction == 0").gold.mean()
-    own = study.curve("orpo-from-base")
+    study = fake_runs.study(tmp_path, arms=arms, seeds=(1, 2))
+    orpo, late = study.meta.arms
+    late = fake_runs.changed(study, arms=[orpo, replace(late, start="base")]).results
+    late.curve.loc[late.curve.arm == "orpo-from-base", "gold"] -= 3.0
+    sft = curves.of_arm(late, "orpo").query("fraction == 0").gold.mean()
+    own = curves.of_arm(late, "orpo-from-base")
     assert own.gain.tolist() == pytest.approx((own.gold - sft).tolist())
     assert own.gain.max() < -1
 
@@ -443,12 +406,10 @@ def test_gain_is_from_the_sft_base_wherever_an_arm_started(tmp_path):
 def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path):
     arms = {"ppo": "ppo", "dpo": "dpo", "ppo-n750": "ppo", "dpo-n750": "dpo"}
     arms |= {f"{m}-betax3": m for m in ("ppo", "dpo")}
-    study = study_of(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), fail={("dpo", 2): "oom"})
-    study.meta["study"] = "views"
-    for arm in study.meta["arms"]:
-        few = arm["name"].endswith("-n750")
-        arm |= {"n": 750, "label_set": "gold-n750", "varies": []} if few else {}
-    report.build(study, tmp_path / "out")
+    fail, few = {("dpo", 2): "oom"}, {"n": 750, "label_set": "gold-n750", "varies": ()}
+    study = fake_runs.study(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), fail=fail)
+    listed = [replace(a, **few) if a.name.endswith("-n750") else a for a in study.meta.arms]
+    report.build(fake_runs.changed(study, study="views", arms=listed), tmp_path / "out")
     text = (tmp_path / "out/README.md").read_text()
     for view in ("750 labels", "1,500 labels", "Equal FLOPs", "Equal core-seconds"):
         assert f"| {view} |" in text
@@ -472,7 +433,7 @@ def test_the_page_of_views_holds_each_view_and_the_matrix(tmp_path):
     ],
 )
 def test_arms_are_called_as_readers_call_them(arm, words):
-    assert style.label(arm) == words
+    assert label(arm) == words
 
 
 def test_text_on_a_shade_can_be_read():

@@ -1,12 +1,10 @@
 """Collecting runs into tables."""
 
-import json
-
 import fake_runs
 import pandas as pd
 import pytest
 
-from bench.analysis import tables as study_tables
+from bench.analysis.results import RUN, Results
 from bench.steps import collect
 from bench.studies import load
 
@@ -19,21 +17,21 @@ def study(tmp_path_factory):
 
 
 def test_each_run_is_a_row_failed_ones_too(study):
-    runs = study[0]["runs"]
+    runs = study.runs
     assert len(runs) == 12
     assert runs.set_index(["arm", "seed"]).status["ipo", 2] == "diverged"
-    assert list(runs.columns[:3]) == ["arm", "method", "seed"]
+    assert tuple(runs.columns[:3]) == RUN
 
 
 def test_tables_lead_with_the_run_and_hold_the_sft(study):
-    prompts = study[0]["prompts"]
+    prompts = study.prompts
     assert len(prompts) == 120 * (11 + 1)
     assert set(prompts.arm) == {"sft", "ppo", "dpo", "ipo", "orpo"}
-    assert len(study[0]["curve"]) == 11 * 5 * 4 and len(study[0]["log"]) == 11 * 100
+    assert len(study.curve) == 11 * 5 * 4 and len(study.log) == 11 * 100
 
 
 def test_ppo_pays_for_its_reward_model_and_dpo_for_its_share_of_the_reference(study):
-    cost = study[0]["cost"]
+    cost = study.cost
     one = cost[(cost.seed == 1) & cost.charged]
     ppo, dpo = one[one.arm == "ppo"], one[one.arm == "dpo"]
     assert ppo[ppo.step == "reward"].wall_s.sum() == pytest.approx(8.0)
@@ -44,16 +42,15 @@ def test_ppo_pays_for_its_reward_model_and_dpo_for_its_share_of_the_reference(st
 
 
 def test_results_survive_the_disk(study, tmp_path):
-    tables, samples, meta = study
-    study_tables.write(tmp_path, tables, samples, meta)
-    again, lines, read = study_tables.read(tmp_path)
-    assert lines == samples and read == json.loads(json.dumps(meta))
-    numbers = tables["cost"].astype({"joules": float})
-    pd.testing.assert_frame_equal(again["cost"], numbers, check_dtype=False)
+    study.write(tmp_path)
+    again = Results.read(tmp_path)
+    assert again.samples == study.samples and again.meta == study.meta
+    numbers = study.cost.astype({"joules": float})
+    pd.testing.assert_frame_equal(again.cost, numbers, check_dtype=False)
 
 
 def test_a_complete_study_has_no_breach(study):
-    assert study[2]["complete"] and study[2]["breaches"] == []
+    assert study.meta.complete and study.meta.breaches == []
 
 
 def test_a_missing_run_is_named(tmp_path):
@@ -81,12 +78,12 @@ def test_the_ledger_holds_nothing_of_other_studies(tmp_path):
 
 def test_an_arm_says_what_it_varies():
     cfg = load("micro")
-    assert collect.described(cfg, "ppo")["varies"] == []
-    assert collect.described(cfg, "dpo-betax3")["varies"] == ["beta"]
-    assert collect.described(cfg, "ppo-small-batch")["varies"] == ["batch", "minibatch"]
-    factors = collect.described(cfg, "dpo-lrx3-betax0.33")["factors"]
+    assert collect.described(cfg, "ppo").varies == ()
+    assert collect.described(cfg, "dpo-betax3").varies == ("beta",)
+    assert collect.described(cfg, "ppo-small-batch").varies == ("batch", "minibatch")
+    factors = collect.described(cfg, "dpo-lrx3-betax0.33").factors
     assert factors == {"lr": 3.0, "beta": 0.33}
-    assert collect.described(cfg, "dpo-n750")["n"] == 750
+    assert collect.described(cfg, "dpo-n750").n == 750
 
 
 def test_a_run_from_the_base_pays_for_its_share_of_the_base_s_answers(tmp_path):
@@ -112,7 +109,7 @@ def test_a_run_of_few_labels_pays_for_the_reward_model_of_as_many(tmp_path):
     member = fake_runs.members(tmp_path, {"ppo-n750": "ppo"}, (1,), n=750)
     cost = collect.cost_table(member, [run], [], fake_runs.layout(tmp_path))
     assert cost[cost.step == "reward"].wall_s.sum() == pytest.approx(3.0)
-    assert collect.described(load("tiny"), "ppo-n12")["label_set"] == "gold-n12"
+    assert collect.described(load("tiny"), "ppo-n12").label_set == "gold-n12"
 
 
 def test_evaluations_left_by_another_study_are_not_read(tmp_path):

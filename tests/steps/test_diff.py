@@ -9,17 +9,18 @@ import pytest
 from scipy import stats
 
 from bench.analysis import differences as two
+from bench.analysis.comparisons import Kind
+from bench.analysis.measures import MEASURES
 from bench.report import results
 from bench.report.differences import Two, headline, moved_table
-from bench.report.study import Study
 from bench.steps import diff
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """results.json of an invented study, as it is read from a file."""
-    study = Study(*fake_runs.collected(tmp_path_factory.mktemp("first")))
-    return json.loads(json.dumps(results.document(study)))
+    study = fake_runs.study(tmp_path_factory.mktemp("first"))
+    return json.loads(json.dumps(results.document(study, list(MEASURES))))
 
 
 @pytest.fixture
@@ -131,9 +132,12 @@ def test_one_run_against_several_tells_nothing_however_little_they_vary(first, s
 
 def test_what_one_calls_equivalent_and_the_other_leaves_open_is_not_called_decided(first, second):
     pair = next(
-        r for r in second["comparisons"] if r["verdict"] == "inconclusive" and r["a"] != "sft"
+        r
+        for r in second["comparisons"]
+        if r["verdict"] == Kind.INCONCLUSIVE and r["family"] == "methods"
     )
-    pair["verdict"] = "equivalent within 0.1"
+    assert pair["winner"] is None
+    pair["verdict"] = Kind.EQUIVALENT
     words = headline(Two(first, second, ("a", "b")))
     assert "equivalent in one and inconclusive in the other" in words and "decided" not in words
 
@@ -141,8 +145,8 @@ def test_what_one_calls_equivalent_and_the_other_leaves_open_is_not_called_decid
 def test_numbers_of_two_testbeds_are_not_compared_but_verdicts_are(first, second):
     second["about"]["testbed"] = "reviews"
     pair = next(r for r in second["comparisons"] if (r["a"], r["b"]) == ("ppo", "orpo"))
-    assert pair["verdict"] == "ppo better"
-    pair["verdict"] = "orpo better"
+    assert (pair["verdict"], pair["winner"]) == (Kind.BETTER, "ppo")
+    pair["winner"] = "orpo"
     both = Two(first, second, ("a", "b"))
     assert not len(both.moved) and "turned round" in headline(both)
 
@@ -156,18 +160,25 @@ def test_a_pair_is_the_same_pair_the_other_way_round(first, second):
     assert [found["second"][key] for key in ("mean", "low", "high")] == [0.8, None, 0.9]
 
 
+PPO, DPO = (Kind.BETTER, "ppo"), (Kind.BETTER, "dpo")
+EQUIVALENT, INCONCLUSIVE = (Kind.EQUIVALENT, None), (Kind.INCONCLUSIVE, None)
+
+
 @pytest.mark.parametrize(
-    "one,other,words",
+    "one,other,expected",
     [
-        ("ppo better", "ppo better", "same"),
-        ("ppo better", "dpo better", "opposite"),
-        ("ppo better", "inconclusive", "decided in one only"),
-        ("inconclusive", "equivalent within 0.1", "both open"),
-        ("equivalent within 0.12", "equivalent within 0.1", "same"),
+        (PPO, PPO, two.SAME),
+        (PPO, DPO, two.OPPOSITE),
+        (PPO, INCONCLUSIVE, two.ONE_ONLY),
+        (PPO, EQUIVALENT, two.ONE_ONLY),
+        (INCONCLUSIVE, EQUIVALENT, two.OPEN),
+        (EQUIVALENT, EQUIVALENT, two.SAME),  # whatever the margins
     ],
 )
-def test_how_two_verdicts_stand_to_each_other(one, other, words):
-    assert two.agreement(one, other) == words
+def test_how_two_verdicts_stand_to_each_other(one, other, expected):
+    rows = [dict(zip(("verdict", "winner"), found, strict=True)) for found in (one, other)]
+    rows[0]["margin"], rows[1]["margin"] = 0.12, 0.1
+    assert two.agreement(*rows) == two.agreement(*reversed(rows)) == expected
 
 
 def test_what_was_made_otherwise_is_named(first, second):

@@ -57,15 +57,35 @@ def test_a_comment_or_docstring_changes_nothing(copy):
     assert hashes(copy) == before
 
 
-def test_a_method_file_reruns_its_own_runs_alone(copy):
+def test_a_method_file_reruns_its_own_runs_and_the_page_alone(copy):
+    """The page says whose code trains a method, and names its paper."""
     edit = ("methods/dpo.py", 'loss_type="sigmoid"', 'loss_type="hinge"')
-    assert changed(copy, edit) == {"align dpo"}
+    assert changed(copy, edit) == {"align dpo", "report None"}
 
 
-def test_the_ppo_trainer_reruns_ppo_alone(copy):
-    assert changed(copy, ("methods/ppo/trainer.py", "ADAM_EPS = 1e-5", "ADAM_EPS = 1e-6")) == {
-        "align ppo"
-    }
+def test_the_ppo_trainer_reruns_ppo_and_the_page_alone(copy):
+    edit = ("methods/ppo/trainer.py", "ADAM_EPS = 1e-5", "ADAM_EPS = 1e-6")
+    assert changed(copy, edit) == {"align ppo", "report None"}
+
+
+@pytest.mark.parametrize(
+    "name,old,new",
+    [
+        ("analysis/measures/quality.py", "50 * (1", "49 * (1"),
+        ("studies/compare/figures/scorecard.py", "import math", "import cmath, math"),
+        ("studies/views/page.py", '"Equal data"', '"The same data"'),
+        ("report/words.py", '"diverged": "diverged"', '"diverged": "gone"'),
+    ],
+)
+def test_what_only_a_page_loads_reruns_it_alone(copy, name, old, new):
+    assert changed(copy, (name, old, new)) == {"report None"}
+
+
+def test_a_measure_that_is_added_reruns_the_page(copy):
+    before = hashes(copy)
+    (copy / "bench/analysis/measures/mine.py").write_text("X = 1")
+    after = hashes(copy)
+    assert {key for key in before if before[key] != after[key]} == {"report None"}
 
 
 def test_a_shared_module_reruns_all_that_use_it(copy):

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.analysis.catalogue import MEASURES, VERDICTS
 
 from bench import steps
 from bench.__main__ import main
@@ -18,7 +17,8 @@ from bench.steps import _guide
 from bench.studies import load
 
 REPO = Path(__file__).parents[2]
-HEAVY = ("torch", "pandas", "matplotlib", "transformers", "trl", "datasets")
+HEAVY = ("torch", "matplotlib", "transformers", "trl", "datasets", "sklearn")
+TABLES = ("pandas", "scipy")  # which measures import
 STEPS = _guide.step_names()
 
 
@@ -124,7 +124,7 @@ def test_list_settings_names_every_setting_with_type_default_and_meaning(capsys)
                 line = f"  {setting.key}: "
                 assert any(text.startswith(line) for text in lines), setting.key
     at = lines.index("  pairs.n: whole number >= 1; default: 1500")
-    assert lines[at + 1] == "      Pairs that each seed draws from the pool and learns from."
+    assert lines[at + 1] == "      Pairs that each seed draws from the pool and trains on."
     assert "  model.lora: section or null; default: null" in lines
     assert "  seeds: list of: whole number; default: [1, 2, 3, 4, 5]" in lines  # by base.yaml
 
@@ -145,16 +145,17 @@ def test_the_page_of_settings_is_what_the_command_prints(capsys):
     [
         # what a newcomer is told to find
         ("kl", ["bench/evaluation/samples.py (kl_and_entropy)", "nats"]),
-        ("better", ["bench/analysis/statistics.py (verdict)", "Holm"]),
+        ("better", ["bench/analysis/comparisons.py (Comparison.verdict)", "Holm"]),
         ("ppo.clip", ["bench/methods/ppo/trainer.py", "policy_loss", "0.2"]),
         ("pairs.n", ["whole number >= 1", "3000", "1500", "bench/steps/pairs.py:"]),
         ("dpo", ["bench/methods/dpo.py", "-log sigmoid(beta"]),
         # one of each kind
         ("pairs", ["Step pairs", "--label-set", "Settings pairs", "temperature", "sections.py"]),
         ("align", ["bench/steps/align.py", "--arm ARM"]),
-        ("blog", ["--check"]),  # a step whose module imports pandas
+        ("blog", ["--of ARM"]),  # a step whose module imports pandas
+        ("quote", ["--check"]),
         ("diff", ["--out OUT", "a report's folder"]),  # a step without a testbed
-        ("gold_delta", ["minus the SFT's gold", "higher is better", "worlds/*/gold.py"]),
+        ("gold_delta", ["minus the SFT base's gold", "higher is better", "worlds/*/gold.py"]),
         ("views", ["Study views", "ppo-n375", "bench/studies/views/page.py", "Settings views"]),
         ("compare", ["20 on micro, of 4 arms", "testbeds/base.yaml"]),
         ("micro", ["The controlled world", "micro.tuned.yaml"]),
@@ -205,7 +206,7 @@ def test_an_unknown_word_is_one_line_with_the_nearest(capsys, words, hint):
     assert err.startswith("error: ") and hint in err and len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("entry", [*MEASURES, *VERDICTS], ids=lambda entry: entry.key)
+@pytest.mark.parametrize("entry", _guide.known_measures(), ids=lambda entry: entry.key)
 def test_what_computes_a_measure_is_where_the_catalogue_says(entry):
     assert entry.where
     for place in entry.where:
@@ -221,20 +222,27 @@ def test_what_computes_a_measure_is_where_the_catalogue_says(entry):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "words,none_of",
     [
-        [],
-        ["list"],
-        ["list", "settings"],
-        *(["help", word] for word in ("pairs", "align", "ppo", "kl")),
+        ([], HEAVY),
+        (["list"], HEAVY),
+        (["help", "kl"], HEAVY),
+        (["list", "settings"], (*HEAVY, *TABLES)),
+        *((["help", word], (*HEAVY, *TABLES)) for word in ("pairs", "align", "ppo")),
     ],
-    ids=" ".join,
 )
-def test_answers_import_nothing_heavy(words):
+def test_answers_import_nothing_heavy(words, none_of):
     code = f"import sys; from bench.__main__ import main; main({words}); print(*sys.modules)"
     loaded = in_new_process(code).splitlines()[-1].split()
     assert "bench.steps._guide" in loaded
-    assert set(HEAVY).isdisjoint(loaded)
+    assert set(none_of).isdisjoint(loaded)
+
+
+def test_no_measure_is_called_like_anything_else():
+    """Or `help` would explain one of the two alone."""
+    cfg = load("micro")
+    runs, results = _guide.answers_about_runs(cfg), _guide.answers_about_results(cfg)
+    assert {name for name, _ in runs}.isdisjoint(name for name, _ in results)
 
 
 def test_no_step_imports_torch_before_it_runs():

@@ -4,23 +4,23 @@ import json
 import math
 import shutil
 
-import pandas as pd
+import fake_runs
 import pytest
 import yaml
 
-from bench.analysis import tables as study_tables
-from bench.analysis import tune as analysis
+from bench.analysis.results import Arm
 from bench.core.schema import UserError
 from bench.methods import METHODS
 from bench.settings import layers
 from bench.steps import tune
 from bench.studies import load
+from bench.studies.tune import analysis
 
 GAINS = {"ppo": (0.2, None, 0.9), "dpo": (-0.5, 0.4, 0.1)}
 
 
 def study(gains=GAINS):
-    """Tables and meta of a search with three trials for each method; None: it diverged."""
+    """Results of a search with three trials for each method; None: it diverged."""
     runs, curve, cost = [], [], []
     for method, values in gains.items():
         for number, gain in enumerate(values, 1):
@@ -40,8 +40,10 @@ def study(gains=GAINS):
             ]  # fmt: skip
     tables = {"runs": runs, "curve": curve, "cost": cost}
     spaces = {method: {"lr": [1e-4, 1], "beta": [0.1, 1]} for method in gains}
-    meta = {"methods": list(gains), "commit": "c0", "machine": {}, "tune": {"spaces": spaces}}
-    return {k: pd.DataFrame(v) for k, v in tables.items()}, meta
+    arms = [Arm(run["arm"], run["method"], varies=("lr", "beta")) for run in runs]
+    return fake_runs.by_hand(
+        arms, tables, seeds=[100], methods=list(gains), tune={"spaces": spaces}, study="tune"
+    )
 
 
 def test_every_method_has_as_many_trials_each_in_its_own_space():
@@ -70,34 +72,33 @@ def test_a_trial_does_not_move_when_the_defaults_do():
 
 
 def test_the_best_on_validation_prompts_is_picked_and_failures_never():
-    table = analysis.trials(*study())
+    table = analysis.trials(study())
     best = analysis.picked(table)
     assert (best.arm["ppo"], best.arm["dpo"]) == ("ppo-trial03", "dpo-trial02")
     assert best.drawn["dpo"] == {"lr": pytest.approx(2e-4), "beta": pytest.approx(0.2)}
 
 
 def test_a_trial_pays_for_its_reward_model():
-    table = analysis.trials(*study()).set_index("arm")
+    table = analysis.trials(study()).set_index("arm")
     assert (table.cpu_s["ppo-trial01"], table.cpu_s["dpo-trial01"]) == (15, 10)
 
 
 def test_best_of_k_rises_to_the_best_and_costs_k_trials():
-    curve = analysis.best_of(analysis.trials(*study()), "ppo")
+    curve = analysis.best_of(analysis.trials(study()), "ppo")
     values = [0.2, 0.0, 0.9]  # a failed trial leaves the SFT base
     two = sum(max(a, b) for a in values for b in values) / 9
     assert curve.gain.iloc[0] == pytest.approx(sum(values) / 3)
     assert curve.gain.iloc[1] == pytest.approx(two)
     assert list(curve.flops) == pytest.approx([15e9, 30e9, 45e9])
-    worse = analysis.best_of(analysis.trials(*study()), "dpo")  # -0.5: one keeps the SFT base
+    worse = analysis.best_of(analysis.trials(study()), "dpo")  # -0.5: one keeps the SFT base
     assert worse.gain.iloc[0] == pytest.approx((0.0 + 0.4 + 0.1) / 3)
 
 
 def written(tmp_path, monkeypatch, gains):
     """The step on an invented search, in a folder of its own; returns tuned.yaml as data."""
     monkeypatch.chdir(tmp_path)
-    tables, meta = study(gains)
     cfg = load("tiny", ["study=tune", "tune.trials=3"])
-    study_tables.write(cfg.layout.results, tables, [], meta)
+    study(gains).write(cfg.layout.results)
     tune.run(cfg.slice("tune"), None)
     return yaml.safe_load(cfg.layout.tuned.read_text())
 

@@ -1,6 +1,6 @@
 """README.md and docs/: short, every link leads somewhere, every number of a result is quoted.
 
-Whether a quoted number is that of its report, `python -m bench quote --check` says.
+`python -m bench quote --check` says whether each quoted number is that of its report.
 """
 
 import re
@@ -12,6 +12,8 @@ import yaml
 from test_own import GOLD, PAIRS_FILE, put, shown
 
 from bench.analysis.statistics import LEVEL
+from bench.report.marked_text import MARK, at_start
+from bench.steps import quote
 from bench.studies import load
 
 REPO = Path(__file__).parents[2]
@@ -21,13 +23,12 @@ MOST = 150  # lines of the README, so that one reads it
 # What may stand outside quotes, and why
 NUMBERS = {
     r"\b95 %": "the level of every interval, a constant of the code",
-    r"\bPython 3\.11 or 3\.12\b": "the versions that pyproject.toml allows",
+    r"\bPython 3\.11 to 3\.14\b": "the versions that pyproject.toml allows",
     r"\bSmolLM2-135M\b": "the name of a model",
     r"\bApache-2\.0\b": "the name of a licence",
 }
 FENCE = re.compile(r"^ *```.*?^ *```$", re.M | re.S)
 CODE = re.compile(r"`[^`\n]*[A-Za-z][^`\n]*`")  # a lone number in backticks is a number
-FACT = re.compile(r"<!--fact (\S+)-->((?:(?!<!--).)*)<!--/fact-->", re.S)
 COMMENT = re.compile(r"<!--.*?-->", re.S)
 TARGET = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
 
@@ -47,7 +48,7 @@ def anchors(text: str) -> set[str]:
 
 def unquoted(text: str) -> str:
     """A page without code, facts, comments, addresses of links; descriptions of figures stay."""
-    for pattern in (FENCE, FACT, COMMENT, CODE, TARGET):
+    for pattern in (FENCE, MARK, COMMENT, CODE, TARGET):
         text = pattern.sub(" ", text)
     return text
 
@@ -97,7 +98,7 @@ def test_a_number_by_hand_is_found(line):
 
 def test_what_may_stand_outside_quotes_is_true():
     project = tomllib.loads(read(REPO / "pyproject.toml"))["project"]
-    assert project["requires-python"] == ">=3.11,<3.13" and project["license"] == "Apache-2.0"
+    assert project["requires-python"] == ">=3.11,<3.15" and project["license"] == "Apache-2.0"
     assert LEVEL == 0.95
     text = unquoted(read(README) + read(RESULTS))
     assert [pattern for pattern in NUMBERS if not re.search(pattern, text)] == []
@@ -106,14 +107,28 @@ def test_what_may_stand_outside_quotes_is_true():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_facts_are_marked_as_they_can_be_renewed(page):
     text = read(page)
-    facts = FACT.findall(text)
+    facts = MARK.findall(text)
     assert text.count("<!--fact ") == text.count("<!--/fact-->") == len(facts)
-    for key, said in facts:
+    for key, _, said in facts:
         folder, colon, name = key.partition(":")
         assert colon and name and (REPO / "reports" / folder / "README.md").exists(), key
         assert said.strip(), key
-    for line in text.splitlines():  # Markdown takes a line that begins with a mark for HTML
-        assert not re.match(r" {0,3}(?:[-*>] +)?<!--fact \S+-->.", line), line
+    assert at_start(text) == []
+
+
+def test_no_quote_is_stale(capsys, monkeypatch):
+    monkeypatch.chdir(REPO)
+    quote.main(["--check", *map(str, (README, RESULTS))])
+    assert "0 changed, 0 stale" in capsys.readouterr().err
+
+
+def test_a_stale_quote_is_found(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(REPO)
+    page = tmp_path / "page.md"
+    page.write_text("It gains <!--fact micro:ppo.gold_delta-->+9.98<!--/fact-->.\n")
+    with pytest.raises(SystemExit):
+        quote.main(["--check", str(page)])
+    assert "micro:ppo.gold_delta: +9.98 -> +" in capsys.readouterr().err
 
 
 def test_the_readme_s_own_testbed_loads(tmp_path, monkeypatch):
@@ -127,12 +142,12 @@ def test_the_readme_s_own_testbed_loads(tmp_path, monkeypatch):
     assert cfg.model.hub.id == "my/model" and cfg.eval.tasks == ()
 
 
-def test_the_commands_of_the_readme_are_those_that_ci_runs():
-    ci = read(REPO / ".ci/run")
+def test_the_commands_of_the_pages_are_those_that_ci_runs():
+    ci, pages = read(REPO / ".ci/run"), read(README) + read(REPO / "CONTRIBUTING.md")
     names = set(re.findall(r"\$\(readme (\w+)\)", ci))
     assert names == {"torch", "main", "tests", "browser"}
     for name in names:
-        assert re.search(rf"^<!-- ci: {name} -->\n```bash\n\S.+\n```$", read(README), re.M), name
+        assert re.search(rf"^<!-- ci: {name} -->\n```bash\n\S.+\n```$", pages, re.M), name
     pins = tomllib.loads(read(REPO / "pyproject.toml"))["project"]["dependencies"]
     torch = next(pin for pin in pins if pin.startswith("torch=="))
     assert re.findall(r"pip install (torch==\S+)", read(README)) == [torch, torch]

@@ -8,14 +8,15 @@ from bench.analysis.measures.stability import failed
 from bench.analysis.statistics import Share
 from bench.core.names import DEFAULT_STUDY
 from bench.report.figure import Figure
+from bench.report.reproduce import snakemake
 from bench.report.sections import Lent, Section, of_companion
 from bench.report.tables import Table
 
 
 def every() -> dict[str, Lent]:
     """Return {study: what it lends}."""
-    kinds = {name: studies.kind_of(name) for name in studies.PLANS}
-    return {name: kind.lent for name, kind in kinds.items() if kind.lent}
+    found = {name: studies.kind_of(name).lent for name in studies.PLANS}
+    return {name: lent for name, lent in found.items() if lent}
 
 
 def glances(study) -> list[str]:
@@ -75,8 +76,7 @@ def missing(study, name: str, lent: Lent) -> list[str]:
     """Say how to get what is not shown here; only in the default study."""
     if not lent.missing or name in study.companions or study.meta.study != DEFAULT_STUDY:
         return []
-    command = f"snakemake --cores all --config testbed={study.meta.source} study={name}"
-    return [f"Not run here: {lent.missing} ({command})."]
+    return [f"Not run here: {lent.missing} ({snakemake(study.meta.source, name)})."]
 
 
 def failures(study) -> tuple[dict[str, Share], str]:
@@ -108,4 +108,4 @@ def failed_tables(study) -> list[Table]:
 
 def measures() -> list:
     """Return the measures that other studies add."""
-    return [m for name in studies.PLANS for m in studies.kind_of(name).measures]
+    return [m for name in every() for m in studies.kind_of(name).measures()]

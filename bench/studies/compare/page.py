@@ -50,8 +50,7 @@ def own_sections(study) -> list[Section]:
 def failures(study) -> Section:
     """Return the section that lists every failed run with its reason, of all studies shown."""
     found = [reference.failures(study), *lent.failed_tables(study)]
-    lines = [sentences.glance_at_failures(study)]
-    return Section("failures", "Failures", lines, [table for table in found if table.rows])
+    return Section("failures", "Failures", [sentences.glance_at_failures(study)], found)
 
 
 def headline(study) -> str:
@@ -88,5 +87,5 @@ def more(study) -> dict:
 
 KIND = Kind(
     headline, sections, figures, results.table, more, quotes.of, card=write_card,
-    measures=tuple(lent.measures()),
+    measures=lent.measures,
 )  # fmt: skip

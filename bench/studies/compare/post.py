@@ -30,7 +30,6 @@ def draft(study, facts: dict[str, str], figures: dict[str, dict], report: Path) 
         "report": report.as_posix(),
         "f": lambda *parts: quoted(facts, ".".join(parts)),
         "figure": lambda name: picture(facts, figures, name),
-        "caveat": caveat(study.meta),
         "names": named(study.listed) + " and variants" * study.many,
         "direct": direct(study),
         "gold": words_of(study.meta.world).GOLD_CITED,
@@ -54,17 +53,6 @@ def picture(facts: dict[str, str], figures: dict[str, dict], name: str) -> str:
     title = inert(figures[name]["title"])
     caption = quoted(facts, f"caption.{name}")
     return f"![{title}](figures/{name}.png)\n\n*{title}.* {caption}"
-
-
-def caveat(meta) -> str:
-    """Say why this must not be quoted as it is; empty if nothing forbids it."""
-    parts = [
-        "Runs are missing: do not quote this." * (not meta.complete),
-        f"Not the default settings: {' '.join(meta.overrides)}." * (not meta.default_settings),
-        "The fairness contract was broken: see the report." * bool(meta.breaches),
-    ]
-    said = " ".join(part for part in parts if part)
-    return f"**{inert(said)}**" * bool(said)
 
 
 def direct(study) -> str:

@@ -387,8 +387,9 @@ def optimised(study) -> list[str]:
 
 def contract(study) -> str:
     """Say whether the fairness contract was kept."""
-    if n := len(study.meta.breaches):
-        return f"{n} {'breach' if n == 1 else 'breaches'} of the fairness contract, listed above."
+    if broken := [breach["field"] for breach in study.meta.breaches]:
+        many = "breach" if len(broken) == 1 else "breaches"
+        return f"{len(broken)} {many} of the fairness contract: {joined(broken)}."
     return (
         f"No breach: all {len(study.runs)} runs agree on what must be equal, and differ where "
         "seeds must differ."

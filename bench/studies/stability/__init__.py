@@ -34,20 +34,10 @@ def arms(cfg) -> dict[str, dict]:
     return found
 
 
-def members(cfg) -> tuple[str, ...]:
-    """Return the methods as tuned, then the cells around them."""
-    return (*cfg.known_methods, *arms(cfg))
-
-
 def seeds(cfg, arm: str) -> tuple[int, ...]:
     """Return one seed per cell, and more at the tuned strength."""
     in_centre = arm in cfg.known_methods or "-beta" not in arm
     return cfg.seeds[: cfg.stability.centre_seeds] if in_centre else cfg.seeds[:1]
-
-
-def completed(cfg) -> Settings:
-    """Return the section as it is: nothing in it follows from other sections."""
-    return cfg.stability
 
 
 def check(cfg) -> None:

@@ -202,5 +202,5 @@ LENT = Lent(
 )
 KIND = Kind(
     headline, sections, lambda study: [GRID, RATES], results,
-    measures=(failed_cells, beat, collapsed, agreement), lent=LENT,
+    measures=lambda: [failed_cells, beat, collapsed, agreement], lent=LENT,
 )  # fmt: skip

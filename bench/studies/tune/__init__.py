@@ -12,7 +12,6 @@ from bench.settings.checks import ENDS
 from bench.studies.scaling import rounded
 
 EVALUATED = False  # trials are judged on validation prompts, by the runs' own curves
-COMPANION = False
 REACH = 10  # factor either way of a space that no file declares
 
 

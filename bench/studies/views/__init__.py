@@ -7,7 +7,6 @@ from bench.core.schema import Section, UserError
 from bench.settings.sections import Factors, Shares
 from bench.studies.scaling import scaled, without_strength
 
-EVALUATED = True
 COMPANION = True
 
 
@@ -37,21 +36,6 @@ def arms(cfg) -> dict[str, dict]:
             others += scaled(cfg, method, epochs=[cfg.views.longer[method]])
         found |= {name: spec | {"tasks": False} for name, spec in others}
     return found
-
-
-def members(cfg) -> tuple[str, ...]:
-    """Return the methods as tuned, then their variants."""
-    return (*cfg.known_methods, *arms(cfg))
-
-
-def seeds(cfg, arm: str) -> tuple[int, ...]:
-    """Return all seeds."""
-    return cfg.seeds
-
-
-def completed(cfg) -> Settings:
-    """Return the section as it is: nothing in it follows from other sections."""
-    return cfg.views
 
 
 def check(cfg) -> None:

@@ -40,16 +40,11 @@ class View:
     reached: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
 
-def spending(meta: Meta) -> dict[str, str]:
-    """Return {column of cost: its unit in words} of the two ways to count compute."""
-    return {"flops": "FLOPs", costs.seconds(meta): costs.seconds_name(meta)}
-
-
 @once
 def every(results: Results) -> list[View]:
     """Return the views that a study holds; with one number of labels, equal data is the end of
     training."""
-    meta, units = results.meta, spending(results.meta)
+    meta, units = results.meta, costs.spending(results.meta)
     found = [equal_data(results, n) for n in label_arms(meta)]
     found += [equal_compute(results, key, unit) for key, unit in units.items()]
     if longest(meta.arms) != longest(meta.arms, 1):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from bench.analysis import costs
 from bench.analysis import statistics as st
 from bench.report import labels, marks
 from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds_of
@@ -48,7 +49,7 @@ def by_compute(study, pen):
     figure = pen.figure(WIDE, 4.6)
     axes = figure.subplots(1, 2, sharey=True)
     ends = {}
-    for ax, (column, unit) in zip(axes, analysis.spending(study.meta).items(), strict=True):
+    for ax, (column, unit) in zip(axes, costs.spending(study.meta).items(), strict=True):
         runs = analysis.paths(study.results, column, True)
         most = max((p.spent.max() for paths in runs.values() for p in paths.values()), default=1)
         size, prefix = marks.unit_scale(most)

@@ -94,8 +94,8 @@ def unbeaten(arms) -> str:
 
 def headline(study) -> str:
     """Say whether the winner changes."""
-    families = [v.family for v in views(study)]
-    sole = [top for family in families if (top := family.champion())]
+    families, methods = [v.family for v in views(study)], study.meta.methods
+    sole = [top for family in families if (top := family.champion(methods))]
     if sole and len(set(sole)) > 1:
         return f"The winner changes with the view: {named(dict.fromkeys(sole))}."
     if sole and len(sole) == len(families):
@@ -176,12 +176,12 @@ def _waiting(study, found: View) -> list[str]:
 
 def _turned(study, found: View) -> list[str]:
     """Name the other pairs whose verdict at equal FLOPs is not that at the end of training."""
+    ends = {frozenset((row.a, row.b)): row.winner for row in study.versus}
     turned = [
         _decision(row)
         for row in found.family
         if (row.a, row.b) not in found.waiting
-        and (end := study.versus.between(row.a, row.b)) is not None
-        and end.winner != row.winner
+        and ends.get(frozenset((row.a, row.b)), row.winner) != row.winner
     ]
     head = "Verdicts that change at equal FLOPs, the most that both methods of a pair spent"
     return [f"{head}: {joined(turned)}."] * bool(turned)

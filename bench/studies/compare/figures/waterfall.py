@@ -2,13 +2,13 @@
 
 import pandas as pd
 
+from bench.analysis.costs import spending
 from bench.report.figure import Figure, seeds_of
 from bench.report.marks import bar_end, beside, short, unit_scale
 from bench.report.study import MANY
 from bench.report.style import WIDE
 from bench.report.words import label
 from bench.studies.compare.costs import at, by_phase, flops_of
-from bench.studies.views.analysis import spending
 
 
 def draw(study, pen):

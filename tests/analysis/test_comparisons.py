@@ -1,0 +1,202 @@
+"""Comparisons: who is better of two arms, and families that are corrected together."""
+
+from dataclasses import replace
+
+import fake_runs
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.analysis import comparisons as cs
+from bench.analysis import statistics as st
+from bench.analysis.comparisons import Comparison, Family, Kind, Verdict
+from bench.analysis.results import Arm
+from bench.core.thresholds import MARGIN
+
+PAIRS = (("ppo", "dpo"), ("ppo", "ipo"), ("dpo", "ipo"))
+
+
+def row(a: str, b: str, mean: float, p: float, seeds: int = 5, margin: float = 0.0) -> Comparison:
+    """A comparison with this difference and p, whatever scores would give them."""
+    interval = st.Interval(mean, mean - 0.1, mean + 0.1, 0.05, 4.0, seeds, 40, "seeds and prompts")
+    return Comparison(a, b, interval, p, (seeds, seeds), margin)
+
+
+def family(*found: tuple[float, float]) -> Family:
+    """The three pairs of three arms with (mean, p) each."""
+    return Family.of(row(*pair, *each) for pair, each in zip(PAIRS, found, strict=True))
+
+
+# --- one comparison
+
+
+def test_the_winner_is_the_arm_with_more_gold_and_the_loser_the_other():
+    for mean, winner, loser in ((1.0, "ppo", "dpo"), (-1.0, "dpo", "ppo")):
+        found = replace(row("ppo", "dpo", mean, 0.01), p_holm=0.01)
+        assert found.verdict == Verdict(Kind.BETTER, winner)
+        assert (found.kind, found.winner, found.loser) == (Kind.BETTER, winner, loser)
+
+
+def test_what_holm_takes_away_is_not_decided():
+    found = replace(row("ppo", "dpo", 1.0, 0.01), p_holm=0.06)
+    assert found.verdict == Verdict(Kind.INCONCLUSIVE)
+    assert found.winner is found.loser is None
+
+
+def test_without_a_p_nothing_is_decided():
+    found = row("ppo", "dpo", 1.0, float("nan"))
+    assert found.kind is Kind.INCONCLUSIVE and Family.of([found])[0].kind is Kind.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "seeds,margin,kind",
+    [
+        (10, 0.5, Kind.EQUIVALENT),
+        (9, 0.5, Kind.INCONCLUSIVE),  # too few seeds
+        (10, 0.05, Kind.INCONCLUSIVE),  # the margin is too tight
+        (10, 0.0, Kind.INCONCLUSIVE),  # no margin was declared
+    ],
+)
+def test_equivalence_needs_ten_seeds_and_a_margin(seeds, margin, kind):
+    found = replace(row("ppo", "dpo", 0.01, 0.8, seeds, margin), p_holm=0.8)
+    assert found.verdict == Verdict(kind) and found.winner is None
+
+
+def test_a_clear_difference_is_no_equivalence_however_small():
+    found = replace(row("ppo", "dpo", 0.01, 0.001, 10, 0.5), p_holm=0.001)
+    assert found.kind is Kind.BETTER
+
+
+def test_the_values_of_kinds_are_those_of_results_json():
+    assert [str(kind) for kind in Kind] == ["better", "equivalent", "inconclusive"]
+
+
+# --- families
+
+
+def test_holm_is_over_the_comparisons_of_a_family():
+    found = family((1, 0.01), (1, 0.03), (1, 0.04))
+    assert [r.p_holm for r in found] == pytest.approx([0.03, 0.06, 0.06])
+    assert [r.p_holm for r in found] == list(st.holm([0.01, 0.03, 0.04]))
+    assert [r.p for r in found] == [0.01, 0.03, 0.04]
+    assert [r.kind for r in found] == [Kind.BETTER, Kind.INCONCLUSIVE, Kind.INCONCLUSIVE]
+
+
+def test_a_p_that_is_missing_takes_no_place_in_the_correction():
+    found = family((1, 0.02), (1, float("nan")), (1, 0.04))
+    assert [found[0].p_holm, found[2].p_holm] == pytest.approx([0.04, 0.04])
+    assert np.isnan(found[1].p_holm)
+
+
+def test_the_champion_beats_every_other():
+    won = family((1, 0.001), (1, 0.001), (1, 0.9))
+    assert (won.champion(), won.unbeaten()) == ("ppo", ["ppo"])
+    assert [(r.a, r.b) for r in won.won_by("ppo")] == [("ppo", "dpo"), ("ppo", "ipo")]
+    assert won.champion(["ppo", "dpo", "ipo", "orpo"]) is None  # orpo was not compared
+    last = family((1, 0.001), (-1, 0.001), (-1, 0.001))
+    assert (last.champion(), last.unbeaten()) == ("ipo", ["ipo"])
+
+
+def test_who_is_unbeaten_need_not_be_champion():
+    found = family((1, 0.001), (0, 0.9), (0, 0.9))
+    assert (found.champion(), found.unbeaten()) == (None, ["ppo", "ipo"])
+    round_ = family((1, 0.001), (-1, 0.001), (1, 0.001))  # each loses once
+    assert (round_.champion(), round_.unbeaten()) == (None, [])
+
+
+def test_a_pair_is_found_in_its_own_order():
+    found = family((1, 0.001), (0, 0.9), (0, 0.9))
+    assert found.arms == ["ppo", "dpo", "ipo"]
+    assert found.between("ppo", "ipo") is found[1]
+    assert found.between("ipo", "ppo") is None and found.between("ppo", "orpo") is None
+    assert found.of_kind(Kind.BETTER) == [found[0]]
+    assert found.of_kind(Kind.INCONCLUSIVE) == [found[1], found[2]]
+
+
+def test_a_family_of_nothing_has_no_arm_and_no_champion():
+    nothing = Family.of([])
+    assert not nothing and nothing.arms == nothing.unbeaten() == []
+    assert nothing.champion() is None
+
+
+# --- from scores
+
+
+def scores(level: float, seeds, prompts=range(20)) -> pd.DataFrame:
+    """Seeds x prompts; prompts differ by nature, seeds and answers by luck."""
+    rng = np.random.default_rng([len(prompts), *seeds])
+    luck = rng.normal(0, 0.05, (len(seeds), len(prompts)))
+    return pd.DataFrame(level + np.array(prompts) + luck, index=seeds, columns=prompts)
+
+
+def test_a_comparison_is_paired_by_seed_and_prompt():
+    a, b = scores(1.0, (1, 2, 3)), scores(0.0, (2, 3, 4), range(5, 30))
+    (found,) = cs.compared({("a", "b"): (a, b)})
+    both, shared = [2, 3], list(range(5, 20))
+    expected = st.crossed(a.loc[both, shared].to_numpy() - b.loc[both, shared].to_numpy())
+    assert found.interval == expected and found.p == st.p_value(expected)
+    assert found.seeds == (3, 3) and (expected.seeds, expected.prompts) == (2, 15)
+
+
+def test_a_pair_without_seeds_in_common_is_left_out_and_takes_no_place_in_holm():
+    a, b, c = scores(1.0, (1, 2, 3)), scores(0.0, (1, 2, 3)), scores(0.0, (7, 8, 9))
+    found = cs.compared({("a", "b"): (a, b), ("a", "c"): (a, c), ("b", "c"): (b, c)})
+    assert [(r.a, r.b) for r in found] == [("a", "b")]
+    assert found[0].p_holm == found[0].p
+
+
+def test_a_pair_without_prompts_in_common_or_without_answers_is_left_out():
+    a, other = scores(1.0, (1, 2)), scores(0.0, (1, 2), range(50, 60))
+    nothing = pd.DataFrame()
+    pairs = {("a", "b"): (a, other), ("a", "c"): (a, nothing), ("d", "a"): (nothing, a)}
+    assert not cs.compared(pairs)
+
+
+def test_the_one_row_of_a_base_stands_against_every_seed():
+    a, base = scores(1.0, (1, 2, 3)), scores(0.0, (0,))
+    (found,) = cs.compared({("a", "sft"): (a, base)})
+    assert found.interval == st.crossed(a.to_numpy() - base.to_numpy())
+    assert (found.interval.seeds, found.seeds) == (3, (3, 1))
+
+
+def test_an_arm_of_one_seed_is_no_base():
+    """Its seed is not that of the others: there is nothing to pair."""
+    assert not cs.compared({("a", "b"): (scores(1.0, (1, 2)), scores(0.0, (5,)))})
+    (found,) = cs.compared({("a", "b"): (scores(1.0, (1, 2)), scores(0.0, (2,)))})
+    assert found.interval.seeds == 1 and found.kind is Kind.INCONCLUSIVE
+
+
+# --- of a study
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    arms = fake_runs.ARMS | {"dpo-beta0.3": "dpo", "dpo-beta1": "dpo"}
+    return fake_runs.collected(tmp_path_factory.mktemp("study"), arms=arms, seeds=(1, 2, 3))
+
+
+def test_methods_are_compared_as_tuned_and_variants_with_their_method(results):
+    tuned = cs.between_methods(results)
+    assert len(tuned) == 6 and tuned.arms == ["ppo", "dpo", "ipo", "orpo"]
+    found = cs.against_tuned(results)
+    assert [(r.a, r.b) for r in found] == [("dpo-beta0.3", "dpo"), ("dpo-beta1", "dpo")]
+    assert {(r.a, r.b) for r in cs.against_sft(results)} == {(a, "sft") for a in results.arms}
+
+
+def test_every_family_of_a_study_is_corrected_on_its_own(results):
+    for found in (cs.between_methods, cs.against_tuned, cs.against_sft):
+        rows = found(results)
+        np.testing.assert_array_equal([r.p_holm for r in rows], st.holm([r.p for r in rows]))
+        assert {r.margin for r in rows} == {cs.margin(results)}
+
+
+def test_a_difference_of_no_interest_is_a_share_of_the_spread_of_sft(results):
+    rows = results.prompts
+    gold = rows[(rows.arm == "sft") & rows.family.isin(fake_runs.TUNED)].gold
+    assert cs.margin(results) == pytest.approx(MARGIN * gold.std())
+
+
+def test_a_variant_of_a_method_that_is_no_arm_is_compared_with_sft_alone():
+    alone = fake_runs.by_hand([Arm("dpo-beta1", "dpo", varies=("beta",))], {})
+    assert cs.pairs(alone) == cs.variants(alone) == []
+    assert not cs.against_sft(alone) and cs.margin(alone) == 0

@@ -1,0 +1,200 @@
+"""Sentences of a comparison agree with the statistics: ties, one seed, failures and the rest."""
+
+import re
+from types import SimpleNamespace
+
+import fake_runs
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.analysis import statistics as st
+from bench.analysis.comparisons import Comparison, Family, Kind
+from bench.report import page
+from bench.report.words import label, p_words, size
+from bench.studies.compare import sentences
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Five seeds of four methods, one run diverged."""
+    return fake_runs.study(tmp_path_factory.mktemp("study"), fail={("ipo", 2): "diverged"})
+
+
+@pytest.fixture(scope="module")
+def one_seed(tmp_path_factory):
+    return fake_runs.study(tmp_path_factory.mktemp("one"), seeds=(1,))
+
+
+def test_better_is_said_of_decided_comparisons_alone(study):
+    said = sentences.quality(study)
+    decided = study.versus.of_kind(Kind.BETTER)
+    assert {Kind.BETTER, Kind.INCONCLUSIVE} == {row.kind for row in study.versus}
+    for row in decided:
+        assert row.p_holm < 0.05 and row.winner == (row.a if row.interval.mean > 0 else row.b)
+        (line,) = [
+            x
+            for x in said
+            if x.startswith(f"{label(row.winner)} is better than {label(row.loser)}")
+        ]
+        assert f"{size(row)[:-1]}; Holm p {p_words(row.p_holm, '= ')})." in line
+    beaten = re.findall(r"(\w+) is better than (\w+)", " ".join(said))
+    assert len(beaten) == len(set(beaten)) == len(decided)
+    assert len(re.findall("better", " ".join(said))) == len(decided)
+
+
+def test_undecided_pairs_are_called_inconclusive(study):
+    (line,) = [x for x in sentences.quality(study) if "Inconclusive" in x]
+    rows = study.versus.of_kind(Kind.INCONCLUSIVE)
+    assert rows and all(f"{label(r.a)} against {label(r.b)}" in line for r in rows)
+    assert line.count(" against ") == len(rows)
+    assert "equivalent" not in " ".join(sentences.quality(study))
+
+
+def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
+    unbeaten = study.versus.unbeaten()
+    assert study.versus.champion() is None and 1 < len(unbeaten) < len(study.arms)
+    names = " and ".join(map(label, unbeaten))
+    assert sentences.headline(study) == (
+        f"No single best: {names} are beaten by no other method in gold reward."
+    )
+    won = Family(row for row in study.versus if row.winner == "ppo")
+    sole = SimpleNamespace(seeds=5, versus=won)
+    assert sentences.headline(sole) == (
+        "PPO reaches the highest gold reward, better than every other method."
+    )
+
+
+def test_a_study_that_decides_nothing_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(fake_runs, "GAIN", dict.fromkeys(fake_runs.ARMS, 0.0))
+    found = fake_runs.study(tmp_path, seeds=(1, 2))
+    words = " ".join(sentences.quality(found))
+    assert "PPO, DPO, IPO and ORPO cannot be told from the SFT base" in words
+    assert "Inconclusive: PPO against DPO" in words and "is better than" not in words
+    assert sentences.headline(found) == "No method can be told from another in gold reward here."
+
+
+def test_one_seed_decides_nothing_and_says_so(one_seed):
+    assert sentences.headline(one_seed).startswith("One seed")
+    words = " ".join(sentences.quality(one_seed) + sentences.certainty(one_seed))
+    assert "prompts only" in words and "is better than" not in words
+    assert "One seed calls no method better than another." in words
+    assert "one seed, so no interval" in " ".join(sentences.cost(one_seed))
+
+
+def test_one_arm_alone_is_compared_with_none(tmp_path):
+    alone = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2))
+    assert sentences.headline(alone).startswith("DPO alone was trained: gold above SFT +")
+
+
+def test_a_study_in_which_all_failed_says_so(tmp_path):
+    fail = {(arm, seed): "oom" for arm in fake_runs.ARMS for seed in (1, 2)}
+    found = fake_runs.study(tmp_path, seeds=(1, 2), fail=fail)
+    assert "8 of 8 runs failed." in sentences.stability(found)
+    assert sentences.headline(found) == "Every run failed: there is nothing to compare."
+    assert sentences.cost(found) == ["Every run failed: no cost to compare."]
+    assert "PPO, DPO, IPO and ORPO: every run failed." in sentences.quality(found)
+
+
+def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path):
+    ten = fake_runs.study(tmp_path, seeds=tuple(range(1, 11)), prompts=30)
+    assert "'Equivalent' means within" in " ".join(sentences.certainty(ten))
+    five = fake_runs.changed(ten, seeds=[1, 2, 3, 4, 5])
+    assert "no two methods are called equivalent" in " ".join(sentences.certainty(five))
+
+
+def test_an_arm_as_good_as_sft_is_named():
+    near = st.Interval(0.01, -0.01, 0.03, 0.01, 9.0, 10, 80, "seeds and prompts")
+    family = Family.of([Comparison("orpo", "sft", near, 0.3, (10, 1), margin=0.1)])
+    assert family[0].kind is Kind.EQUIVALENT
+    (line,) = sentences.against_sft(SimpleNamespace(versus_sft=family, many=False))
+    assert line == "ORPO and the SFT base are equivalent within 0.1 in gold."
+
+
+def test_an_interval_of_one_surviving_seed_says_so(tmp_path):
+    found = fake_runs.study(tmp_path, seeds=(1, 2), prompts=24, fail={("ppo", 1): "oom"})
+    line = next(x for x in sentences.quality(found) if "PPO" in x)
+    assert line.count("(one seed)") == 1 and line.index("(one seed)") < line.index("DPO +")
+
+
+def test_costs_are_ratios_of_the_means_over_seeds(study):
+    rows = study.results.cost
+    rows = rows[rows.charged.astype(bool) & rows.arm.isin(["ppo", "orpo"])]
+    spent = rows.groupby(["arm", "seed"]).cpu_s.sum()
+    ratios = spent["ppo"] / spent["orpo"]
+    mean, low, high = sentences.ratio(study.by_seed("ppo", "cost"), study.by_seed("orpo", "cost"))
+    assert mean == pytest.approx(ratios.mean(), rel=1e-3)
+    assert mean == pytest.approx(np.exp(np.log(ratios).mean())) and low < mean < high
+    words = " ".join(sentences.cost(study))
+    assert (
+        "ORPO takes the fewest core-seconds" in words
+        and "PPO is charged its seed's reward model" in words
+        and f"PPO {mean:.2f} ({low:.2f} to {high:.2f})" in words
+    )
+
+
+def test_equal_cost_is_called_equal(tmp_path):
+    found = fake_runs.study(tmp_path, arms={"dpo": "dpo", "ipo": "ipo"}, seeds=(1, 2), prompts=24)
+    assert sentences.glance_at_cost(found) == "All take the same FLOPs."
+
+
+def test_a_failed_run_is_named_with_its_reason(study):
+    assert "IPO seed 2: diverged (loss is NaN at step 12)." in sentences.stability(study)
+    assert sentences.stability(study)[0] == "1 of 20 runs failed."
+
+
+def test_a_fitted_gold_says_how_near_it_is_to_the_raters(study):
+    found = {
+        "with_raters": {"movie": {"r": 0.664, "ci95": [0.634, 0.689], "n": 1590}},
+        "pairs_in_raters_order": {"movie": 0.8187},
+    }
+    fitted = fake_runs.changed(study, gold=found)
+    (line,) = set(sentences.reward(fitted)) - set(sentences.reward(study))
+    assert "at 0.66 (0.63 to 0.69) for movie texts" in line and "82 % (movie)" in line
+
+
+def test_the_reward_models_accuracy_stands_beside_its_ceiling(study):
+    first, second = sentences.reward(study)
+    assert (
+        "in 83 % of cases, 95 % interval 81 to 85" in first and "agree with 76 % of them" in second
+    )
+
+
+def test_a_base_below_zero_has_a_minus_sign(tmp_path):
+    found = fake_runs.study(tmp_path, seeds=(1,), prompts=24)
+    found.results.prompts["gold"] -= 5
+    assert "SFT base's answers score −" in page.introduction(found)[1]
+
+
+def task(arm, change, half, up=True, metric="acc"):
+    head = {"task": "sums", "metric": metric, "arm": arm, "higher_is_better": up}
+    return head | {"change": change, "half": half}
+
+
+@pytest.fixture
+def tax(monkeypatch):
+    """A function: what is said of these changes of lm-eval scores."""
+
+    def said(*rows) -> list[str]:
+        monkeypatch.setattr(sentences, "changes", lambda results: pd.DataFrame(rows))
+        return sentences.tax(SimpleNamespace(results=None))
+
+    return said
+
+
+def test_a_loss_shows_the_interval_that_leaves_out_zero(tax):
+    (line,) = tax(
+        task("dpo", -0.0142, 0.0130), task("ppo", 0.02, 0.01, up=False), task("ipo", -0.1, 0.2)
+    )
+    assert line.endswith(
+        ": PPO on sums +0.020 (+0.010 to +0.030), DPO on sums −0.014 (−0.027 to −0.001)."
+    )
+
+
+def test_a_loss_on_a_task_with_several_metrics_is_said_once_and_names_the_metric(tax):
+    (line,) = tax(task("dpo", -0.5, 0.1), task("dpo", -0.9, 0.1, metric="exact_match"))
+    assert line.endswith(": DPO on sums (acc) −0.500 (−0.600 to −0.400).")
+
+
+def test_without_an_interval_nothing_is_said_of_losses(tax):
+    assert tax(task("dpo", -0.5, float("nan")), task("sft", 0.0, 0.0)) == []
