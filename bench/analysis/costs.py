@@ -23,7 +23,7 @@ def seconds_name(meta: Meta) -> str:
 
 
 def spending(meta: Meta) -> dict[str, str]:
-    """{column of cost: its unit in words} of the two ways to count compute."""
+    """Return {column of cost: its unit in words} of the two ways to count compute."""
     return {"flops": "FLOPs", seconds(meta): seconds_name(meta)}
 
 

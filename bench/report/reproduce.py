@@ -50,7 +50,7 @@ def written(value: Any) -> str:
 
 
 def misread(value: Any) -> bool:
-    """True for a text that Snakemake reads as a number but YAML as a string: 1e5, nan."""
+    """Return True for a text that Snakemake reads as a number but YAML as a string: 1e5, nan."""
     try:
         float(value)
     except (TypeError, ValueError):

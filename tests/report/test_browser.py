@@ -8,13 +8,15 @@ import io
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fake_runs
 import pytest
 from PIL import Image
 
+from bench.analysis.measures import MEASURES
+from bench.analysis.results import Results
 from bench.report import results, style
 from bench.report.differences import Two
 from bench.report.study import Study
@@ -39,18 +41,20 @@ BREACH = {
 }
 
 
-def named(study: str, tables, samples, meta, **more) -> Study:
-    return Study(tables, samples, meta | {"study": study} | more)
+def named(found: Results, study: str, changed=lambda arm: {}, **more) -> Study:
+    """The results as those of another study; changed: what else its arms are."""
+    arms = [replace(arm, **changed(arm)) for arm in found.meta.arms]
+    return Study(replace(found, meta=replace(found.meta, study=study, arms=arms, **more)))
 
 
 def comparison(root) -> Study:
     """Ten seeds of four methods: a failed run, a breach, long and hostile prompts and answers."""
     seeds, fail, text = range(1, 11), {("ipo", 2): "diverged"}, fake_runs.HOSTILE
-    tables, samples, meta = fake_runs.collected(root, seeds=seeds, fail=fail, text=text)
-    for row in samples:
+    found = fake_runs.collected(root, seeds=seeds, fail=fail, text=text)
+    for row in found.samples:
         row["prompt"] += text
         row["completion"] += "x" * 10_000 * (row["arm"] == "orpo")
-    return named("compare", tables, samples, meta, breaches=[BREACH])
+    return named(found, "compare", breaches=[BREACH])
 
 
 def grid(root) -> Study:
@@ -63,32 +67,29 @@ def grid(root) -> Study:
     }
     arms = {m + cell: m for m in fake_runs.ARMS for cell in cells}
     fail = {("dpo-lrx3", 1): "diverged"}
-    tables, samples, meta = fake_runs.collected(root, arms=arms, seeds=(1,), fail=fail)
-    for arm in meta["arms"]:
-        arm["factors"] = cells[arm["name"].removeprefix(arm["method"])]
-    return named("stability", tables, samples, meta)
+    found = fake_runs.collected(root, arms=arms, seeds=(1,), fail=fail)
+    return named(
+        found, "stability", lambda arm: {"factors": cells[arm.name.removeprefix(arm.method)]}
+    )
 
 
 def search(root) -> Study:
     """Three trials for each method, one of them diverged."""
     arms = {f"{m}-trial{k:02d}": m for m in fake_runs.ARMS for k in (1, 2, 3)}
     fail = {("ipo-trial02", 100): "diverged"}
-    tables, samples, meta = fake_runs.collected(root, arms=arms, seeds=(100,), fail=fail)
+    found = fake_runs.collected(root, arms=arms, seeds=(100,), fail=fail)
     drawn = [f'{{"lr": {k}e-4, "beta": {k / 10}}}' for k in range(1, len(arms) + 1)]
-    tables["runs"]["settings"] = drawn
+    found.runs["settings"] = drawn
     spaces = {method: {"lr": [1e-5, 1e-2], "beta": [0.01, 3]} for method in fake_runs.ARMS}
-    return named("tune", tables, samples, meta, tune={"spaces": spaces})
+    return named(found, "tune", tune={"spaces": spaces})
 
 
 def three_views(root) -> Study:
     """Full and few labels and a second strength for two methods, one run out of memory."""
     arms = {f"{m}{tail}": m for tail in ("", "-n750", "-betax3") for m in ("ppo", "dpo")}
-    fail = {("dpo", 2): "oom"}
-    tables, samples, meta = fake_runs.collected(root, arms=arms, seeds=(1, 2, 3), fail=fail)
-    for arm in meta["arms"]:
-        few = arm["name"].endswith("-n750")
-        arm |= {"n": 750, "label_set": "gold-n750", "varies": []} if few else {}
-    return named("views", tables, samples, meta)
+    few = {"n": 750, "label_set": "gold-n750", "varies": ()}
+    found = fake_runs.collected(root, arms=arms, seeds=(1, 2, 3), fail={("dpo", 2): "oom"})
+    return named(found, "views", lambda arm: few if arm.name.endswith("-n750") else {})
 
 
 STUDIES = {"compare": comparison, "stability": grid, "tune": search, "views": three_views}
@@ -103,11 +104,11 @@ def built(tmp_path_factory):
     root, out = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("reports")
     studies = {kind: make(root / kind) for kind, make in STUDIES.items()}
     studies["compare"].companions.update(
-        {name: studies[name] for name, plan in PLANS.items() if plan.COMPANION}
+        {name: studies[name] for name, plan in PLANS.items() if getattr(plan, "COMPANION", False)}
     )
     for kind, study in studies.items():
         report.build(study, out / kind)
-    first, second = (results.document(studies[kind]) for kind in ("compare", "views"))
+    first, second = (results.document(studies[kind], MEASURES) for kind in ("compare", "views"))
     diff.build(Two(first, second, ("here/micro", "elsewhere/micro")), out / "side by side")
     return {kind: out / kind for kind in KINDS}
 

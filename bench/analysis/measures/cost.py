@@ -68,8 +68,8 @@ def generated(results: Results, arm: str) -> pd.Series:
 
 @measure("Energy", "J", DOWN, shown=("ledger",), made_by=("training/energy.py:counter",))
 def joules(results: Results, arm: str) -> pd.Series:
-    """NVML's counter of the GPU, else RAPL's counter of the CPU packages, which counts all that the
-    machine runs."""
+    """NVML's counter of the GPU, else RAPL's counter of the CPU packages; both count all that runs
+    on the device."""
     return costs.of_arm(results, arm, "joules")
 
 
