@@ -152,13 +152,13 @@ def test_a_fitted_gold_says_how_near_it_is_to_the_raters(study):
     }
     fitted = fake_runs.changed(study, gold=found)
     (line,) = set(sentences.reward(fitted)) - set(sentences.reward(study))
-    assert "at 0.66 (0.63 to 0.69) for movie texts" in line and "82 % (movie)" in line
+    assert "0.66 (0.63 to 0.69) for movie texts" in line and "82 % (movie)" in line
 
 
 def test_the_reward_models_accuracy_stands_beside_its_ceiling(study):
     first, second = sentences.reward(study)
     assert (
-        "in 83 % of cases, 95 % interval 81 to 85" in first and "agree with 76 % of them" in second
+        "in 83 % of cases, 95 % interval 81 to 85" in first and "agree with only 76 % of them" in second
     )
 
 
