@@ -188,7 +188,7 @@ def test_the_scorecard_holds_the_crossed_interval(study):
 def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path):
     assert shared_by(one_seed)["headline"].startswith("One seed")
     assert {row[-1].text for row in tables.comparisons(one_seed).rows} == {"one seed: undecided"}
-    assert "No bands" in figures.band_note(one_seed)
+    assert "no bands" in figures.band_note(one_seed)
     report.build(one_seed, tmp_path)
 
 
