@@ -18,6 +18,7 @@ from bench.core.names import SFT
 from bench.core.schema import UserError
 
 SCHEMA = "prefbench.tables/2"
+AGAIN = "run `snakemake` to collect the study again"
 RUN = ("arm", "method", "seed")
 # the columns of each table that the analysis reads; tables may hold more
 COLUMNS = {
@@ -100,10 +101,11 @@ class Meta:
     def of(cls, known: dict) -> "Meta":
         """Return Meta from the content of meta.json; raises UserError if it has another schema."""
         names = {f.name for f in fields(cls)}
-        if known.get("schema") != SCHEMA or names - known.keys():
-            raise UserError(
-                f"meta.json is of the schema {known.get('schema')}, not {SCHEMA}: collect again"
-            )
+        if known.get("schema") != SCHEMA:
+            was = known.get("schema")
+            raise UserError(f"meta.json is of the schema {was}, not {SCHEMA}: {AGAIN}")
+        if lost := sorted(names - known.keys()):
+            raise UserError(f"meta.json lacks {', '.join(lost)}: {AGAIN}")
         arms = [Arm(**arm | {"varies": tuple(arm["varies"])}) for arm in known["arms"]]
         return cls(**{name: known[name] for name in names} | {"arms": arms})
 

@@ -21,7 +21,6 @@ FLAG = re.compile(r"<!--stale:(?:(?!-->).)*-->(?:(?!<!--).)*<!--/stale-->", re.S
 AT_START = re.compile(r"^ {0,3}(?:[-*+] +|> ?)*<!--fact\b.*-->.*\S")
 # Characters that are markup to CommonMark, pandoc or a site's templates, or make an address a link
 RISKY = re.compile(r"[\\`*_\[\]{}<>&|~#@$^]|:(?=//)|(?<=www)\.")
-LONGEST = 4000  # characters of a text
 GONE, EDITED, BROKEN = "no such fact any more", "edited by hand", "a mark without an end"
 
 
@@ -43,7 +42,7 @@ class Change:
 
 def inert(text) -> str:
     """Return any text on one line, as Markdown that shows it and does nothing else."""
-    return RISKY.sub(lambda c: f"&#{ord(c[0])};", plain(visible(str(text), LONGEST)))
+    return RISKY.sub(lambda c: f"&#{ord(c[0])};", plain(visible(str(text), len(str(text)))))
 
 
 def code(text: str) -> str:

@@ -110,13 +110,13 @@ def test_a_meta_of_another_schema_is_refused_by_name(results, tmp_path, other):
     with pytest.raises(UserError) as error:
         Results.read(tmp_path)
     line = str(error.value)
-    assert str(other) in line and SCHEMA in line and "collect again" in line
+    assert str(other) in line and SCHEMA in line and "collect the study again" in line
     assert "\n" not in line
 
 
 def test_a_meta_without_a_field_is_refused_and_one_more_field_is_no_matter(results):
     known = asdict(results.meta)
-    with pytest.raises(UserError, match="collect again"):
+    with pytest.raises(UserError, match="collect the study again"):
         Meta.of({key: value for key, value in known.items() if key != "tuned_families"})
     assert Meta.of(known | {"of_a_later_version": 1}) == results.meta
 

@@ -158,7 +158,8 @@ def test_a_fitted_gold_says_how_near_it_is_to_the_raters(study):
 def test_the_reward_models_accuracy_stands_beside_its_ceiling(study):
     first, second = sentences.reward(study)
     assert (
-        "in 83 % of cases, 95 % interval 81 to 85" in first and "agree with only 76 % of them" in second
+        "in 83 % of cases, 95 % interval 81 to 85" in first
+        and "agree with only 76 % of them" in second
     )
 
 
