@@ -1,6 +1,6 @@
 """Define a measure: a function of results and an arm, with its label, unit, direction and source.
 
-    @measure("Length", "tokens", NEITHER, shown="writing")
+    @measure("Length", "tokens", NEITHER, shown=("writing",))
     def length(results, arm):
         \"\"\"Mean tokens of an answer, EOS included.\"\"\"
         return results.scores(arm, "length")
@@ -21,6 +21,7 @@ from bench.analysis.results import Meta
 
 UP, DOWN, NEITHER = "higher is better", "lower is better", "neither"
 PLAIN, SIGNED, SCALED = ",", "+", "scaled"  # forms of a number: 1,234, +0.98, 901 G
+TABLES = ("scorecard", "writing", "training", "ledger")
 ARROW = {UP: " ↑", DOWN: " ↓", NEITHER: ""}
 PACKAGE = Path(__file__).parents[1]
 
@@ -33,7 +34,7 @@ class Measure:
     study; source: the paper or instrument that it rests on; form: PLAIN, SIGNED or SCALED; words:
     the formula, if it is not the docstring; made_by: the functions that measure what is collected,
     as file:name within bench/; shown: the tables of a comparison that have a column of it
-    ("scorecard", "writing", "ledger").
+    (TABLES).
     """
 
     function: Callable
@@ -48,6 +49,10 @@ class Measure:
     interval: bool = True
     words: str = ""
     unit_of: Callable[[Meta], str] | None = None
+
+    def __post_init__(self):
+        if unknown := set(self.shown).difference(TABLES):
+            raise ValueError(f"measure {self.key}: shown in {unknown}, not in one of {TABLES}")
 
     def __call__(self, *args):
         """Compute the measure of an arm."""

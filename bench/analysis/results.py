@@ -103,9 +103,9 @@ class Meta:
         names = {f.name for f in fields(cls)}
         if known.get("schema") != SCHEMA:
             was = known.get("schema")
-            raise UserError(f"meta.json is of the schema {was}, not {SCHEMA}: {AGAIN}")
+            raise UserError(f"is of the schema {was}, not {SCHEMA}: {AGAIN}")
         if lost := sorted(names - known.keys()):
-            raise UserError(f"meta.json lacks {', '.join(lost)}: {AGAIN}")
+            raise UserError(f"lacks {', '.join(lost)}: {AGAIN}")
         arms = [Arm(**arm | {"varies": tuple(arm["varies"])}) for arm in known["arms"]]
         return cls(**{name: known[name] for name in names} | {"arms": arms})
 
@@ -146,7 +146,12 @@ class Results:
         tables = {name: read_csv(folder / f"{name}.csv") for name in COLUMNS}
         texts = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
         samples = [json.loads(line) for line in texts if line.strip()]
-        found = cls.of(tables, samples, Meta.of(read_json(folder / "meta.json")))
+        path = folder / "meta.json"
+        try:
+            meta = Meta.of(read_json(path))
+        except UserError as error:
+            raise UserError(f"{path} {error}") from None
+        found = cls.of(tables, samples, meta)
         found.folder = folder
         return found
 

@@ -72,7 +72,7 @@ def context(both: Two) -> dict:
     return {
         "title": f"{both.names[0]} and {both.names[1]}",
         "kicker": f"prefbench · two results side by side · {places}",
-        "headline": headline(both),
+        "lead": headline(both),
         "sections": sections(both),
         "figures": {figure.name: figure for figure in figures(both)},
         "study": both,
@@ -84,10 +84,10 @@ def figures(both: Two) -> list[Figure]:
     return [FIGURE] if len(both.moved) else []
 
 
-def headline(both: Two) -> str:
+def headline(both: Two) -> list[str]:
     """Say what changed: one sentence on verdicts and one on numbers."""
     rows = two.verdicts(both.a, both.b)
-    return " ".join(s for s in (of_verdicts(rows), of_numbers(both)) if s)
+    return [sentence for sentence in (of_verdicts(rows), of_numbers(both)) if sentence]
 
 
 def of_verdicts(rows: list[dict]) -> str:
@@ -105,15 +105,15 @@ def of_verdicts(rows: list[dict]) -> str:
 
 
 AGREEMENT = {
-    OPPOSITE: "was turned round",
-    ONE_ONLY: "was decided in one of the two only",
-    OPEN: f"was {EQUIVALENT} in one and {INCONCLUSIVE} in the other",
+    OPPOSITE: "turned round",
+    ONE_ONLY: "decided in one of the two only",
+    OPEN: f"{EQUIVALENT} in one and {INCONCLUSIVE} in the other",
 }
 
 
 def _agreed(word: str, n: int) -> str:
     """Say what became of n verdicts."""
-    return AGREEMENT[word].replace("was", "was" if n == 1 else "were", 1)
+    return f"{'was' if n == 1 else 'were'} {AGREEMENT[word]}"
 
 
 def _pair(row: dict) -> str:

@@ -27,7 +27,7 @@ from bench.core.schema import UserError
 from bench.report import samples
 from bench.report.study import Study
 
-SCHEMA = "prefbench.evidence/1"
+SCHEMA = "prefbench.evidence/2"
 MOST = 2_000_000  # bytes of the whole folder
 MANIFEST = "manifest.json"
 CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
@@ -128,7 +128,8 @@ def manifest(place: Path) -> dict:
     except ValueError:
         found = None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise UserError(f"{path} is not of the schema {SCHEMA}: another version wrote it")
+        remedy = "another version wrote it, so use the commit that its README names"
+        raise UserError(f"{path} is not of the schema {SCHEMA}: {remedy}")
     return found
 
 

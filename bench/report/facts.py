@@ -35,8 +35,8 @@ from bench.report.words import fixed, joined, p_words, said, scaled, verdict
 
 def of(study, kind: Kind, shared: dict) -> dict[str, str]:
     """Return {key: fact} of a study; shared: the context of its page."""
-    first, *_ = re.split(r"(?<=[.!?]) ", shared["headline"])
-    said_once = {"headline": inert(shared["headline"]), "answer": inert(first)}
+    first, *rest = map(inert, shared["lead"])
+    said_once = {"headline": " ".join([first, *rest]), "answer": first}
     said_once |= dict(of_study(study, shared))
     groups = (of_sections(shared), of_figures(study, shared), of_arms(study), of_pairs(study),
               of_tasks(study), of_limitations(shared))  # fmt: skip

@@ -9,14 +9,14 @@ from bench.core.thresholds import MARGIN
 from bench.report import reference, render
 from bench.report.reproduce import command
 from bench.report.sections import Kind
-from bench.report.words import fixed, joined, label, named
+from bench.report.words import INCONCLUSIVE, fixed, joined, label, named
 from bench.worlds import words as words_of
 
 
 def context(study, kind: Kind) -> dict:
     """Return all that the templates show; nothing in it is HTML."""
     return kind.more(study) | {
-        "headline": kind.headline(study),
+        "lead": kind.headline(study),
         "sections": kind.sections(study),
         "title": title(study),
         "kicker": kicker(study.meta),
@@ -71,7 +71,7 @@ def limitations(study) -> list[str]:
         f"One testbed ({study.meta.testbed}) and one model{model}: nothing here shows whether the "
         "order of the methods holds for larger models or other data.",
         bases(study),
-        searched(study.meta),
+        searched(study),
         "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may "
         "score higher.",
         "beta means another thing in each method, so methods are never compared at equal beta.",
@@ -80,7 +80,7 @@ def limitations(study) -> list[str]:
     ]
     if study.seeds == 1:
         return [*out, "One seed decides nothing between methods."]
-    few = f"{study.seeds} seeds are few: small differences between methods stay undecided."
+    few = f"{study.seeds} seeds are few: small differences between methods stay {INCONCLUSIVE}."
     return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
 
 
@@ -98,19 +98,24 @@ def bases(study) -> str:
     )
 
 
-def searched(meta) -> str:
+def searched(study) -> str:
     """Say where the settings come from."""
-    found = (meta.provenance or {}).get("methods", {})
+    found, overrides = (study.meta.provenance or {}).get("methods", {}), study.meta.overrides
     if not found:
         return (
             "No search on this testbed found the settings: a search may find settings that change "
             "the results."
         )
-    moved = [m for m in found if any(o.startswith(f"{m}.") for o in meta.overrides)]
-    if moved:
+    used = dict.fromkeys(study.method.values())
+    if by_hand := [m for m in used if any(o.startswith(f"{m}.") for o in overrides)]:
         return (
-            f"{named(moved)} had settings changed by hand, which the search did not pick, so the "
+            f"{named(by_hand)} had settings changed by hand, which the search did not pick, so the "
             "methods did not have the same tuning budget."
+        )
+    if unsearched := [m for m in used if m not in found]:
+        return (
+            f"{named(unsearched)} had no search, others had: the methods did not have the same "
+            "tuning budget."
         )
     trials = joined(dict.fromkeys(str(method["trials"]) for method in found.values()))
     return (

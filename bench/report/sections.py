@@ -56,10 +56,11 @@ class Lent:
 class Kind:
     """A kind of page, made by functions of a study.
 
-    headline: returns a sentence; sections, figures: the content; results: the table that becomes
-    results.csv; more: what its templates show beside these; facts: what can be quoted beyond
-    `report.facts`; card: writes its picture for social media, if it has one; measures: those that
-    the study adds; lent: what it shows on the page of a comparison.
+    headline: returns sentences, the most important first; sections, figures: the content; results:
+    the table that becomes results.csv, as `report.results.table`; more: what its templates show
+    beside these; facts: what can be quoted beyond `report.facts`; card: writes its picture for
+    social media, if it has one; measures: those that the study adds; lent: what it shows on the
+    page of a comparison.
     """
 
     headline: Callable

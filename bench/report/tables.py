@@ -89,6 +89,11 @@ def cell(measure: Measure, found: st.Interval | None) -> Cell:
     return Cell(fixed(found.mean, f"{measure.form}.{digits}f"), quiet, value=found.mean)
 
 
+def single(measure: Measure, found: st.Share | float) -> Cell:
+    """Return a measure without an interval: a count of n, or one number."""
+    return share(found) if isinstance(found, st.Share) else plain(measure, found)
+
+
 def plain(measure: Measure, value: float | None) -> Cell:
     """Format one value of a measure with its digits; a dash if there is none."""
     if value is None or not math.isfinite(value):

@@ -102,7 +102,7 @@ def p_words(p: float, equals: str = "") -> str:
 def verdict(row: Comparison) -> str:
     """Say a verdict in a table's cell: 'DPO better', 'equivalent within 0.1', 'inconclusive'."""
     if row.interval.seeds < 2:
-        return "one seed: undecided"
+        return f"one seed: {INCONCLUSIVE}"
     words = {
         Kind.BETTER: f"{label(row.winner or '')} {BETTER}",
         Kind.EQUIVALENT: f"{EQUIVALENT} within {row.margin:.2g}",
@@ -130,10 +130,10 @@ def decided(row: Comparison) -> str:
     return f"{label(row.winner)} is {BETTER} than {label(row.loser)} by {size(row, p)}."
 
 
-def same(row: Comparison, other: str = "") -> str:
+def same(row: Comparison, other: str = "", where: str = "") -> str:
     """Say 'DPO and IPO are equivalent within 0.1.'; other: a name for the second arm."""
     both = f"{label(row.a)} and {other or label(row.b)}"
-    return f"{both} are {EQUIVALENT} within {row.margin:.2g}."
+    return f"{both} are {EQUIVALENT} within {row.margin:.2g}{where}."
 
 
 def open_pairs(rows: list[Comparison]) -> str:

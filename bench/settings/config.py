@@ -157,7 +157,10 @@ class Config(Core):
 
     @cached_property
     def computed_arms(self) -> dict[str, dict[str, Any]]:
-        """Return {name: spec} of the arms that studies compute from the tuned settings."""
+        """Return {name: spec} of the arms that studies compute from the tuned settings.
+
+        Studies share an arm of one name: the spec of the last study by name counts for all.
+        """
         found = {}
         for plan in self._plans.values():
             found |= plan.arms(self)

@@ -310,6 +310,7 @@ def about_measure(cfg, measure) -> list[str]:
 def about_verdict(cfg, word: str) -> list[str]:
     """Explain when a comparison gets a verdict, and which code decides."""
     place = found_at("analysis/comparisons.py:Comparison.verdict")
+    place += ", " + found_at("report/words.py:VERDICTS")
     return [
         *heading(f"Verdict {word}"),
         *columns([("rule", known_verdicts()[word]), ("file", place)]),

@@ -47,9 +47,9 @@ def build(both, out: Path) -> None:
 
     drawn = figure.draw_all(both, out / "figures", differences.figures(both))
     shared = differences.context(both)
-    page = render.html("compare.html", shared, drawn)
+    page = render.html("diff.html", shared, drawn)
     (out / "index.html").write_text(page, encoding="utf-8")
-    (out / "README.md").write_text(render.text("compare.md", shared), encoding="utf-8")
+    (out / "README.md").write_text(render.text("diff.md", shared), encoding="utf-8")
     table = differences.results(both)
     table.to_csv(out / "results.csv", index=False, lineterminator="\n")
 
@@ -73,5 +73,5 @@ def main(argv: list[str] | None = None) -> None:
     with atomic(args.out) as part:
         part.mkdir()
         build(both, part)
-    say("diff", differences.headline(both))
+    say("diff", " ".join(differences.headline(both)))
     say("diff", f"{args.out / 'index.html'}")

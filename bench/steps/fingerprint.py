@@ -44,6 +44,7 @@ FILES = {
     "report": "bench/report/templates",
     "blog": "bench/studies/compare/templates",
 }
+DRAWING = ("matplotlib", "jinja2", "pandas", "scipy", "pillow")  # what pages depend on too
 LIBRARIES = ("torch", "transformers", "trl", "peft", "tokenizers", "numpy", "accelerate", "lm-eval")
 
 
@@ -53,7 +54,9 @@ def fingerprint(cfg, step: str, arm: str | None = None) -> str:
     settings = cfg.slice(step, arm).values()
     study = cfg.study if step in PAGES else None
     code = code_hash(step, method, cfg.data.kind, study)
-    parts = [code, settings, library_versions()] + ([said_of_methods(cfg)] if study else [])
+    parts = [code, settings, library_versions()]
+    if study:
+        parts += [said_of_methods(cfg), library_versions(DRAWING)]
     return _sha256(json.dumps(parts, sort_keys=True, default=str))[:16]
 
 
@@ -98,19 +101,23 @@ def imported_by_name(method, kind: str | None, study: str | None) -> Iterable[st
 
 def pages(kind: str | None) -> Iterable[str]:
     """Yield what ``bench.core.registry`` loads for a page: measures, figures, the pages of all
-    studies, since they lend to each other, and the words of the world."""
-    for package in LOADED:
-        files = path_of(package).parent.glob("*.py")
-        yield from (f"{package}.{path.stem}" for path in files if path.stem != "__init__")
-    for path in path_of("bench.studies").parent.glob("*/page.py"):
-        yield f"bench.studies.{path.parent.name}.page"
-    yield f"bench.worlds.{kind}.words"
+    studies, since they lend to each other, the words of the world, what writes overrides."""
+    yield from (name for package in LOADED for name in members(package))
+    yield from (f"{study}.page" for study in members("bench.studies"))
+    yield from (f"bench.worlds.{kind}.words", "bench.settings.overrides")
+
+
+def members(package: str) -> list[str]:
+    """List the dotted names of a package's modules, without importing it."""
+    stems = sorted(path.stem for path in path_of(package).parent.iterdir())
+    return [f"{package}.{s}" for s in stems if s[0] not in "._" and path_of(f"{package}.{s}")]
 
 
 def said_of_methods(cfg) -> list[tuple]:
     """What a page says of each method, as its module has it."""
+    said = ("TRAINER", "PAPER", "NEEDS")
     methods = cfg.known_methods.items()
-    return [(name, getattr(m, "TRAINER", None), getattr(m, "PAPER", None)) for name, m in methods]
+    return [(name, [getattr(module, key, None) for key in said]) for name, module in methods]
 
 
 def closure(*starts: str | Path) -> dict[str | Path, Path]:
@@ -197,9 +204,9 @@ def _sha256(text: str) -> str:
 
 
 @cache
-def library_versions() -> dict[str, str]:
+def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """Return the versions of the libraries that results depend on."""
-    return {name: _version(name) for name in LIBRARIES}
+    return {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str:

@@ -67,7 +67,9 @@ def facts(text: str, report: Path | None) -> dict[str, str]:
         if not name and report is None:
             raise UserError("a fact without the name of its report: say --report FOLDER")
         place = Path("reports", name) if name else report
-        known = read_json(place / "facts.json", needed=True)
+        if not (path := place / "facts.json").is_file():
+            raise UserError(f"there is no {path}: name the folder of a report that has one")
+        known = read_json(path)
         found |= {f"{name}:{key}" if name else key: fact for key, fact in known.items()}
     return found
 
@@ -78,6 +80,8 @@ def read(path: Path) -> str:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder: name a Markdown file") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8") from None
 

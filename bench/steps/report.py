@@ -67,7 +67,7 @@ def build(study: Study, out: Path) -> None:
     write_json(out / "figures.json", figure.described(study, figures))
     shared = page.context(study, kind)
     if kind.card:
-        kind.card(study, out / "figures", shared["title"], shared["headline"])
+        kind.card(study, out / "figures", shared["title"], shared["lead"])
     (out / "index.html").write_text(page.html(study, drawn, shared), encoding="utf-8")
     (out / "README.md").write_text(page.readme(shared), encoding="utf-8")
     write_json(out / "facts.json", facts.of(study, kind, shared))
@@ -91,14 +91,15 @@ def companions(cfg, study: Study) -> dict[str, Study]:
     """
     found = {}
     for path in cfg.companions:
-        other = Study.read(path)
+        try:
+            other = Study.read(path)
+        except UserError as error:
+            say("report", f"left out: {error}")
+            continue
         if fits(study, other):
             found[other.meta.study] = other
         else:
-            say(
-                "report",
-                f"{path} is incomplete, or of another version, SFT base or settings: left out",
-            )
+            say("report", f"left out: {path} is incomplete, or of another SFT base or settings")
     return found
 
 

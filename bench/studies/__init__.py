@@ -4,7 +4,8 @@ A declared study is a list of arms in a testbed's file. A computed one is a fold
 found:
 
 - ``__init__.py``, its plan: ``Settings``, a ``Section`` with a default each, under the name of the
-  study in the settings, and ``arms(cfg)``: {arm: spec}, from the tuned settings. Optional:
+  study in the settings, and ``arms(cfg)``: {arm: spec}, from the tuned settings, for methods
+  from outside too, which have no settings but ``lr`` and ``beta`` for sure. Optional:
   ``members(cfg)``, the names of its arms (else the methods as tuned, then those of ``arms``);
   ``seeds(cfg, arm)`` (else all); ``EVALUATED = False`` where its runs answer no test prompts;
   ``COMPANION = True`` where the report of ``compare`` shows its results too; ``completed(cfg)``:

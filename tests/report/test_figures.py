@@ -196,9 +196,9 @@ def test_the_card_is_as_clean_and_of_its_size(make, made, shown, tmp_path):
 
 
 def test_the_card_says_whole_sentences():
-    said = "PPO is best. It costs 5.3 times more. Nothing else is sure."
-    assert scorecard.whole_sentences(said, 40) == "PPO is best. It costs 5.3 times more."
-    assert scorecard.whole_sentences(said, 5) == "PPO is best."
+    said = ["PPO is best.", "It costs 5.3 times more.", "Nothing else is sure."]
+    assert scorecard.that_fit(said, 40) == "PPO is best. It costs 5.3 times more."
+    assert scorecard.that_fit(said, 5) == "PPO is best."
 
 
 def test_stability_is_of_the_grid_where_the_report_has_one(made, shown):

@@ -133,7 +133,7 @@ def test_what_cannot_be_seen_is_made_visible(text):
 def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
     every = kind_of(study.meta.study).figures(study)
     figures.draw_all(study, tmp_path, every)
-    scorecard.write_card(study, tmp_path, page.title(study), shared_by(study)["headline"])
+    scorecard.write_card(study, tmp_path, page.title(study), shared_by(study)["lead"])
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
     names = {f"{f.name}.{k}" for f in every for k in ("svg", "png")}
@@ -186,7 +186,7 @@ def test_the_scorecard_holds_the_crossed_interval(study):
 
 
 def test_one_seed_decides_nothing_and_says_so(one_seed, tmp_path):
-    assert shared_by(one_seed)["headline"].startswith("One seed")
+    assert shared_by(one_seed)["lead"][0].startswith("One seed")
     assert {row[-1].text for row in tables.comparisons(one_seed).rows} == {"one seed: undecided"}
     assert "no bands" in figures.band_note(one_seed)
     report.build(one_seed, tmp_path)

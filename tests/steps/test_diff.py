@@ -102,7 +102,7 @@ def test_what_moved_alike_in_every_run_moved(first, second):
     assert row(table, "ppo", "flops").verdict == two.MOVED
     assert row(table, "dpo", "flops").verdict == two.IDENTICAL
     both = Two(first, second, ("a", "b"))
-    assert "1 moved beyond noise" in headline(both)
+    assert "1 moved beyond noise" in " ".join(headline(both))
     assert "PPO · Compute" in moved_table(both).rows[0][0].text
 
 
@@ -138,7 +138,7 @@ def test_what_one_calls_equivalent_and_the_other_leaves_open_is_not_called_decid
     )
     assert pair["winner"] is None
     pair["verdict"] = Kind.EQUIVALENT
-    words = headline(Two(first, second, ("a", "b")))
+    words = " ".join(headline(Two(first, second, ("a", "b"))))
     assert "equivalent in one and inconclusive in the other" in words and "decided" not in words
 
 
@@ -148,7 +148,7 @@ def test_numbers_of_two_testbeds_are_not_compared_but_verdicts_are(first, second
     assert (pair["verdict"], pair["winner"]) == (Kind.BETTER, "ppo")
     pair["winner"] = "orpo"
     both = Two(first, second, ("a", "b"))
-    assert not len(both.moved) and "turned round" in headline(both)
+    assert not len(both.moved) and "turned round" in " ".join(headline(both))
 
 
 def test_a_pair_is_the_same_pair_the_other_way_round(first, second):

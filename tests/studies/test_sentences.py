@@ -86,7 +86,7 @@ def test_one_seed_decides_nothing_and_says_so(one_seed):
 
 def test_one_arm_alone_is_compared_with_none(tmp_path):
     alone = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2))
-    assert sentences.headline(alone).startswith("DPO alone was trained: gold above SFT +")
+    assert "parameters, DPO ends at +" in sentences.headline(alone)
 
 
 def test_a_study_in_which_all_failed_says_so(tmp_path):

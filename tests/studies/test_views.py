@@ -224,7 +224,7 @@ def test_a_winner_beats_every_other_method(monkeypatch, families, words):
     found = [views.View(str(i), views.DATA, decided(*f)) for i, f in enumerate(families)]
     monkeypatch.setattr(views, "every", lambda results: found)
     meta = SimpleNamespace(methods=["ppo", "dpo", "ipo"])
-    assert words in page.headline(SimpleNamespace(results=None, meta=meta))
+    assert words in page.winner(SimpleNamespace(results=None, meta=meta, seeds=5))
 
 
 def test_before_its_training_has_begun_a_method_is_the_sft_base():

@@ -13,7 +13,7 @@ CURVE, LOG = "training curve on validation prompts", "training log"
 
 
 @measure(
-    "Failed", "runs", DOWN, interval=False,
+    "Failed", "runs", DOWN, interval=False, shown=("scorecard",),
     words=f"Runs whose loss or gradient is not a number, whose KL exceeds {MAX_KL_WORDS}, or that "
     "ran out of memory.",
     made_by=("training/monitor.py:Monitor", "core/thresholds.py:max_kl"),
@@ -24,27 +24,27 @@ def failed(results: Results, arm: str) -> Share:
     return Share(int((runs.status != "ok").sum()), len(runs))
 
 
-@measure("Seed spread", "SD of gold", DOWN, digits=3, interval=False)
+@measure("Seed spread", "SD of gold", DOWN, digits=3, interval=False, shown=("scorecard",))
 def spread(results: Results, arm: str) -> float:
     """Standard deviation over seeds of a seed's mean gold."""
     scores = gold(results, arm)
     return float(scores.mean(axis=1).std(ddof=1)) if len(scores) > 1 else np.nan
 
 
-@measure("Worst seed", "gold", UP, interval=False)
+@measure("Worst seed", "gold", UP, interval=False, shown=("training",))
 def worst(results: Results, arm: str) -> float:
     """Lowest mean gold of a seed."""
     scores = gold(results, arm)
     return float(scores.mean(axis=1).min()) if scores.size else np.nan
 
 
-@measure("Drawdown", "gold", DOWN, source=CURVE, interval=False)
+@measure("Drawdown", "gold", DOWN, source=CURVE, interval=False, shown=("training",))
 def drawdown(results: Results, arm: str) -> float:
     """Highest gold of the curve minus the last, mean over runs."""
     return of_training(results, arm, "drawdown")
 
 
-@measure("Gradient spike", "ratio", DOWN, source=LOG, digits=1, interval=False)
+@measure("Gradient spike", "ratio", DOWN, source=LOG, digits=1, interval=False, shown=("training",))
 def spikes(results: Results, arm: str) -> float:
     """Largest gradient norm of training over the median one, mean over runs."""
     return of_training(results, arm, "spikes")

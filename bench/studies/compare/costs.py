@@ -6,10 +6,11 @@ import pandas as pd
 
 from bench.analysis import costs
 from bench.analysis import measures as ms
+from bench.analysis.measure import Measure
 from bench.core.names import SFT
-from bench.report.tables import Cell, Table, cell, runs_of
+from bench.report.tables import Cell, Table, runs_of
 from bench.report.words import label, scaled
-from bench.studies.compare.tables import libraries
+from bench.studies.compare.tables import libraries, measured
 
 # phase of a run, or step that it needed beforehand -> its name for readers, in order of time
 PHASES = {
@@ -121,10 +122,10 @@ def _watching(study, arm: str) -> Cell:
     return Cell(f"{own[column].sum() / seeds:,.1f} s") if seeds else Cell("–")
 
 
-def _measured(study, arm: str, measure) -> Cell:
-    """Return a measure of the ledger, or words if it was not measured or not asked for."""
-    found = study.interval(arm, measure.key)
-    return Cell(MISSING.get(measure.key, "–")) if found is None else cell(measure, found)
+def _measured(study, arm: str, measure: Measure) -> Cell:
+    """Return a measure of the ledger; words if it could not be measured or was not asked for."""
+    found = measured(study, arm, measure)
+    return Cell(MISSING.get(measure.key, found.text)) if found.value is None else found
 
 
 def notes(study) -> list[str]:

@@ -1,5 +1,6 @@
 """Build the page of a comparison: verdict, evidence, what the models wrote, what failed."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from bench.report import reference, results, samples
@@ -17,8 +18,16 @@ def figures(study) -> list:
 def sections(study) -> list[Section]:
     """Return the sections of the page, from the verdict to what failed."""
     own = own_sections(study)
+    check(section.anchor for section in own)
     added = lent.new_sections({section.anchor for section in own})
     return [lent.joined_to(study, with_figures(section)) for section in [*own, *added]]
+
+
+def check(anchors: Iterable[str]) -> None:
+    """Raise ValueError if a figure names a section that is not there."""
+    anchors = set(anchors)
+    if lost := [f.name for f in FIGURES if f.section not in anchors]:
+        raise ValueError(f"figure {lost[0]}: its section is none of {sorted(anchors)}")
 
 
 def with_figures(section: Section) -> Section:
@@ -53,7 +62,7 @@ def failures(study) -> Section:
     return Section("failures", "Failures", [sentences.glance_at_failures(study)], found)
 
 
-def headline(study) -> str:
+def headline(study) -> list[str]:
     """Say quality, cost and stability in one sentence each."""
     words = [
         sentences.headline(study),
@@ -61,7 +70,7 @@ def headline(study) -> str:
         sentences.glance_at_failures(study),
         *lent.glances(study),
     ]
-    return " ".join(w for w in words if w)
+    return [sentence for sentence in words if sentence]
 
 
 def cards(study) -> dict[str, list[str]]:

@@ -34,7 +34,6 @@ from bench.report.words import (
 )
 
 LISTED = 8  # how many losses a sentence names
-CARDS = ("quality", "cost", "stability")
 
 
 # --- the headline
@@ -42,14 +41,17 @@ CARDS = ("quality", "cost", "stability")
 
 def headline(study) -> str:
     """Say who is best in gold, if that can be said."""
-    family = study.versus
+    family, lost = study.versus, without_runs(study)
+    if len(lost) == len(study.arms):
+        return "Every run failed: there is nothing to compare."
     if study.seeds == 1:
         return f"One seed shows what the methods do, but not which of them is {BETTER}."
     if not family:
         return _headline_without_pairs(study)
+    ended = " whose runs ended" * bool(lost)
     if top := family.champion():
         best = f"{label(top)} reaches the highest gold reward"
-        return f"{scale(study)}{best}, {BETTER} than every other method."
+        return f"{scale(study)}{best}, {BETTER} than every other method{ended}."
     unbeaten = family.unbeaten()
     if len(unbeaten) == len(family.arms):
         tuned = " as tuned" * bool(study.versus_tuned)
@@ -59,24 +61,25 @@ def headline(study) -> str:
     return f"{scale(study)}there is no single best: {beaten}."
 
 
+def without_runs(study) -> list[str]:
+    """List the arms whose every run failed, or is missing."""
+    return [arm for arm in study.arms if arm not in study.versus_sft.arms]
+
+
 def scale(study) -> str:
     """Say 'With a model of 0.18 million parameters, '."""
     return f"With a model of {parameters(study)} parameters, "
 
 
 def _headline_without_pairs(study) -> str:
-    """Name the highest mean of a study whose arms are variants, without claiming that it is the
-    best."""
+    """Name the highest mean of a study without a pair of methods, without calling it the best."""
     found = study.known("gold_delta")
-    if not found:
-        return "Every run failed: there is nothing to compare."
     best = max(found, key=lambda arm: found[arm].mean)
-    if len(study.arms) == 1:
-        return f"{label(best)} alone was trained: gold above SFT {said(found[best])}."
-    return (
-        f"The highest mean gold above SFT is {label(best)}'s, {said(found[best])}; variants are "
-        "tested against their method as tuned, not against each other."
-    )
+    if len(found) == 1:
+        return f"{scale(study)}{label(best)} ends at {said(found[best])} gold above SFT."
+    start = f"{scale(study)}the highest mean gold above SFT is {label(best)}'s, {said(found[best])}"
+    tests = "variants are tested against their method as tuned, not against each other"
+    return f"{start}; {tests if study.versus_tuned else 'no two of these arms are compared'}."
 
 
 def glance_at_cost(study) -> str:
@@ -114,7 +117,7 @@ def glance_at_failures(study) -> str:
 
 def quality(study) -> list[str]:
     """Say who is above SFT, and who is better than whom."""
-    lost = [arm for arm in study.arms if arm not in study.versus_sft.arms]
+    lost = without_runs(study)
     failed = [f"{named(lost)}: every run failed."] if lost else []
     if study.seeds == 1:
         return [*_one_seed(study), *failed, f"One seed calls no method {BETTER} than another."]
@@ -139,7 +142,7 @@ def against_sft(study) -> list[str]:
     }
     found = [_where(study, rows, *words) for words, rows in groups.items() if rows]
     equal = family.of_kind(Kind.EQUIVALENT)
-    return found + [same(r, "the SFT base").removesuffix(".") + " in gold." for r in equal]
+    return found + [same(r, "the SFT base", " in gold") for r in equal]
 
 
 def _where(study, rows: list[Comparison], one: str, many: str, where: str) -> str:
@@ -229,9 +232,9 @@ def cost(study) -> list[str]:
             f"The others cost {between(list(ends))} times as much, {label(others[-1])} the most."
         )
     elif others:
+        ratios = [f"{label(arm)} {_ratio(study, arm, cheap)}" for arm in others]
         covers = "geometric means with 95 % intervals over seeds"
         covers = covers if study.seeds > 1 else "one seed, so no interval"
-        ratios = [f"{label(arm)} {_ratio(study, arm, cheap)}" for arm in others]
         out.append(f"The others, as multiples of it ({covers}): {', '.join(ratios)}.")
     return [*out, charged(study)]
 
@@ -302,7 +305,7 @@ def certainty(study) -> list[str]:
         out.append(
             "Intervals cover the choice of prompts only: another seed may reverse any order."
         )
-    if study.seeds > 1 and study.versus:
+    if any(row.interval.seeds > 1 for row in study.versus):
         out.append(detectable(study))
     if study.seeds < st.EQUIVALENCE_SEEDS:
         return [*out, f"With fewer than {st.EQUIVALENCE_SEEDS} seeds, no two methods are called "
@@ -313,7 +316,8 @@ def certainty(study) -> list[str]:
 
 def detectable(study) -> str:
     """Say the smallest true difference between two methods that such a study finds 4 times in 5."""
-    intervals, m = [row.interval for row in study.versus], len(study.versus)
+    intervals = [row.interval for row in study.versus if row.interval.seeds > 1]
+    m = len(study.versus)
     alone = between([st.detectable(i) for i in intervals])
     first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
     holm = f" (tested alone) or {first} (as the first of {m} in Holm's correction)" * (m > 1)

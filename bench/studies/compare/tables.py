@@ -4,16 +4,13 @@ import math
 
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
-from bench.analysis.measures.stability import drawdown, failed, spikes, spread, worst
 from bench.analysis.tasks import changes
 from bench.methods import METHODS
 from bench.report.reference import COUNTED
-from bench.report.tables import Cell, Table, arm_cell, cell, head, plain, share, short
+from bench.report.tables import Cell, Table, arm_cell, cell, head, share, short, single
 from bench.report.words import bounds, fixed, joined, label, named, p_words, pair, verdict
 from bench.worlds import words as words_of
 
-# measures of training; they have no intervals
-TRAINED = (worst, drawdown, spikes)
 MATCHED = {
     "hash_start": "SFT weights",
     "pairs": "pairs per seed",
@@ -30,9 +27,11 @@ def scorecard(study, lent: list) -> Table:
     lent: (measure, {arm: Share}, link) of the columns that other studies lend.
     """
     shown = ms.shown_in("scorecard")
-    heads = [head(m, study.meta) for m in (*shown, failed, spread, *(m for m, *_ in lent))]
-    arms = (*study.bases, *study.arms)
-    rows = [_scored(study, arm, shown, lent) for arm in arms]
+    heads = [head(m, study.meta) for m in (*shown, *(m for m, *_ in lent))]
+    rows = [
+        [*_row(study, arm, shown), *(_lent(arm, *column) for column in lent)]
+        for arm in (*study.bases, *study.arms)
+    ]
     covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
     notes = [
         f"Each cell is the mean ± half of its 95 % interval over {covers}; for cost and memory, "
@@ -44,30 +43,27 @@ def scorecard(study, lent: list) -> Table:
     return Table("Scorecard", [("", ""), *heads], rows, notes)
 
 
-def _scored(study, arm: str, shown: list[Measure], lent: list) -> list[Cell]:
-    """Return one arm's row of the scorecard."""
-    cells = [arm_cell(study, arm), *_measured(study, arm, shown)]
-    if arm in study.bases:
-        return [*cells, *[Cell("–")] * (2 + len(lent))]
-    more = [share(found[arm], link) if arm in found else Cell("–") for _, found, link in lent]
-    return [
-        *cells,
-        share(failed(study.results, arm)),
-        plain(spread, spread(study.results, arm)),
-        *more,
-    ]
+def _lent(arm: str, measure: Measure, found: dict, link: str) -> Cell:
+    """Return an arm's cell in a column that another study lends."""
+    return share(found[arm], link) if arm in found else Cell("–")
 
 
-def _measured(study, arm: str, shown: list[Measure]) -> list[Cell]:
-    """Return an arm's measures with their intervals."""
-    return [cell(m, study.interval(arm, m.key)) for m in shown]
+def _row(study, arm: str, shown: list[Measure]) -> list[Cell]:
+    """Return an arm's name and its measures."""
+    return [arm_cell(study, arm), *(measured(study, arm, m) for m in shown)]
+
+
+def measured(study, arm: str, measure: Measure) -> Cell:
+    """Return a measure of an arm; an SFT base has only those that have intervals."""
+    if measure.interval:
+        return cell(measure, study.interval(arm, measure.key))
+    return Cell("–") if arm in study.bases else single(measure, measure(study.results, arm))
 
 
 def writing(study) -> Table:
     """Tabulate arms x what the answers look like, SFT first."""
     shown = ms.shown_in("writing")
-    arms = (*study.bases, *study.arms)
-    rows = [[arm_cell(study, arm), *_measured(study, arm, shown)] for arm in arms]
+    rows = [_row(study, arm, shown) for arm in (*study.bases, *study.arms)]
     note = (
         "Each cell is the mean ± half of its 95 % interval, as in the scorecard; for the "
         "length-controlled win rate and preference accuracy, over seeds only."
@@ -136,12 +132,10 @@ def ledger(study) -> Table:
 
 def training(study) -> Table:
     """Tabulate what training looked like at the tuned settings."""
-    rows = [
-        [arm_cell(study, arm), *(plain(m, m(study.results, arm)) for m in TRAINED)]
-        for arm in study.arms
-    ]
-    heads = [head(m, study.meta) for m in TRAINED]
-    note = "These numbers have no intervals."
+    shown = ms.shown_in("training")
+    rows = [_row(study, arm, shown) for arm in study.arms]
+    heads = [head(m, study.meta) for m in shown]
+    note = "At the tuned settings; these numbers have no intervals."
     return Table("Training at the tuned settings", [("", ""), *heads], rows, [note])
 
 
@@ -192,7 +186,8 @@ def matched(study) -> list[tuple[str, str]]:
             values = dict.fromkeys(short(v) for v in runs[column].dropna())
             out.append((name, ", ".join(values)))
     tuned = (study.meta.provenance or {}).get("methods", {})
-    trials = dict.fromkeys(str(method["trials"]) for method in tuned.values())
+    used = dict.fromkeys(study.method.values()) if tuned else ()
+    trials = dict.fromkeys(str(tuned.get(method, {}).get("trials", 0)) for method in used)
     out.append(("tuning trials per method", ", ".join(trials) or "settings are not from a search"))
     decode = ", ".join(f"{k} {v}" for k, v in study.meta.decode.items())
     return out + ([("sampling", decode)] if decode else [])
@@ -215,10 +210,10 @@ def trainers(study) -> str:
     used, groups = set(study.method.values()), {}
     for method in (m for m in study.meta.methods if m in used):
         groups.setdefault(trainer(study.meta, method), []).append(method)
-    (first, by), *others = [(named(methods), by) for by, methods in groups.items()]
-    verb = "are" if " and " in first else "is"
-    rest = [f"{names} by {other}" for names, other in others]
-    return "; ".join([f"{first} {verb} trained by {by}", *rest])
+    (by, first), *others = groups.items()
+    verb = "is" if len(first) == 1 else "are"
+    rest = [f"{named(methods)} by {other}" for other, methods in others]
+    return "; ".join([f"{named(first)} {verb} trained by {by}", *rest])
 
 
 def trainer(meta, method: str) -> str:

@@ -24,8 +24,8 @@ BELOW = "below SFT"  # the run ended, but training failed
 def margin(results: Results) -> float:
     """Return MARGIN standard deviations of the SFT base's gold over validation prompts."""
     start = curves.overall(results)
-    start = start[start.fraction == 0].iloc[0]
-    return MARGIN * float(start.gold_se * np.sqrt(start.n))
+    start = start[start.fraction == 0]
+    return MARGIN * float((start.gold_se * np.sqrt(start.n)).iloc[0]) if len(start) else np.nan
 
 
 @once

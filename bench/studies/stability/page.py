@@ -20,10 +20,11 @@ def rates(study) -> list[analysis.Rates]:
     return analysis.rates(study.results)
 
 
-def headline(study) -> str:
+def headline(study) -> list[str]:
     """Say how often each method failed, and whether that tells any two apart."""
     counts = joined(f"{label(r.method)} in {r.failed.count} of {r.failed.n}" for r in rates(study))
-    return f"In settings around the tuned ones, training failed for {counts}. {decided(study)}"
+    said = [f"In settings around the tuned ones, training failed for {counts}.", decided(study)]
+    return [sentence for sentence in said if sentence]
 
 
 def decided(study) -> str:
@@ -34,7 +35,9 @@ def decided(study) -> str:
         for r in analysis.compared(study.results)
         if r.worse
     ]
-    return f"{joined(words)}." if words else "No two of these rates can be told apart."
+    if words or len(rates(study)) < 2:
+        return f"{joined(words)}." if words else ""
+    return "No two of these rates can be told apart."
 
 
 def glance(study, beside) -> str:
@@ -61,14 +64,20 @@ def rate_lines(study) -> list[str]:
         f"({share(r.failed).quiet})"
         for r in rates(study)
     ]
-    n = max(r.failed.n for r in rates(study))
     return [
-        f"{'; '.join(items)}; exact 95 % intervals. {decided(study)}",
-        f"With {n} cells each, Fisher's exact test tells two methods apart only if they differ by "
-        f"at least no failure against {least_significant(n)}; if several pairs are tested, it "
-        "takes more.",
+        f"{'; '.join(items)}; exact 95 % intervals. {decided(study)}".strip(),
+        *resolution(max(r.failed.n for r in rates(study))),
         "Cells are not a random sample of settings, so the rates describe this grid only.",
     ]
+
+
+def resolution(n: int) -> list[str]:
+    """Say how far two methods with n cells each must differ to be told apart."""
+    test = f"With {n} cells each, Fisher's exact test tells two methods apart only if they differ"
+    if (least := least_significant(n)) is None:
+        return [f"With {n} cells each, no difference tells two methods apart."]
+    return [f"{test} by at least no failure against {least}; if several pairs are tested, it "
+            "takes more."]  # fmt: skip
 
 
 def declared(study) -> list[str]:
@@ -77,8 +86,8 @@ def declared(study) -> list[str]:
     return [
         "A run diverges if its loss or gradient is not a number, or its KL exceeds "
         f"{MAX_KL_WORDS}. A cell fails if its run diverges, runs out of memory, or ends "
-        f"{low:.2g} gold or more below the SFT base; that is {MARGIN:g} SDs of the SFT base's gold "
-        "over prompts, less than a reader would notice.",
+        f"{f'{low:.2g} gold' if low >= 0 else 'so much'} or more below the SFT base; that is "
+        f"{MARGIN:g} SDs of the SFT base's gold over prompts, less than a reader would notice.",
         "A cell beats SFT if it ends by as much above the SFT base. Its entropy has collapsed if "
         f"less than {100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",
         "Every method has the same cells: the same factors on its own tuned learning rate and "

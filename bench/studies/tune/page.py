@@ -5,19 +5,19 @@ import math
 from bench.analysis import costs
 from bench.report.sections import Kind, Lent, Section
 from bench.report.tables import Cell, Table
-from bench.report.words import fixed, joined, label, scaled
+from bench.report.words import fixed, joined, label, named, scaled
 from bench.studies.tune import analysis
 from bench.studies.tune.figures import BEST, TRIALS, methods, per_method, trials
 
 
-def headline(study) -> str:
+def headline(study) -> list[str]:
     """Say what was picked."""
     top = analysis.picked(trials(study))
     items = [
         f"{label(m)} {', '.join(f'{k} {v:g}' for k, v in row.drawn.items())}"
         for m, row in top.iterrows()
     ]
-    return f"Picked: {'; '.join(items)}." if items else "Every trial failed."
+    return [f"Picked: {'; '.join(items)}." if items else "Every trial failed."]
 
 
 def lines(study) -> list[str]:
@@ -81,10 +81,11 @@ def provenance(study) -> list[str]:
     if not tuned:
         return ["The settings are not from a search on this testbed."]
     return [
-        f"Each method's settings are the best of its own random trials at seed {tuned['seed']}, "
-        f"which no comparison uses. The rule: {tuned['rule']}. The trials ran at commit "
-        f"{tuned['commit'][:12]}; the report of the study 'tune' lists each of them. Settings were "
-        f"drawn log-uniformly: {_spaces(tuned['spaces'])}. No other settings were searched."
+        f"The settings of {named(tuned['methods'])} are the best of each one's own random trials "
+        f"at seed {tuned['seed']}, which no comparison uses. The rule: {tuned['rule']}. The trials "
+        f"ran at commit {tuned['commit'][:12]}; the report of the study 'tune' lists each of them. "
+        f"Settings were drawn log-uniformly: {_spaces(tuned['spaces'])}. No other settings were "
+        "searched."
     ]
 
 

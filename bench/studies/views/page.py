@@ -63,7 +63,7 @@ def matrix_notes(found: list[View]) -> list[str]:
     shown = " ".join(text for kind, text in NOTES.items() if kind in kinds)
     return [
         f"Each cell is a difference with its 95 % interval. A name means that this method is "
-        f"{BETTER} after Holm's correction within the row; no name means undecided. {shown}",
+        f"{BETTER} after Holm's correction within the row; no name means {INCONCLUSIVE}. {shown}",
         "The primary endpoint is all labels at the end of training; the other rows ask whether its "
         "answer depends on the view. Rows share runs, so they are not independent tests.",
     ]
@@ -79,6 +79,8 @@ def _cell(row: Comparison | None) -> Cell:
 
 def matrix_lines(study) -> list[str]:
     """Say who is unbeaten in each view."""
+    if study.seeds == 1:
+        return ["One seed decides no view."]
     groups: dict[tuple, list[str]] = {}
     for v in views(study):
         groups.setdefault(tuple(v.family.unbeaten()), []).append(v.name)
@@ -92,9 +94,16 @@ def unbeaten(arms) -> str:
     return f"{named(arms)} {'is' if len(arms) == 1 else 'are'} beaten by no other"
 
 
-def headline(study) -> str:
+def headline(study) -> list[str]:
     """Say whether the winner changes."""
+    return [winner(study)]
+
+
+def winner(study) -> str:
+    """Say who beats every other method, and in how many views."""
     families, methods = [v.family for v in views(study)], study.meta.methods
+    if study.seeds == 1 or not families:
+        return "One seed decides no view." if families else "No two methods can be compared."
     sole = [top for family in families if (top := family.champion(methods))]
     if sole and len(set(sole)) > 1:
         return f"The winner changes with the view: {named(dict.fromkeys(sole))}."
@@ -158,7 +167,7 @@ def spent_lines(study, beside) -> list[str]:
     if found is None or beside.seeds == 1:
         return []
     said_of = [*_waiting(beside, found), *_turned(study, found), *_longer(found, longer)]
-    return said_of or ["At equal FLOPs no verdict between two methods is another."]
+    return said_of or ["At equal FLOPs every verdict between two methods is the same."]
 
 
 def _waiting(study, found: View) -> list[str]:

@@ -1,7 +1,6 @@
 """Draw quality, cost and stability side by side, and the social card."""
 
 import math
-import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +58,11 @@ def _cost(study) -> Column:
 def _stability(study) -> Column:
     """Return the panel of the share of failures, with its exact interval."""
     found, counted = lent.failures(study)
-    spans = {arm: (*_percent(share), f"{share.count} of {share.n}") for arm, share in found.items()}
+    spans = {
+        arm: (*_percent(share), f"{share.count} of {share.n}")
+        for arm, share in found.items()
+        if share.n
+    }
     axis = f"% of {counted} that failed\n(lower is better)"
     return Column("Stability", axis, spans, "not in the grid", (0, 100))
 
@@ -121,13 +124,13 @@ def _small_print(axes, study, pen, arm: str, y: int) -> None:
         _words(stability, pen, y + 0.3, words, 7.5)
 
 
-def card(study, title: str, headline: str):
+def card(study, title: str, lead: list[str]):
     """Draw the social card: what was compared, the verdict in one sentence, the three panels."""
     rows = sorted(study.arms, key=lambda arm: arm != study.method[arm])[:ROWS]
     cut = [f"{len(rows)} of {len(study.arms)} arms"] if len(rows) < len(study.arms) else []
     pen = style.Pen(study.looks, foot=signed(study, n_of(study), *cut, BARS))
     figure, edge = pen.figure(*CARD), 0.07 / CARD[0]
-    words = whole_sentences(headline, 130)
+    words = that_fit(lead, 130)
     size, width = (13, 54) if len(words) <= 108 else (10.5, 68)
     lines = textwrap.wrap(words, width, max_lines=2, placeholder=" …")
     kicker = textwrap.shorten(title, 80, placeholder=" …")
@@ -138,9 +141,9 @@ def card(study, title: str, headline: str):
     return figure
 
 
-def whole_sentences(text: str, longest: int) -> str:
+def that_fit(sentences: list[str], longest: int) -> str:
     """Return as many of the first sentences as fit, but at least the first."""
-    first, *rest = re.split(r"(?<=[.!?]) ", text)
+    first, *rest = sentences
     for sentence in rest:
         if len(first) + len(sentence) >= longest:
             break
@@ -156,10 +159,10 @@ def _shrink(axes, rows: int) -> None:
         ax.xaxis.label.set_size(8)
 
 
-def write_card(study, folder: Path, title: str, headline: str) -> Path:
+def write_card(study, folder: Path, title: str, lead: list[str]) -> Path:
     """Write card.png, 1200 x 630 pixels, and return its path."""
     with style.drawing("card"):
-        return style.save_png(card(study, title, headline), folder / "card.png", 1200)
+        return style.save_png(card(study, title, lead), folder / "card.png", 1200)
 
 
 def _failed(study) -> str:

@@ -63,8 +63,9 @@ def _changes(ax, study, pen, measure: str) -> None:
 def _of_sft(study, measure: str) -> str:
     """Return the SFT base's own value."""
     if measure == "distinct2":
-        rows = curves.of_arm(study.results, curves.from_base(study.results)[0])
-        value = rows[rows.fraction == 0].distinct2.mean()
+        rows = curves.overall(study.results)
+        first = rows.arm.isin(curves.from_base(study.results)[:1]) & (rows.fraction == 0)
+        value = rows[first].distinct2.mean()
     else:
         found = study.interval(SFT, measure)
         value = found.mean if found is not None else math.nan
