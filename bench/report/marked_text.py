@@ -18,10 +18,11 @@ MARK = re.compile(
     r"<!--fact\s+(\S+?)(?:\s+([0-9a-f]{8}))?\s*-->((?:(?!<!--/?fact\b).)*?)<!--/fact-->", re.S
 )
 FLAG = re.compile(r"<!--stale:(?:(?!-->).)*-->(?:(?!<!--).)*<!--/stale-->", re.S)
+FENCE = re.compile(r"(^ {0,3}```.*?^ {0,3}```[^\n]*$)", re.M | re.S)
 AT_START = re.compile(r"^ {0,3}(?:[-*+] +|> ?)*<!--fact\b.*-->.*\S")
 # Characters that are markup to CommonMark, pandoc or a site's templates, or make an address a link
 RISKY = re.compile(r"[\\`*_\[\]{}<>&|~#@$^]|:(?=//)|(?<=www)\.")
-GONE, EDITED, BROKEN = "no such fact any more", "edited by hand", "a mark without an end"
+GONE, EDITED, BROKEN = "no such fact any more", "edited by hand", "a mark that is not whole"
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,19 @@ def renew(text: str, facts: Mapping[str, str]) -> tuple[str, list[Change]]:
             return match[0] + flag(why)
         return around(key, old) if same else mark(key, fact)
 
-    out = MARK.sub(renewed, FLAG.sub("", text))
-    lost = out.count("<!--fact") - len(MARK.findall(out))
-    return out, [*dict.fromkeys(changes), *[Change("a mark", "?", stale=BROKEN)] * lost]
+    parts = FENCE.split(text)  # code that shows marks is every second part
+    parts[::2] = [MARK.sub(renewed, FLAG.sub("", part)) for part in parts[::2]]
+    broken = [Change(f"line {n}", "?", stale=BROKEN) for n in unmatched("".join(parts))]
+    return "".join(parts), [*dict.fromkeys(changes), *broken]
+
+
+def unmatched(text: str) -> list[int]:
+    """Return the numbers of the lines where a mark begins that is not whole."""
+    whole = {match.start() for match in MARK.finditer(text)}
+    code = [range(*match.span()) for match in FENCE.finditer(text)]
+    begun = [match.start() for match in re.finditer("<!--fact", text)]
+    lost = [at for at in begun if at not in whole and not any(at in span for span in code)]
+    return [text.count("\n", 0, at) + 1 for at in lost]
 
 
 def at_start(text: str) -> list[int]:

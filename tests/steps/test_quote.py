@@ -141,6 +141,13 @@ def test_broken_lines_are_no_edit_and_a_lost_mark_is_said(here):
     assert [c.stale for c in marked_text.renew(cut, known)[1]] == [marked_text.BROKEN]
 
 
+def test_marks_in_a_block_of_code_stay_as_they_are():
+    code = "```\n<!--fact gone-->x<!--/fact--> <!--fact half\n```\n"
+    assert marked_text.renew(f"So:\n\n{code}", {}) == (f"So:\n\n{code}", [])
+    (change,) = marked_text.renew(f"{code}\nSo <!--fact half", {})[1]
+    assert (change.key, change.stale) == ("line 5", marked_text.BROKEN)
+
+
 def test_a_table_is_renewed_as_a_table():
     old, new = (f"| a | b |\n| :-- | --: |\n| x | {n} |\n" for n in (1, 2))
     text = f"Before.\n\n{marked_text.mark('table.t', old)}\n\nAfter.\n"
@@ -274,7 +281,7 @@ def test_every_file_is_looked_at_though_one_is_stale(published, capsys):
     [
         (None, "error: a.md is missing"),
         (b"\xff", "error: a.md is not UTF-8"),
-        (b"So <!--fact other:n-->?<!--/fact-->", "error: reports/other/facts.json is missing"),
+        (b"So <!--fact other:n-->?<!--/fact-->", "error: there is no reports/other/facts.json"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(published, capsys, text, words):
