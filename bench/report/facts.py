@@ -48,6 +48,7 @@ def of_study(study, shared: dict) -> Iterator[tuple[str, str]]:
     """Yield the facts on the study's size, cost and origin."""
     meta, spent = study.meta, float(study.results.ledger.cpu_s.sum())
     yield "title", inert(shared["title"])
+    yield "introduction", inert(" ".join(shared["words"]))
     yield "caveat", caveat(study)
     yield "level", f"{100 * st.LEVEL:.0f} %"
     yield "n", counts(study)

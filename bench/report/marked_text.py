@@ -22,7 +22,11 @@ FENCE = re.compile(r"(^ {0,3}```.*?^ {0,3}```[^\n]*$)", re.M | re.S)
 AT_START = re.compile(r"^ {0,3}(?:[-*+] +|> ?)*<!--fact\b.*-->.*\S")
 # Characters that are markup to CommonMark, pandoc or a site's templates, or make an address a link
 RISKY = re.compile(r"[\\`*_\[\]{}<>&|~#@$^]|:(?=//)|(?<=www)\.")
-GONE, EDITED, BROKEN = "no such fact any more", "edited by hand", "a mark that is not whole"
+GONE, EDITED, BROKEN = (
+    "no such fact any more",
+    "edited by hand (restore it, or remove its marks to keep yours)",
+    "a mark that is not whole",
+)
 
 
 @dataclass(frozen=True)

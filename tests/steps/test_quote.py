@@ -125,7 +125,7 @@ def test_what_cannot_be_renewed_is_flagged_until_it_is_mended(here):
         ("gone.n", marked_text.GONE),
     }
     assert text.count(" ⚠ stale") == 2
-    assert "-->6<!--/fact--><!--stale: edited by hand--> ⚠ stale<!--/stale-->" in text
+    assert f"-->6<!--/fact--><!--stale: {marked_text.EDITED}--> ⚠ stale<!--/stale-->" in text
     assert marked_text.renew(text, known) == (text, changes)
     mended = text.replace("-->6<!--", f"-->{known['held']}<!--")
     mended = mended.replace("<!--fact gone.n ", "<!--fact n ")

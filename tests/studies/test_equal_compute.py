@@ -47,7 +47,7 @@ def lines(study) -> list[str]:
 def test_a_verdict_is_another_only_where_it_differs_however_the_pair_is_turned():
     rows = [row("ppo", "dpo", "ppo"), row("dpo", "ipo")]
     ends = [row("dpo", "ppo", "ppo"), row("ipo", "dpo")]
-    same = ["At equal FLOPs no verdict between two methods is another."]
+    same = ["At equal FLOPs every verdict between two methods is the same."]
     assert lines(at_equal(rows, ends=ends)) == same
     for turned in (
         [row("ppo", "dpo", "dpo"), row("dpo", "ipo", "ipo")],
@@ -59,7 +59,7 @@ def test_a_verdict_is_another_only_where_it_differs_however_the_pair_is_turned()
 
 def test_a_pair_that_was_not_compared_at_the_end_is_no_other_verdict():
     (line,) = lines(at_equal([row("ppo", "dpo", "ppo")]))
-    assert line == "At equal FLOPs no verdict between two methods is another."
+    assert line == "At equal FLOPs every verdict between two methods is the same."
 
 
 def test_a_method_is_not_taken_for_one_whose_name_begins_alike():

@@ -150,7 +150,7 @@ def test_references_are_those_cited_and_each_is_found(study, post, place):
 def test_one_seed_decides_nothing(tmp_path):
     text = shown(drafted(fake_runs.study(tmp_path / "one", seeds=(1,)), tmp_path / "report"))
     assert "One seed calls no method better than another." in text and "is better than" not in text
-    assert "one seed: undecided" in text and "(no interval)" not in found_in(text)
+    assert "one seed: inconclusive" in text and "(no interval)" not in found_in(text)
 
 
 def test_a_breach_stands_at_the_top(study, post, tmp_path):

@@ -60,7 +60,8 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
         f"{names} are beaten by no other method in gold reward."
     )
     won = Family(row for row in study.versus if row.winner == "ppo")
-    sole = SimpleNamespace(seeds=5, versus=won, runs=study.runs)
+    arms, sft = study.arms, study.versus_sft
+    sole = SimpleNamespace(seeds=5, versus=won, runs=study.runs, arms=arms, versus_sft=sft)
     assert sentences.headline(sole) == (
         "With a model of 0.41 million parameters, PPO reaches the highest gold reward, better than "
         "every other method."

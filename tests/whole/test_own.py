@@ -22,7 +22,6 @@ from bench.core import registry
 from bench.core.schema import Section, UserError
 from bench.methods import dpo
 from bench.models.hub_model import TEMPLATES
-from bench.report.study import Study
 from bench.steps import report as report
 from bench.steps.fingerprint import fingerprint
 from bench.studies import load
@@ -319,9 +318,8 @@ def test_a_report_of_five_methods(tmp_path, monkeypatch):
     for table, value in ((fake_runs.GAIN, 0.6), (fake_runs.REACH, 7.0), (fake_runs.NEEDS, ())):
         monkeypatch.setitem(table, "simpo", value)
     arms = fake_runs.ARMS | {"simpo": "simpo"}
-    found = fake_runs.collected(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), prompts=30)
-    found[-1]["own_methods"] = {"simpo": SIMPO}
-    study = Study(*found)
+    found = fake_runs.study(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), prompts=30)
+    study = fake_runs.changed(found, own_methods={"simpo": SIMPO})
     report.build(study, tmp_path / "report")
     for part in ("colour", "marker"):
         assert len({getattr(look, part) for look in study.looks.values()}) == 5

@@ -378,12 +378,11 @@ def optimised(study) -> list[str]:
     found = {key: study.known(key, study.listed) for key in ("proxy", "gold")}
     if min(map(len, found.values())) < 2:
         return []
-    first, best = (max(known, key=lambda a: known[a].mean) for known in found.values())
+    first, best = (label(max(known, key=lambda a: known[a].mean)) for known in found.values())
+    untested = "(means alone, which no test compares)"
     if first == best:
-        return [f"{label(first)} has the highest mean score by the reward models, and also in "
-                "gold."]  # fmt: skip
-    return [f"{label(first)} has the highest mean score by the reward models, but {label(best)} "
-            "has the highest gold."]  # fmt: skip
+        return [f"{first} ends highest both by the reward models and in gold {untested}."]
+    return [f"{first} ends highest by the reward models, and {best} in gold {untested}."]
 
 
 # --- fairness

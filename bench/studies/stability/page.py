@@ -73,11 +73,12 @@ def rate_lines(study) -> list[str]:
 
 def resolution(n: int) -> list[str]:
     """Say how far two methods with n cells each must differ to be told apart."""
-    test = f"With {n} cells each, Fisher's exact test tells two methods apart only if they differ"
     if (least := least_significant(n)) is None:
         return [f"With {n} cells each, no difference tells two methods apart."]
-    return [f"{test} by at least no failure against {least}; if several pairs are tested, it "
-            "takes more."]  # fmt: skip
+    return [
+        f"With {n} cells each, Fisher's exact test tells two methods apart if one fails in none "
+        f"and the other in {least} or more. Several pairs need a wider gap."
+    ]
 
 
 def declared(study) -> list[str]:

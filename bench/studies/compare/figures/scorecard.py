@@ -47,7 +47,7 @@ def _quality(study) -> Column:
 def _cost(study) -> Column:
     """Return the panel of FLOPs of a run, with the interval over seeds."""
     found = study.known("flops")
-    most = max((i.mean for i in found.values()), default=1.0)
+    most = max((i.high if math.isfinite(i.half) else i.mean for i in found.values()), default=1.0)
     size, prefix = unit_scale(most)
     spans = {arm: [v / size for v in (i.low, i.mean, i.high)] for arm, i in found.items()}
     spans = {arm: (*span, short(span[1])) for arm, span in spans.items()}

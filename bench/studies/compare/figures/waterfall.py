@@ -1,5 +1,7 @@
 """Draw where the cost of a run comes from: each phase starts where the last ended."""
 
+import math
+
 import pandas as pd
 
 from bench.analysis.costs import spending
@@ -19,7 +21,8 @@ def draw(study, pen):
     units = zip(("flops", "cost"), spending(study.meta).items(), strict=True)
     for row, (key, (column, unit)) in zip(axes, units, strict=True):
         table = by_phase(study, column)
-        longest = float(table.sum(axis=1).max()) if len(table) else 1.0
+        ends = [*table.sum(axis=1), *(i.high for i in study.known(key, arms).values())]
+        longest = max((end for end in ends if math.isfinite(end)), default=1.0)
         size, prefix = unit_scale(longest)
         for ax, arm in zip(row, arms, strict=True):
             _steps(ax, pen, arm, table, study.interval(arm, key), size)
