@@ -52,12 +52,13 @@ def total(values: pd.Series) -> float:
     return values.astype(float).sum(skipna=False)
 
 
-def spent(results: Results, columns) -> pd.DataFrame:
+@once
+def spent(results: Results, columns: tuple[str, ...]) -> pd.DataFrame:
     """Return what each run was charged in all, one row per run, in each of the columns."""
     return charged(results).groupby(["arm", "seed"], as_index=False)[list(columns)].agg(total)
 
 
 def of_arm(results: Results, arm: str, column: str) -> pd.Series:
     """Return what an arm's ended runs were charged, by seed; empty if that is unknown."""
-    rows = spent(results, [column]).merge(results.ended())
+    rows = spent(results, (column,)).merge(results.ended())
     return rows[rows.arm == arm].set_index("seed")[column].dropna()

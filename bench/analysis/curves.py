@@ -48,6 +48,7 @@ def of_ended(results: Results, arm: str) -> pd.DataFrame:
     return rows[rows.seed.isin(ended[ended.arm == arm].seed)]
 
 
+@once
 def health(results: Results, fractions: tuple[float, ...] | None = None) -> pd.DataFrame:
     """Return what each run's training looked like, from its curve and its log, one row per run.
 

@@ -1,6 +1,5 @@
 """Put scores of reward models on one scale, since each seed's model has its own zero and unit."""
 
-import numpy as np
 import pandas as pd
 
 from bench.analysis.results import Results, once
@@ -29,6 +28,5 @@ def scaled(scores: pd.DataFrame, scale: pd.DataFrame) -> pd.DataFrame:
 
 def with_scaled_proxy(rows: pd.DataFrame, results: Results, arm: str) -> pd.DataFrame:
     """Return rows of one arm, with a column `seed`, with `proxy` in SDs; NaN without a scale."""
-    scale = scale_of(results, arm).reindex(rows.seed)
-    proxy = (rows.proxy.astype(float) - scale["mean"].to_numpy()) / scale["sd"].to_numpy()
-    return rows.assign(proxy=proxy if len(rows) else np.nan)
+    scores = rows.set_index("seed")[["proxy"]].astype(float)
+    return rows.assign(proxy=scaled(scores, scale_of(results, arm)).proxy.to_numpy())

@@ -29,7 +29,7 @@ from bench.report.figure import counts
 from bench.report.marked_text import code, inert
 from bench.report.reference import breaches
 from bench.report.sections import Kind
-from bench.report.tables import Table, plain
+from bench.report.tables import Table, single
 from bench.report.words import fixed, joined, p_words, said, scaled, verdict
 
 
@@ -121,8 +121,7 @@ def measured(study, arm: str, m: Measure) -> str:
         return number(study.interval(arm, m.key), m)
     if arm in study.bases:
         return "–"
-    found = m(study.results, arm)
-    return f"{found.count} of {found.n}" if isinstance(found, st.Share) else plain(m, found).text
+    return single(m, m(study.results, arm)).text
 
 
 def number(found: st.Interval | None, m: Measure) -> str:

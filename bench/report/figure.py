@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.core.names import DEFAULT_STUDY
 from bench.report import style
+from bench.report.marks import LOST
 from bench.report.words import count, fixed, label
 
 
@@ -120,4 +121,4 @@ def listing(study, measure: str, digits: int = 2) -> str:
     """Return 'PPO 0.90, DPO 0.71' for alt texts."""
     found = study.known(measure)
     words = [f"{label(arm)} {fixed(i.mean, f'.{digits}f')}" for arm, i in found.items()]
-    return ", ".join(words) or "every run failed"
+    return ", ".join(words) or LOST

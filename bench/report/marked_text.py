@@ -18,6 +18,7 @@ MARK = re.compile(
     r"<!--fact\s+(\S+?)(?:\s+([0-9a-f]{8}))?\s*-->((?:(?!<!--/?fact\b).)*?)<!--/fact-->", re.S
 )
 FLAG = re.compile(r"<!--stale:(?:(?!-->).)*-->(?:(?!<!--).)*<!--/stale-->", re.S)
+FIGURE = re.compile(r"\]\((figures/[\w.-]+)\)")
 FENCE = re.compile(r"(^ {0,3}```.*?^ {0,3}```[^\n]*$)", re.M | re.S)
 AT_START = re.compile(r"^ {0,3}(?:[-*+] +|> ?)*<!--fact\b.*-->.*\S")
 # Characters that are markup to CommonMark, pandoc or a site's templates, or make an address a link
@@ -117,3 +118,8 @@ def unmatched(text: str) -> list[int]:
 def at_start(text: str) -> list[int]:
     """Return the numbers of the lines that begin with a mark, which Markdown takes for HTML."""
     return [n for n, line in enumerate(text.split("\n"), 1) if AT_START.match(line)]
+
+
+def figures(text: str) -> list[str]:
+    """Return the paths of the figures that a post shows, as they stand in it."""
+    return list(dict.fromkeys(FIGURE.findall(text)))

@@ -26,7 +26,7 @@ from typing import Any
 import bench
 from bench import steps, studies
 from bench.core import registry
-from bench.core.names import DEFAULT_STUDY, nearest
+from bench.core.names import DEFAULT_STUDY, DEFAULT_TESTBED, nearest
 from bench.core.schema import UserError
 from bench.settings import layers, renamed
 from bench.settings.described import Setting, all_settings, default_of, type_of, value_of, written
@@ -61,7 +61,7 @@ def main(name: str, words: list[str]) -> None:
     """Answer `list` or `help`; print one line `error: ...` and exit with 1 if a word is unknown."""
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}")
     parser.add_argument("word", nargs="?", help="what to list or explain; all if left out")
-    parser.add_argument("--testbed", default="micro", help="show its values (%(default)s)")
+    parser.add_argument("--testbed", default=DEFAULT_TESTBED, help="show its values (%(default)s)")
     if name == "list":
         parser.add_argument("--markdown", action="store_true", help="of settings: docs/settings.md")
     args = parser.parse_args(words)
@@ -191,11 +191,6 @@ def overview(cfg) -> list[str]:
     names = [(kind, ", ".join(row[0] for row in rows(cfg))) for kind, rows in LISTS.items()]
     sections = [s.key for s in all_settings(cfg) if s.section and "." not in s.key]
     return [*text.splitlines(), "", *columns([*names, (SETTINGS, ", ".join(sections))], 0)]
-
-
-def answers_to(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
-    """Pair each word with the function that explains it; a word may name several things."""
-    return answers_about_runs(cfg) + answers_about_results(cfg)
 
 
 def answers_about_runs(cfg) -> list[tuple[str, Callable[[], list[str]]]]:

@@ -14,6 +14,7 @@ from bench.core.files import atomic, read_json, write_json
 from bench.core.layout import Layout
 from bench.core.progress import say
 from bench.core.schema import UserError
+from bench.report import marked_text
 from bench.report.study import Study
 from bench.steps import report as report
 from bench.steps.quote import read
@@ -49,7 +50,7 @@ def write(out: Path, text: str, commit: str, layout: Layout) -> None:
     (out / "post.md").write_text(text, encoding="utf-8", newline="\n")
     cited = post.bibliography(text, commit)
     (out / "references.bib").write_text(cited, encoding="utf-8", newline="\n")
-    for name in post.figures(text):
+    for name in marked_text.figures(text):
         shutil.copyfile(layout.report / name, out / name)
 
 
@@ -60,7 +61,7 @@ def refuse_to_overwrite(out: Path) -> None:
         raise UserError(
             f"{path} was edited: move it elsewhere, then renew it with `python -m bench quote`"
         )
-    drawn = post.figures(read(path)) if path.exists() else []
+    drawn = marked_text.figures(read(path)) if path.exists() else []
     own = {path, out / "references.bib", *(out / name for name in ("figures", *drawn))}
     if other := sorted(found for found in out.rglob("*") if found not in own):
         raise UserError(f"{other[0]} does not belong to the draft: move it elsewhere")

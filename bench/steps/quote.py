@@ -12,7 +12,6 @@ is something to renew.
 """
 
 import argparse
-import re
 import shutil
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.report import marked_text
 from bench.steps import runner
-
-FIGURE = re.compile(r"\]\((figures/[\w.-]+)\)")
 
 
 def main(argv: list[str]) -> None:
@@ -88,7 +85,7 @@ def read(path: Path) -> str:
 
 def redraw(path: Path, text: str, report: Path | None) -> list[str]:
     """Return the figures beside a file that differ from the report's."""
-    names = dict.fromkeys(FIGURE.findall(text)) if report else ()
+    names = marked_text.figures(text) if report else []
     return [name for name in names if differs(path.parent / name, report / name)]
 
 

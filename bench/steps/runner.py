@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.core import processes
 from bench.core.files import MISSING, write_json
-from bench.core.names import SFT
+from bench.core.names import DEFAULT_TESTBED, SFT
 from bench.core.progress import say
 from bench.core.schema import UserError
 
@@ -132,7 +132,9 @@ def arguments(
     """Make the parser of a step: the options of all steps, and its own."""
     parser = argparse.ArgumentParser(prog=f"python -m bench {step}")
     parser.add_argument(
-        "--testbed", default="micro", help="a built-in testbed, or a YAML file (%(default)s)"
+        "--testbed",
+        default=DEFAULT_TESTBED,
+        help="a built-in testbed, or a YAML file (%(default)s)",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting"

@@ -181,7 +181,8 @@ def test_help_shows_the_chosen_testbeds_value(capsys):
 def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for testbed in ("micro", "zephyr-7b"):
-        for word, tell in _guide.answers_to(load(testbed)):
+        cfg = load(testbed)
+        for word, tell in _guide.answers_about_runs(cfg) + _guide.answers_about_results(cfg):
             assert [line for line in tell() if len(line) > _guide.WIDTH] == [], word
 
 

@@ -29,7 +29,7 @@ def reported(tmp_path_factory):
     text = posts.draft(study, facts, figures, root / "report")
     (root / "post.md").write_text(text, encoding="utf-8", newline="\n")
     (root / "figures").mkdir()
-    for name in posts.figures(text):
+    for name in marked_text.figures(text):
         shutil.copyfile(root / "report" / name, root / name)
     return root
 

@@ -88,4 +88,4 @@ def test_an_arm_from_the_base_does_without_sft(study):
 def test_shared_steps_are_charged_to_nobody(study):
     shared = costs.shared(study, "cpu_s")
     assert set(shared) == set(costs.SHARED.values()) and all(shared.values())
-    assert set(spent(study.results, ["cpu_s"]).arm) == set(study.arms)
+    assert set(spent(study.results, ("cpu_s",)).arm) == set(study.arms)

@@ -196,7 +196,7 @@ def cfg(reported, tmp_path, monkeypatch):
 def test_the_draft_is_written_and_published(cfg, tmp_path):
     command.run(cfg, None)
     written = json.loads((cfg.layout.study / "blog.json").read_text())
-    drawn = posts.figures((cfg.layout.study / "blog/post.md").read_text(encoding="utf-8"))
+    drawn = marked_text.figures((cfg.layout.study / "blog/post.md").read_text(encoding="utf-8"))
     assert len(drawn) == 4 and "figures/compute.png" in drawn
     assert set(written) == {"post.md", "references.bib", *drawn}
     assert report.hashes(tmp_path / "reports/micro/blog") == written

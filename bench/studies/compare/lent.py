@@ -3,6 +3,8 @@
 A study says what it lends in `bench.report.sections.Lent`; this module names no study.
 """
 
+from dataclasses import replace
+
 from bench import studies
 from bench.analysis.measures.stability import failed
 from bench.analysis.statistics import Share
@@ -44,13 +46,11 @@ def joined_to(study, section: Section) -> Section:
             lines += [*lent.lines(study, beside), *missing(study, name, lent)]
             tables += lent.tables(study, beside)
             figures += figures_of(study, name, lent)
-    return Section(
-        section.anchor,
-        section.title,
-        [*lines, *section.lines],
-        [*tables, *section.tables],
-        [*figures, *section.figures],
-        section.body,
+    return replace(
+        section,
+        lines=[*lines, *section.lines],
+        tables=[*tables, *section.tables],
+        figures=[*figures, *section.figures],
     )
 
 

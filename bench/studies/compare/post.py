@@ -16,7 +16,6 @@ from bench.worlds import words as words_of
 UNSEALED = "00000000"
 SEAL = re.compile(r"<!--draft ([0-9a-f]{8})")
 CITED = re.compile(r"\[@([\w-]+)\]")
-FIGURE = re.compile(r"\]\((figures/[\w.-]+)\)")
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -117,8 +116,3 @@ def field(entry: str, name: str) -> str:
     """Return a field of a BibTeX entry; empty if it has none."""
     found = re.search(rf"^ +{name} = \{{(.*)\}},?$", entry, re.M)
     return found[1] if found else ""
-
-
-def figures(text: str) -> list[str]:
-    """Return the paths of the figures that a post shows, as they stand in it."""
-    return list(dict.fromkeys(FIGURE.findall(text)))
