@@ -18,12 +18,12 @@ from bench.core.schema import UserError
 from bench.worlds import world
 
 SEED = 2000  # of lm-eval's own draws
+FEWSHOT_SEED = 1234  # of examples in prompts: lm-eval's default, so that they are the usual ones
 
 
 def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
     """Return one row per task and metric: value, standard error, number of documents, direction."""
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
     model = HFLM(
         pretrained=policy,
@@ -33,24 +33,35 @@ def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
         max_length=policy.config.max_position_embeddings,
     )
     own = [task_config(cfg, name) for name in task_names(cfg)]
-    rows = harnessed(model, own, task_manager=TaskManager(include_defaults=False))
+    rows = harnessed(model, own)
     if not cfg.eval.tasks:
         return rows
     return rows + harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
 
 
 def harnessed(model, tasks: list, **options) -> list[dict]:
-    """Run lm-eval on tasks; returns its results as rows."""
-    from lm_eval import simple_evaluate
+    """Run lm-eval on tasks; returns its results as rows.
 
+    Does what lm-eval's ``simple_evaluate`` does, but for its record of the environment, which takes
+    a second and other processes each time.
+    """
+    from lm_eval import evaluate
+    from lm_eval.tasks import TaskManager
+    from transformers import set_seed
+
+    loaded = TaskManager(include_defaults=False).load(tasks)
+    for task in loaded["tasks"].values():
+        task.set_config("num_fewshot", task.get_config("num_fewshot") or 0)
+        task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    set_seed(SEED)
     with quiet_stderr():
-        found = simple_evaluate(
-            model=model,
-            tasks=tasks,
+        found = evaluate(
+            model,
+            loaded,
             apply_chat_template=model.tokenizer.chat_template is not None,
+            fewshot_as_multiturn=True,
             bootstrap_iters=100,
             log_samples=False,
-            random_seed=SEED,
             verbosity="ERROR",
             **options,
         )
