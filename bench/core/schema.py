@@ -18,5 +18,4 @@ class Section(BaseModel):
         extra="forbid",
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )

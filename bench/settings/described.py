@@ -4,12 +4,17 @@ All is read from the classes that validate: ``bench.settings.sections``, and the
 testbed's world, of each method and of each study.
 """
 
+import ast
 import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from inspect import get_annotations
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +43,13 @@ class Setting:
     @property
     def description(self) -> str:
         """Return what the setting does, from the docstring under its field."""
-        own = self.owner.model_fields[self.name].description
+        own = docstrings(self.declarer).get(self.name)
         return " ".join((own or (self.section and self.section.__doc__) or "").split())
+
+    @property
+    def declarer(self) -> type[Section]:
+        """Return the class that declares it: the owner, or a class that this extends."""
+        return next(kind for kind in self.owner.__mro__ if self.name in get_annotations(kind))
 
     @property
     def schema(self) -> dict:
@@ -49,11 +59,28 @@ class Setting:
     @property
     def path(self) -> Path:
         """Return the file that declares it; for a section, the file that declares its settings."""
-        owner, name = self.owner, self.name
         if self.section:
-            owner, name = self.section, next(iter(self.section.model_fields))
-        by = next(kind for kind in owner.__mro__ if name in inspect.get_annotations(kind))
-        return Path(sys.modules[by.__module__].__file__)
+            first = next(iter(self.section.model_fields))
+            return Setting("", first, self.section, None, None).path
+        return Path(sys.modules[self.declarer.__module__].__file__)
+
+
+@cache
+def docstrings(kind: type[Section]) -> dict[str, str]:
+    """Return {setting: the docstring under it} of a class; {} of one that was made without source.
+
+    pydantic could read them (`use_attribute_docstrings`), but would do so at each start of a step,
+    which takes 0.15 seconds.
+    """
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
+    except OSError:
+        return {}
+    return {
+        field.target.id: text.value.value
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
 
 
 def all_settings(cfg) -> list[Setting]:

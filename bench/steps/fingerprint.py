@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from bench.core.code import bare_tree, tree_sha256
+from bench.core.code import bare_tree, statements, tree_sha256
 
 ROOT = Path(__file__).parent.parent.parent
 # Modules that every step imports, but whose code affects no result: settings are hashed by value,
@@ -162,7 +162,7 @@ def file_at(base: Path) -> Path | None:
 def imports(name: str | Path, path: Path) -> tuple[str | Path, ...]:
     """List what a module imports, anywhere in it: dotted names; files, if beside one outside."""
     found = []
-    for node in ast.walk(tree_of(path)):
+    for node in statements(tree_of(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level and isinstance(name, Path):
