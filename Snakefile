@@ -10,6 +10,7 @@
 
 import sys
 
+from bench.core import warm
 from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
 from bench.core.schema import UserError
@@ -79,6 +80,21 @@ include: "bench/rules/runs.smk"
 include: "bench/rules/study.smk"
 
 
+WARM = []  # the warm process, if there is one
+
+
+onstart:
+    if HERE and CFG.jobs.warm and workflow.is_main_process and sys.platform == "linux":
+        WARM.append(warm.start(LAYOUT.overhead))
+
+
+onerror:
+    for process in WARM:
+        warm.stop(process)
+
+
 onsuccess:
+    for process in WARM:
+        warm.stop(process)
     if LAYOUT.report_record.exists():
         print(f"The report is {LAYOUT.report}/index.html")

@@ -2,14 +2,16 @@
 
 import sys
 
-from bench import steps
-from bench.core import registry
+from bench.core import warm
 
 QUESTIONS = ("list", "help")
 
 
 def main(argv: list[str]) -> None:
     """Run what the first word names."""
+    from bench import steps
+    from bench.core import registry
+
     known = [name for name in registry.members(steps.__name__) if name not in steps.SHARED]
     name, *words = argv or ["help"]
     if name in ("-h", "--help"):
@@ -33,4 +35,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    warm.hand_over(sys.argv[1:])  # before anything heavy is imported
     main(sys.argv[1:])

@@ -282,6 +282,11 @@ class Layout:
         return self.study / "contract.json"
 
     @property
+    def overhead(self) -> Path:
+        """The time of Snakemake and of the warm process, which no step books."""
+        return self.study / "overhead.json"
+
+    @property
     def results(self) -> Path:
         """The study's runs as tables."""
         return self.study / "results"

@@ -74,7 +74,15 @@ def _load(auto_class, folder: Path, settings, **kwargs):
         model = PeftModel.from_pretrained(model, folder)
         if settings.dtype == "float32":  # in a lower precision, merging would round it away
             model = model.merge_and_unload()
-    return model if settings.quantise else model.to(device)
+    return model if settings.quantise else unmapped(model.to(device))
+
+
+def unmapped(model):
+    """Copy weights that lie in a file mapped into memory, so that the ledger's memory has them."""
+    if model.device.type == "cpu":
+        for weight in (*model.parameters(), *model.buffers()):
+            weight.data = weight.data.clone()
+    return model
 
 
 def four_bits(settings):

@@ -64,6 +64,9 @@ class Jobs(Section):
     mem_mb: int = Field(1200, ge=1)
     """Main memory (not GPU memory) in MB; the second attempt gets twice as much, the third three
     times."""
+    warm: bool = True
+    """Whether steps on this machine are forked from a process that has imported the libraries once
+    (Linux only); false: each step imports them itself, which takes five core-seconds."""
     minutes: Minutes = Minutes()
     """Time limits of each kind of job."""
 

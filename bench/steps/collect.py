@@ -156,7 +156,8 @@ def reward_table(members: Members, evaluated: bool = True):
 def ledger_table(members: Members, bases: dict[str, Layout], evaluated: bool = True):
     """Return one row per step: its processes and all their seconds, with imports and evaluation.
 
-    Leaves out what other studies made in the same folder.
+    Leaves out what other studies made in the same folder. Snakemake and the warm process
+    (``bench.core.warm``), a row each, count as far as they have come.
     """
     import pandas as pd
 
@@ -166,6 +167,7 @@ def ledger_table(members: Members, bases: dict[str, Layout], evaluated: bool = T
         paths += [layout.ledger("pairs", layout.names("pairs", POOL))]
         paths += [layout.ledger("evaluate", layout.evaluation_name(None), 0)] * evaluated
     rows = [read_json(path) for path in sorted({*paths}) if path.exists()]
+    rows += read_json(next(iter(bases.values())).overhead) or []
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
     sums = table.groupby("step", sort=False).agg(
         processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.core import processes
+from bench.core import processes, warm
 from bench.core.files import MISSING, write_json
 from bench.core.names import DEFAULT_TESTBED, SFT
 from bench.core.progress import say
@@ -102,7 +102,8 @@ def book(cfg: Any, step: str, args: argparse.Namespace) -> None:
     import psutil
 
     wall = time.time() - psutil.Process().create_time()
-    walls, cpus = zip(*processes.gathered((wall, time.process_time())), strict=True)
+    cpu = time.process_time() + float(os.environ.get(warm.CALLER, 0))
+    walls, cpus = zip(*processes.gathered((wall, cpu)), strict=True)
     row = {"step": step, "arm": getattr(args, "arm", None) or "", "process": label(step, args)}
     row |= {"wall_s": sum(walls), "cpu_s": sum(cpus)}
     if processes.is_main():

@@ -127,8 +127,8 @@ def since_start() -> dict[str, float]:
 class MemoryMeter(threading.Thread):
     """Measures the peak memory of the charged phases, in a thread.
 
-    With CUDA: what its allocator allocated and reserved. Without: the process's resident memory
-    above what it was when the meter started, read every ``interval`` seconds.
+    With CUDA: what its allocator allocated and reserved. Without: ``resident_bytes`` above what it
+    was when the meter started, read every ``interval`` seconds.
 
     watched_bytes: memory of models that only measure the training (SFT base, gold). The caller sets
     it; it is subtracted, since it is no cost of the training.
@@ -185,10 +185,12 @@ class MemoryMeter(threading.Thread):
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process in bytes."""
+    """Return the resident memory of this process in bytes, without pages of files where the system
+    tells them apart (Linux): how much of the libraries' code is resident says nothing of a run."""
     import psutil
 
-    return psutil.Process().memory_info().rss
+    found = psutil.Process().memory_info()
+    return found.rss - getattr(found, "shared", 0)
 
 
 def machine() -> dict[str, str | int]:

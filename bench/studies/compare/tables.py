@@ -123,9 +123,10 @@ def ledger(study) -> Table:
     total = [rows[k].sum() for k in ("processes", "cpu_s", "wall_s")]
     body.append([Cell("all"), *(Cell(f"{value:,.0f}") for value in total)])
     note = (
-        "Seconds are of whole processes, imports, curves and evaluation included, as each step "
-        "last ran; they have no intervals. Steps run side by side, so the study as a whole takes "
-        "less wall time."
+        "Seconds are of whole processes, curves and evaluation included, as each step last ran; "
+        "they have no intervals. Libraries are imported once, by the process `imports`, from which "
+        "steps are forked; its seconds and Snakemake's are up to the making of these tables. Steps "
+        "run side by side, so the study as a whole takes less wall time."
     )
     return Table("Where the time of this study went", header, body, [note], sortable=False)
 
