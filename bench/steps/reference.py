@@ -45,25 +45,26 @@ def logps(
     table, progress = [], Progress("reference", len(pool), "pair")
     for start in range(0, len(pool), batch):
         rows = pool[start : start + batch]
-        a, b = (summed(model, tokenizer, rows, side, ledger) for side in "ab")
-        table += [(row["id"], x, y) for row, x, y in zip(rows, a, b, strict=True)]
+        both = summed(model, tokenizer, rows, ledger)
+        table += [(row["id"], x, y) for row, x, y in zip(rows, *both, strict=True)]
         progress.update(len(rows))
     return table
 
 
-def summed(model, tokenizer, rows: list[dict], side: str, ledger) -> list[float]:
-    """Compute the log-prob of one side's completion in each pair, summed over tokens."""
+def summed(model, tokenizer, rows: list[dict], ledger) -> list[list[float]]:
+    """Compute the log-probs of a and of b in each pair, summed over tokens."""
     import torch
 
     from bench.models.flops import Shape, forward
-    from bench.models.sampling import completion_logps, forced
+    from bench.models.passes import pair_logps, paired
     from bench.models.tokens import completion_ids, prompt_ids
 
     prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
-    completions = [completion_ids(tokenizer, row[side]) for row in rows]
-    given = forced(tokenizer, prompts, completions, model.device)
-    shape, lengths = Shape.of(model), given.attention.sum(1).tolist()
-    outputs = shape.vocabulary * given.mask.sum().item()
+    answers = [[completion_ids(tokenizer, row[side]) for row in rows] for side in "ab"]
+    pairs = paired(prompts, *answers, tokenizer.pad_token_id, model.device)
+    shape, lengths = Shape.of(model), pairs.attention.sum(1).tolist()
+    outputs = shape.vocabulary * pairs.mask.sum().item()
     ledger.add(tokens=sum(lengths), flops=forward(shape, lengths, outputs))
     with torch.no_grad():
-        return completion_logps(model.eval(), given).sum(1).tolist()
+        _, *logps = pair_logps(model.eval(), pairs)
+    return [side.tolist() for side in logps]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from bench.methods import dpo, ipo, ppo
 from bench.methods.ppo.roles import Copies
 from bench.methods.ppo.trainer import PPO
-from bench.models.sampling import completion_logps, forced
+from bench.models.passes import completion_logps, forced
 from bench.training.ledger import Ledger
 
 PROMPT = [0, 1]  # of one token alone, the model cannot tell how often it has been repeated
