@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from bench.models.loading import unwrap
 
+PARTS = ("prompt_ids", "chosen_ids", "rejected_ids")  # of a pair, as token ids
 # Models whose tokens meet in attention alone, by position ids and the mask that they are given.
 PLAIN_ATTENTION = ("llama", "mistral", "qwen2", "qwen3", "gemma", "phi3", "olmo2")
 
@@ -199,11 +200,12 @@ def forced(tokenizer, prompts: list[list[int]], completions: list[list[int]], de
     return Samples(ids, mask, tokens, kept, torch.zeros_like(kept, dtype=torch.float), ended)
 
 
-def paired(prompts: list[list[int]], first, second, pad: int, device="cpu") -> Pairs:
-    """Put prompts and both answers, lists of token ids, into ``Pairs``; pad: id of the padding."""
-    answers = [pad_right(rows, pad, device) for rows in (first, second)]
-    ids, mask = (torch.cat(parts, 1) for parts in zip(*answers, strict=True))
-    return Pairs(*pad_left(prompts, pad, device), ids, mask, answers[0][0].shape[1])
+def paired(rows: list[dict], pad: int, device="cpu") -> Pairs:
+    """Put rows of token ids, with the keys PARTS, into ``Pairs``; pad: id of the padding."""
+    prompts, *answers = ([row[part] for row in rows] for part in PARTS)
+    first, second = (pad_right(ids, pad, device) for ids in answers)
+    ids, mask = (torch.cat(both, 1) for both in zip(first, second, strict=True))
+    return Pairs(*pad_left(prompts, pad, device), ids, mask, first[0].shape[1])
 
 
 # --- log-probs ------------------------------------------------------------------------------------

@@ -56,15 +56,16 @@ def summed(model, tokenizer, rows: list[dict], ledger) -> list[list[float]]:
     import torch
 
     from bench.models.flops import Shape, forward
+    from bench.models.loading import unwrap
     from bench.models.passes import pair_logps, paired
-    from bench.models.tokens import completion_ids, prompt_ids
+    from bench.training.pair_engine import tokenised
+    from bench.training.trainer import sequences
 
-    prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
-    answers = [[completion_ids(tokenizer, row[side]) for row in rows] for side in "ab"]
-    pairs = paired(prompts, *answers, tokenizer.pad_token_id, model.device)
-    shape, lengths = Shape.of(model), pairs.attention.sum(1).tolist()
-    outputs = shape.vocabulary * pairs.mask.sum().item()
-    ledger.add(tokens=sum(lengths), flops=forward(shape, lengths, outputs))
+    rows, config = tokenised(tokenizer, rows, "a", "b"), unwrap(model).config
+    whole = [sequence for row in rows for sequence in sequences(row, "pair", config)]
+    (tokens, drawn), shape = zip(*whole, strict=True), Shape.of(model)
+    ledger.add(tokens=sum(tokens), flops=forward(shape, tokens, sum(drawn) * shape.vocabulary))
     with torch.no_grad():
+        pairs = paired(rows, tokenizer.pad_token_id, model.device)
         _, *logps = pair_logps(model.eval(), pairs)
     return [side.tolist() for side in logps]

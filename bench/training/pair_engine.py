@@ -13,9 +13,11 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
 from bench.core import processes
-from bench.models.passes import Pairs, pair_logps, paired
+from bench.models.passes import PARTS, Pairs, pair_logps, paired
 from bench.models.tokens import completion_ids, prompt_ids
 from bench.training.trainer import arguments, fit
+
+SIDES = ("chosen", "rejected")
 
 
 @dataclass
@@ -55,22 +57,19 @@ def train_own_loss(run, loss: Callable, likelihood: bool = False) -> None:
             run.validation_loss = trainer.mean_loss(with_reference(run, run.validation))
 
 
-def tokenised(run, pairs: list[dict]) -> list[dict]:
-    """Return a row of token ids for each pair: prompt_ids, chosen_ids, rejected_ids."""
-    tokenizer = run.tokenizer
-    return [
-        {
-            "prompt_ids": prompt_ids(tokenizer, pair["prompt"]),
-            "chosen_ids": completion_ids(tokenizer, pair["chosen"]),
-            "rejected_ids": completion_ids(tokenizer, pair["rejected"]),
-        }
-        for pair in pairs
-    ]
+def tokenised(tokenizer, pairs: list[dict], *sides: str) -> list[dict]:
+    """Return a row of token ids for each pair, with the keys PARTS; sides: columns of answers."""
+    rows = []
+    for pair in pairs:
+        answers = (completion_ids(tokenizer, pair[side]) for side in sides or SIDES)
+        ids = prompt_ids(tokenizer, pair["prompt"]), *answers
+        rows.append(dict(zip(PARTS, ids, strict=True)))
+    return rows
 
 
 def with_reference(run, pairs: list[dict]) -> list[dict]:
     """Return ``tokenised`` with "reference": the answers' log-probs under the SFT base."""
-    rows = tokenised(run, pairs)
+    rows = tokenised(run.tokenizer, pairs)
     return [row | {"reference": run.reference_logps(p)} for row, p in zip(rows, pairs, strict=True)]
 
 
@@ -99,10 +98,9 @@ class PairTrainer(Trainer):
 
     def collate(self, rows: list[dict]) -> dict:
         """Return the fields of ``Pairs``, "reference" (B, 2), and "counts": (tokens, pairs)."""
-        texts = [[row[k] for row in rows] for k in ("prompt_ids", "chosen_ids", "rejected_ids")]
         reference = torch.tensor([row["reference"] for row in rows])
-        pairs = vars(paired(*texts, self.pad))
-        return {"pairs": pairs, "reference": reference, "counts": (likely_tokens(rows), len(rows))}
+        counts, pairs = (likely_tokens(rows), len(rows)), vars(paired(rows, self.pad))
+        return {"pairs": pairs, "reference": reference, "counts": counts}
 
     def get_batch_samples(self, *args):
         """Note the mean number of tokens in the likelihood of a pair of this optimiser step."""
@@ -116,7 +114,8 @@ class PairTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Compute the mean loss of a pass."""
         answers = self.answers(model, inputs)
-        self.noted.append(torch.stack([x for a in answers for x in (a.logps, a.log_ratio)]))
+        columns = [x.detach() for a in answers for x in (a.logps, a.log_ratio)]
+        self.noted.append(torch.stack(columns, 1))
         return self.loss(*answers).mean()
 
     def answers(self, model, inputs: dict) -> tuple[Answers, Answers]:
@@ -133,8 +132,7 @@ class PairTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means over the pairs of this step, of all processes."""
         if self.noted:
-            table = torch.cat(self.noted, 1).detach()
-            logs |= means(processes.joined(table.T), self.beta)
+            logs |= means(processes.joined(torch.cat(self.noted)), self.beta)
             self.noted.clear()
         super().log(logs, start_time)
 

@@ -19,7 +19,7 @@ from bench.core import processes
 from bench.core.progress import say
 from bench.models.flops import Shape, pair, training
 from bench.models.loading import unwrap
-from bench.models.passes import reads_pairs
+from bench.models.passes import PARTS, reads_pairs
 from bench.training import checkpoints
 from bench.training.batches import splits, total_steps
 from bench.training.ledger import Ledger
@@ -198,7 +198,7 @@ def row_cost(model, rows, head: str) -> dict[str, float]:
 def sequences(row: dict, head: str, config) -> list[tuple[int, int]]:
     """Return (tokens, tokens with a label) for each sequence in a row of any of the trainers."""
     if "prompt_ids" in row:
-        prompt, *answers = (len(row[key]) for key in ("prompt_ids", "chosen_ids", "rejected_ids"))
+        prompt, *answers = (len(row[part]) for part in PARTS)
         joint = reads_pairs(config, prompt + max(answers))
         return pair(head, prompt, *answers, joint=joint)
     if "input_ids" in row:

@@ -201,7 +201,7 @@ def trained(module, world: World, pairs, where, **settings):
         for c, r in pairs
     ]
     tmp_path, tokenizer, monkeypatch = where
-    monkeypatch.setattr(pair_engine, "tokenised", lambda run, pairs: rows[: len(pairs)])
+    monkeypatch.setattr(pair_engine, "tokenised", lambda tokenizer, pairs: rows[: len(pairs)])
     shared = {"lr": 8e-3, "batch": 600, "steps": 250, "warmup": 0, "epochs": 1, "decay": 0.7}
     run = SimpleNamespace(
         name="test",

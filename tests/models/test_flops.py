@@ -155,7 +155,7 @@ def test_preferences(name, lora, folders, settings, tokenizer, tmp_path):
     with todo.ledger.counter:
         method.train(todo)
     todo.ledger.check("train", tolerance=0.01)
-    prompt = pair_engine.tokenised(todo, todo.pairs)[0]["prompt_ids"]
+    prompt = pair_engine.tokenised(tokenizer, todo.pairs)[0]["prompt_ids"]
     assert todo.ledger.rows["train"]["tokens"] == 8 * (len(prompt) + 5 + 5)
 
 

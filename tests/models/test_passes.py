@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.models import passes
 from bench.models.loading import adapt
-from bench.models.passes import PLAIN_ATTENTION, pair_logps, paired, reads_pairs
+from bench.models.passes import PARTS, PLAIN_ATTENTION, pair_logps, paired, reads_pairs
 from bench.settings.sections import Lora, Model
 
 SIZES = {
@@ -19,9 +19,11 @@ SIZES = {
     "head_dim": 8,
     "pad_token_id": 0,
 }
-PROMPTS = [[1, 5, 6, 7, 9], [1, 8], [1, 4, 4]]
-FIRST = [[9, 2], [11, 12, 13, 14, 15, 2], [3, 2]]
-SECOND = [[21, 22, 23, 2], [2], [24, 25, 2]]
+ROWS = [
+    ([1, 5, 6, 7, 9], [9, 2], [21, 22, 23, 2]),
+    ([1, 8], [11, 12, 13, 14, 15, 2], [2]),
+    ([1, 4, 4], [3, 2], [24, 25, 2]),
+]
 
 
 def tiny(kind, attention="sdpa", **own):
@@ -34,7 +36,7 @@ def tiny(kind, attention="sdpa", **own):
 
 
 def pairs():
-    return paired(PROMPTS, FIRST, SECOND, pad=0)
+    return paired([dict(zip(PARTS, row, strict=True)) for row in ROWS], pad=0)
 
 
 def alone(model, ids: list[int]) -> torch.Tensor:
@@ -47,7 +49,7 @@ def alone(model, ids: list[int]) -> torch.Tensor:
 def expected(model) -> list[torch.Tensor]:
     """(B,) log-probs of prompts, first and second answers."""
     rows = []
-    for prompt, *answers in zip(PROMPTS, FIRST, SECOND, strict=True):
+    for prompt, *answers in ROWS:
         parts = [alone(model, prompt + answer) for answer in answers]
         n = len(prompt) - 1
         rows.append(torch.stack([parts[0][:n].sum(), *(part[n:].sum() for part in parts)]))
