@@ -31,7 +31,8 @@ WORDS = ["the", "a", "review", "do", "take", "then", "this", "but", "is", "an"]
 DEVICE = os.environ.get("TRAININGS_DEVICE", "cpu")
 PLAIN = load("tiny", [f"model.device={DEVICE}"]).model
 LORA = PLAIN.model_copy(update={"lora": Lora(r=4, alpha=8, layers=1)})
-BATCH = {"lr": 3e-3, "batch": 8, "epochs": 2, "warmup": 1}
+EPOCHS = int(os.environ.get("TRAININGS_EPOCHS", "2"))
+BATCH = {"lr": 3e-3, "batch": 8, "epochs": EPOCHS, "warmup": 1}
 # name: (method, settings of the model, rows a pass, settings of the method)
 RUNS = {
     "dpo": ("dpo", PLAIN, None, BATCH),
@@ -63,12 +64,19 @@ def monitor(root: Path) -> Monitor:
 
 
 def aligned(name: str, folder: Path, root: Path) -> Run:
+    """A run of a method, trained."""
+    run = untrained(name, folder, root)
+    METHODS[RUNS[name][0]].train(run)
+    return run
+
+
+def untrained(name: str, folder: Path, root: Path) -> Run:
     """A run of a method; 36 pairs in batches of 8 leave a last batch of 4."""
     method, model, rows, settings = RUNS[name]
     watch, train = monitor(root), pairs(36, 1)
     critic = folder / ("adapter" if model.lora else "reward")
     scorer = None if model.lora else load_scorer(critic, model).requires_grad_(False)
-    run = Run(
+    return Run(
         name=name,
         settings=METHODS[method].Settings(**settings),
         seed=5,
@@ -79,7 +87,7 @@ def aligned(name: str, folder: Path, root: Path) -> Run:
         sft=folder / "sft",
         reward=critic,
         scorer=scorer,
-        reference={pair["id"]: {"a": -20.0, "b": -18.0} for pair in train},
+        reference={i: {"a": -20.0 - i % 3, "b": -18.0 + i % 5} for i in range(len(train))},
         model=model,
         decode=load("tiny").decode,
         root=root,
@@ -87,8 +95,6 @@ def aligned(name: str, folder: Path, root: Path) -> Run:
         ledger=watch.ledger,
         micro_batch=rows,
     )
-    METHODS[method].train(run)
-    return run
 
 
 def supervised(name: str, folder: Path, root: Path) -> trainer.Training:

@@ -21,7 +21,7 @@ SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
 WIDE = 4  # bytes of a float32: adapters, and the inputs of norms and losses
 NF4 = 0.516  # bytes per 4-bit weight, quantisation constants included (Dettmers 2023, sec. 3)
 # Bytes per logit, since several float32 copies of the logits exist at once (logits, log-softmax,
-# gradients): in TRL's ORPO, in PPO's update, in a pass without backward, in the KL of two models.
+# gradients): in transformers' loss, in ours, in a pass without backward, in the KL of two models.
 WHOLE, UPDATED, READ, COMPARED = 20, 12, 8, 20
 # TRL's fused head makes logits in tiles of (tokens, words) of this size; on a CPU its backward pass
 # holds eight float32 copies of a tile: COPIES bytes per logit.
@@ -30,6 +30,7 @@ ROOM = 0.95  # usable share of a device: the CUDA context and fragmentation take
 FAR = 3  # if a device has so many times the estimate, the estimate cannot explain the failure
 GB = 1e9
 SIDES = ("chosen", "rejected")
+PAIRED = ("pair", "likelihood")  # heads of passes over prompt, chosen and rejected in one row
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,26 @@ class Case:
         return SIZES[self.model.dtype]
 
     @property
+    def tokens(self) -> int:
+        """Return the tokens of a training pass."""
+        answers = len(SIDES) if self.head in PAIRED else 1
+        return self.rows * self.sequences * (self.prompt + answers * self.answer)
+
+    @property
     def trained(self) -> Shape:
         """Return the shape, with what the settings train of it: adapters or all weights."""
         return trained(self.shape, self.model)
 
 
 def at_once(head: str, settings, micro_batch: int | None, n: int, count: int) -> dict[str, int]:
-    """Return the rows, read and batch of a ``Case`` by a method's settings on ``n`` pairs.
+    """Return rows, sequences, read and batch of a ``Case`` by a method's settings on ``n`` pairs.
 
     count: processes. Raises UserError if they cannot share the batches equally.
     """
     if head != "rollout":
         batch = getattr(settings, "batch", 1)  # a user's own method need not have it
-        return {"rows": splits(batch, micro_batch, n, count)[0]}
+        rows = splits(batch, micro_batch, n, count)[0]
+        return {"rows": rows} | ({"sequences": 1} if head in PAIRED else {})
     share, most = settings.batch // count, settings.micro_batch
     own = settings.minibatch // count
     return {"rows": min(most or own, own), "read": min(most or share, share), "batch": share}
@@ -175,12 +183,18 @@ def training_pass(case: Case) -> float:
     if case.head == "rollout":
         each = (case.prompt + case.made) * kept(case) + case.made * UPDATED * words
         return case.rows * each
-    tokens = case.rows * case.sequences * (case.prompt + case.answer)
+    tokens, answers = case.tokens, case.rows * len(SIDES) * case.answer
     tile = min(tokens, TILE[0]) * min(words, TILE[1]) * (case.size if case.tiled else COPIES)
     gradient = (
         0 if case.model.lora else WIDE * words * case.shape.hidden
     )  # of the head, beside its own
-    logits = {"full": tokens * WHOLE * words, "fused": tile + gradient, "scalar": 0}
+    logits = {
+        "full": tokens * WHOLE * words,
+        "fused": tile + gradient,
+        "scalar": 0,
+        "pair": answers * UPDATED * words,
+        "likelihood": tokens * UPDATED * words,
+    }
     return tokens * kept(case) + logits[case.head]
 
 
@@ -265,7 +279,7 @@ def case_of(method, run, config: str) -> Case:
     """Return the ``Case`` of a run; arguments as in ``advice_after``."""
     from bench.models.tokens import completion_ids, prompt_ids
 
-    policy, head = unwrap(run.policy), getattr(method, "HEAD", "fused")
+    policy, head = unwrap(run.policy), getattr(method, "HEAD", "pair")
     count, n = processes.count(), len(run.pairs)
     prompts = [prompt_ids(run.tokenizer, pair["prompt"]) for pair in run.pairs]
     answers = [completion_ids(run.tokenizer, pair[side]) for pair in run.pairs for side in SIDES]

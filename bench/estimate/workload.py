@@ -18,7 +18,7 @@ from bench.core.names import DEMONSTRATIONS, POOL, parsed, pool_of
 from bench.estimate import memory
 from bench.estimate.memory import Case, trained
 from bench.estimate.shapes import of_source
-from bench.models.flops import Shape, forward, sampling, training
+from bench.models.flops import Shape, forward, pair, sampling, training
 from bench.training.batches import REFERENCE_BATCH
 from bench.worlds import world
 
@@ -240,8 +240,8 @@ class Workload:
         """Return the job that computes log-probs of a pool under the SFT base."""
         n = getattr(self.cfg.data, "pool", None) or self.cfg.pairs.pool or 2 * self.cfg.pairs.n
         held, batch = memory.held(self.bare), self.cfg.model.micro_batch or REFERENCE_BATCH
-        most = held + memory.reading_pass(self.bare, batch, self.lengths.answer)
-        work = Work(read=2 * n * self.read(mean(labelled for _, labelled in self.whole)))
+        most = held + memory.reading_pass(self.bare, batch, 2 * self.lengths.answer)
+        work = Work(read=n * self.read_pair())
         return Job("reference", "reference", most, most, work, loads=held)
 
     def reward(self, label_set: str) -> Job:
@@ -262,13 +262,14 @@ class Workload:
             n = self.demonstrations // 2
         points = len(arm.curve or cfg.curve.fractions)
         curve = self.measured(cfg.curve.prompts, cfg.curve.batch, scorer) * points
-        head = getattr(method, "HEAD", "fused")
+        head = getattr(method, "HEAD", "pair")
         if head == "rollout":
             return self.rollouts(arm, n, curve)
         case = self.split(head, arm.settings, n, **self.watching(False))
-        check = Work(read=2 * cfg.pairs.validation * self.read(self.lengths.answer))
+        check = Work(read=cfg.pairs.validation * self.read_pair(head))
         n *= getattr(arm.settings, "epochs", 1)
-        return self.training(arm.name, case, n, self.whole, arm.method, curve + check, loads=2)
+        rows = [row for lengths in self.lengths.pairs for row in pair(head, *lengths)]
+        return self.training(arm.name, case, n, rows, arm.method, curve + check, loads=2)
 
     def rollouts(self, arm, n: int, curve: Work) -> Job:
         """Return the job of a run of PPO on ``n`` prompts; curve: work of measuring its curve."""
@@ -345,6 +346,12 @@ class Workload:
         lengths = [length for length, _ in self.whole]
         logits = len(lengths) * outputs * self.shape.vocabulary
         return forward(self.shape, lengths, logits) / len(lengths)
+
+    def read_pair(self, head: str = "pair") -> float:
+        """Return the FLOPs of a forward pass over both answers of a pair; head: as in ``pair``."""
+        rows = [row for lengths in self.lengths.pairs for row in pair(head, *lengths)]
+        tokens, labelled = zip(*rows, strict=True)
+        return forward(self.shape, tokens, sum(labelled) * self.shape.vocabulary) / len(rows)
 
     def sampled(self, n: float, batch: int, rows=None, made: int = 0) -> Work:
         """Return the work of drawing ``n`` samples, ``batch`` at once.

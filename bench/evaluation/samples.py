@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench.models.sampling import Samples, completion_logits, sample, sequence_scores
+from bench.models.passes import Samples, completion_logits, sequence_scores
+from bench.models.sampling import sample
 from bench.models.tokens import decode, prompt_ids
 
 

@@ -10,11 +10,11 @@ A method is a module with
 
 Optional are
 
-- ``HEAD``: how its forward passes make logits, for the memory and FLOPs in ``bench.estimate``:
-  ``"fused"`` (the default: TRL's chunked head), ``"full"`` (all logits at once) or ``"rollout"``
-  (samples completions, as PPO does);
+- ``HEAD``: which logits its passes make, for the memory and FLOPs in ``bench.estimate``:
+  ``"pair"`` (the default: those of both answers), ``"likelihood"`` (the prompt's too, as ORPO) or
+  ``"rollout"`` (it samples completions, as PPO does);
 - ``PAPER``: the BibTeX key of its paper in bench/report/templates/references.bib, for the report;
-- ``TRAINER``: whose code trains it, in words ("TRL's DPOTrainer"), for the report.
+- ``TRAINER``: whose code trains it, in words ("prefbench's own code"), for the report.
 
 A file whose name begins with an underscore is no method. The setting `methods` adds methods from
 files outside the package. Importing this package imports no torch: the Snakefile imports it.
@@ -30,7 +30,7 @@ from bench.core.schema import Section, UserError
 
 FIRST = ("ppo", "dpo", "ipo", "orpo")  # order in tables and figures; other methods follow by name
 ARTEFACTS = {"reward", "reference"}
-HEADS = ("fused", "full", "rollout")
+HEADS = ("pair", "likelihood", "rollout")
 
 
 def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
@@ -106,7 +106,7 @@ def lacking(module: ModuleType) -> list[str]:
     found += [f"another name for Settings.{k}" for k in UPSTREAM if k in settings.model_fields]
     if not isinstance(needs, tuple) or not ARTEFACTS.issuperset(needs):
         found.append('NEEDS, a tuple: (), ("reward",), ("reference",) or both')
-    if getattr(module, "HEAD", "fused") not in HEADS:
+    if getattr(module, "HEAD", "pair") not in HEADS:
         found.append(f"HEAD, one of {', '.join(HEADS)}")
     return found if callable(getattr(module, "train", None)) else [*found, "train(run)"]
 

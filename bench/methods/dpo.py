@@ -1,4 +1,6 @@
-"""Direct preference optimisation: Rafailov et al. 2023 (arXiv 2305.18290), eq. 7, by TRL."""
+"""Direct preference optimisation: Rafailov et al. 2023 (arXiv 2305.18290), eq. 7."""
+
+from functools import partial
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -6,7 +8,7 @@ from bench.core.schema import Section
 
 NEEDS = ("reference",)
 PAPER = "rafailov2023"  # BibTeX key in bench/report/templates/references.bib
-TRAINER = "TRL's DPOTrainer"  # whose code trains it, as the report says
+TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 
 class Settings(Section):
@@ -24,8 +26,18 @@ class Settings(Section):
     """Optimiser steps in which the learning rate rises linearly to `lr`."""
 
 
-def train(run) -> None:
-    """Minimise -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)) over the pairs."""
-    from bench.training.pair_engine import train_preference
+def loss(chosen, rejected, beta: float):
+    """Return -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)), (B,): eq. 7.
 
-    train_preference(run, loss_type="sigmoid")
+    chosen, rejected: ``bench.training.pair_engine.Answers``.
+    """
+    from torch.nn.functional import logsigmoid
+
+    return -logsigmoid(beta * (chosen.log_ratio - rejected.log_ratio))
+
+
+def train(run) -> None:
+    """Minimise ``loss`` over the pairs."""
+    from bench.training.pair_engine import train_own_loss
+
+    train_own_loss(run, partial(loss, beta=run.settings.beta))

@@ -1,9 +1,10 @@
-"""Identity preference optimisation: Azar et al. 2023 (arXiv 2310.12036), eq. 17, by TRL.
+"""Identity preference optimisation: Azar et al. 2023 (arXiv 2310.12036), eq. 17.
 
 The printed equation sums log-ratios over tokens. TRL averages them, as IPO's authors confirmed that
-their own code did.
+their own code did, and so does this unless told otherwise.
 """
 
+from functools import partial
 from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -12,7 +13,7 @@ from bench.core.schema import Section
 
 NEEDS = ("reference",)
 PAPER = "azar2023"  # BibTeX key in bench/report/templates/references.bib
-TRAINER = "TRL's DPOTrainer"  # whose code trains it, as the report says
+TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 
 class Settings(Section):
@@ -34,9 +35,21 @@ class Settings(Section):
     """Optimiser steps in which the learning rate rises linearly to `lr`."""
 
 
-def train(run) -> None:
-    """Minimise (difference of log-ratios - 1 / (2 beta))^2 over the pairs."""
-    from bench.training.pair_engine import PreferenceTrainer, SummedTrainer, train_preference
+def loss(chosen, rejected, beta: float, log_ratios: str):
+    """Return (log-ratio of chosen - log-ratio of rejected - 1 / (2 beta))^2, (B,): eq. 17.
 
-    form = {"mean": PreferenceTrainer, "sum": SummedTrainer}[run.settings.log_ratios]
-    train_preference(run, loss_type="ipo", trainer_class=form)
+    chosen, rejected: ``bench.training.pair_engine.Answers``; log_ratios: as in ``Settings``.
+    """
+    own, other = (
+        answer.log_ratio / (answer.tokens if log_ratios == "mean" else 1)
+        for answer in (chosen, rejected)
+    )
+    return (own - other - 1 / (2 * beta)) ** 2
+
+
+def train(run) -> None:
+    """Minimise ``loss`` over the pairs."""
+    from bench.training.pair_engine import train_own_loss
+
+    s = run.settings
+    train_own_loss(run, partial(loss, beta=s.beta, log_ratios=s.log_ratios))

@@ -1,13 +1,15 @@
-"""Odds-ratio preference optimisation: Hong et al. 2024 (arXiv 2403.07691), eqs. 6 and 7, by TRL."""
+"""Odds-ratio preference optimisation: Hong et al. 2024 (arXiv 2403.07691), eqs. 6 and 7."""
+
+from functools import partial
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.core.schema import Section
 
 NEEDS = ()
-HEAD = "full"
+HEAD = "likelihood"
 PAPER = "hong2024"  # BibTeX key in bench/report/templates/references.bib
-TRAINER = "TRL's ORPOTrainer"  # whose code trains it, as the report says
+TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 
 class Settings(Section):
@@ -25,8 +27,23 @@ class Settings(Section):
     """Optimiser steps in which the learning rate rises linearly to `lr`."""
 
 
-def train(run) -> None:
-    """Minimise NLL(chosen) - beta log sigmoid(log odds of chosen - log odds of rejected)."""
-    from bench.training.pair_engine import train_orpo
+def loss(chosen, rejected, beta: float):
+    """Return NLL(chosen) - beta log sigmoid(log odds of chosen - log odds of rejected), (B,).
 
-    train_orpo(run)
+    Hong et al. 2024, eqs. 6 and 7, where the odds are those of the mean log-prob of a token (eqs. 3
+    and 4). As in TRL and the authors' code the NLL covers prompt and answer, a mean over the tokens
+    of the batch. chosen, rejected: ``bench.training.pair_engine.Answers``.
+    """
+    from torch import expm1
+    from torch.nn.functional import logsigmoid
+
+    means = (answer.logps / answer.tokens for answer in (chosen, rejected))
+    odds, other = (logp - (-expm1(logp)).log() for logp in means)
+    return chosen.nll - beta * logsigmoid(odds - other)
+
+
+def train(run) -> None:
+    """Minimise ``loss`` over the pairs."""
+    from bench.training.pair_engine import train_own_loss
+
+    train_own_loss(run, partial(loss, beta=run.settings.beta), likelihood=True)

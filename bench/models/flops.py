@@ -2,8 +2,8 @@
 
 Only the matrix products that are executed count, with 2 FLOPs per multiply-add. Attention counts as
 L x L, as eager attention computes it; a fused kernel may skip the half above the diagonal. Logits
-count twice where TRL's chunked kernel recomputes them in its backward pass. Padding, embedding
-look-ups, elementwise operations and the optimiser do not count.
+count twice where TRL's chunked kernel recomputes them in its backward pass (SFT). Padding,
+embedding look-ups, elementwise operations and the optimiser do not count.
 ``tests/models/test_flops.py`` compares all this with ``torch.utils.flop_counter``.
 """
 
@@ -129,18 +129,31 @@ def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0
 def training(shape: Shape, sequences: Iterable[tuple[int, int]], head: str, tiled: bool) -> float:
     """Compute the FLOPs of training on sequences of (tokens, labelled tokens), one at a time.
 
-    head: which outputs are computed. ``full``: logits at every position (transformers' loss, TRL's
-    ORPO). ``scalar``: a score at every position (TRL's reward trainer). ``fused``: TRL's kernel
-    (SFT, DPO, IPO; ``trl.trainer.utils.add_fused_lm_head``), which recomputes its logits in
-    backward. tiled: the fused kernel runs on a GPU, where it computes logits of labelled positions
-    only; elsewhere it computes those of all positions but the last.
+    head: which outputs are computed. ``full``: logits at every position (transformers' loss).
+    ``scalar``: a score at every position (TRL's reward trainer). ``fused``: TRL's kernel (SFT;
+    ``trl.trainer.utils.add_fused_lm_head``), which recomputes its logits in backward. ``pair``,
+    ``likelihood``: logits of labelled tokens, as ``pair`` counts them. tiled: the fused kernel runs
+    on a GPU, where it computes logits of labelled positions only; elsewhere it computes those of
+    all positions but the last.
     """
     work = 0.0
     for length, labelled in sequences:
-        positions = {"full": length, "scalar": length, "fused": labelled if tiled else length - 1}
-        outputs = positions[head] * (1 if head == "scalar" else shape.vocabulary)
+        fused = labelled if tiled else length - 1
+        positions = {"full": length, "scalar": length, "fused": fused}.get(head, labelled)
+        outputs = positions * (1 if head == "scalar" else shape.vocabulary)
         work += train(shape, [length], outputs, outputs if head == "fused" else 0)
     return work
+
+
+def pair(head: str, prompt: int, *answers: int, joint: bool = True) -> list[tuple[int, int]]:
+    """Return (tokens, labelled tokens) of each sequence that a pair is read in, from its lengths.
+
+    joint: both answers share the prompt (``bench.models.passes.reads_pairs``). head: ``pair``
+    labels the answers, ``likelihood`` the prompt too, but for its first token.
+    """
+    more = prompt - 1 if head == "likelihood" else 0
+    parts = [sum(answers)] if joint else answers
+    return [(prompt + n, n + more) for n in parts]
 
 
 def recomputed(shape: Shape, lengths: list[int]) -> float:

@@ -1,87 +1,12 @@
-"""Sample completions and score tokens with any causal language model.
+"""Sample completions with any causal language model.
 
-Prompts are padded on the left and completions on the right, so that all completions of a batch
-start in the same column. Shapes: B samples, P prompt columns, T completion columns, V vocabulary.
+Shapes as in ``bench.models.passes``: B samples, P prompt columns, T completion columns, V words.
 """
 
-from dataclasses import dataclass
-
 import torch
-from torch.nn.functional import cross_entropy
 
 from bench.core import processes
-from bench.models.loading import unwrap
-
-
-@dataclass
-class Samples:
-    """A batch of sampled completions.
-
-    prompts (B, P), completions (B, T): token ids.
-    prompt_mask (B, P), mask (B, T): 1 on real tokens, EOS included, and 0 on padding.
-    logps (B, T): log-prob of each token when it was drawn.
-    ended (B,): True if the completion ends with EOS.
-    hidden (B, P + T, width): hidden states that replace the ids as the model's input, if given.
-    """
-
-    prompts: torch.Tensor
-    prompt_mask: torch.Tensor
-    completions: torch.Tensor
-    mask: torch.Tensor
-    logps: torch.Tensor
-    ended: torch.Tensor
-    hidden: torch.Tensor | None = None
-
-    @property
-    def ids(self) -> torch.Tensor:
-        """(B, P + T) prompt and completion."""
-        return torch.cat([self.prompts, self.completions], 1)
-
-    @property
-    def attention(self) -> torch.Tensor:
-        """(B, P + T) mask of prompt and completion."""
-        return torch.cat([self.prompt_mask, self.mask], 1)
-
-    def __getitem__(self, rows) -> "Samples":
-        kept = {k: v[rows] for k, v in vars(self).items() if v is not None}
-        return Samples(**kept)
-
-    def batches(self, size: int | None) -> tuple[torch.Tensor, ...]:
-        """Split row indices into batches of at most ``size`` rows of similar length; None: one."""
-        order = self.attention.sum(1).argsort(stable=True)
-        return order.split(size or len(order))
-
-    def trimmed(self) -> "Samples":
-        """Drop the columns that are padding in every row."""
-        p, t = int(self.prompt_mask.sum(1).max()), int(self.mask.sum(1).max())
-        start = self.prompts.shape[1] - p
-        left, right, both = slice(start, None), slice(0, t), slice(start, start + p + t)
-        return Samples(
-            self.prompts[:, left],
-            self.prompt_mask[:, left],
-            self.completions[:, right],
-            self.mask[:, right],
-            self.logps[:, right],
-            self.ended,
-            None if self.hidden is None else self.hidden[:, both],
-        )
-
-    def rows(self) -> list[list[int]]:
-        """List each sample's completion token ids, without padding."""
-        return [c[m.bool()].tolist() for c, m in zip(self.completions, self.mask, strict=True)]
-
-
-def pad_left(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad rows of token ids on the left; returns (ids, mask), each (B, P)."""
-    width = max(map(len, rows))
-    ids = [[pad] * (width - len(row)) + row for row in rows]
-    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
-def positions(attention: torch.Tensor) -> torch.Tensor:
-    """Return the (B, L) position of each token, counted from 0 at the first real one."""
-    return (attention.cumsum(1) - 1).clamp(min=0)
+from bench.models.passes import Samples, pad_left, positions
 
 
 class Draws:
@@ -179,65 +104,3 @@ def uniforms(n: int, generator, device) -> torch.Tensor:
     if isinstance(generator, Draws):
         return generator.rand(n)[0]
     return torch.rand(n, 1, generator=generator, device=device, dtype=torch.float64)
-
-
-def _inputs(samples: Samples) -> dict:
-    """Return the arguments of a forward pass over prompt and completion."""
-    hidden = samples.hidden
-    what = {"input_ids": samples.ids} if hidden is None else {"inputs_embeds": hidden}
-    where = positions(samples.attention)
-    rest = {"attention_mask": samples.attention, "position_ids": where, "use_cache": False}
-    return what | rest
-
-
-def completion_logits(model, samples: Samples) -> torch.Tensor:
-    """Compute the (B, T, V) logits from which the completion tokens were drawn."""
-    start, width = samples.prompts.shape[1] - 1, samples.completions.shape[1]
-    columns = torch.arange(start, start + width, device=samples.prompts.device)
-    return model(**_inputs(samples), logits_to_keep=columns).logits.float()
-
-
-def token_logps(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Compute the (B, T) log-probs of ``tokens`` (B, T) under ``logits`` (B, T, V)."""
-    losses = cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
-    return -losses.view(tokens.shape)
-
-
-def completion_logps(model, samples: Samples) -> torch.Tensor:
-    """Compute the (B, T) log-probs of the completion tokens, 0 on padding."""
-    logps = token_logps(completion_logits(model, samples), samples.completions)
-    return logps * samples.mask
-
-
-def last_hidden(trunk, samples: Samples) -> torch.Tensor:
-    """Compute the (B, P + T, width) last hidden states of a model without its head."""
-    return trunk(**_inputs(samples)).last_hidden_state
-
-
-def head_scores(head, hidden: torch.Tensor, samples: Samples) -> torch.Tensor:
-    """Apply a scalar head at the last prompt token and at each completion token: (B, T + 1)."""
-    return head(hidden[:, -samples.completions.shape[1] - 1 :])[..., 0].float()
-
-
-def token_scores(scorer, samples: Samples) -> torch.Tensor:
-    """Score the last prompt token and each completion token: (B, T + 1)."""
-    inner = unwrap(scorer)
-    return head_scores(inner.score, last_hidden(inner.model, samples), samples)
-
-
-@torch.no_grad()
-def sequence_scores(scorer, samples: Samples) -> torch.Tensor:
-    """Score each sample at its last token: (B,)."""
-    last = samples.mask.sum(1, keepdim=True)
-    return token_scores(scorer, samples).gather(1, last)[:, 0]
-
-
-def forced(tokenizer, prompts: list[list[int]], completions: list[list[int]], device) -> Samples:
-    """Put given token ids into ``Samples``, with log-probs 0 and all samples ended."""
-    ids, mask = pad_left(prompts, tokenizer.pad_token_id, device)
-    width = max(map(len, completions))
-    rows = [c + [tokenizer.pad_token_id] * (width - len(c)) for c in completions]
-    kept = [[1] * len(c) + [0] * (width - len(c)) for c in completions]
-    tokens, kept = torch.tensor(rows, device=device), torch.tensor(kept, device=device)
-    ended = torch.ones(len(rows), dtype=torch.bool, device=device)
-    return Samples(ids, mask, tokens, kept, torch.zeros_like(kept, dtype=torch.float), ended)

@@ -45,25 +45,27 @@ def logps(
     table, progress = [], Progress("reference", len(pool), "pair")
     for start in range(0, len(pool), batch):
         rows = pool[start : start + batch]
-        a, b = (summed(model, tokenizer, rows, side, ledger) for side in "ab")
-        table += [(row["id"], x, y) for row, x, y in zip(rows, a, b, strict=True)]
+        both = summed(model, tokenizer, rows, ledger)
+        table += [(row["id"], x, y) for row, x, y in zip(rows, *both, strict=True)]
         progress.update(len(rows))
     return table
 
 
-def summed(model, tokenizer, rows: list[dict], side: str, ledger) -> list[float]:
-    """Compute the log-prob of one side's completion in each pair, summed over tokens."""
+def summed(model, tokenizer, rows: list[dict], ledger) -> list[list[float]]:
+    """Compute the log-probs of a and of b in each pair, summed over tokens."""
     import torch
 
     from bench.models.flops import Shape, forward
-    from bench.models.sampling import completion_logps, forced
-    from bench.models.tokens import completion_ids, prompt_ids
+    from bench.models.loading import unwrap
+    from bench.models.passes import pair_logps, paired
+    from bench.training.pair_engine import tokenised
+    from bench.training.trainer import sequences
 
-    prompts = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
-    completions = [completion_ids(tokenizer, row[side]) for row in rows]
-    given = forced(tokenizer, prompts, completions, model.device)
-    shape, lengths = Shape.of(model), given.attention.sum(1).tolist()
-    outputs = shape.vocabulary * given.mask.sum().item()
-    ledger.add(tokens=sum(lengths), flops=forward(shape, lengths, outputs))
+    rows, config = tokenised(tokenizer, rows, "a", "b"), unwrap(model).config
+    whole = [sequence for row in rows for sequence in sequences(row, "pair", config)]
+    (tokens, drawn), shape = zip(*whole, strict=True), Shape.of(model)
+    ledger.add(tokens=sum(tokens), flops=forward(shape, tokens, sum(drawn) * shape.vocabulary))
     with torch.no_grad():
-        return completion_logps(model.eval(), given).sum(1).tolist()
+        pairs = paired(rows, tokenizer.pad_token_id, model.device)
+        _, *logps = pair_logps(model.eval(), pairs)
+    return [side.tolist() for side in logps]

@@ -81,9 +81,9 @@ def reward_trainer(todo, rows: list[dict]):
     """Make TRL's reward trainer: loss -log sigmoid(difference of scores), scores kept near 0."""
     from trl import RewardConfig, RewardTrainer
 
-    from bench.training.trainer import TrainerMixin, arguments, dataset
+    from bench.training.trainer import NoCard, arguments, dataset
 
-    class Trainer(TrainerMixin, RewardTrainer):
+    class Trainer(NoCard, RewardTrainer):
         pass
 
     center = todo.settings.center
@@ -128,7 +128,7 @@ def scores(model, tokenizer, pool: list[dict], side: str, batch: int):
     """Compute the (N,) scores of one side's completion in each pair."""
     import numpy as np
 
-    from bench.models.sampling import forced, sequence_scores
+    from bench.models.passes import forced, sequence_scores
     from bench.models.tokens import completion_ids, prompt_ids
 
     model.eval()

@@ -63,9 +63,9 @@ def sft_trainer(todo, rows: list[dict]):
     """Make TRL's SFT trainer."""
     from trl import SFTConfig, SFTTrainer
 
-    from bench.training.trainer import TrainerMixin, arguments, dataset
+    from bench.training.trainer import NoCard, arguments, dataset
 
-    class Trainer(TrainerMixin, SFTTrainer):
+    class Trainer(NoCard, SFTTrainer):
         pass
 
     config = arguments(SFTConfig, todo, len(rows), max_length=None)

@@ -42,7 +42,12 @@ class Run:
     validation_loss: float | None = None
 
     def reference_logps(self, pair: dict) -> tuple[float, float]:
-        """Return the log-probs of (chosen, rejected) under the SFT base, summed over tokens."""
+        """Return the log-probs of (chosen, rejected) under the SFT base, summed over tokens.
+
+        They are 0 if the method does not need them.
+        """
+        if not self.reference:
+            return 0.0, 0.0
         both, side = self.reference[pair["id"]], pair["side"]
         other = {"a": "b", "b": "a"}[side]
         return both[side], both[other]

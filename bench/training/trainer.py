@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate.data_loader import prepare_data_loader
-from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
 from bench.core import processes
 from bench.core.progress import say
-from bench.models.flops import Shape, training
+from bench.models.flops import Shape, pair, training
+from bench.models.loading import unwrap
+from bench.models.passes import PARTS, reads_pairs
 from bench.training import checkpoints
 from bench.training.batches import splits, total_steps
 from bench.training.ledger import Ledger
@@ -114,23 +114,11 @@ def arguments(config_class, job: Training, n: int, **extra):
     )
 
 
-class TrainerMixin:
-    """Changes to TRL's trainers: no model cards, and evaluation on several processes."""
+class NoCard:
+    """Changes TRL's trainers: they write no model card with each checkpoint."""
 
     def create_model_card(self, *args, **kwargs):
-        """Write none; TRL would write one with each checkpoint."""
-
-    def get_eval_dataloader(self, eval_dataset=None):
-        """Evaluate all rows in every process, so that the mean is that of a single process.
-
-        If the rows were shared out, accelerate would repeat rows to fill the last batch.
-        """
-        if processes.count() == 1:
-            return super().get_eval_dataloader(eval_dataset)
-        self.accelerator.gather = lambda values: values
-        rows = self._remove_unused_columns(self.eval_dataset)
-        loader = DataLoader(rows, self.args.eval_batch_size, collate_fn=self.data_collator)
-        return prepare_data_loader(loader, num_processes=1, process_index=0)
+        """Write none."""
 
 
 class Watch(TrainerCallback):
@@ -201,16 +189,18 @@ def rows_in(step: int, n: int, batch: int) -> int:
 def row_cost(model, rows, head: str) -> dict[str, float]:
     """Return tokens and FLOPs of training on one row, averaged over ``rows``; head: see ``fit``."""
     shape, tiled = Shape.of(model), model.device.type in ("cuda", "xpu")
-    whole = [pass_ for row in rows for pass_ in sequences(row)]
+    config = unwrap(model).config
+    whole = [pass_ for row in rows for pass_ in sequences(row, head, config)]
     tokens, work = sum(length for length, _ in whole), training(shape, whole, head, tiled)
     return {"tokens": tokens / len(rows), "flops": work / len(rows)}
 
 
-def sequences(row: dict) -> list[tuple[int, int]]:
+def sequences(row: dict, head: str, config) -> list[tuple[int, int]]:
     """Return (tokens, tokens with a label) for each sequence in a row of any of the trainers."""
     if "prompt_ids" in row:
-        sides = (len(row["chosen_ids"]), len(row["rejected_ids"]))
-        return [(len(row["prompt_ids"]) + n, n) for n in sides]
+        prompt, *answers = (len(row[part]) for part in PARTS)
+        joint = reads_pairs(config, prompt + max(answers))
+        return pair(head, prompt, *answers, joint=joint)
     if "input_ids" in row:
         return [(len(row["input_ids"]), sum(label != -100 for label in row["labels"]))]
     keys = [key for key in row if key.endswith(("chosen_input_ids", "rejected_input_ids"))]

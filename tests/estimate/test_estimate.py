@@ -18,6 +18,7 @@ from bench.estimate.memory import GB, Case
 from bench.methods import METHODS
 from bench.models.flops import Shape
 from bench.models.loading import adapt, load_scorer, parameters, save
+from bench.models.passes import paired
 from bench.models.tokens import completion_ids, prompt_ids
 from bench.settings import layers
 from bench.settings.sections import Arm, Lora, Model
@@ -37,6 +38,7 @@ def case(head="fused", **own) -> Case:
         **{k: own.pop(k) for k in [*own] if k in Model.model_fields}
     )
     sizes = {"prompt": 10, "answer": 20, "made": 30, "rows": 4} | own
+    sizes |= {"sequences": 1} if head in memory.PAIRED else {}
     return Case(model, SHAPE, True, head, **sizes)
 
 
@@ -123,6 +125,16 @@ def test_four_bits_hold_the_maps_alone():
     linear, others = memory.parameters(SHAPE, True)
     quantised = case(lora=UPPER, dtype="bfloat16", quantise="nf4")
     assert memory.held(quantised) == pytest.approx(linear * 0.516 + others * 2)
+
+
+def test_a_pair_has_its_prompt_once():
+    ids = {"prompt_ids": [1] * 10, "chosen_ids": [1] * 20, "rejected_ids": [1] * 20}
+    one, two = case("pair"), case("pair", rows=8)
+    assert paired([ids] * 4, 0).ids.numel() == one.tokens
+    logits = memory.training_pass(two) - 8 * 50 * memory.kept(two)
+    assert logits == 8 * 40 * 90 * memory.UPDATED
+    more = memory.training_pass(case("likelihood", rows=8)) - memory.training_pass(two)
+    assert more == 8 * 10 * 90 * memory.UPDATED
 
 
 # --- FLOPs ----------------------------------------------------------------------------------------

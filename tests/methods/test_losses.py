@@ -62,7 +62,7 @@ def first_loss(module, policy, tokenizer, tmp_path, **settings):
     run = stepped(module, policy, tokenizer, tmp_path, **settings)
     # a learning rate of nearly 0 leaves the policy as it was
     assert run.validation_loss == pytest.approx(run.monitor.rows[0]["loss"], abs=1e-5)
-    return run.monitor.rows[0]["loss"], tokenised(run, PAIRS)
+    return run.monitor.rows[0]["loss"], tokenised(tokenizer, PAIRS)
 
 
 def logps(policy, prompt, completion):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from bench.methods import dpo, ipo, ppo
 from bench.methods.ppo.roles import Copies
 from bench.methods.ppo.trainer import PPO
-from bench.models.sampling import completion_logps, forced
+from bench.models.passes import completion_logps, forced
 from bench.training.ledger import Ledger
 
 PROMPT = [0, 1]  # of one token alone, the model cannot tell how often it has been repeated
@@ -201,7 +201,7 @@ def trained(module, world: World, pairs, where, **settings):
         for c, r in pairs
     ]
     tmp_path, tokenizer, monkeypatch = where
-    monkeypatch.setattr(pair_engine, "tokenised", lambda run, pairs: rows[: len(pairs)])
+    monkeypatch.setattr(pair_engine, "tokenised", lambda tokenizer, pairs: rows[: len(pairs)])
     shared = {"lr": 8e-3, "batch": 600, "steps": 250, "warmup": 0, "epochs": 1, "decay": 0.7}
     run = SimpleNamespace(
         name="test",

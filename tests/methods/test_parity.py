@@ -23,7 +23,7 @@ import torch
 from bench.methods.ppo import Settings
 from bench.methods.ppo.roles import Copies
 from bench.methods.ppo.trainer import PPO, gae, token_rewards, value_loss, whiten
-from bench.models.sampling import completion_logps, forced, token_scores
+from bench.models.passes import completion_logps, forced, token_scores
 from bench.training.ledger import Ledger
 
 pytestmark = pytest.mark.slow

@@ -6,17 +6,15 @@ import torch
 
 from bench.core.files import spread
 from bench.evaluation.samples import distinct_2, kl_and_entropy
-from bench.models.sampling import (
-    NoDistribution,
-    _draw,
+from bench.models.passes import (
     completion_logits,
     completion_logps,
     forced,
     positions,
-    sample,
     sequence_scores,
     token_scores,
 )
+from bench.models.sampling import NoDistribution, _draw, sample
 from bench.models.tokens import completion_ids, prompt_ids
 
 

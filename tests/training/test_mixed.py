@@ -68,7 +68,7 @@ def test_a_reference_takes_the_small_steps_of_one_that_moves(rate, kept, sft_and
 
 @pytest.mark.parametrize("name", ["dpo", "orpo"])
 def test_adapters_of_quantised_weights_stay_float32(name, tokenizer, tmp_path, monkeypatch):
-    """TRL's trainers cast them, PPO's does not: all four would not train alike."""
+    """Some trainers cast them: all four would not train alike."""
     pytest.importorskip("bitsandbytes", reason="pip install -e '.[quantise]'")
     method, _, rows, settings = trainings.RUNS[name]
     blocks = {"hidden": 64, "intermediate": 128}  # 4-bit weights come in blocks of 64

@@ -5,7 +5,7 @@ critic and reward model (the last two with a scalar head each); the reference is
 adapters off. In both, the critic has weights of its own: no gradient of the value loss reaches the
 policy.
 
-Shapes as in ``bench.models.sampling``: B samples, T completion columns.
+Shapes as in ``bench.models.passes``: B samples, T completion columns.
 """
 
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from bench.models.flops import Shape, forward, sampling, train
 from bench.models.loading import adapt, load_policy, load_scorer, mixed, unwrap
-from bench.models.sampling import (
+from bench.models.passes import (
     Samples,
     completion_logits,
     completion_logps,

@@ -28,7 +28,8 @@ from bench.core import processes
 from bench.core.progress import say
 from bench.core.streams import stream
 from bench.methods.ppo.roles import assemble
-from bench.models.sampling import Draws, NoDistribution, Samples, pad_left, sample, token_logps
+from bench.models.passes import Samples, pad_left, token_logps
+from bench.models.sampling import Draws, NoDistribution, sample
 from bench.models.tokens import prompt_ids
 from bench.training import checkpoints
 from bench.training.batches import check_rollouts

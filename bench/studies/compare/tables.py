@@ -207,7 +207,7 @@ def unmatched(study) -> list[str]:
 
 
 def trainers(study) -> str:
-    """Say 'PPO is trained by prefbench's own code; DPO and IPO by TRL's DPOTrainer'."""
+    """Say 'PPO and DPO are trained by prefbench's own code; SimPO by my/simpo.py'."""
     used, groups = set(study.method.values()), {}
     for method in (m for m in study.meta.methods if m in used):
         groups.setdefault(trainer(study.meta, method), []).append(method)
