@@ -49,8 +49,7 @@ def train_own_loss(run, loss: Callable, likelihood: bool = False) -> None:
     pairs of an optimiser step is minimised. likelihood: whether it reads ``chosen.nll``. Raises
     Diverged if the loss is no number or the KL is too large.
     """
-    args = arguments(TrainingArguments, run, len(run.pairs), remove_unused_columns=False)
-    trainer = PairTrainer(run, args, loss, likelihood)
+    trainer = PairTrainer(run, with_reference(run, run.pairs), loss, likelihood)
     fit(trainer, run, head="likelihood" if likelihood else "pair")
     if run.validation:
         with run.ledger.phase("heldout", charged=False):
@@ -81,13 +80,14 @@ def likely_tokens(rows: list[dict]) -> int:
 class PairTrainer(Trainer):
     """transformers' Trainer with a loss of (chosen, rejected), as in ``train_own_loss``.
 
-    It logs the means of log-probs and of rewards, beta x log-ratio, over each optimiser step.
+    rows: of ``with_reference``. It logs the means of log-probs and of rewards, beta x log-ratio,
+    over each optimiser step.
     """
 
     loss_is_scaled_for_ga = False  # it is the mean over a pass; the passes of a step are equal
 
-    def __init__(self, run, args: TrainingArguments, loss: Callable, likelihood: bool):
-        rows = with_reference(run, run.pairs)
+    def __init__(self, run, rows: list[dict], loss: Callable, likelihood: bool):
+        args = arguments(TrainingArguments, run, len(rows), remove_unused_columns=False)
         super().__init__(run.policy, args, self.collate, train_dataset=rows)
         self.loss, self.likelihood = loss, likelihood
         self.beta, self.pad = run.settings.beta, run.tokenizer.pad_token_id

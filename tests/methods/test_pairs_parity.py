@@ -6,10 +6,10 @@ TRL gets our token ids and reference log-probs (``trl_pairs.py``), and shuffles 
 import pytest
 import torch
 import trainings
-import trl_pairs
 from test_processes import TORCHRUN, train
 
 from bench.methods import METHODS
+from bench.steps.speed import trl_pairs
 from bench.training import pair_engine
 
 EPOCHS, STEPS = 6, 30  # 36 pairs in batches of 8, the last of 4
@@ -39,7 +39,9 @@ def ours(name, folder, root, monkeypatch):
 
 def trl(name, folder, root):
     """TRL's trainer of the same model, pairs and settings."""
-    return trl_pairs.trainer(trainings.RUNS[name][0], new_run(name, folder, root))
+    run = new_run(name, folder, root)
+    rows = pair_engine.with_reference(run, run.pairs)
+    return trl_pairs.trainer(trainings.RUNS[name][0], run, rows)
 
 
 def trained(trainer) -> list:

@@ -1,6 +1,6 @@
 """bench/methods/ppo/trainer.py against TRL 1.12's PPOTrainer: same weights, rollout and numbers.
 
-TRL runs in a process of its own (``tests/methods/trl_ppo.py``). Between rollout and update both
+TRL runs in a process of its own (``tests/methods/trl_replay.py``). Between rollout and update both
 have their policy and critic moved by the same step, so that ratios and values are clipped in the
 one update that is compared. ``full``: no completion ends early; ``ragged``: EOS here and there.
 
@@ -100,13 +100,15 @@ def trl(case: dict, folder: Path, home: Path) -> dict:
     given, out, script = (
         folder / "case.pt",
         folder / "trl.pt",
-        Path(__file__).with_name("trl_ppo.py"),
+        Path(__file__).with_name("trl_replay.py"),
     )
     torch.save(case, given)
     paths = os.pathsep.join([str(script.parents[2]), os.environ.get("PYTHONPATH", "")])
-    env = os.environ | {"PREFBENCH_TRL112": str(home), "PYTHONPATH": paths}
     done = subprocess.run(
-        [sys.executable, script, given, out], env=env, capture_output=True, text=True
+        [sys.executable, script, home, given, out],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(out)

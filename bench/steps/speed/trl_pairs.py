@@ -6,7 +6,6 @@ They get our token ids and reference log-probs.
 from trl import DPOConfig, DPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-from bench.training.pair_engine import with_reference
 from bench.training.trainer import arguments, dataset
 
 LOSSES = {"dpo": "sigmoid", "ipo": "ipo"}
@@ -68,21 +67,36 @@ def preference_row(row: dict) -> dict:
     return ids | {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
 
 
-def trainer(name: str, run):
-    """TRL's trainer for method ``name`` on a run's policy, pairs and settings."""
-    rows, beta = with_reference(run, run.pairs), run.settings.beta
+def trainer(name: str, run, rows: list[dict]):
+    """Return TRL's trainer of method ``name``; rows: of ``pair_engine.with_reference``."""
     if name == "orpo":
-        kind, config, make = Odds, ORPOConfig, odds_row
-        extra = {"remove_unused_columns": False}
-    else:
-        kind, config, make = Preference, DPOConfig, preference_row
-        extra = {"loss_type": [LOSSES[name]], "precompute_ref_log_probs": True, "max_length": None}
-    made = kind(
-        model=run.policy,
-        args=arguments(config, run, len(rows), beta=beta, **extra),
-        train_dataset=dataset([make(row) for row in rows]),
-        processing_class=run.tokenizer,
-    )
+        return stock(name, run, rows, None)
+    rows = [preference_row(row) for row in rows]
+    made = Preference(**given(name, run, rows, precompute_ref_log_probs=True))
     if "ref" in getattr(run.policy, "peft_config", {}):
         run.policy.delete_adapter("ref")  # its copy of the start: log-probs are given
     return made
+
+
+def stock(name: str, run, rows: list[dict], reference):
+    """Return TRL's trainer as it comes: DPO's and IPO's runs the reference, a model, as it goes.
+
+    rows: of ``pair_engine.tokenised``.
+    """
+    if name == "orpo":
+        return Odds(**given(name, run, [odds_row(row) for row in rows]))
+    return Preference(ref_model=reference, **given(name, run, rows))
+
+
+def given(name: str, run, rows: list[dict], **extra) -> dict:
+    """Return the arguments of TRL's trainer; extra: of its config."""
+    if name == "orpo":
+        config, own = ORPOConfig, {"remove_unused_columns": False}
+    else:
+        config, own = DPOConfig, {"loss_type": [LOSSES[name]], "max_length": None}
+    return {
+        "model": run.policy,
+        "args": arguments(config, run, len(rows), beta=run.settings.beta, **own, **extra),
+        "train_dataset": dataset(rows),
+        "processing_class": run.tokenizer,
+    }

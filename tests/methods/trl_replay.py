@@ -1,63 +1,16 @@
-"""TRL's last PPO trainer (release 1.12.0), beside which ours is tested and timed.
+"""One update of TRL 1.12's PPO trainer on a given rollout, for ``test_parity.py``.
 
-Later releases have none, so it comes from a folder of its own, made by
-``pip install --no-deps --target DIR trl==1.12.0`` and named by PREFBENCH_TRL112.
+    python tests/methods/trl_replay.py TRL112 CASE OUT
 
-    PREFBENCH_TRL112=DIR python tests/methods/trl_ppo.py CASE OUT
-
-runs one update on a given rollout and saves what TRL computed, for
-``tests/methods/test_parity.py``.
+saves what TRL computed; TRL112: see ``bench/steps/speed/trl_ppo.py``.
 """
 
-import os
 import sys
-import tempfile
+
+from bench.steps.speed import trl_ppo
 
 SCALARS = ("pg_loss", "vf_loss", "pg_clipfrac", "approxkl", "entropy")
 TENSORS = ("logprobs", "ref_logprobs", "scores", "values", "kl", "rewards", "advantages", "returns")
-
-
-def module():
-    """TRL 1.12's PPO trainer module; it has to be the first import of ``trl`` in the process."""
-    sys.path.insert(0, os.environ["PREFBENCH_TRL112"])
-    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-    os.environ["TQDM_DISABLE"] = "1"
-    import trl.experimental.ppo.ppo_trainer as ppo_trainer
-
-    return ppo_trainer
-
-
-def build(models: dict, tokenizer, prompts: list[list[int]], **settings):
-    """TRL's trainer on ``models``: policy, reference, critic and reward.
-
-    Every call of its ``train`` is one rollout over all ``prompts`` and the steps on it.
-    """
-    from datasets import Dataset
-
-    ppo = module()
-    tokenizer.padding_side = "left"
-    fixed = {
-        "output_dir": tempfile.mkdtemp(),
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "num_sample_generations": 0,
-        "total_episodes": len(prompts),
-        "temperature": 1.0,
-        "report_to": [],
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "lr_scheduler_type": "constant",
-    }
-    return ppo.PPOTrainer(
-        args=ppo.PPOConfig(**fixed | settings),
-        processing_class=tokenizer,
-        model=models["policy"],
-        ref_model=models["reference"],
-        reward_model=models["reward"],
-        value_model=models["critic"],
-        train_dataset=Dataset.from_list([{"input_ids": row} for row in prompts]),
-    )
 
 
 def rebuilt(model):
@@ -74,10 +27,10 @@ def replay(case: dict) -> dict:
     there the advantages are not yet whitened, and ``case["moved"]`` replaces the weights of policy
     and critic, so that probability ratios differ from 1 and values from the old ones.
     """
-    ppo, samples = module(), case["samples"]
+    ppo, samples = trl_ppo.module(), case["samples"]
     models = {name: rebuilt(model) for name, model in case["models"].items()}
     seen, whiten = {}, ppo.masked_whiten
-    trainer = build(models, case["tokenizer"], samples.prompts.tolist(), **case["settings"])
+    trainer = trl_ppo.build(models, case["tokenizer"], samples.prompts.tolist(), **case["settings"])
 
     def generated(policy, queries, *_):
         ids = samples.ids
@@ -112,5 +65,6 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    given, out = sys.argv[1:]
+    folder, given, out = sys.argv[1:]
+    trl_ppo.module(folder)
     torch.save(replay(torch.load(given, weights_only=False)), out)
