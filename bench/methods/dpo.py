@@ -27,7 +27,7 @@ class Settings(Section):
 
 
 def loss(chosen, rejected, beta: float):
-    """Return -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)), (B,): eq. 7.
+    """Compute the loss of each pair, (B,): eq. 7.
 
     chosen, rejected: ``bench.training.pair_engine.Answers``.
     """
@@ -37,7 +37,7 @@ def loss(chosen, rejected, beta: float):
 
 
 def train(run) -> None:
-    """Minimise ``loss`` over the pairs."""
+    """Minimise -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)) over the pairs."""
     from bench.training.pair_engine import train_own_loss
 
     train_own_loss(run, partial(loss, beta=run.settings.beta))

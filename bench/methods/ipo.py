@@ -36,7 +36,7 @@ class Settings(Section):
 
 
 def loss(chosen, rejected, beta: float, log_ratios: str):
-    """Return (log-ratio of chosen - log-ratio of rejected - 1 / (2 beta))^2, (B,): eq. 17.
+    """Compute the loss of each pair, (B,): eq. 17.
 
     chosen, rejected: ``bench.training.pair_engine.Answers``; log_ratios: as in ``Settings``.
     """
@@ -48,7 +48,7 @@ def loss(chosen, rejected, beta: float, log_ratios: str):
 
 
 def train(run) -> None:
-    """Minimise ``loss`` over the pairs."""
+    """Minimise (log-ratio of chosen - log-ratio of rejected - 1 / (2 beta))^2 over the pairs."""
     from bench.training.pair_engine import train_own_loss
 
     s = run.settings

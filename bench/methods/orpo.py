@@ -28,11 +28,11 @@ class Settings(Section):
 
 
 def loss(chosen, rejected, beta: float):
-    """Return NLL(chosen) - beta log sigmoid(log odds of chosen - log odds of rejected), (B,).
+    """Compute the loss of each pair, (B,): eqs. 6 and 7.
 
-    Hong et al. 2024, eqs. 6 and 7, where the odds are those of the mean log-prob of a token (eqs. 3
-    and 4). As in TRL and the authors' code the NLL covers prompt and answer, a mean over the tokens
-    of the batch. chosen, rejected: ``bench.training.pair_engine.Answers``.
+    The odds are those of the mean log-prob of a token (eqs. 3 and 4). As in TRL and the authors'
+    code the NLL covers prompt and answer, a mean over the tokens of the batch. chosen, rejected:
+    ``bench.training.pair_engine.Answers``.
     """
     from torch import expm1
     from torch.nn.functional import logsigmoid
@@ -43,7 +43,7 @@ def loss(chosen, rejected, beta: float):
 
 
 def train(run) -> None:
-    """Minimise ``loss`` over the pairs."""
+    """Minimise NLL(chosen) - beta log sigmoid(log odds of chosen - log odds of rejected)."""
     from bench.training.pair_engine import train_own_loss
 
     train_own_loss(run, partial(loss, beta=run.settings.beta), likelihood=True)

@@ -58,7 +58,7 @@ def test_a_comment_or_docstring_changes_nothing(copy):
 
 
 def test_a_method_file_reruns_its_own_runs_alone(copy):
-    edit = ("methods/dpo.py", 'loss_type="sigmoid"', 'loss_type="hinge"')
+    edit = ("methods/dpo.py", "return -logsigmoid", "return -2 * logsigmoid")
     assert changed(copy, edit) == {"align dpo"}
 
 
