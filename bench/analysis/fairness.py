@@ -98,6 +98,7 @@ RULES = (
     Rule("curve_prompts_sha256", MATCH, "the same validation prompts"),
     Rule("versions", MATCH, "the same library versions"),
     Rule("machine", MATCH, "the same machine, or seconds do not compare"),
+    Rule("cuda_graph", MATCH, "the same way to sample, or seconds do not compare", optional=True),
     # What seeds must change
     Rule("trajectory_sha256", DIFFER, "seeds train differently", ARM, optional=True),
     Rule(

@@ -98,6 +98,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         monitor=monitor,
         ledger=ledger,
         micro_batch=cfg.model.micro_batch,
+        cuda_graph=cfg.launch.cuda_graph,
     )
 
 
@@ -139,6 +140,7 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
         cfg.decode,
         CURVE_SEED,
         cfg.curve.batch,
+        cfg.launch.cuda_graph,
     )
     progress = Progress(name, None)
     fractions = arm.curve or cfg.curve.fractions
@@ -253,6 +255,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
         "validation_loss": todo.validation_loss,
         "resident_models": todo.resident_models,
         "cost": todo.ledger.table(),
+        "cuda_graph": cfg.launch.cuda_graph and todo.policy.device.type == "cuda",
         "generated_tokens": todo.ledger.totals("generated")["generated"],
         **todo.ledger.memory.peaks,
         "versions": versions(),

@@ -106,9 +106,8 @@ def sampled(cfg, arm, seed: int, policy, tokenizer):
     prompts, gold = test_prompts(cfg), world(cfg.data.kind).Gold(cfg.layout.data)
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
     scorer = load_proxy(cfg, arm, seed) if arm else None
-    measure = Measure(
-        tokenizer, prompts, gold, reference, scorer, cfg.decode, TEST_SEED, cfg.eval.batch
-    )
+    where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
+    measure = Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph)
     table = measure(policy)
     return table, gold.parts(prompts, list(table.completion))
 

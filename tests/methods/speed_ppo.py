@@ -129,6 +129,7 @@ def ours(work: Work):
         tokenizer=work.tokenizer(),
         pairs=[],
         decode=SimpleNamespace(max_new_tokens=work.length),
+        cuda_graph=False,
         ledger=Ledger(),
     )
     roles = one_base(work.config()) if work.shared else Copies(*work.four().values())

@@ -126,7 +126,9 @@ def test_list_settings_names_every_setting_with_type_default_and_meaning(capsys)
     at = lines.index("  pairs.n: whole number >= 1; default: 1500")
     assert lines[at + 1] == "      Pairs that each seed draws from the pool and trains on."
     assert "  model.lora: section or null; default: null" in lines
-    assert "  seeds: list of: whole number; default: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" in lines  # by base.yaml
+    assert (
+        "  seeds: list of: whole number; default: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" in lines
+    )  # by base.yaml
 
 
 def test_the_page_of_settings_is_what_the_command_prints(capsys):
