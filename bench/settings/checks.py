@@ -21,6 +21,7 @@ def check(cfg) -> None:
     check_seeds(cfg)
     check_launch(cfg)
     check_graph(cfg)
+    check_slots(cfg)
     check_shares(cfg)
 
 
@@ -88,6 +89,15 @@ def check_graph(cfg) -> None:
         raise UserError(
             f"launch.cuda_graph needs a GPU that holds all weights, unquantised, unlike {what}: "
             "set launch.cuda_graph=false, or leave the other out"
+        )
+
+
+def check_slots(cfg) -> None:
+    """Refuse to share GPUs among runs each of which holds several."""
+    if cfg.jobs.per_gpu > 1 and cfg.launch.processes > 1:
+        raise UserError(
+            f"jobs.per_gpu={cfg.jobs.per_gpu} shares a GPU among runs, but each run holds "
+            f"{cfg.launch.processes} whole ones (launch.processes): set one of them to 1"
         )
 
 

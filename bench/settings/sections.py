@@ -61,6 +61,9 @@ class Jobs(Section):
 
     gpu: int | None = Field(None, ge=0)
     """GPUs per process; null: one if this machine has a GPU, else none; on a cluster none."""
+    per_gpu: int = Field(1, ge=1)
+    """Runs that share a GPU of this machine, each with an equal part of its memory: for studies
+    whose seconds do not matter, since runs slow each other. 1: each run has its GPU alone."""
     mem_mb: int = Field(1200, ge=1)
     """Main memory (not GPU memory) in MB; the second attempt gets twice as much, the third three
     times."""

@@ -22,6 +22,7 @@ from bench.core.files import (
     write_lines,
     write_table,
 )
+from bench.core.machine import is_shared, slots
 from bench.core.progress import Progress, say
 from bench.core.schema import UserError
 from bench.core.thresholds import max_kl
@@ -175,8 +176,8 @@ def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
     except (Diverged, NoDistribution) as error:
         return "diverged", str(error)
     except (MemoryError, RuntimeError) as error:
-        if not runner.lacks_memory(error):
-            raise
+        if not runner.lacks_memory(error) or is_shared():
+            raise  # beside other runs it is no result: the runner begins again, alone
         return "oom", out_of_memory(error, method, todo, launch)
     return "ok", ""
 
@@ -260,6 +261,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
         **todo.ledger.memory.peaks,
         "versions": versions(),
         "machine": machine(),
+        "gpu_slots": slots(),
         "model_sha256": weights_sha256(files.model) if status == "ok" else None,
         "curve_prompts_sha256": ids_sha256(todo.monitor.measure.prompts),
     }

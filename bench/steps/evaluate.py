@@ -8,6 +8,7 @@ The cost of evaluation is not charged to any method.
 
 import argparse
 
+from bench.core import machine
 from bench.core.files import (
     ids_sha256,
     read_json,
@@ -60,6 +61,7 @@ def shared(cfg) -> dict:
         "prompts_sha256": ids_sha256(test_prompts(cfg)),
         "decode": cfg.decode.model_dump(),
         "versions": versions(),
+        "gpu_slots": machine.slots(),
     }
 
 

@@ -167,6 +167,12 @@ def test_graphs_need_whole_weights_on_one_gpu():
     assert load("tiny", [graph, "launch.processes=2"]).launch.cuda_graph
 
 
+def test_a_gpu_is_shared_by_runs_or_a_run_takes_several():
+    with pytest.raises(UserError, match=r"jobs\.per_gpu=3 shares a GPU .* holds 2 whole ones"):
+        load("tiny", ["jobs.per_gpu=3", "launch.processes=2"])
+    assert load("tiny", ["jobs.per_gpu=3"]).jobs.per_gpu == 3
+
+
 def test_batches_that_processes_cannot_share_are_refused_before_anything_runs():
     only = "studies={mine: [dpo]}", "study=mine", "launch.processes=3"
     with pytest.raises(UserError, match=r"arm dpo: .* of 3"):
