@@ -1,9 +1,10 @@
-"""Sample with tensors of fixed shape, so that on CUDA a decoding step is one replay of a graph.
+"""Sample with tensors of fixed shape, so that on CUDA a pass is one replay of a captured graph.
 
 A decoding step of a small model takes far longer to launch than to compute: on an H100 those of
 SmolLM2-135M take 26 to 51 ms at any batch, and 4 ms captured. A graph repeats the same kernels at
 the same addresses. So keys and values lie in a static cache, rows that have ended go on with
-padding, and weights must be changed in place, as optimisers do: one capture then serves a run.
+padding, and weights must be changed in place, as optimisers do: one capture then serves a run. It
+keeps the adapter that was active.
 
 Shapes: B samples, P prompt columns, T completion columns.
 """
@@ -60,21 +61,23 @@ def decoder_of(model, tokenizer, shape, length: int, greedy: bool) -> "Decoder":
 class Decoder:
     """Answers up to ``rows`` prompts of up to ``width`` tokens with ``length`` tokens.
 
-    Holds the static cache and the captured step of a model, but not the model itself: it would
+    Holds the static cache and the captured passes of a model, but not the model itself: it would
     never be freed (``DECODERS``).
     """
 
     def __init__(self, model, tokenizer, shape: tuple[int, int], length: int, greedy: bool):
         (self.rows, self.width), self.length, device = shape, length, model.device
         self.pad, self.eos = tokenizer.pad_token_id, tokenizer.eos_token_id
-        self.weights, self.graph = addresses(model), None
+        self.weights, self.graphs = addresses(model), {}
         self.cache = static_cache(model, self.width + length)
-        table, whole = (self.rows, length), (self.rows, self.width + length)
-        self.attention = torch.ones(whole, dtype=torch.long, device=device)
+        self.columns = torch.arange(self.width + length, device=device)
+        self.prompts = torch.zeros(shape, dtype=torch.long, device=device)
+        self.attention = torch.ones((self.rows, len(self.columns)), dtype=torch.bool, device=device)
+        table = (self.rows, length)
         self.draws = None if greedy else torch.zeros(table[::-1], dtype=torch.double, device=device)
         self.temperature = torch.ones((), device=device)
         self.column = torch.zeros(1, dtype=torch.long, device=device)  # to draw next
-        self.position, self.token = self.attention[:, :1].clone(), self.attention[:, :1].clone()
+        self.position, self.token = (self.prompts[:, :1].clone() for _ in range(2))
         self.tokens = torch.zeros(table, dtype=torch.long, device=device)
         self.mask, self.logps = torch.zeros_like(self.tokens), torch.zeros(table, device=device)
         self.over = torch.zeros(self.rows, dtype=torch.bool, device=device)
@@ -88,38 +91,48 @@ class Decoder:
         """Answer at most ``rows`` prompts; arguments and result as of ``draw``."""
         again = torch.arange(self.rows, device=ids.device) % len(ids)  # fills up with the same rows
         left = (self.width - ids.shape[1], 0)
-        prompts = pad(ids, left, value=self.pad)[again], pad(prompt_mask, left)[again]
+        self.prompts.copy_(pad(ids, left, value=self.pad)[again])
+        self.attention[:, : self.width] = pad(prompt_mask, left)[again].bool()
         self.temperature.fill_(temperature)
         if draws is not None:
             self.draws.copy_(draws[:, again])
-        if self.graph is None and self.length > 1:
-            self.capture(model, *prompts)
-        self.begin(model, *prompts)
+        if not self.graphs:
+            self.capture(model)
+        self.take("begin", model)
         for step in range(1, self.length):
             if step % PATIENCE == 0 and self.over.all():
                 break
-            self.graph.replay() if self.graph else self.step(model)
+            self.take("step", model)
         found = self.tokens, self.mask, self.logps, self.over
         return tuple(column[: len(ids)].clone() for column in found)
 
-    def begin(self, model, ids, prompt_mask) -> None:
-        """Pass the prompts (rows, width) through the model, and draw the first token of each."""
+    def take(self, name: str, model) -> None:
+        """Take a pass, ``begin`` or ``step``: replay its graph if there is one."""
+        self.graphs[name].replay() if name in self.graphs else getattr(self, name)(model)
+
+    def begin(self, model) -> None:
+        """Pass the prompts through the model, and draw the first token of each row."""
         self.cache.reset()
         for buffer in (self.column, self.mask, self.logps, self.over):
             buffer.zero_()
         self.tokens.fill_(self.pad)
-        self.attention[:, : self.width] = prompt_mask
-        self.position.copy_(prompt_mask.sum(1, keepdim=True) - 1)
-        self.forward(model, ids, prompt_mask, positions(prompt_mask))
+        where = positions(self.attention[:, : self.width])
+        self.position.copy_(where[:, -1:])
+        self.forward(model, self.prompts, self.columns[: self.width], where)
 
     def step(self, model) -> None:
         """Pass the last token of each row through the model, and draw the next."""
-        self.forward(model, self.token, self.attention, self.position)
+        self.forward(model, self.token, self.column + self.width - 1, self.position)
 
-    def forward(self, model, ids, attention, where) -> None:
+    def forward(self, model, ids, at, where) -> None:
+        """Pass ``ids`` (rows, n) in the cache's columns ``at`` (n,), at positions ``where``.
+
+        Each sees what stands before it and is no padding, and itself: padding must see something.
+        """
+        before, itself = self.columns <= at[:, None], self.columns == at[:, None]
         out = model(
             input_ids=ids,
-            attention_mask=attention,  # of all columns: the causal mask hides those to come
+            attention_mask=before & self.attention[:, None, None] | itself,
             position_ids=where,
             past_key_values=self.cache,
             use_cache=True,
@@ -139,29 +152,39 @@ class Decoder:
         self.position += 1
         self.column += 1
 
-    def capture(self, model, ids, prompt_mask) -> None:
-        """Capture ``step`` in a CUDA graph, after runs on another stream, as PyTorch asks for.
+    @property
+    def passes(self) -> list[str]:
+        """The passes that an answer takes, in their order."""
+        return ["begin", "step"] if self.length > 1 else ["begin"]
+
+    def capture(self, model) -> None:
+        """Capture the passes in CUDA graphs, after runs on another stream, as PyTorch asks for.
 
         On a CPU, where only tests sample so, there is nothing to capture.
         """
-        if not ids.is_cuda:
+        if model.device.type != "cuda":
             return
+        self.begin(model)  # the cache is allocated here: it belongs to the usual stream
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(2):
-                self.begin(model, ids, prompt_mask)
-                self.step(model)
+            for name in self.passes * 2:
+                getattr(self, name)(model)
         torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        try:  # another thread (a data loader's) may use the GPU meanwhile
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self.step(model)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise refusal(model, str(error).partition("\n")[0]) from error
-        self.graph = graph
+        self.graphs = {name: captured(getattr(self, name), model) for name in self.passes}
+
+
+def captured(run, model) -> torch.cuda.CUDAGraph:
+    """Capture ``run(model)``; raises UserError if it waits for the GPU or has changing shapes."""
+    graph = torch.cuda.CUDAGraph()
+    try:  # another thread (a data loader's) may use the GPU meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            run(model)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise refusal(model, str(error).partition("\n")[0]) from error
+    return graph
 
 
 def addresses(model) -> list[int]:
@@ -183,8 +206,8 @@ def static_cache(model, columns: int):
     A layer that attends to a window of tokens gets one too if the window holds all ``columns``.
     """
     inner, plain = unwrap(model), (StaticLayer, StaticSlidingWindowLayer)
-    if not inner._can_compile_fullgraph:
-        raise refusal(model, "its shapes depend on data")
+    if not inner._can_compile_fullgraph or inner.config._attn_implementation != "sdpa":
+        raise refusal(model, "its shapes depend on data, or its attention is not PyTorch's")
     layers = StaticCache(config=inner.config, max_cache_len=columns).layers
     if any(type(layer) not in plain or layer.max_cache_len < columns for layer in layers):
         raise refusal(model, f"a layer does not attend to all {columns} tokens")

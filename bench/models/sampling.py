@@ -21,7 +21,7 @@ def sample(
     """Draw one completion of at most ``length`` tokens for each prompt.
 
     prompts: lists of token ids. draws: (length, B) numbers of ``uniforms``; None: take the
-    likeliest tokens. graph: replay a captured graph on CUDA (``bench.models.graphed``). Raises
+    likeliest tokens. graph: replay captured graphs on CUDA (``bench.models.graphed``). Raises
     NoDistribution if a log-prob is not finite.
     """
     model.eval()

@@ -65,7 +65,7 @@ def test_all_rows_end_long_before_the_last_column(policy, tokenizer):
 
 
 class Graph(TorchDispatchMode):
-    """A CUDA graph for CPUs: keeps the operations of a step with their arguments, numbers frozen,
+    """A CUDA graph for CPUs: keeps the operations of a pass with their arguments, numbers frozen,
     and repeats them on the same tensors. Refuses what reads a tensor's value or makes a tensor of
     a Python number, since those wait for the host."""
 
@@ -91,18 +91,20 @@ class Graph(TorchDispatchMode):
                     old.copy_(new)
 
 
-def recorded(decoder, model, ids, prompt_mask):
+def recorded(decoder, model):
     """Stands in for ``Decoder.capture``; what recording has drawn, ``begin`` undoes."""
-    decoder.begin(model, ids, prompt_mask)
-    decoder.graph = Graph()
-    with decoder.graph:
-        decoder.step(model)
+    decoder.begin(model)
+    for name in decoder.passes:
+        graph = Graph()
+        with graph:
+            getattr(decoder, name)(model)
+        decoder.graphs[name] = graph
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("adapters", [False, True])
-def test_a_step_can_be_captured(dtype, adapters, policy, tokenizer, monkeypatch):
-    """One recorded step, repeated, samples other prompts, of other weights, with other draws."""
+def test_passes_can_be_captured(dtype, adapters, policy, tokenizer, monkeypatch):
+    """Recorded passes, repeated, sample other prompts, of other weights, with other draws."""
     if dtype == "bfloat16":
         policy = mixed(policy, TINY.model_copy(update={"dtype": dtype}))
     policy = with_adapters(policy) if adapters else policy
@@ -121,7 +123,7 @@ def test_a_step_can_be_captured(dtype, adapters, policy, tokenizer, monkeypatch)
             assert_same(eager, both(policy, tokenizer, some, luck(3, seed))[1])
         graphs = {policy: graphed.DECODERS[policy]}
         found.append(eager[0].tolist())
-    assert graphs[policy].graph.replays > 10 and found[0] != found[1] != found[2]
+    assert graphs[policy].graphs["step"].replays > 10 and found[0] != found[1] != found[2]
 
 
 def between_ppo_s_passes(folder, tokenizer, device, check):
@@ -145,10 +147,10 @@ def between_ppo_s_passes(folder, tokenizer, device, check):
         roles.logits(samples).square().mean().backward()
         optimizer.step()
         check(roles.policy, seed)
-    assert graphed.DECODERS[roles.policy] is first and first.graph
+    assert graphed.DECODERS[roles.policy] is first and first.graphs
 
 
-def test_a_step_keeps_the_policy_s_adapter(sft_and_reward, tokenizer, monkeypatch):
+def test_passes_keep_the_policy_s_adapter(sft_and_reward, tokenizer, monkeypatch):
     monkeypatch.setattr(graphed.Decoder, "capture", recorded)
     found = []
 
