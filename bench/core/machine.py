@@ -151,7 +151,7 @@ def begin_alone(words: list[str]) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "bench", *words])
 
 
-def slots() -> int:
+def gpu_slots() -> int:
     """Return how many runs may share this process's GPU; 1 without a GPU.
 
     Still so if the process began again alone: what it did before counts among its seconds.
@@ -161,7 +161,7 @@ def slots() -> int:
 
 def is_shared() -> bool:
     """True if other runs may be on this process's GPU now."""
-    return slots() > 1 and ALONE not in os.environ
+    return gpu_slots() > 1 and ALONE not in os.environ
 
 
 def memory_mb() -> int:

@@ -22,7 +22,7 @@ from bench.core.files import (
     write_lines,
     write_table,
 )
-from bench.core.machine import is_shared, slots
+from bench.core.machine import gpu_slots, is_shared
 from bench.core.progress import Progress, say
 from bench.core.schema import UserError
 from bench.core.thresholds import max_kl
@@ -261,7 +261,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
         **todo.ledger.memory.peaks,
         "versions": versions(),
         "machine": machine(),
-        "gpu_slots": slots(),
+        "gpu_slots": gpu_slots(),
         "model_sha256": weights_sha256(files.model) if status == "ok" else None,
         "curve_prompts_sha256": ids_sha256(todo.monitor.measure.prompts),
     }

@@ -61,7 +61,7 @@ def shared(cfg) -> dict:
         "prompts_sha256": ids_sha256(test_prompts(cfg)),
         "decode": cfg.decode.model_dump(),
         "versions": versions(),
-        "gpu_slots": machine.slots(),
+        "gpu_slots": machine.gpu_slots(),
     }
 
 

@@ -91,7 +91,7 @@ def pin(step: str, cfg: Any) -> None:
         import torch
 
         if torch.cuda.is_available():
-            torch.cuda.set_per_process_memory_fraction(1 / machine.slots())
+            torch.cuda.set_per_process_memory_fraction(1 / machine.gpu_slots())
 
 
 def settings_of(step: str, args: argparse.Namespace) -> Any:

@@ -63,6 +63,11 @@ def test_a_gpu_that_is_held_whole_has_no_slot(tmp_path):
     assert take(["a", "b"], 1, tmp_path, slots=3) == ["b"]
 
 
+NO_MEMORY = """
+def take_memory(again):
+    if not again:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+"""
 STEP = """
 import os, sys
 from bench.core import machine
@@ -70,9 +75,8 @@ from bench.steps import runner
 
 def step(cfg, args):
     again = machine.ALONE in os.environ
-    print("again" if again else "first", machine.slots(), machine.is_shared(), flush=True)
-    if not again:
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    print("again" if again else "first", machine.gpu_slots(), machine.is_shared(), flush=True)
+    take_memory(again)
 
 os.chdir(sys.argv[1])
 become = os.execv
@@ -85,7 +89,7 @@ def test_a_step_out_of_memory_beside_others_begins_again_when_they_have_left(mon
     """It gives up its slot, nobody gets one while it waits, and its locks end with it."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    (tmp_path / "step.py").write_text(STEP)
+    (tmp_path / "step.py").write_text(NO_MEMORY + STEP)
     words = [sys.executable, tmp_path / "step.py", tmp_path]
     locks = tmp_path / f"prefbench-gpus-{os.getuid()}"
     locks.mkdir()
