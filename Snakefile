@@ -32,8 +32,10 @@ HERE = workflow.nodes is None  # jobs run on this machine, whose GPUs and memory
 FOUND = gpus() if HERE else 0
 GPU = min(FOUND, 1) if CFG.jobs.gpu is None else CFG.jobs.gpu
 GPUS = GPU * CFG.launch.processes  # that a training holds
+if CFG.jobs.per_gpu > 1 and not HERE:
+    sys.exit("error: jobs.per_gpu shares GPUs of this machine, not of a cluster: leave it out")
 if HERE:
-    workflow.global_resources.setdefault("gpu", max(FOUND, 1))
+    workflow.global_resources.setdefault("gpu", max(FOUND, 1) * CFG.jobs.per_gpu)
     workflow.global_resources.setdefault("mem_mb", memory_mb())
 
 

@@ -326,6 +326,10 @@ def layout(root: Path):
         def root(self) -> Path:
             return root
 
+        @property
+        def overhead(self) -> Path:
+            return root / "overhead.json"
+
         def key(self, kind: str) -> str:
             return ""
 

@@ -47,6 +47,7 @@ ARM, DATA = ("arm",), ("label_set", "start", "drawn_from")
 OWN = "a run lies in the folder of its own arm and seed"
 AS_SET = "a run has the configuration of its arm"
 OF_RUN = "an evaluation belongs to the run beside it"
+SHARING = "neighbours on a GPU slow a run, so its seconds do not compare"
 COST, COUNT = "a measured cost", "a measured amount of work"
 
 RULES = (
@@ -98,6 +99,7 @@ RULES = (
     Rule("curve_prompts_sha256", MATCH, "the same validation prompts"),
     Rule("versions", MATCH, "the same library versions"),
     Rule("machine", MATCH, "the same machine, or seconds do not compare"),
+    Rule("cuda_graph", MATCH, "the same way to sample, or seconds do not compare", optional=True),
     # What seeds must change
     Rule("trajectory_sha256", DIFFER, "seeds train differently", ARM, optional=True),
     Rule(
@@ -119,6 +121,7 @@ RULES = (
     Rule("cost", MAY_DIFFER, COST),
     Rule("peak_mb", MAY_DIFFER, COST),
     Rule("peak_reserved_mb", MAY_DIFFER, COST),
+    Rule("gpu_slots", MAY_DIFFER, SHARING, optional=True),
     # Evaluations, the SFT base's among them
     Rule("evaluation.arm", MATCH, OWN, to="folder_arm"),
     Rule("evaluation.seed", MATCH, OWN, to="folder_seed"),
@@ -141,7 +144,7 @@ def breaches(
     runs = [_completed(run) for run in ledger if "arm" in run]
     starts = starts or {}
     base = [_base(name, sft) for name, sft in starts.items() if "arm" in sft]
-    found = _missing_runs(ledger) + _undeclared(runs) + _taken_out(runs)
+    found = _missing_runs(ledger) + _undeclared(runs) + _taken_out(runs) + _shared(runs)
     if evaluations_expected:
         found += _missing_evaluations(runs, starts)
     for rule in RULES:
@@ -222,6 +225,16 @@ def _taken_out(runs: list[dict]) -> list[dict]:
         if 0 < len(lack) < len(ended):
             found.append(_breach(field, "present", "the runs of an arm have the same fields", lack))
     return found
+
+
+def _shared(runs: list[dict]) -> list[dict]:
+    """Return a breach that lists the runs whose seconds other runs on their GPU may have slowed.
+
+    It is the number of runs that may have shared the GPU, with the run or with a step that it is
+    charged for.
+    """
+    many = {name(run): n for run in runs if (n := run.get("gpu_slots") or 1) > 1}
+    return [_breach("gpu_slots", "1", SHARING, many)] if many else []
 
 
 def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bench.models.draws import uniforms
 from bench.models.passes import Samples, completion_logits, sequence_scores
 from bench.models.sampling import sample
 from bench.models.tokens import decode, prompt_ids
@@ -32,13 +33,16 @@ class Measure:
     """Samples a policy on fixed prompts and measures each sample.
 
     prompts: rows of ``prompts.jsonl``; gold: the testbed's ground truth; scorer: the reward model,
-    or None; seed: of the sampling, the same for all runs so that they draw the same random numbers.
+    or None; seed: of the sampling, the same for all runs so that they draw the same random numbers;
+    graph: as of ``sample``.
     """
 
-    def __init__(self, tokenizer, prompts, gold, reference, scorer, decode_settings, seed, batch):
+    def __init__(
+        self, tokenizer, prompts, gold, reference, scorer, decode_settings, seed, batch, graph=False
+    ):
         self.tokenizer, self.prompts, self.gold = tokenizer, prompts, gold
         self.reference, self.scorer = reference, scorer
-        self.decode, self.seed, self.batch = decode_settings, seed, batch
+        self.decode, self.seed, self.batch, self.graph = decode_settings, seed, batch, graph
         self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts]
 
     def __call__(self, policy) -> pd.DataFrame:
@@ -59,7 +63,8 @@ class Measure:
         rows = self.prompts[start : start + self.batch]
         ids = self.ids[start : start + self.batch]
         length, temperature = self.decode.max_new_tokens, self.decode.temperature
-        samples = sample(policy, self.tokenizer, ids, length, temperature, generator)
+        draws = uniforms(length, len(ids), generator)
+        samples = sample(policy, self.tokenizer, ids, length, draws, temperature, self.graph)
         kl, entropy = kl_and_entropy(policy, self.reference, samples)
         proxy = np.full(len(rows), np.nan)
         if self.scorer is not None:

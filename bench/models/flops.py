@@ -172,7 +172,9 @@ def sampling(shape: Shape, prompts: list[int], completions: list[int]) -> dict[s
     """Return tokens, generated tokens and FLOPs of sampling with a cache, for the ledger.
 
     prompts, completions: lengths of each row. The prompt is one pass; then each drawn token but the
-    last is fed to the model, and attends to all before it.
+    last is fed to the model, and attends to all before it. Padding is not counted, here as in
+    training; nor, if a graph is replayed, the steps that a row takes after its end
+    (``bench.models.graphed``): seconds have both.
     """
     rows = list(zip(prompts, completions, strict=True))
     tokens, drawn = sum(p + n - 1 for p, n in rows), sum(completions)

@@ -20,6 +20,8 @@ def check(cfg) -> None:
         check_preference(cfg, cfg.arm(name))
     check_seeds(cfg)
     check_launch(cfg)
+    check_graph(cfg)
+    check_slots(cfg)
     check_shares(cfg)
 
 
@@ -75,6 +77,27 @@ def check_launch(cfg) -> None:
         raise UserError(
             f"launch.config={cfg.launch.config} shards the model, which {what} does not support: "
             f"set launch.config=ddp, or leave {what} out"
+        )
+
+
+def check_graph(cfg) -> None:
+    """Refuse launch.cuda_graph where a decoding step cannot be captured, or it is not known."""
+    sharded = cfg.launch.processes > 1 and cfg.launch.config != "ddp"
+    what = f"launch.config={cfg.launch.config}" if sharded else None
+    what = what or (f"model.quantise={cfg.model.quantise}" if cfg.model.quantise else None)
+    if cfg.launch.cuda_graph and what:
+        raise UserError(
+            f"launch.cuda_graph needs a GPU that holds all weights, unquantised, unlike {what}: "
+            "set launch.cuda_graph=false, or leave the other out"
+        )
+
+
+def check_slots(cfg) -> None:
+    """Refuse to share GPUs among runs each of which holds several."""
+    if cfg.jobs.per_gpu > 1 and cfg.launch.processes > 1:
+        raise UserError(
+            f"jobs.per_gpu={cfg.jobs.per_gpu} shares a GPU among runs, but each run holds "
+            f"{cfg.launch.processes} whole ones (launch.processes): set one of them to 1"
         )
 
 

@@ -61,6 +61,9 @@ class Jobs(Section):
 
     gpu: int | None = Field(None, ge=0)
     """GPUs per process; null: one if this machine has a GPU, else none; on a cluster none."""
+    per_gpu: int = Field(1, ge=1)
+    """Runs that share a GPU of this machine, each with an equal part of its memory: for studies
+    whose seconds do not matter, since runs slow each other. 1: each run has its GPU alone."""
     mem_mb: int = Field(1200, ge=1)
     """Main memory (not GPU memory) in MB; the second attempt gets twice as much, the third three
     times."""
@@ -72,13 +75,17 @@ class Jobs(Section):
 
 
 class Launch(Section):
-    """How many processes train one run together. The batch is the same for any number."""
+    """How a run is executed: no batch and no random number depends on it."""
 
     processes: int = Field(1, ge=1)
     """Processes that train together: each on a GPU of its own, or all on the CPU's cores."""
     config: Literal["ddp", "fsdp", "zero2", "zero3"] = "ddp"
     """How the processes share the model: ddp: each holds all of it; fsdp, zero2, zero3: each holds
     a part. The name of a file in bench/profiles/accelerate."""
+    cuda_graph: bool = False
+    """Whether to sample on a GPU by a captured CUDA graph: for small models several times as fast,
+    and the same tokens but for rounding. It changes nothing on a CPU. No device has run it yet:
+    `pytest tests/whole/test_gpu_sampling.py` does."""
 
 
 class Lora(Section):

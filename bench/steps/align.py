@@ -22,6 +22,7 @@ from bench.core.files import (
     write_lines,
     write_table,
 )
+from bench.core.machine import gpu_slots, is_shared
 from bench.core.progress import Progress, say
 from bench.core.schema import UserError
 from bench.core.thresholds import max_kl
@@ -98,6 +99,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         monitor=monitor,
         ledger=ledger,
         micro_batch=cfg.model.micro_batch,
+        cuda_graph=cfg.launch.cuda_graph,
     )
 
 
@@ -139,6 +141,7 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
         cfg.decode,
         CURVE_SEED,
         cfg.curve.batch,
+        cfg.launch.cuda_graph,
     )
     progress = Progress(name, None)
     fractions = arm.curve or cfg.curve.fractions
@@ -173,8 +176,8 @@ def attempt(method, todo: Run, launch: str = "ddp") -> tuple[str, str]:
     except (Diverged, NoDistribution) as error:
         return "diverged", str(error)
     except (MemoryError, RuntimeError) as error:
-        if not runner.lacks_memory(error):
-            raise
+        if not runner.lacks_memory(error) or is_shared():
+            raise  # beside other runs it is no result: the runner begins again, alone
         return "oom", out_of_memory(error, method, todo, launch)
     return "ok", ""
 
@@ -253,10 +256,12 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
         "validation_loss": todo.validation_loss,
         "resident_models": todo.resident_models,
         "cost": todo.ledger.table(),
+        "cuda_graph": cfg.launch.cuda_graph and todo.policy.device.type == "cuda",
         "generated_tokens": todo.ledger.totals("generated")["generated"],
         **todo.ledger.memory.peaks,
         "versions": versions(),
         "machine": machine(),
+        "gpu_slots": gpu_slots(),
         "model_sha256": weights_sha256(files.model) if status == "ok" else None,
         "curve_prompts_sha256": ids_sha256(todo.monitor.measure.prompts),
     }

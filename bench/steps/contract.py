@@ -33,9 +33,17 @@ def _entry(member: Member, provenance: dict | None) -> dict:
     if run and provenance:
         tuned = provenance.get("methods", {}).get(run.get("method"), {})
         run |= {"tuning_trials": tuned.get("trials", 0)}
+    if "gpu_slots" in run:
+        run["gpu_slots"] = max(record.get("gpu_slots", 1) for record in (run, *paid(member)))
     place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
     evaluation = read_json(member.evaluation.record) or None
     return run | place | {"evaluation": evaluation, "declared": declared(member.arm)}
+
+
+def paid(member: Member) -> list[dict]:
+    """Return the records of the steps that a run is charged for besides its own."""
+    places = [member.needed[need] for need in member.arm.needs]
+    return [read_json((p if p.is_dir() else p.parent) / "step.json") for p in places]
 
 
 def check(

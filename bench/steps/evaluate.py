@@ -8,6 +8,7 @@ The cost of evaluation is not charged to any method.
 
 import argparse
 
+from bench.core import machine
 from bench.core.files import (
     ids_sha256,
     read_json,
@@ -60,6 +61,7 @@ def shared(cfg) -> dict:
         "prompts_sha256": ids_sha256(test_prompts(cfg)),
         "decode": cfg.decode.model_dump(),
         "versions": versions(),
+        "gpu_slots": machine.gpu_slots(),
     }
 
 
@@ -106,9 +108,8 @@ def sampled(cfg, arm, seed: int, policy, tokenizer):
     prompts, gold = test_prompts(cfg), world(cfg.data.kind).Gold(cfg.layout.data)
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
     scorer = load_proxy(cfg, arm, seed) if arm else None
-    measure = Measure(
-        tokenizer, prompts, gold, reference, scorer, cfg.decode, TEST_SEED, cfg.eval.batch
-    )
+    where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
+    measure = Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph)
     table = measure(policy)
     return table, gold.parts(prompts, list(table.completion))
 

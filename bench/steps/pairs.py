@@ -159,14 +159,14 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
 
 def texts(cfg, model, tokenizer, rows, generator, ledger, ended=True) -> list[str | None]:
     """Sample one answer per prompt; ended: give None for an answer without EOS."""
+    from bench.models.draws import uniforms
     from bench.models.flops import Shape, sampling
     from bench.models.sampling import sample
     from bench.models.tokens import decode, prompt_ids
 
     ids = [prompt_ids(tokenizer, row["prompt"]) for row in rows]
-    drawn = sample(
-        model, tokenizer, ids, cfg.decode.max_new_tokens, cfg.pairs.temperature, generator
-    )
+    length, how = cfg.decode.max_new_tokens, (cfg.pairs.temperature, cfg.launch.cuda_graph)
+    drawn = sample(model, tokenizer, ids, length, uniforms(length, len(ids), generator), *how)
     shape, made = Shape.of(model), drawn.mask.sum(1).tolist()
     ledger.add(**sampling(shape, [len(row) for row in ids], made))
     kept = zip(drawn.rows(), drawn.ended.tolist(), strict=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.core import processes, warm
+from bench.core import machine, processes, warm
 from bench.core.files import MISSING, write_json
 from bench.core.names import DEFAULT_TESTBED, SFT
 from bench.core.progress import say
@@ -61,6 +61,9 @@ def main(
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
+        if machine.is_shared():
+            say(label(step, args), "out of memory beside other runs: begins again, alone")
+            machine.begin_alone([step, *(sys.argv[1:] if argv is None else argv)])
         how = f"`python -m bench estimate --testbed {args.testbed}` shows what is needed"
         fail(f"{summary(error)}: lower model.micro_batch or set model.checkpointing=true; {how}")
 
@@ -79,12 +82,16 @@ def summary(error: BaseException) -> str:
 def pin(step: str, cfg: Any) -> None:
     """Reserve a GPU for this process, so that no other run slows it while its time is measured.
 
-    For several processes, ``bench.steps.launch`` reserves the GPUs.
+    With ``jobs.per_gpu`` it reserves a slot and its share of the memory. For several processes,
+    ``bench.steps.launch`` reserves the GPUs.
     """
-    if step in ON_GPU and processes.count() == 1 and cfg.model.device != "cpu":
-        from bench.core.machine import pin_gpus
+    if step not in ON_GPU or processes.count() > 1 or cfg.model.device == "cpu":
+        return
+    if machine.pin_gpus(1, slots=cfg.jobs.per_gpu) and machine.is_shared():
+        import torch
 
-        pin_gpus(1)
+        if torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(1 / machine.gpu_slots())
 
 
 def settings_of(step: str, args: argparse.Namespace) -> Any:

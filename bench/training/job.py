@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.core import processes
 from bench.core.files import atomic, write_json
+from bench.core.machine import gpu_slots
 from bench.core.progress import Progress
 from bench.core.schema import UserError
 from bench.training import checkpoints
@@ -78,6 +79,7 @@ def step_record(step: str, cfg, ledger: Ledger, metrics: dict) -> dict:
         "settings": cfg.values(),
         "versions": versions(),
         "machine": machine(),
+        "gpu_slots": gpu_slots(),
     }
 
 

@@ -13,7 +13,7 @@ class Run:
     the SFT base; pairs, validation: rows with prompt, chosen, rejected; reward: folder of the
     seed's reward model, or None; scorer: that model, loaded, or None; reference: {pair id:
     log-probs of its two answers under the SFT base}; model, decode: those sections of the settings;
-    root: folder of the checkpoints.
+    root: folder of the checkpoints; cuda_graph: as in the settings (``launch``).
 
     The method fills in episodes (completions sampled), resident_models (model copies in memory) and
     validation_loss; and weights, if ``policy`` holds only a shard of them.
@@ -36,6 +36,7 @@ class Run:
     monitor: Any
     ledger: Any
     micro_batch: int | None = None
+    cuda_graph: bool = False
     episodes: int = 0
     resident_models: int = 1
     weights: dict | None = None

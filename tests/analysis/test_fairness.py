@@ -9,12 +9,13 @@ import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_runs
 import pytest
 
 from bench.analysis.fairness import DIFFER, MATCH, MAY_DIFFER, RULES, breaches, fields, sentence
-from bench.core.files import read_json
+from bench.core.files import read_json, write_json
 from bench.steps import align, contract
 from bench.studies import load
 
@@ -76,6 +77,30 @@ def test_every_field_of_a_run_is_declared_once_as_one_of_three_kinds():
 def test_an_honest_ledger_has_no_breach(ledger):
     assert breaches(ledger, START) == []
     assert breaches([entry(a, s) for a in fake_runs.ARMS for s in (1, 2, 3)], START) == []
+
+
+def test_seconds_that_neighbours_may_have_slowed_are_named(ledger):
+    for run in ledger:
+        run["gpu_slots"] = 1
+    assert breaches(ledger, START) == []
+    ledger[1]["gpu_slots"] = ledger[2]["gpu_slots"] = 4
+    (found,) = breaches(ledger, START)
+    assert found["field"] == "gpu_slots" and set(found["values"].values()) == {4}
+    assert sentence(found).startswith("fairness contract: gpu_slots must be 1 (neighbours")
+    assert len(found["values"]) == 2
+
+
+def test_a_run_answers_for_the_steps_that_it_is_charged_for(tmp_path):
+    for name, slots in (("run", 1), ("reward/step", 4)):
+        write_json(tmp_path / f"{name}.json", {"gpu_slots": slots})
+    member = SimpleNamespace(
+        arm=load("tiny").arm("ppo"),
+        seed=1,
+        files=SimpleNamespace(record=tmp_path / "run.json"),
+        evaluation=SimpleNamespace(record=tmp_path / "eval.json"),
+        needed={"reward": tmp_path / "reward"},
+    )
+    assert contract.ledger([member])[0]["gpu_slots"] == 4
 
 
 def test_a_failed_run_is_no_breach(ledger):

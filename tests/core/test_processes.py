@@ -15,7 +15,6 @@ from trainings import RUNS, TRAININGS
 from bench.core import processes
 from bench.core.schema import UserError
 from bench.methods.ppo import Settings
-from bench.models.sampling import Draws
 from bench.settings.sections import Launch
 from bench.steps.launch import CONFIGS, command
 from bench.studies import load
@@ -78,7 +77,7 @@ def test_two_processes_book_what_one_books(outcomes, name):
 
 
 def test_episodes_of_ppo_end_at_different_times(outcomes):
-    """Or it would not show whether a process that is done draws with the others."""
+    """Or it would not show that no row's draws depend on when others end."""
     rows = read(outcomes[0], "ppo")[0]["log"]
     assert any(0 < row["ended"] < 1 for row in rows)
 
@@ -134,17 +133,6 @@ def test_shares_are_all_rows_once(monkeypatch):
     assert {len(share) for share in shares} == {3, 4}
 
 
-def test_draws_are_those_of_one_generator(monkeypatch):
-    """Three rows still run here, two before them in the other process."""
-    plain, shared = (torch.Generator().manual_seed(0) for _ in range(2))
-    whole = torch.rand(5, 1, generator=plain, dtype=torch.float64)
-    monkeypatch.setattr(processes, "gathered", lambda n: [2, n])
-    monkeypatch.setattr(processes, "rank", lambda: 1)
-    own, running = Draws(shared).rand(3)
-    assert running and own.tolist() == whole[2:].tolist()
-    assert plain.get_state().tolist() == shared.get_state().tolist()
-
-
 @pytest.mark.parametrize("config", Launch.model_fields["config"].annotation.__args__)
 def test_accelerate_accepts_each_configuration(config):
     from accelerate.commands.config.config_args import load_config_from_file
@@ -164,6 +152,25 @@ def test_ppo_and_adapters_are_not_sharded():
     assert load("tiny", only).launch.config == "zero3"
     with pytest.raises(UserError, match=r"LoRA \(model\.lora\) does not support: set .*=ddp"):
         load("tiny", [*only, "model.lora={r: 4}"])
+
+
+def test_graphs_need_whole_weights_on_one_gpu():
+    graph = "launch.cuda_graph=true"
+    only = "studies={mine: [dpo]}", "study=mine", "launch={processes: 2, config: fsdp}"
+    with pytest.raises(
+        UserError, match=r"unlike launch\.config=fsdp: set launch\.cuda_graph=false"
+    ):
+        load("tiny", [*only, graph])
+    quantised = "model={lora: {r: 4}, dtype: bfloat16, quantise: nf4}"
+    with pytest.raises(UserError, match=r"unlike model\.quantise=nf4: set launch\.cuda_graph"):
+        load("tiny", [quantised, graph])
+    assert load("tiny", [graph, "launch.processes=2"]).launch.cuda_graph
+
+
+def test_a_gpu_is_shared_by_runs_or_a_run_takes_several():
+    with pytest.raises(UserError, match=r"jobs\.per_gpu=3 shares a GPU .* holds 2 whole ones"):
+        load("tiny", ["jobs.per_gpu=3", "launch.processes=2"])
+    assert load("tiny", ["jobs.per_gpu=3"]).jobs.per_gpu == 3
 
 
 def test_batches_that_processes_cannot_share_are_refused_before_anything_runs():

@@ -151,6 +151,7 @@ def test_ppo_reaches_the_optimum(length, beta, updates, ends):
         tokenizer=world.tokenizer,
         pairs=[{"prompt": ""}] * settings.batch * updates,
         decode=SimpleNamespace(max_new_tokens=length),
+        cuda_graph=False,
         ledger=Ledger(),
     )
     trainer = PPO(run, Known(world, policy))

@@ -12,6 +12,7 @@ from conftest import ending
 from bench.methods.ppo import Settings
 from bench.methods.ppo.roles import Copies, Shared
 from bench.methods.ppo.trainer import PPO, adapted, masked_mean, token_rewards, whiten
+from bench.models.draws import uniforms
 from bench.models.loading import adapt, load_policy, load_scorer, load_tokenizer, save, unwrap
 from bench.models.sampling import sample
 from bench.models.tokens import prompt_ids
@@ -73,6 +74,7 @@ def trainer(roles, tokenizer, **settings):
         tokenizer=tokenizer,
         pairs=[{"prompt": prompt} for prompt in PROMPTS],
         decode=SimpleNamespace(max_new_tokens=8),
+        cuda_graph=False,
         ledger=Ledger(),
     )
     return PPO(run, roles)
@@ -93,7 +95,8 @@ def counted(model):
 
 def drawn(roles, tokenizer):
     ids = [prompt_ids(tokenizer, prompt) for prompt in PROMPTS]
-    samples = sample(roles.policy, tokenizer, ids, 8, 1.0, torch.Generator().manual_seed(0))
+    draws = uniforms(8, len(ids), torch.Generator().manual_seed(0))
+    samples = sample(roles.policy, tokenizer, ids, 8, draws)
     assert 0 < samples.ended.sum() < len(samples.ended)  # or masks go untested
     return samples
 

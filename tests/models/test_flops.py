@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.methods import dpo, ipo, orpo, ppo
 from bench.methods.ppo.roles import Copies, Shared
 from bench.methods.ppo.trainer import PPO
+from bench.models.draws import uniforms
 from bench.models.flops import Shape, forward, train
 from bench.models.loading import adapt, load_policy, load_scorer, save, unwrap
 from bench.models.sampling import sample
@@ -208,6 +209,7 @@ def test_the_phases_of_ppo(form, folders, settings, tokenizer):
         tokenizer=tokenizer,
         pairs=PAIRS,
         decode=SimpleNamespace(max_new_tokens=LENGTH),
+        cuda_graph=False,
         ledger=Counted(),
     )
     loop = PPO(run, roles)
@@ -222,12 +224,14 @@ def test_the_phases_of_ppo(form, folders, settings, tokenizer):
 def test_the_pool_and_its_reference(folders, settings, tokenizer):
     model, ledger = endless(policy_in(folders, settings), tokenizer), Counted()
     cfg = SimpleNamespace(
-        decode=SimpleNamespace(max_new_tokens=LENGTH), pairs=SimpleNamespace(temperature=1.0)
+        decode=SimpleNamespace(max_new_tokens=LENGTH),
+        pairs=SimpleNamespace(temperature=1.0),
+        launch=SimpleNamespace(cuda_graph=False),
     )
     pool = [{"id": i, "prompt": PROMPT, "a": ANSWER, "b": "do this then take"} for i in range(3)]
     with ledger.counter:
         with ledger.phase("pool"):
-            assert pairs.texts(cfg, model, tokenizer, pool, None, ledger) == [None] * 3
+            assert pairs.texts(cfg, model, tokenizer, pool, torch.Generator(), ledger) == [None] * 3
         with ledger.phase("reference"):
             reference.logps(model, tokenizer, pool, ledger)
     ledger.check("pool", "reference")
@@ -240,7 +244,8 @@ def test_sampling_books_what_has_ended_no_more(folders, settings, tokenizer):
     policy = ending(policy, tokenizer, bias=math.log(policy.config.vocab_size / 4))
     prompts = [[1, 5, 6, 7]] * 8
     with FlopCounterMode(display=False) as counted:
-        drawn = sample(policy, tokenizer, prompts, LENGTH, 1.0, torch.Generator().manual_seed(0))
+        draws = uniforms(LENGTH, len(prompts), torch.Generator().manual_seed(0))
+        drawn = sample(policy, tokenizer, prompts, LENGTH, draws)
     assert len(set(drawn.mask.sum(1).tolist())) > 1
     roles = SimpleNamespace(shape=Shape.of(policy))
     booked = Copies.cost(roles, "rollout", drawn)

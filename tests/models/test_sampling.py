@@ -6,6 +6,7 @@ import torch
 
 from bench.core.files import spread
 from bench.evaluation.samples import distinct_2, kl_and_entropy
+from bench.models.draws import draw_token, uniforms
 from bench.models.passes import (
     completion_logits,
     completion_logps,
@@ -14,7 +15,7 @@ from bench.models.passes import (
     sequence_scores,
     token_scores,
 )
-from bench.models.sampling import NoDistribution, _draw, sample
+from bench.models.sampling import NoDistribution, sample
 from bench.models.tokens import completion_ids, prompt_ids
 
 
@@ -25,8 +26,8 @@ def prompts_of(tokenizer):
 
 
 def drawn(policy, tokenizer, seed=0, **kwargs):
-    generator = torch.Generator().manual_seed(seed)
-    samples = sample(policy, tokenizer, prompts_of(tokenizer), 12, generator=generator, **kwargs)
+    draws = uniforms(12, 4, torch.Generator().manual_seed(seed))
+    samples = sample(policy, tokenizer, prompts_of(tokenizer), 12, draws, **kwargs)
     assert samples.ended.any() and not samples.mask.all()  # or masks and shrinking go untested
     return samples
 
@@ -62,9 +63,8 @@ def test_tokens_are_drawn_with_their_probabilities():
     """60,000 draws, each frequency within five standard errors; what is impossible never comes."""
     logits = torch.tensor([-torch.inf, 0.0, 1.0, 2.0, -1.0, -torch.inf])
     for temperature in (1.0, 0.5):
-        drawn, logps = _draw(
-            logits.expand(60_000, -1), temperature, torch.Generator().manual_seed(0)
-        )
+        luck = uniforms(1, 60_000, torch.Generator().manual_seed(0))[0]
+        drawn, logps = draw_token(logits.expand(60_000, -1), luck, temperature)
         probs = (logits / temperature).softmax(-1)
         found = torch.bincount(drawn, minlength=6) / len(drawn)
         assert ((found - probs).abs() <= 5 * (probs * (1 - probs) / len(drawn)).sqrt()).all()
@@ -72,12 +72,30 @@ def test_tokens_are_drawn_with_their_probabilities():
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_no_numbers_are_refused(bad, temperature, policy, tokenizer):
+@pytest.mark.parametrize("draws", [None, torch.full((4, 4), 0.5, dtype=torch.float64)])
+def test_logits_that_are_no_numbers_are_refused(bad, draws, policy, tokenizer):
     with torch.no_grad():
         policy.lm_head.bias[-1] = bad
     with pytest.raises(NoDistribution, match="not finite numbers"):
-        sample(policy, tokenizer, prompts_of(tokenizer), 4, temperature)
+        sample(policy, tokenizer, prompts_of(tokenizer), 4, draws)
+
+
+def test_a_row_s_draws_do_not_depend_on_the_other_rows(policy, tokenizer):
+    """Sampled alone, with its own column of the table, a prompt gets the answer it got in a batch
+    whose rows end at different times."""
+    draws = uniforms(12, 4, torch.Generator().manual_seed(0))
+    together = drawn(policy, tokenizer).rows()
+    for i, prompt in enumerate(prompts_of(tokenizer)):
+        alone = sample(policy, tokenizer, [prompt], 12, draws[:, i : i + 1])
+        assert alone.rows() == [together[i]]
+
+
+def test_without_draws_the_likeliest_token_is_taken(policy, tokenizer):
+    prompt = prompts_of(tokenizer)[0]
+    row = sample(policy, tokenizer, [prompt], 6).rows()[0]
+    for t, token in enumerate(row):
+        with torch.no_grad():
+            assert policy(torch.tensor([prompt + row[:t]])).logits[0, -1].argmax() == token
 
 
 def test_positions_count_from_the_first_real_token():

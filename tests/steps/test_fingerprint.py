@@ -94,7 +94,7 @@ def test_a_measure_that_is_added_reruns_the_page(copy):
 
 
 def test_a_shared_module_reruns_all_that_use_it(copy):
-    touched = changed(copy, ("models/sampling.py", "if temperature == 0", "if temperature <= 0"))
+    touched = changed(copy, ("models/draws.py", "right=True", "right=False"))
     assert {"align ppo", "align dpo", "pairs None", "evaluate dpo"} <= touched
     assert "data None" not in touched
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,6 +69,23 @@ def test_an_old_result_stays_until_the_new_one_is_whole(tmp_path):
 def test_progress_speaks_of_rate_and_time_left():
     line = Progress("dpo seed 1", 10).line({"loss": 0.5})
     assert line.startswith("0/10 step") and "s left" in line and "loss 0.5" in line
+
+
+def test_out_of_memory_is_a_result_only_of_a_run_alone_on_its_gpu(monkeypatch):
+    from bench.steps import align
+
+    def train(run):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(align, "out_of_memory", lambda error, *_: str(error)[:18])
+    method = SimpleNamespace(train=train)
+    monkeypatch.setenv("PREFBENCH_SLOTS", "4")
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        align.attempt(method, None)
+    for name, value in (("PREFBENCH_ALONE", "1"), ("PREFBENCH_SLOTS", "1")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert align.attempt(method, None) == ("oom", "CUDA out of memory")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried 2 GiB")])

@@ -89,3 +89,11 @@ def test_shared_steps_are_charged_to_nobody(study):
     shared = costs.shared(study, "cpu_s")
     assert set(shared) == set(costs.SHARED.values()) and all(shared.values())
     assert set(spent(study.results, ("cpu_s",)).arm) == set(study.arms)
+
+
+def test_seconds_of_shared_gpus_are_said_to_rank_no_method(study):
+    assert not costs.neighbours(study)  # tables of runs from before there were slots
+    runs = study.runs.assign(gpu_slots=[1] * 3 + [4] * (len(study.runs) - 3))
+    (said,) = costs.neighbours(Study(replace(study.results, runs=runs)))
+    assert said.startswith(f"{len(runs) - 3} of {len(runs)} runs shared their GPU, with up to 3 ")
+    assert said in costs.notes(Study(replace(study.results, runs=runs)))

@@ -1,8 +1,12 @@
 """What only a CUDA device can show; the same trainings are tested on CPUs elsewhere."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import trainings
+from test_machine import STEP
 from test_processes import assert_same, train
 
 from bench.core.machine import gpus
@@ -54,6 +58,23 @@ def test_the_ledger_reads_the_device_s_memory():
 
 def test_a_step_that_needs_a_gpu_finds_it():
     runner.check_gpu()
+
+
+MOST = """
+def take_memory(again):
+    import torch
+
+    most = torch.cuda.get_device_properties(0).total_memory
+    torch.empty(most // 2, dtype=torch.uint8, device="cuda")  # more than the third of a slot
+"""
+
+
+def test_a_slot_has_its_part_of_the_memory_and_a_run_alone_has_more(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "step.py").write_text(MOST + STEP)
+    words = [sys.executable, tmp_path / "step.py", tmp_path]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout == "first 3 True\nagain 3 False\n", done.stderr
 
 
 @pytest.mark.skipif(gpus() < 2, reason="needs two CUDA devices")

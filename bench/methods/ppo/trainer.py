@@ -28,8 +28,9 @@ from bench.core import processes
 from bench.core.progress import say
 from bench.core.streams import stream
 from bench.methods.ppo.roles import assemble
+from bench.models.draws import uniforms
 from bench.models.passes import Samples, pad_left, token_logps
-from bench.models.sampling import Draws, NoDistribution, sample
+from bench.models.sampling import NoDistribution, sample
 from bench.models.tokens import prompt_ids
 from bench.training import checkpoints
 from bench.training.batches import check_rollouts
@@ -243,10 +244,10 @@ class PPO:
         """Sample completions of the next prompts, with their log-probs, at temperature 1."""
         prompts, length = self.next_prompts(), self.run.decode.max_new_tokens
         policy, tokenizer = self.roles.policy, self.run.tokenizer
-        if processes.count() == 1:
-            return sample(policy, tokenizer, prompts, length, 1.0, self.generator)
-        own, draws = prompts[processes.own_rows(len(prompts))], Draws(self.generator)
-        drawn = attempted(lambda: sample(policy, tokenizer, own, length, 1.0, draws))
+        draws = uniforms(length, len(prompts), self.generator)  # the same in all processes
+        mine = processes.own_rows(len(prompts))
+        todo = (prompts[mine], length, draws[:, mine])
+        drawn = attempted(lambda: sample(policy, tokenizer, *todo, graph=self.run.cuda_graph))
         return together(drawn, *pad_left(prompts, tokenizer.pad_token_id, policy.device))
 
     @torch.no_grad()

@@ -139,6 +139,19 @@ def notes(study) -> list[str]:
         f"{costs.seconds_name(study.meta).capitalize()} depend on how well each method is "
         "implemented. FLOPs depend on it far less: they count the passes that these "
         "implementations make.",
+        *neighbours(study),
+    ]
+
+
+def neighbours(study) -> list[str]:
+    """Say whose seconds other runs on the GPU may have slowed; nothing if nobody's."""
+    slots = study.runs.get("gpu_slots", pd.Series(dtype=float)).fillna(1)
+    if not (slots > 1).any():
+        return []
+    return [
+        f"{(slots > 1).sum()} of {len(slots)} runs shared their GPU, with up to "
+        f"{int(slots.max()) - 1} others at a time: their seconds and joules hold work of "
+        "neighbours, and rank no method."
     ]
 
 
