@@ -1,0 +1,70 @@
+"""python -m bench speed: how races are timed and told; a short race of each kind that runs here."""
+
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from bench.steps import speed
+from bench.steps.speed import pairs, racing, starts, suite
+from bench.steps.speed.stock import STAGES
+from bench.steps.speed.suite import Spent
+
+
+def test_ratios_alternate_and_leave_the_first_round_out():
+    now, order = [0.0], []
+
+    def side(name, cost):
+        def work():
+            order.append(name)
+            now[0] += cost * (100 if len(order) <= 2 else 1)
+
+        return work
+
+    sides = {"ours": side("ours", 2.0), "theirs": side("theirs", 5.0)}
+    assert racing.ratios(sides, 3, lambda: now[0]) == ([2.5] * 3, [2.0] * 3)
+    assert order == ["ours", "theirs"] * 4
+
+
+def test_race_of_pairs(monkeypatch, capsys):
+    monkeypatch.setattr(pairs, "STEPS", 1)
+    pairs.race(SimpleNamespace(work=["micro"], rounds=1, threads=1))
+    found = re.findall(
+        r"(\w+), micro, (\w+) against TRL 1.16's: [\d.]+ \(", capsys.readouterr().out
+    )
+    assert found == [(m, w) for m in ("dpo", "ipo", "orpo") for w in ("steps", "passes")]
+
+
+def test_race_of_starts(monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", "")
+    starts.race(SimpleNamespace(rounds=1))
+    assert re.match(r"starts, warm against cold: [\d.]+ \(", capsys.readouterr().out)
+
+
+def test_suite_s_table(capsys):
+    ours = Spent({"sft": 5.0, "evaluate": 2.0, "data": 0.0, "reference": 1.0}, 1.0, 0.5)
+    suite.tell(ours, Spent({"sft": 10.0, "evaluate": 10.0}, 6.0))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["sft", "10.0", "5.0"] in lines and ["reference", "0.0", "1.0"] in lines
+    assert ["all", "20.0", "8.0"] in lines and ["of", "it", "curves", "0.0", "0.5"] in lines
+    assert lines[-1][-2:] == ["2.50", "times"] and not any("data" in line for line in lines)
+
+
+def test_stock_scripts_make_what_the_suite_makes():
+    names = {stage.removeprefix("align-").split("-")[0] for stage in STAGES}
+    assert names == {"sft", "pairs", "reward", "dpo", "ipo", "orpo", "ppo", "evaluate"}
+
+
+@pytest.mark.parametrize("word", ["pair", "--work=big"])
+def test_unknown_words_are_refused(word):
+    words = [sys.executable, "-m", "bench", "speed", word]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2 and "invalid choice" in done.stderr
+
+
+def test_races_without_trl_112_say_so(capsys):
+    for name in ("ppo", "suite"):
+        speed.main([name])
+        assert "give --trl112" in capsys.readouterr().out
