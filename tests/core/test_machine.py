@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,7 @@ def test_a_step_out_of_memory_beside_others_begins_again_when_they_have_left(mon
     """It gives up its slot, nobody gets one while it waits, and its locks end with it."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     (tmp_path / "step.py").write_text(NO_MEMORY + STEP)
     words = [sys.executable, tmp_path / "step.py", tmp_path]
     locks = tmp_path / f"prefbench-gpus-{os.getuid()}"
