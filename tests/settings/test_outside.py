@@ -178,7 +178,11 @@ def test_a_file_that_is_no_text_is_one_line(folder):
         ("x.py", "\n\n\ny = z\n", "my/x.py, line 4, cannot be imported: NameError: name 'z'"),
         ("x.py", "import no_such", "my/x.py, line 1, cannot be imported: ModuleNotFoundError"),
         ("x.py", "NEEDS = ()", "my/x.py lacks Settings"),
-        ("x.py", METHOD + "\n\nHEAD = 'half'\n", "my/x.py lacks HEAD, one of pair, likelihood, rollout"),
+        (
+            "x.py",
+            METHOD + "\n\nHEAD = 'half'\n",
+            "my/x.py lacks HEAD, one of pair, like",
+        ),
         ("x.py", METHOD + UNFIT, "x: beta must be 2"),
         ("dpo.py", METHOD, "methods: 'dpo' is the name of another method: rename 'my/dpo.py'"),
         ("reward.py", METHOD, "a method cannot be called 'reward'"),
