@@ -51,6 +51,18 @@ class Rows:
         start, width = self.prompts.shape[1] - 1, self.completions.shape[1]
         return torch.arange(start, start + width, device=self.prompts.device)
 
+    def targets(self, prompt: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return (columns, tokens, mask) of what is predicted: (N,), (B, N), (B, N).
+
+        Columns are those from whose logits the tokens are drawn. prompt: whether to predict the
+        prompts too, but for their first tokens.
+        """
+        head, real = self.prompts.shape[1] - 1 if prompt else 0, self.prompt_mask
+        columns = torch.arange(head, device=real.device)
+        tokens, follows = self.prompts[:, 1 : head + 1], real[:, 1 : head + 1] * real[:, :head]
+        both = ((tokens, self.completions), (follows, self.mask))
+        return torch.cat([columns, self.sources]), *(torch.cat(parts, 1) for parts in both)
+
     def inputs(self, eager: bool = False) -> dict:
         """Return the arguments of a forward pass; eager: for a model with eager attention."""
         rest = {"position_ids": self.positions, "use_cache": False}
@@ -159,6 +171,16 @@ class Pairs(Rows):
         )
         return Rows(self.prompts.repeat(2, 1), self.prompt_mask.repeat(2, 1), completions, mask)
 
+    def parts(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Split values of ``targets`` into those of prompts, first answers and second answers.
+
+        values: (B, N) of the pairs' rows, or (2B, N) of ``apart``.
+        """
+        if len(values) == len(self.mask):
+            return values.split([values.shape[1] - sum(self.widths), *self.widths], 1)
+        head, (first, second) = values.shape[1] - max(self.widths), values.chunk(2)
+        return first[:, :head], first[:, head:], second[:, head:]
+
 
 def reads_pairs(config, longest: int) -> bool:
     """True if a model of this ``config`` can read a pair in one row, since it heeds any mask.
@@ -237,19 +259,11 @@ def pair_logps(model, pairs: Pairs, prompt: bool = False) -> tuple[torch.Tensor,
     config = unwrap(getattr(model, "module", model)).config
     joint = reads_pairs(config, pairs.prompts.shape[1] + max(pairs.widths))
     rows = pairs if joint else pairs.apart()
-    head = rows.prompts.shape[1] - 1 if prompt else 0
-    columns = torch.cat([torch.arange(head, device=rows.ids.device), rows.sources])
+    columns, tokens, mask = rows.targets(prompt)
     inputs = rows.inputs(eager=config._attn_implementation == "eager")
     logits = model(**inputs, logits_to_keep=columns).logits.float()
-    tokens = torch.cat([rows.prompts[:, 1 : head + 1], rows.completions], 1)
-    follows = rows.prompt_mask[:, 1 : head + 1] * rows.prompt_mask[:, :head]
-    logps = token_logps(logits, tokens) * torch.cat([follows, rows.mask], 1)
-    if joint:
-        parts = logps.split([head, *pairs.widths], 1)
-    else:
-        a, b = logps.chunk(2)
-        parts = a[:, :head], a[:, head:], b[:, head:]
-    return tuple(part.sum(1) for part in parts)
+    logps = token_logps(logits, tokens) * mask
+    return tuple(part.sum(1) for part in pairs.parts(logps))
 
 
 # --- scores ---------------------------------------------------------------------------------------

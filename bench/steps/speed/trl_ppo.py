@@ -7,7 +7,7 @@ Later releases have none, so it comes from a folder of its own, made by
 import os
 import sys
 import tempfile
-from importlib import metadata
+from importlib.metadata import version
 
 from bench.core.schema import UserError
 
@@ -19,7 +19,7 @@ def module(folder: str | None = None):
     """
     if folder is not None:
         sys.path.insert(0, str(folder))
-        found = metadata.version("trl")
+        found = version("trl")
         if found != "1.12.0" or "trl" in sys.modules:
             raise UserError(f"--trl112 needs TRL 1.12.0 in {folder}, and nothing else: {found}")
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
