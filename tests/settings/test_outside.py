@@ -181,11 +181,7 @@ def test_a_file_that_is_no_text_is_one_line(folder):
         (
             "x.py",
             METHOD + "\n\nHEAD = 'half'\n",
-<<<<<<< HEAD
             "my/x.py lacks HEAD, one of pair, likelihood, rollout",
-=======
-            "my/x.py lacks HEAD, one of pair, like",
->>>>>>> 3018cdfbc2b04257037bfe2a87bfd94e3927fa1c
         ),
         ("x.py", METHOD + UNFIT, "x: beta must be 2"),
         ("dpo.py", METHOD, "methods: 'dpo' is the name of another method: rename 'my/dpo.py'"),
