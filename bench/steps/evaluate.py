@@ -100,17 +100,22 @@ def test_prompts(cfg) -> list[dict]:
 
 def sampled(cfg, arm, seed: int, policy, tokenizer):
     """Sample on the test prompts; returns the table of samples, and the parts of their gold."""
+    measure = new_measure(cfg, arm, seed, tokenizer)
+    table = measure(policy)
+    return table, measure.gold.parts(measure.prompts, list(table.completion))
+
+
+def new_measure(cfg, arm, seed: int, tokenizer):
+    """Load what measures a policy's samples on the test prompts."""
     from bench.evaluation.samples import Measure
     from bench.models.loading import load_policy
 
     prompts, gold = test_prompts(cfg), world(cfg.data.kind).Gold(cfg.layout.data)
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
     scorer = load_proxy(cfg, arm, seed) if arm else None
-    measure = Measure(
+    return Measure(
         tokenizer, prompts, gold, reference, scorer, cfg.decode, TEST_SEED, cfg.eval.batch
     )
-    table = measure(policy)
-    return table, gold.parts(prompts, list(table.completion))
 
 
 def load_proxy(cfg, arm, seed: int):
