@@ -5,9 +5,13 @@ only the texts it gets, the clock, and what it finds in place of the study's fil
 """
 
 import gc
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from multiprocessing import parent_process
 from pathlib import Path
+from statistics import mean
 from types import SimpleNamespace
 from typing import Any
 
@@ -407,7 +411,20 @@ def with_texts(stage: Stage, todo, steps: int, longest: bool):
     held = 0 if longest else min(HELD, stage.cfg.pairs.validation)
     logps = {i: {"a": -1.0, "b": -1.0} for i in range(max(n, held))}
     texts = {"pairs": stage.texts(n, longest), "validation": stage.texts(held, longest)}
-    return replace(todo, **texts, reference=logps, micro_batch=stage.play.rows)
+    made = made_length(stage, todo.policy.device, longest)
+    decode = stage.cfg.decode.model_copy(update={"max_new_tokens": made})
+    return replace(todo, **texts, reference=logps, micro_batch=stage.play.rows, decode=decode)
+
+
+def made_length(stage: Stage, device, longest: bool) -> int:
+    """Return the tokens of samples in training: the most, or on a CPU the usual number.
+
+    A CPU's seconds follow the tokens of all samples, a GPU's those of the longest.
+    """
+    most = stage.cfg.decode.max_new_tokens
+    if longest or device.type != "cpu":
+        return most
+    return round(mean(min(most, a) for _, *both in stage.play.found.pairs for a in both))
 
 
 ACTS: dict[str, Callable[[Stage], dict]] = {
@@ -427,6 +444,7 @@ def perform(play: Play, out: Path) -> None:
     from bench.training import job, trainer
     from bench.training.monitor import Diverged
 
+    threading.Thread(target=end_with_parent, daemon=True).start()
     trainer.quieten()
     stage, act = Stage(play), ACTS.get(play.kind, run)
     runner.set_threads(threads(stage.cfg, play.kind))
@@ -441,6 +459,13 @@ def perform(play: Play, out: Path) -> None:
             raise
         found = {"oom": runner.summary(error)}
     write_json(out, found)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, however that ended."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def threads(cfg, kind: str) -> int:

@@ -47,8 +47,9 @@ OVER = "it ended before it could say why, which mostly means that it was out of 
 NOTES = [
     "GB: peak memory on the longest texts, with the models that only measure. s each: on texts of",
     f"usual length, mean of {_acts.STEPS} steps after one that is not counted. No sample ends",
-    "before decode.max_new_tokens: where policies stop earlier, sampling and PPO take less. Not",
-    "counted, here and in the estimate beside it: starting processes, saving, gold if no model.",
+    "before decode.max_new_tokens (on a CPU, in PPO's timed steps, the usual length), so sampling",
+    "takes less where policies stop earlier. Not counted, here and in the estimate beside it:",
+    "starting processes, saving, gold that is no model.",
 ]
 
 
