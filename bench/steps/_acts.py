@@ -15,7 +15,7 @@ from statistics import mean
 from types import SimpleNamespace
 from typing import Any
 
-from bench.core.files import write_json, write_lines
+from bench.core.files import write_json, write_lines, write_text
 from bench.core.layout import Layout
 from bench.core.progress import Progress
 from bench.core.schema import UserError
@@ -127,14 +127,19 @@ class Stage:
         return self.ledger.rows[name]["wall_s"] / len(rows)
 
 
-def stopwatch(stage: Stage, ledger, measure=None):
-    """Make a monitor without a curve, which notes what each step took."""
+def stopwatch(stage: Stage, ledger, measure=None, last: Callable | None = None):
+    """Make a monitor without a curve, which notes what each step took.
+
+    last: function of the policy to call after the last step, while all that trains is in memory.
+    """
     from bench.training.monitor import Monitor
 
     class Stopwatch(Monitor):
         def step(self, step: int, metrics: dict[str, float], policy) -> bool:
             due = super().step(step, metrics, policy)
             self.marks.append({row["phase"]: row["wall_s"] for row in self.ledger.table()})
+            if last and step == self.total:
+                last(policy)
             return due
 
         def seconds(self) -> dict[str, float]:
@@ -254,9 +259,9 @@ def reward(stage: Stage) -> dict[str, float]:
             scores(model, tokenizer, pairs, side, batch)
 
     found = stage.fitted(cfg.reward, model, tokenizer, rows, reward_trainer, "scalar")
-    return found | (
-        {"check": stage.timed("check", batch, check)} if stage.play.times["check"] else {}
-    )
+    if stage.play.times["check"]:
+        found["check"] = stage.timed("check", batch, check)
+    return found
 
 
 def pool(stage: Stage) -> dict[str, float]:
@@ -363,7 +368,7 @@ def measured(stage: Stage, m, policy, prompts: int) -> float:
 
 def write_inputs(stage: Stage, arm) -> None:
     """Write what a run or its evaluation looks for before it is told of its texts."""
-    cfg, out = stage.cfg, stage.cfg.layout
+    out = stage.cfg.layout
     prompts = [row for split in ("validation", "test") for row in stage.texts(1, False, split)]
     write_lines(out.prompts, prompts)
     for data in {arm.label_set, arm.proxy} if arm else ():
@@ -371,38 +376,38 @@ def write_inputs(stage: Stage, arm) -> None:
         out.reward(data, 1).parent.mkdir(parents=True, exist_ok=True)
         out.reward(data, 1).unlink(missing_ok=True)
         out.reward(data, 1).symlink_to(out.root / "scorer")
-    for path in [cfg.layout.needed(arm, 1).get("reference")] if arm else ():
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("id,a,b\n0,-1.0,-1.0\n")
+    if arm and (path := out.needed(arm, 1).get("reference")):
+        write_text(path, "id,a,b\n0,-1.0,-1.0\n")
 
 
 def run(stage: Stage) -> dict[str, float]:
-    """Train an arm's run, and measure a point of its curve."""
+    """Train an arm's run, and measure a point of its curve while all that trains is in memory."""
     from bench.steps.align import prepare
 
-    cfg, arm = stage.cfg, stage.cfg.arm(stage.play.of)
-    method, whole = cfg.known_methods[arm.method], stage.ledger
+    cfg, arm, whole = stage.cfg, stage.cfg.arm(stage.play.of), stage.ledger
     write_inputs(stage, arm)
     with whole.phase("load"):
         todo = prepare(cfg, arm, 1, stage.root)
-    measure, loaded = todo.monitor.measure, todo.ledger.rows["load"]["wall_s"]
+    measure, rows, found = todo.monitor.measure, todo.ledger.rows, {}
+    loaded = rows["load"]["wall_s"]
+
+    def point(policy) -> None:
+        found["measure"] = measured(stage, measure, policy, cfg.curve.prompts)
+
     with whole.phase("train"):
         for longest, steps in PASSES:
-            own = stage.cut(arm.settings, steps)
-            todo = replace(todo, settings=own, monitor=stopwatch(stage, todo.ledger, measure))
+            watch = stopwatch(stage, todo.ledger, measure, point if longest else None)
+            todo = replace(todo, settings=stage.cut(arm.settings, steps), monitor=watch)
             todo = with_texts(stage, todo, steps, longest)
-            method.train(todo)
+            cfg.known_methods[arm.method].train(todo)
             tidy()
-    found = todo.monitor.seconds()
-    if "heldout" in todo.ledger.rows:
-        found["heldout"] = todo.ledger.rows["heldout"]["wall_s"] / len(todo.validation)
-    again = todo.ledger.rows["load"]["wall_s"] - loaded  # what the method itself loads
+    if "heldout" in rows:
+        found["heldout"] = rows["heldout"]["wall_s"] / len(todo.validation)
+    again = rows["load"]["wall_s"] - loaded  # what the method itself loads
     whole.rows["load"]["wall_s"] += again / len(PASSES)
     own = todo.ledger.memory
-    found["measure"] = measured(stage, measure, todo.policy, cfg.curve.prompts)
     whole.memory.peak = max(whole.memory.peak, own.peak + own.watched_bytes)
-    return found
+    return watch.seconds() | found
 
 
 def with_texts(stage: Stage, todo, steps: int, longest: bool):
@@ -474,6 +479,7 @@ def threads(cfg, kind: str) -> int:
 
 
 def costs(stage: Stage) -> dict[str, float]:
-    """Return the seconds of loading models, and the bytes at the peak."""
+    """Return the seconds of loading models, the bytes at the peak, the cores of a CPU."""
     load = stage.ledger.rows.get("load", {"wall_s": 0.0})["wall_s"]
-    return {"load": load, "peak": stage.ledger.memory.peaks["peak_mb"] * MIB}
+    cores = 1 if stage.ledger.memory.cuda else threads(stage.cfg, stage.play.kind)
+    return {"load": load, "peak": stage.ledger.memory.peaks["peak_mb"] * MIB, "cores": cores}

@@ -41,7 +41,7 @@ COLUMNS = (
     *("step or arm", "runs", "GB", "estimate", "times", "s each"),
     *("time a run", "estimate", "ratio"),
 )
-EMPTY = {"seconds": {}, "load": 0.0, "peak": 0.0}
+EMPTY = {"seconds": {}, "load": 0.0, "peak": 0.0, "cores": 1}
 BUG = "it failed, see the error above"
 OVER = "it ended before it could say why, which mostly means that it was out of memory"
 NOTES = [
@@ -58,14 +58,15 @@ class Act:
     """What one row of the estimate took when rehearsed.
 
     seconds: {what: seconds each}, of what ``Job.times`` counts or of phases of a step; load:
-    seconds of loading models; peak: bytes; problem: why there are no figures, else ""; oom: whether
-    that is for lack of memory.
+    seconds of loading models; peak: bytes; cores: of a CPU, 1 with a GPU; problem: why there are no
+    figures, else ""; oom: whether that is for lack of memory.
     """
 
     row: Row
     seconds: dict[str, float]
     load: float = 0.0
     peak: float = 0.0
+    cores: int = 1
     problem: str = ""
     oom: bool = False
 
@@ -83,9 +84,10 @@ class Act:
         """Return what the estimate says of the same, without the start of a process."""
         return self.row.seconds - estimate.START_S
 
-    def hours(self, seconds: float) -> float:
-        """Return the device-hours of all jobs of the row, given the seconds of one."""
-        return self.row.runs * seconds * estimate.processes(self.row) / 3600
+    @property
+    def hours(self) -> float:
+        """Return the device-hours of all jobs of the row."""
+        return self.row.runs * self.total * self.cores * estimate.processes(self.row) / 3600
 
 
 # --- the children ---------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ def alike(row: Row) -> str:
     """
     job = row.job
     if job.kind == "evaluation" or job.case is None:
-        return f"{job.kind} {job.name} {job.of is None}"
+        return f"{job.kind} {job.name} {job.of is None} {list(job.times)}"
     own = job.of.settings.model_dump() if hasattr(job.of, "settings") else {}
     own = {k: bool(v) if isinstance(v, float) else v for k, v in own.items()}
     lengths = dict.fromkeys(("epochs", "warmup"))
@@ -201,7 +203,7 @@ def whole(act: Act, single: tuple[str, str]) -> tuple[str, ...]:
         return row.name, str(row.runs), "–", memory_[1]
     times = duration(act.total), duration(act.estimated)
     ratio = number(act.total / act.estimated) if act.estimated > 0.05 else "–"
-    hours = number(act.hours(act.total))
+    hours = number(act.hours)
     return row.name, str(row.runs), *memory_, *single, *times, ratio, hours
 
 
@@ -215,10 +217,8 @@ def phase(act: Act, what: str) -> tuple[str, ...]:
 def summary(acts: list[Act], device: Device) -> list[str]:
     """Return a line with the sum over all jobs that could be rehearsed."""
     good = [act for act in acts if not act.problem]
-    measured, said = (
-        sum(act.hours(s) for act, s in zip(good, column, strict=True))
-        for column in ([act.total for act in good], [act.estimated for act in good])
-    )
+    measured = sum(act.hours for act in good)
+    said = sum(act.row.hours * act.estimated / act.row.seconds for act in good)
     left_out = f", without {len(acts) - len(good)} that failed" if len(good) < len(acts) else ""
     hours = f"about {number(measured)} {estimate.unit(device)}-hours"
     ratio = f"{number(measured / said)} times the estimate" if said else "no estimate"

@@ -144,7 +144,7 @@ def test_a_job_without_memory_is_reported_and_the_rest_goes_on(played):
 def test_the_sum_is_that_of_all_runs(played):
     _, acts, text = played
     good = [act for act in acts if not act.problem]
-    hours = sum(act.row.runs * act.total for act in good) / 3600
+    hours = sum(act.row.runs * act.total * act.cores for act in good) / 3600
     line = next(line for line in text.splitlines() if line.startswith("All jobs"))
     assert f"about {rehearse.number(hours)} core-hours" in line
     ppo = by_name(acts)["ppo"]
