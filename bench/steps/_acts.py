@@ -70,7 +70,8 @@ class Aside(Layout):
 class Stage:
     """What all acts share: the settings, made-up texts, the ledger.
 
-    real: the settings as they are; cfg: with stand-ins for data and paths.
+    real: the settings as they are; cfg: with stand-ins for data and paths; loaded: seconds in which
+    a method itself has loaded models.
     """
 
     def __init__(self, play: Play):
@@ -80,7 +81,7 @@ class Stage:
         self.real = load(play.testbed, play.overrides)
         own = {"data": SimpleNamespace(kind="hub"), "layout": Aside(self.real, play.folder)}
         self.play, self.cfg, self.ledger = play, self.real.model_copy(update=own), Ledger()
-        self.root = play.folder / "checkpoints"
+        self.root, self.loaded = play.folder / "checkpoints", 0.0
 
     def texts(self, n: int, longest: bool, split="train") -> list[dict]:
         """Return ``n`` rows, of the longest or of the usual lengths."""
@@ -124,7 +125,19 @@ class Stage:
         tidy()
         with self.ledger.phase(name):
             act(rows)
-        return self.ledger.rows[name]["wall_s"] / len(rows)
+        return self.seconds(self.ledger.rows[name]) / len(rows)
+
+    @property
+    def cores(self) -> int:
+        """Return how many cores of a CPU the job computes with, 1 with a GPU."""
+        return 1 if self.ledger.memory.cuda else threads(self.cfg, self.play.kind)
+
+    def seconds(self, row: dict) -> float:
+        """Return the seconds in a row of the ledger.
+
+        On a CPU they are CPU seconds over the cores, which other jobs hardly affect.
+        """
+        return row["wall_s"] if self.ledger.memory.cuda else row["cpu_s"] / self.cores
 
 
 def stopwatch(stage: Stage, ledger, measure=None, last: Callable | None = None):
@@ -137,7 +150,7 @@ def stopwatch(stage: Stage, ledger, measure=None, last: Callable | None = None):
     class Stopwatch(Monitor):
         def step(self, step: int, metrics: dict[str, float], policy) -> bool:
             due = super().step(step, metrics, policy)
-            self.marks.append({row["phase"]: row["wall_s"] for row in self.ledger.table()})
+            self.marks.append({row["phase"]: stage.seconds(row) for row in self.ledger.table()})
             if last and step == self.total:
                 last(policy)
             return due
@@ -348,7 +361,7 @@ def harnessed(stage: Stage, policy, tokenizer) -> dict[str, float]:
         ]
         with stage.ledger.phase(name), quiet_stderr():
             getattr(model, kind)(asked)
-        found[name] = stage.ledger.rows[name]["wall_s"] / n
+        found[name] = stage.seconds(stage.ledger.rows[name]) / n
     return found
 
 
@@ -389,7 +402,7 @@ def run(stage: Stage) -> dict[str, float]:
     with whole.phase("load"):
         todo = prepare(cfg, arm, 1, stage.root)
     measure, rows, found = todo.monitor.measure, todo.ledger.rows, {}
-    loaded = rows["load"]["wall_s"]
+    loaded = stage.seconds(rows["load"])
 
     def point(policy) -> None:
         found["measure"] = measured(stage, measure, policy, cfg.curve.prompts)
@@ -402,9 +415,8 @@ def run(stage: Stage) -> dict[str, float]:
             cfg.known_methods[arm.method].train(todo)
             tidy()
     if "heldout" in rows:
-        found["heldout"] = rows["heldout"]["wall_s"] / len(todo.validation)
-    again = rows["load"]["wall_s"] - loaded  # what the method itself loads
-    whole.rows["load"]["wall_s"] += again / len(PASSES)
+        found["heldout"] = stage.seconds(rows["heldout"]) / len(todo.validation)
+    stage.loaded = (stage.seconds(rows["load"]) - loaded) / len(PASSES)
     own = todo.ledger.memory
     whole.memory.peak = max(whole.memory.peak, own.peak + own.watched_bytes)
     return watch.seconds() | found
@@ -480,6 +492,7 @@ def threads(cfg, kind: str) -> int:
 
 def costs(stage: Stage) -> dict[str, float]:
     """Return the seconds of loading models, the bytes at the peak, the cores of a CPU."""
-    load = stage.ledger.rows.get("load", {"wall_s": 0.0})["wall_s"]
-    cores = 1 if stage.ledger.memory.cuda else threads(stage.cfg, stage.play.kind)
-    return {"load": load, "peak": stage.ledger.memory.peaks["peak_mb"] * MIB, "cores": cores}
+    rows = stage.ledger.rows
+    load = stage.loaded + (stage.seconds(rows["load"]) if "load" in rows else 0.0)
+    peak = stage.ledger.memory.peaks["peak_mb"] * MIB
+    return {"load": load, "peak": peak, "cores": stage.cores}

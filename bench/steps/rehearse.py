@@ -49,7 +49,8 @@ NOTES = [
     f"usual length, mean of {_acts.STEPS} steps after one that is not counted. No sample ends",
     "before decode.max_new_tokens (on a CPU, in PPO's timed steps, the usual length), so sampling",
     "takes less where policies stop earlier. Not counted, here and in the estimate beside it:",
-    "starting processes, saving, gold that is no model.",
+    "starting processes, saving, gold that is no model. On a CPU, seconds are CPU time divided by",
+    "the job's threads: what other work beside it takes does not count.",
 ]
 
 
