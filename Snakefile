@@ -1,6 +1,7 @@
 # Run the default study: snakemake --cores all
 # Use another testbed or setting: snakemake --cores all --config testbed=reviews 'dpo={lr: 2e-5}'
 # Estimate time and memory first: snakemake --cores 1 estimate --config testbed=zephyr-7b gpu=h100
+# Measure them on this device, two steps of each: snakemake --cores all rehearse --config testbed=...
 #
 # data -> base -> sft -> pairs -> reward | reference -> align -> evaluate      bench/rules/runs.smk
 #      -> contract -> collect -> report (`study=tune` also writes tuned.yaml)  bench/rules/study.smk

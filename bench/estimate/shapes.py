@@ -41,19 +41,24 @@ def of_source(source) -> tuple[Shape, bool, str]:
 
     Raises UserError if it is neither downloaded nor in PUBLISHED.
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    path = Path(source.id, "config.json")
-    if not path.exists() and not Path(source.id).exists():
-        path = try_to_load_from_cache(source.id, "config.json", revision=source.revision)
-    if isinstance(path, str | Path) and Path(path).exists():
-        return *of_config(Path(path)), f"the config.json of {source}"
+    if path := config_of(source):
+        return *of_config(path), f"the config.json of {source}"
     if source.id not in PUBLISHED:
         raise UserError(
             f"the shape of {source} is unknown before its download: run `python -m bench prefetch` "
             "with the same --testbed, or set its id to a folder that holds its config.json"
         )
     return *PUBLISHED[source.id], f"{source.id} as published"
+
+
+def config_of(source) -> Path | None:
+    """Return the config.json of a model in a folder or in the hub's cache; None if it has none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = Path(source.id, "config.json")
+    if not path.exists() and not Path(source.id).exists():
+        path = try_to_load_from_cache(source.id, "config.json", revision=source.revision)
+    return Path(path) if isinstance(path, str | Path) and Path(path).exists() else None
 
 
 def of_config(path: Path) -> tuple[Shape, bool]:

@@ -8,18 +8,19 @@ typical values are used.
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from statistics import mean
 from types import SimpleNamespace
+from typing import Any
 
 from bench.core.names import DEMONSTRATIONS, POOL, parsed, pool_of
 from bench.estimate import memory
 from bench.estimate.memory import Case, trained
 from bench.estimate.shapes import of_source
 from bench.models.flops import Shape, forward, pair, sampling, training
-from bench.training.batches import REFERENCE_BATCH
+from bench.training.batches import REFERENCE_BATCH, total_steps
 from bench.worlds import world
 
 SAMPLE = 400  # rows on which lengths are measured
@@ -87,11 +88,14 @@ class Job:
 
     kind: its step, or a run's method; name: the job among those of its kind; own, needed: bytes at
     the peak, without and with models that only measure; charged, watched: work that is charged to a
-    method, and work that is not; loads: bytes of weights read from the disk; case: for a training.
+    method, and work that is not; loads: bytes of weights read from the disk; case: for a training;
+    of: the arm of a run or of its evaluation, the label set of a reward model; times: how often the
+    job does what: "step": an optimiser step (PPO: a rollout with its updates); "heldout", "check",
+    "reference": reads a pair; "sample": answers a prompt; "measure": answers one and measures the
+    answer; "gold": scores an answer; a task of lm-eval: reads or answers one of its texts.
     """
 
     kind: str
-
     name: str
     own: float
     needed: float
@@ -99,6 +103,8 @@ class Job:
     watched: Work = Work()
     loads: float = 0.0
     case: Case | None = None
+    of: Any = None
+    times: dict[str, float] = field(default_factory=dict)
 
 
 # --- lengths --------------------------------------------------------------------------------------
@@ -195,10 +201,13 @@ class Workload:
         if cfg.base.steps:
             case = self.case("full", rows=cfg.base.batch, sequences=1)
             case = replace(case, prompt=width, answer=0)
-            yield self.training("base", case, cfg.base.steps * cfg.base.batch, [(width, width)])
+            n = cfg.base.steps * cfg.base.batch
+            job = self.training("base", case, n, [(width, width)])
+            yield replace(job, times={"step": cfg.base.steps})
         rows = [(p + a, a) for p, a in self.lengths.demonstrations]
         n = cfg.sft.steps * cfg.sft.batch
-        yield self.training("SFT base", self.split("fused", cfg.sft, n, sequences=1), n, rows)
+        job = self.training("SFT base", self.split("fused", cfg.sft, n, sequences=1), n, rows)
+        yield replace(job, times={"step": cfg.sft.steps})
 
     def split(self, head: str, settings, n: int, **own) -> Case:
         """Return the case of a trainer, with its rows per pass; n: rows of its data set."""
@@ -225,16 +234,19 @@ class Workload:
         """
         cfg, n = self.cfg, self.cfg.pairs.pool or 2 * self.cfg.pairs.n
         if name == POOL and world(cfg.data.kind).GIVEN_PAIRS:
-            work, most = self.scored(2 * getattr(cfg.data, "pool", n)), self.gold.bytes
-            return Job("pool", "pool", most, most, Work(), work, loads=most)
+            n, most = getattr(cfg.data, "pool", n), self.gold.bytes
+            job = Job("pool", "pool", most, most, Work(), self.scored(2 * n), loads=most)
+            return replace(job, times={"gold": 2 * n})
         held = memory.held(self.bare)
         most = held + memory.sampling_pass(self.bare, cfg.pairs.batch)
         if name == DEMONSTRATIONS:
-            work = self.sampled(self.demonstrations, cfg.pairs.batch)
-            return Job("pool", name, most, most, work, loads=held)
+            n = self.demonstrations
+            job = Job("pool", name, most, most, self.sampled(n, cfg.pairs.batch), loads=held)
+            return replace(job, times={"sample": n})
         held, most = held + self.gold.bytes, most + self.gold.bytes
         work = self.sampled(2 * n, cfg.pairs.batch), self.scored(2 * n)
-        return Job("pool", name, most, most, *work, loads=held)
+        times = {"sample": 2 * n, "gold": 2 * n}
+        return Job("pool", name, most, most, *work, loads=held, times=times)
 
     def reference(self) -> Job:
         """Return the job that computes log-probs of a pool under the SFT base."""
@@ -242,7 +254,7 @@ class Workload:
         held, batch = memory.held(self.bare), self.cfg.model.micro_batch or REFERENCE_BATCH
         most = held + memory.reading_pass(self.bare, batch, 2 * self.lengths.answer)
         work = Work(read=n * self.read_pair())
-        return Job("reference", "reference", most, most, work, loads=held)
+        return Job("reference", "reference", most, most, work, loads=held, times={"reference": n})
 
     def reward(self, label_set: str) -> Job:
         """Return the job that trains a reward model and tests it on the pairs left over."""
@@ -252,15 +264,13 @@ class Workload:
         check = Work(read=2 * rest * self.read())
         rows = [(length, length) for length, _ in self.whole]
         name = "reward model" + ("" if label_set == "gold" else f" {label_set}")
-        return self.training(name, case, n * cfg.reward.epochs, rows, "reward model", check)
+        job = self.training(name, case, n * cfg.reward.epochs, rows, "reward model", check)
+        return replace(job, of=label_set, times={"step": total_steps(cfg.reward, n), "check": rest})
 
     def align(self, arm) -> Job:
         """Return the job of a run, with the points of its curve."""
-        method, cfg, n = self.cfg.known_methods[arm.method], self.cfg, arm.n or self.cfg.pairs.n
-        scorer = "reward" in arm.needs
-        if arm.preference == DEMONSTRATIONS:
-            n = self.demonstrations // 2
-        points = len(arm.curve or cfg.curve.fractions)
+        method, cfg, n = self.cfg.known_methods[arm.method], self.cfg, self.pairs(arm)
+        scorer, points = "reward" in arm.needs, len(arm.curve or cfg.curve.fractions)
         curve = self.measured(cfg.curve.prompts, cfg.curve.batch, scorer) * points
         head = getattr(method, "HEAD", "pair")
         if head == "rollout":
@@ -269,7 +279,22 @@ class Workload:
         check = Work(read=cfg.pairs.validation * self.read_pair(head))
         n *= getattr(arm.settings, "epochs", 1)
         rows = [row for lengths in self.lengths.pairs for row in pair(head, *lengths)]
-        return self.training(arm.name, case, n, rows, arm.method, curve + check, loads=2)
+        job = self.training(arm.name, case, n, rows, arm.method, curve + check, loads=2)
+        return replace(job, of=arm, times=self.times(arm) | {"heldout": cfg.pairs.validation})
+
+    def pairs(self, arm) -> int:
+        """Return how many pairs a run of an arm trains on."""
+        shown = arm.preference == DEMONSTRATIONS
+        return self.demonstrations // 2 if shown else arm.n or self.cfg.pairs.n
+
+    def times(self, arm) -> dict[str, float]:
+        """Return how often a run of an arm takes a step, and measures a batch for its curve."""
+        s, curve = arm.settings, self.cfg.curve
+        steps = math.ceil(self.pairs(arm) / getattr(s, "batch", 1)) * getattr(s, "epochs", 1)
+        if getattr(self.cfg.known_methods[arm.method], "HEAD", "") == "rollout":
+            steps = self.pairs(arm) * s.epochs / s.batch
+        points = len(arm.curve or curve.fractions)
+        return {"step": math.ceil(steps), "measure": points * curve.prompts}
 
     def rollouts(self, arm, n: int, curve: Work) -> Job:
         """Return the job of a run of PPO on ``n`` prompts; curve: work of measuring its curve."""
@@ -282,7 +307,8 @@ class Workload:
         drawn = replace(self.sampled(episodes, case.batch), drawn=cost["rollout"])
         loads = (3 if self.cfg.model.lora else 5) * memory.held(self.bare)
         peak = memory.own(case), memory.needed(case)
-        return Job(arm.method, arm.name, *peak, work + drawn, curve, loads, case)
+        work += drawn
+        return Job(arm.method, arm.name, *peak, work, curve, loads, case, arm, self.times(arm))
 
     def cost(self, settings, phase: str) -> float:
         """Return the FLOPs of an episode in a phase of PPO, from the code that books them."""
@@ -306,9 +332,17 @@ class Workload:
         work = self.measured(cfg.eval.prompts, cfg.eval.batch, arm is not None)
         tasks = cfg.eval.tasks if arm is None or arm.tasks else ()
         work = sum(map(self.task, tasks), work)
+        read = {name: self.sequences(name) for name in tasks if name in TASKS}
         models = 2 * memory.held(case) + (memory.held(case, scorer=True) if arm else 0)
         most = models + self.gold.bytes + memory.measuring(case, cfg.eval.batch)
-        return Job("evaluation", "evaluation", most, most, Work(), work, models + self.gold.bytes)
+        own = {"of": arm, "times": {"measure": cfg.eval.prompts} | read}
+        loads = models + self.gold.bytes
+        return Job("evaluation", "evaluation", most, most, Work(), work, loads, **own)
+
+    def sequences(self, name: str) -> int:
+        """Return how many texts a task of lm-eval, one of TASKS, reads or answers."""
+        documents, sequences, *_ = TASKS[name]
+        return sequences * min(documents, self.cfg.eval.limit or documents)
 
     def task(self, name: str) -> Work:
         """Return the work of a task of lm-eval; none if it is not in TASKS."""

@@ -23,20 +23,25 @@ FEWSHOT_SEED = 1234  # of examples in prompts: lm-eval's default, so that they a
 
 def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
     """Return one row per task and metric: value, standard error, number of documents, direction."""
+    model = harness_model(cfg, policy, tokenizer)
+    own = [task_config(cfg, name) for name in task_names(cfg)]
+    rows = harnessed(model, own)
+    if not cfg.eval.tasks:
+        return rows
+    return rows + harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
+
+
+def harness_model(cfg, policy, tokenizer):
+    """Wrap a policy as lm-eval's tasks ask for it."""
     from lm_eval.models.huggingface import HFLM
 
-    model = HFLM(
+    return HFLM(
         pretrained=policy,
         tokenizer=tokenizer,
         batch_size=cfg.eval.batch,
         add_bos_token=tokenizer.chat_template is None,
         max_length=policy.config.max_position_embeddings,
     )
-    own = [task_config(cfg, name) for name in task_names(cfg)]
-    rows = harnessed(model, own)
-    if not cfg.eval.tasks:
-        return rows
-    return rows + harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
 
 
 def harnessed(model, tasks: list, **options) -> list[dict]:

@@ -5,6 +5,30 @@ prompt as a user's turn; without one, the prompt is plain text after BOS.
 """
 
 
+def word_level(words: list[str], context: int):
+    """Make a tokenizer of one token per word; ``words`` include <pad>, <bos> and <eos>.
+
+    context: most tokens of a text.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>")
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # lm-eval adds special tokens through the post-processor
+    bos = ("<bos>", words.index("<bos>"))
+    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        model_max_length=context,
+    )
+
+
 def prompt_ids(tokenizer, prompt: str) -> list[int]:
     """Return the token ids of a prompt, including the template's tokens that open the answer."""
     if tokenizer.chat_template:

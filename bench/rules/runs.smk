@@ -15,6 +15,20 @@ rule estimate:
         SHELL
 
 
+rule rehearse:
+    log:
+        LAYOUT.log("rehearse"),
+    threads: max(CFG.threads.base, CFG.threads.sft, CFG.threads.default)
+    resources:
+        gpu=GPU,
+        mem_mb=memory,
+        runtime=minutes("align"),
+    params:
+        run=Command("rehearse", model=True),
+    shell:
+        SHELL
+
+
 rule prefetch:
     output:
         LAYOUT.prefetched,

@@ -42,8 +42,6 @@ def fetch(cfg, out: Path) -> None:
 
 def pretrain(cfg, out: Path) -> None:
     """Train a small Llama on ``data/corpus.jsonl``, cut into rows of ``model.context`` tokens."""
-    from transformers import Trainer, TrainingArguments
-
     from bench.models.loading import parameters, pick_device, save
     from bench.steps.fingerprint import code_hash
     from bench.training import job, trainer
@@ -62,40 +60,29 @@ def pretrain(cfg, out: Path) -> None:
         todo = trainer.Training(
             "base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger
         )
-        config = trainer.arguments(TrainingArguments, todo, len(rows))
-        trainer.fit(
-            Trainer(model=model, args=config, train_dataset=trainer.dataset(rows)),
-            todo,
-            head="full",
-        )
+        trainer.fit(base_trainer(todo, rows), todo, head="full")
         metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
         with atomic(out) as part:
             save(model, tokenizer, part)
             write_json(part / "step.json", job.step_record("base", cfg, ledger, metrics))
 
 
-def word_tokenizer(cfg):
-    """Make a tokenizer with one token per word; its first tokens are <pad>, <bos> and <eos>."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
+def base_trainer(todo, rows: list[dict]):
+    """Make transformers' trainer; its loss is the mean NLL of all tokens."""
+    from transformers import Trainer, TrainingArguments
 
+    from bench.training.trainer import arguments, dataset
+
+    config = arguments(TrainingArguments, todo, len(rows))
+    return Trainer(model=todo.policy, args=config, train_dataset=dataset(rows))
+
+
+def word_tokenizer(cfg):
+    """Make a tokenizer with one token per word of the world."""
+    from bench.models.tokens import word_level
     from bench.worlds import world
 
-    words = world(cfg.data.kind).vocabulary()
-    model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>")
-    tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # lm-eval adds special tokens through the post-processor
-    bos = ("<bos>", words.index("<bos>"))
-    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<bos>",
-        eos_token="<eos>",
-        model_max_length=cfg.model.context,
-    )
+    return word_level(world(cfg.data.kind).vocabulary(), cfg.model.context)
 
 
 def small_llama(model, tokenizer):

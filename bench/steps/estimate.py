@@ -29,26 +29,41 @@ COLUMNS = ("step or arm", "runs", "GB", "its own", "FLOPs each", "time each")
 NOTES = [
     "GB: peak memory if all texts were as long as the longest, with the models that only measure",
     "(SFT base, gold, reward model); its own: without these, like peak_mb in run.json.",
-    "How good this estimate is: measured runs, so far on CPUs only, took 0.99 to 1.12 times these",
-    "FLOPs, 0.6 to 1.8 times this time and, at 135M parameters, 0.9 to 1.5 times this memory.",
+    "An estimate: `python -m bench rehearse` measures memory and time on the device itself.",
 ]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Jobs with equal numbers: peaks in GB, and FLOPs in the ledger and seconds of each job.
+    """Jobs with equal numbers: the first of them, the names and number of all, seconds of each."""
 
-    own: peak without the models that only measure; needed: with them.
-    """
-
-    kind: str
+    job: workload.Job
     names: tuple[str, ...]
     runs: int
-    own: float
-    needed: float
-    flops: float
     seconds: float
-    case: memory.Case | None
+
+    @property
+    def kind(self) -> str:
+        return self.job.kind
+
+    @property
+    def case(self) -> memory.Case | None:
+        return self.job.case
+
+    @property
+    def own(self) -> float:
+        """GB at the peak, without the models that only measure."""
+        return self.job.own / GB
+
+    @property
+    def needed(self) -> float:
+        """GB at the peak, with them."""
+        return self.job.needed / GB
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of each job, as the ledger books them."""
+        return self.job.charged.flops
 
     @property
     def name(self) -> str:
@@ -69,11 +84,10 @@ def estimate(cfg, device: Device) -> tuple[list[Row], dict[str, str]]:
     for job in study.jobs():
         numbers = job.own, job.needed, job.charged.flops, seconds(study, job, device)
         alike.setdefault((job.kind, *numbers), []).append(job)
-    rows = []
-    for (kind, own, needed, *numbers), jobs in alike.items():
-        names = tuple(dict.fromkeys(job.name for job in jobs))
-        size = own / GB, needed / GB
-        rows.append(Row(kind, names, len(jobs), *size, *numbers, jobs[0].case))
+    rows = [
+        Row(jobs[0], tuple(dict.fromkeys(job.name for job in jobs)), len(jobs), took)
+        for (*_, took), jobs in alike.items()
+    ]
     return rows, {"Shape": source, "Lengths": found.source}
 
 
@@ -123,6 +137,11 @@ def table(rows: list[Row], device: Device) -> list[str]:
         spent = flops(row.flops) if row.flops else "–"
         times = (duration(row.seconds), number(row.hours))
         lines.append((row.name, str(row.runs), *sizes, spent, *times))
+    return aligned(lines)
+
+
+def aligned(lines: list[tuple[str, ...]]) -> list[str]:
+    """Align the cells of lines: the first column to the left, all others to the right."""
     first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         name.ljust(first) + "".join(f"  {x:>{w}}" for x, w in zip(cells, widths, strict=True))
@@ -160,10 +179,15 @@ def warnings(cfg, rows: list[Row], device: Device) -> list[str]:
             lines.append(f"{row.name} would not fit: {memory.advice(row.case, section, there)}")
         elif row.needed * GB > memory.ROOM * there:
             lines.append(f"{row.name} would not fit: {remedy(cfg, row, device)}")
-    unknown = [task for task in cfg.eval.tasks if task not in workload.TASKS]
     if own := [name for name in cfg.study_arms if cfg.arm(name).upstream]:
         lines.append(f"Counted with the study's base, pairs and reward model: {', '.join(own)}")
-    return lines + ([f"Not counted: lm-eval's {', '.join(unknown)}"] if unknown else [])
+    return lines + uncounted(cfg)
+
+
+def uncounted(cfg) -> list[str]:
+    """Return a line that names the tasks of lm-eval whose work is not known."""
+    unknown = [task for task in cfg.eval.tasks if task not in workload.TASKS]
+    return [f"Not counted: lm-eval's {', '.join(unknown)}"] if unknown else []
 
 
 def remedy(cfg, row: Row, device: Device) -> str:

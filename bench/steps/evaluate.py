@@ -102,6 +102,13 @@ def test_prompts(cfg) -> list[dict]:
 
 def sampled(cfg, arm, seed: int, policy, tokenizer):
     """Sample on the test prompts; returns the table of samples, and the parts of their gold."""
+    measure = new_measure(cfg, arm, seed, tokenizer)
+    table = measure(policy)
+    return table, measure.gold.parts(measure.prompts, list(table.completion))
+
+
+def new_measure(cfg, arm, seed: int, tokenizer):
+    """Load what measures a policy's samples on the test prompts."""
     from bench.evaluation.samples import Measure
     from bench.models.loading import load_policy
 
@@ -109,9 +116,7 @@ def sampled(cfg, arm, seed: int, policy, tokenizer):
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
     scorer = load_proxy(cfg, arm, seed) if arm else None
     where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
-    measure = Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph)
-    table = measure(policy)
-    return table, gold.parts(prompts, list(table.completion))
+    return Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph)
 
 
 def load_proxy(cfg, arm, seed: int):

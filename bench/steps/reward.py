@@ -57,11 +57,15 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def new_scorer(model):
-    """Initialise the scalar head near zero (Huang et al. 2024, 2403.17031, detail 11)."""
+    """Initialise the scalar head near zero (Huang et al. 2024, 2403.17031, detail 11).
+
+    Its input takes its number type: it is trained in float32, also on a trunk in bfloat16.
+    """
     import torch
 
     std = (model.config.hidden_size + 1) ** -0.5
     torch.nn.init.normal_(model.score.weight, std=std)
+    model.score.register_forward_pre_hook(lambda head, given: given[0].to(head.weight.dtype))
     return model
 
 

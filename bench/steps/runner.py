@@ -23,7 +23,7 @@ from bench.core.schema import UserError
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 NEED_MB = 500  # a step refuses to start with less free disk space
-ON_GPU = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate")
+ON_GPU = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate", "rehearse")
 
 
 def main(

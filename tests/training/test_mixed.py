@@ -8,8 +8,11 @@ import trainings
 
 from bench.methods import ppo
 from bench.methods.ppo.roles import assemble
-from bench.models.loading import adapt, load_policy, load_scorer, save
+from bench.models.loading import adapt, load_policy, load_scorer, load_tokenizer, save
+from bench.steps import reward
 from bench.steps.base import small_llama
+from bench.studies import load
+from bench.training import trainer
 
 HALF = trainings.PLAIN.model_copy(update={"dtype": "bfloat16"})
 
@@ -50,6 +53,20 @@ def test_an_adapter_is_not_rounded_into_the_weights_of_a_loaded_model(
         assert torch.equal(found, trained(ids).logits)
         with trained.disable_adapter():
             assert not torch.equal(found, trained(ids).logits)
+
+
+def test_a_head_over_adapters_in_bfloat16_is_trained_in_float32(sft_and_reward, tmp_path):
+    half = trainings.LORA.model_copy(update={"dtype": "bfloat16"})
+    scorer = reward.new_scorer(load_scorer(sft_and_reward / "sft", half))
+    model, watch = adapt(scorer, half, "SEQ_CLS"), trainings.monitor(tmp_path)
+    tokenizer = load_tokenizer(sft_and_reward / "sft")
+    settings = load("tiny", ["reward.warmup=0"]).reward
+    todo = trainer.Training("reward", model, tokenizer, settings, 5, tmp_path, watch, watch.ledger)
+    start = model.score.weight.detach().float().clone()
+    rows = reward.tokenised(tokenizer, trainings.pairs(8, 3))
+    trainer.fit(reward.reward_trainer(todo, rows), todo, head="scalar")
+    assert model.score.weight.dtype == torch.float32
+    assert not torch.equal(model.score.weight, start)
 
 
 @pytest.mark.parametrize("rate,kept", [(0.0, torch.bfloat16), (0.05, torch.float32)])

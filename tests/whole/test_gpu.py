@@ -11,7 +11,7 @@ from test_machine import STEP
 from test_processes import assert_same, train
 
 from bench.core.machine import gpus
-from bench.steps import runner
+from bench.steps import rehearse, runner
 from bench.steps.launch import command
 from bench.training.ledger import Ledger
 
@@ -90,3 +90,11 @@ def test_two_gpus_train_what_one_trains(config, sft_and_reward, tmp_path):
         train(sft_and_reward, tmp_path / out, names, words, device="cuda")
     for name in names:  # kernels add in another order each time
         assert_same(tmp_path / "one", tmp_path / "two", name, atol=1e-4)
+
+
+def test_a_rehearsal_measures_the_device(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rehearse.main(["--testbed", "tiny", "--set", "jobs.gpu=1"])
+    text = capsys.readouterr().out
+    assert torch.cuda.get_device_name() in text and "GPU-hours" in text
+    assert "failed" not in text

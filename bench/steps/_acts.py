@@ -1,0 +1,498 @@
+"""Rehearse single jobs of a study, each in a process of its own; `rehearse` starts them.
+
+The code that trains, samples and measures is that of the steps and methods themselves; here stand
+only the texts it gets, the clock, and what it finds in place of the study's files.
+"""
+
+import gc
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing import parent_process
+from pathlib import Path
+from statistics import mean
+from types import SimpleNamespace
+from typing import Any
+
+from bench.core.files import write_json, write_lines, write_text
+from bench.core.layout import Layout
+from bench.core.progress import Progress
+from bench.core.schema import UserError
+from bench.estimate import memory, shapes, stand_ins, workload
+from bench.models.flops import Shape
+from bench.steps import runner
+
+STEPS = 2  # that are timed, after one that is not
+PASSES = ((True, 1), (False, 1 + STEPS))  # (on the longest texts?, steps): for memory, for time
+HELD = 32  # validation pairs whose loss is timed
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Play:
+    """One job to rehearse, in words that another process understands.
+
+    folder: of all files of the rehearsal; found: lengths of texts; shape, tied: of the policy, as
+    ``shapes.of_policy`` has them; kind, times: as of ``workload.Job``, or "build"; of: name of the
+    arm, or the label set; rows, processes: of a training: rows in a forward pass, and by how many
+    the study shares it.
+    """
+
+    testbed: str
+    overrides: tuple[str, ...]
+    folder: Path
+    found: workload.Lengths
+    shape: Shape
+    tied: bool
+    kind: str = ""
+    times: dict[str, float] = field(default_factory=dict)
+    of: str | None = None
+    rows: int | None = None
+    processes: int = 1
+
+
+class Aside(Layout):
+    """The layout of a testbed under another folder, by plain names."""
+
+    def __init__(self, cfg, folder: Path):
+        super().__init__(cfg, None)
+        self.folder = folder
+
+    @property
+    def root(self) -> Path:
+        return self.folder
+
+    def key(self, kind: str) -> str:
+        return ""
+
+
+class Stage:
+    """What all acts share: the settings, made-up texts, the ledger.
+
+    real: the settings as they are; cfg: with stand-ins for data and paths; loaded: seconds in which
+    a method itself has loaded models.
+    """
+
+    def __init__(self, play: Play):
+        from bench.studies import load
+        from bench.training.ledger import Ledger
+
+        self.real = load(play.testbed, play.overrides)
+        own = {"data": SimpleNamespace(kind="hub"), "layout": Aside(self.real, play.folder)}
+        self.play, self.cfg, self.ledger = play, self.real.model_copy(update=own), Ledger()
+        self.root, self.loaded = play.folder / "checkpoints", 0.0
+
+    def texts(self, n: int, longest: bool, split="train") -> list[dict]:
+        """Return ``n`` rows, of the longest or of the usual lengths."""
+        found = self.play.found
+        usual = found.demonstrations if self.play.kind == "SFT base" else found.pairs
+        sizes = [(found.prompt, found.answer)] if longest else usual
+        return stand_ins.texts(sizes, n, self.play.shape.vocabulary, split)
+
+    def cut(self, settings, steps: int):
+        """Return the settings of a training cut to some steps, and to one process's share."""
+        own = {"steps": steps, "epochs": 1} | {
+            key: max(1, getattr(settings, key, 1) // self.play.processes)
+            for key in ("batch", "minibatch")
+        }
+        return settings.model_copy(
+            update={k: v for k, v in own.items() if k in type(settings).model_fields}
+        )
+
+    def fitted(self, settings, model, tokenizer, rows: Callable, make: Callable, head: str):
+        """Train a model as a step does; return the seconds of each phase of a step.
+
+        rows: of (number, whether the longest); make: trainer of (training, rows); head: as in
+        ``bench.training.trainer.fit``.
+        """
+        from bench.training import trainer
+
+        for longest, steps in PASSES:
+            own, watch = self.cut(settings, steps), stopwatch(self, self.ledger)
+            parts = self.play.kind, model, tokenizer, own, 0, self.root, watch, self.ledger
+            todo = trainer.Training(*parts, self.play.rows)
+            trainer.fit(make(todo, rows(steps * own.batch, longest)), todo, head)
+            tidy()
+        return watch.seconds()
+
+    def timed(self, name: str, batch: int, act: Callable[[list[dict]], Any]) -> float:
+        """Act once on a batch of texts; return the seconds of each.
+
+        All are the longest, since a batch is padded to its longest text.
+        """
+        rows = self.texts(int(min(batch, self.play.times[name])), longest=True)
+        tidy()
+        with self.ledger.phase(name):
+            act(rows)
+        return self.seconds(self.ledger.rows[name]) / len(rows)
+
+    @property
+    def cores(self) -> int:
+        """Return how many cores of a CPU the job computes with, 1 with a GPU."""
+        return 1 if self.ledger.memory.cuda else threads(self.cfg, self.play.kind)
+
+    def seconds(self, row: dict) -> float:
+        """Return the seconds in a row of the ledger.
+
+        On a CPU they are CPU seconds over the cores, which other jobs hardly affect.
+        """
+        return row["wall_s"] if self.ledger.memory.cuda else row["cpu_s"] / self.cores
+
+
+def stopwatch(stage: Stage, ledger, measure=None, last: Callable | None = None):
+    """Make a monitor without a curve, which notes what each step took.
+
+    last: function of the policy to call after the last step, while all that trains is in memory.
+    """
+    from bench.training.monitor import Monitor
+
+    class Stopwatch(Monitor):
+        def step(self, step: int, metrics: dict[str, float], policy) -> bool:
+            due = super().step(step, metrics, policy)
+            self.marks.append({row["phase"]: stage.seconds(row) for row in self.ledger.table()})
+            if last and step == self.total:
+                last(policy)
+            return due
+
+        def seconds(self) -> dict[str, float]:
+            """Return the seconds a step of each phase, over the steps that are timed."""
+            start, end = self.marks[0], self.marks[STEPS]
+            spent = {name: (end[name] - start.get(name, 0.0)) / STEPS for name in end}
+            return {name: s for name, s in spent.items() if s > 0 and name != "other"}
+
+    found = Stopwatch(measure, (), (), ledger, Progress(stage.play.kind, None), stage.root)
+    found.marks = []
+    return found
+
+
+def tidy() -> None:
+    """Give memory back, which trainers hold in cycles."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def build(stage: Stage) -> dict[str, Any]:
+    """Write the models and the gold that stand in for the study's; return the device."""
+    import torch
+
+    from bench.models.loading import adapt, load_scorer, load_tokenizer, pick_device, save
+    from bench.steps.reward import new_scorer
+
+    cfg, out = stage.cfg, stage.cfg.layout
+    device = torch.device(pick_device(cfg.model.device))
+    made = policy_config(stage)
+    stand_ins.write_policy(made, cfg.model.dtype, device, out.base)
+    out.sft.symlink_to(out.base)
+    scorer = adapt(new_scorer(load_scorer(out.sft, cfg.model)), cfg.model, "SEQ_CLS")
+    save(scorer, load_tokenizer(out.sft), out.root / "scorer")
+    write_gold(stage, device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {"gpu": name, "there": memory.device_bytes(device)}
+
+
+def policy_config(stage: Stage):
+    """Return the configuration of the policy: its own if it is here, else of its shape."""
+    real, found = stage.real, stage.play.found
+    own = shapes.config_of(real.model.hub) if real.model.hub else None
+    longest = found.prompt + max(found.answer, real.decode.max_new_tokens)
+    longest = max(longest, *(tokens + made for _, _, tokens, made in workload.TASKS.values()))
+    context = max(real.model.context, longest)
+    return stand_ins.config(stage.play.shape, stage.play.tied, context, own)
+
+
+def write_gold(stage: Stage, device) -> None:
+    """Write gold: a model of random weights if it is a model, else a rule that takes no time."""
+    from bench.worlds.hub.gold import OWN, GoldModel, keep
+
+    folder, source = stage.cfg.layout.data, getattr(stage.real.data, "gold", None)
+    folder.mkdir(parents=True)
+    if source is None or not source.id:
+        (folder / OWN).write_text(stand_ins.NO_GOLD)
+        return
+    shape, tied, _ = shapes.of_source(source)
+    made = stand_ins.config(shape, tied, 8192, shapes.config_of(source))
+    dtype = "bfloat16" if device.type == "cuda" else "float32"
+    stand_ins.write_scorer(made, dtype, device, folder / "model")
+    keep(GoldModel(id=str(folder / "model"), batch=source.batch), folder)
+
+
+def base(stage: Stage) -> dict[str, float]:
+    """Pretrain."""
+    from bench.models.loading import load_policy, load_tokenizer
+    from bench.steps.base import base_trainer
+
+    cfg, width = stage.cfg, stage.cfg.model.context
+    with stage.ledger.phase("load"):
+        model = load_policy(cfg.layout.base, cfg.model)
+
+    def rows(n: int, longest: bool) -> list[dict]:
+        ids = [[i % stage.play.shape.vocabulary for i in range(k, k + width)] for k in range(n)]
+        return [{"input_ids": row, "labels": row} for row in ids]
+
+    tokenizer = load_tokenizer(cfg.layout.base)
+    return stage.fitted(cfg.base, model, tokenizer, rows, base_trainer, "full")
+
+
+def sft(stage: Stage) -> dict[str, float]:
+    """Fine-tune on demonstrations."""
+    from bench.models.loading import adapt, load_policy, load_tokenizer
+    from bench.steps.sft import sft_trainer, tokenised
+
+    cfg = stage.cfg
+    with stage.ledger.phase("load"):
+        model = adapt(load_policy(cfg.layout.base, cfg.model), cfg.model)
+    tokenizer = load_tokenizer(cfg.layout.base)
+
+    def rows(n: int, longest: bool) -> list[dict]:
+        return tokenised(tokenizer, stage.texts(n, longest))
+
+    return stage.fitted(cfg.sft, model, tokenizer, rows, sft_trainer, "fused")
+
+
+def reward(stage: Stage) -> dict[str, float]:
+    """Train a reward model, and let it order pairs."""
+    from bench.models.loading import adapt, load_scorer, load_tokenizer
+    from bench.steps.reward import BATCH, new_scorer, reward_trainer, scores, tokenised
+
+    cfg = stage.cfg
+    with stage.ledger.phase("load"):
+        scorer = new_scorer(load_scorer(cfg.layout.sft, cfg.model))
+        model = adapt(scorer, cfg.model, "SEQ_CLS")
+    tokenizer, batch = load_tokenizer(cfg.layout.sft), cfg.model.micro_batch or BATCH
+
+    def rows(n: int, longest: bool) -> list[dict]:
+        return tokenised(tokenizer, stage.texts(n, longest))
+
+    def check(pairs: list[dict]) -> None:
+        for side in "ab":
+            scores(model, tokenizer, pairs, side, batch)
+
+    found = stage.fitted(cfg.reward, model, tokenizer, rows, reward_trainer, "scalar")
+    if stage.play.times["check"]:
+        found["check"] = stage.timed("check", batch, check)
+    return found
+
+
+def pool(stage: Stage) -> dict[str, float]:
+    """Sample answers to prompts, if pairs are not given, and score them with gold."""
+    from bench.steps.pairs import texts
+    from bench.worlds import hub
+
+    cfg, found, batch = stage.cfg, {}, stage.cfg.pairs.batch
+    if "sample" in stage.play.times:
+        model, tokenizer, generator = drawing(stage)
+
+        def draw(rows: list[dict]) -> None:
+            texts(cfg, model, tokenizer, rows, generator, stage.ledger, ended=False)
+
+        found["sample"] = stage.timed("sample", batch, draw)
+    if "gold" in stage.play.times:
+        gold = hub.Gold(cfg.layout.data)
+        found["gold"] = stage.timed(
+            "gold", batch, lambda rows: gold(rows, [row["a"] for row in rows])
+        )
+    return found
+
+
+def drawing(stage: Stage) -> tuple:
+    """Load the SFT base, its tokenizer and a generator, as the step ``pairs`` does."""
+    import torch
+
+    from bench.models.loading import load_policy, load_tokenizer
+
+    cfg = stage.cfg
+    with stage.ledger.phase("load"):
+        model = load_policy(cfg.layout.sft, cfg.model)
+    generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
+    return model, load_tokenizer(cfg.layout.sft), generator
+
+
+def reference(stage: Stage) -> dict[str, float]:
+    """Compute log-probs of a batch of pairs under the SFT base."""
+    from bench.steps.reference import logps
+    from bench.training.batches import REFERENCE_BATCH
+
+    model, tokenizer, _ = drawing(stage)
+    batch = stage.cfg.model.micro_batch or REFERENCE_BATCH
+
+    def read(rows: list[dict]) -> None:
+        logps(model, tokenizer, rows, stage.ledger, batch)
+
+    return {"reference": stage.timed("reference", batch, read)}
+
+
+def evaluation(stage: Stage) -> dict[str, float]:
+    """Answer a batch of test prompts and measure the answers."""
+    from bench.models.loading import adapt, load_policy, load_tokenizer
+    from bench.steps.evaluate import new_measure
+
+    cfg, arm = stage.cfg, stage.cfg.arm(stage.play.of) if stage.play.of else None
+    tokenizer = load_tokenizer(cfg.layout.sft)
+    with stage.ledger.phase("load"):
+        policy = load_policy(cfg.layout.sft, cfg.model)
+        if arm and cfg.model.lora and cfg.model.dtype != "float32":  # else merged, as when loaded
+            policy = adapt(policy, cfg.model)
+        write_inputs(stage, arm)
+        policy = policy.eval().requires_grad_(False)
+        measure = new_measure(cfg, arm, 1, tokenizer)
+    found = {"measure": measured(stage, measure, policy, cfg.eval.prompts)}
+    return found | harnessed(stage, policy, tokenizer)
+
+
+def harnessed(stage: Stage, policy, tokenizer) -> dict[str, float]:
+    """Return the seconds that lm-eval takes for a made-up text of each task."""
+    from lm_eval.api.instance import Instance
+
+    from bench.evaluation.harness import harness_model, quiet_stderr
+
+    found, tasks = {}, [name for name in stage.play.times if name in workload.TASKS]
+    model = harness_model(stage.cfg, policy, tokenizer) if tasks else None
+    for name in tasks:
+        _, _, tokens, made = workload.TASKS[name]
+        n = min(stage.cfg.eval.batch, stage.play.times[name])
+        rows = stand_ins.texts([(tokens, 3)], n, stage.play.shape.vocabulary)
+        kind, how = "generate_until" if made else "loglikelihood", {"max_gen_toks": made}
+        asked = [
+            Instance(kind, {}, (row["prompt"], how if made else f" {row['a']}"), 0) for row in rows
+        ]
+        with stage.ledger.phase(name), quiet_stderr():
+            getattr(model, kind)(asked)
+        found[name] = stage.seconds(stage.ledger.rows[name]) / n
+    return found
+
+
+def measured(stage: Stage, m, policy, prompts: int) -> float:
+    """Return the seconds of answering one of ``prompts`` prompts and measuring the answer.
+
+    m: the ``Measure`` of the study's code, which here gets prompts of its own.
+    """
+    from bench.evaluation.samples import Measure
+
+    def act(rows: list[dict]) -> None:
+        models = m.gold, m.reference, m.scorer
+        Measure(m.tokenizer, rows, *models, m.decode, m.seed, m.batch)(policy)
+
+    return stage.timed("measure", min(prompts, m.batch), act)
+
+
+def write_inputs(stage: Stage, arm) -> None:
+    """Write what a run or its evaluation looks for before it is told of its texts."""
+    out = stage.cfg.layout
+    prompts = [row for split in ("validation", "test") for row in stage.texts(1, False, split)]
+    write_lines(out.prompts, prompts)
+    for data in {arm.label_set, arm.proxy} if arm else ():
+        write_lines(out.pairs(data, 1), stage.texts(1, False))
+        out.reward(data, 1).parent.mkdir(parents=True, exist_ok=True)
+        out.reward(data, 1).unlink(missing_ok=True)
+        out.reward(data, 1).symlink_to(out.root / "scorer")
+    if arm and (path := out.needed(arm, 1).get("reference")):
+        write_text(path, "id,a,b\n0,-1.0,-1.0\n")
+
+
+def run(stage: Stage) -> dict[str, float]:
+    """Train an arm's run, and measure a point of its curve while all that trains is in memory."""
+    from bench.steps.align import prepare
+
+    cfg, arm, whole = stage.cfg, stage.cfg.arm(stage.play.of), stage.ledger
+    write_inputs(stage, arm)
+    with whole.phase("load"):
+        todo = prepare(cfg, arm, 1, stage.root)
+    measure, rows, found = todo.monitor.measure, todo.ledger.rows, {}
+    loaded = stage.seconds(rows["load"])
+
+    def point(policy) -> None:
+        found["measure"] = measured(stage, measure, policy, cfg.curve.prompts)
+
+    with whole.phase("train"):
+        for longest, steps in PASSES:
+            watch = stopwatch(stage, todo.ledger, measure, point if longest else None)
+            todo = replace(todo, settings=stage.cut(arm.settings, steps), monitor=watch)
+            todo = with_texts(stage, todo, steps, longest)
+            cfg.known_methods[arm.method].train(todo)
+            tidy()
+    if "heldout" in rows:
+        found["heldout"] = stage.seconds(rows["heldout"]) / len(todo.validation)
+    stage.loaded = (stage.seconds(rows["load"]) - loaded) / len(PASSES)
+    own = todo.ledger.memory
+    whole.memory.peak = max(whole.memory.peak, own.peak + own.watched_bytes)
+    return watch.seconds() | found
+
+
+def with_texts(stage: Stage, todo, steps: int, longest: bool):
+    """Give a run the texts for some steps; validation pairs only where it is timed."""
+    n = steps * getattr(todo.settings, "batch", 1)
+    held = 0 if longest else min(HELD, stage.cfg.pairs.validation)
+    logps = {i: {"a": -1.0, "b": -1.0} for i in range(max(n, held))}
+    texts = {"pairs": stage.texts(n, longest), "validation": stage.texts(held, longest)}
+    made = made_length(stage, todo.policy.device, longest)
+    decode = stage.cfg.decode.model_copy(update={"max_new_tokens": made})
+    return replace(todo, **texts, reference=logps, micro_batch=stage.play.rows, decode=decode)
+
+
+def made_length(stage: Stage, device, longest: bool) -> int:
+    """Return the tokens of samples in training: the most, or on a CPU the usual number.
+
+    A CPU's seconds follow the tokens of all samples, a GPU's those of the longest.
+    """
+    most = stage.cfg.decode.max_new_tokens
+    if longest or device.type != "cpu":
+        return most
+    return round(mean(min(most, a) for _, *both in stage.play.found.pairs for a in both))
+
+
+ACTS: dict[str, Callable[[Stage], dict]] = {
+    "build": build,
+    "base": base,
+    "SFT base": sft,
+    "pool": pool,
+    "reference": reference,
+    "reward model": reward,
+    "evaluation": evaluation,
+}
+
+
+def perform(play: Play, out: Path) -> None:
+    """Rehearse one job and write what it took; out of memory and divergence are results."""
+    from bench.models.sampling import NoDistribution
+    from bench.training import job, trainer
+    from bench.training.monitor import Diverged
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    trainer.quieten()
+    stage, act = Stage(play), ACTS.get(play.kind, run)
+    runner.set_threads(threads(stage.cfg, play.kind))
+    job.seed_everything(0)
+    try:
+        found = act(stage)
+        found = found if act is build else {"seconds": found} | costs(stage)
+    except (UserError, Diverged, NoDistribution) as error:
+        found = {"failed": str(error)}
+    except (MemoryError, RuntimeError) as error:
+        if not runner.lacks_memory(error):
+            raise
+        found = {"oom": runner.summary(error)}
+    write_json(out, found)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, however that ended."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def threads(cfg, kind: str) -> int:
+    """Return the threads of a job, as its step has them."""
+    return {"base": cfg.threads.base, "SFT base": cfg.threads.sft}.get(kind, cfg.threads.default)
+
+
+def costs(stage: Stage) -> dict[str, float]:
+    """Return the seconds of loading models, the bytes at the peak, the cores of a CPU."""
+    rows = stage.ledger.rows
+    load = stage.loaded + (stage.seconds(rows["load"]) if "load" in rows else 0.0)
+    peak = stage.ledger.memory.peaks["peak_mb"] * MIB
+    return {"load": load, "peak": peak, "cores": stage.cores}

@@ -1,0 +1,272 @@
+"""Rehearse a study on this device before you pay for it: seconds and memory, measured.
+
+    python -m bench rehearse --testbed zephyr-7b
+    snakemake --cores all rehearse --config testbed=zephyr-7b
+
+Two steps of every phase of every method, each job in a process of its own, by the study's own code
+and settings, on random weights of the declared shape and texts of the declared lengths. Needs no
+hub and no file of the study, and writes nothing but its log. Beside what was measured stands what
+`estimate` says of the device.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from bench.core.files import read_json
+from bench.core.progress import say
+from bench.core.schema import UserError
+from bench.estimate import memory, shapes, workload
+from bench.estimate.devices import DEVICES, Device, choose
+from bench.estimate.memory import GB
+from bench.steps import _acts, estimate, runner
+from bench.steps.estimate import Row, duration, number
+
+# What the children are forked with, so that each is spared its import. None is a module of ours.
+IMPORTS = (
+    "datasets",
+    "pandas",
+    "peft",
+    "torch",
+    "transformers.models.llama.modeling_llama",
+    "transformers.trainer",
+    "trl.trainer.reward_trainer",
+    "trl.trainer.sft_trainer",
+)
+COLUMNS = (
+    *("step or arm", "runs", "GB", "estimate", "times", "s each"),
+    *("time a run", "estimate", "ratio"),
+)
+EMPTY = {"seconds": {}, "load": 0.0, "peak": 0.0, "cores": 1}
+BUG = "it failed, see the error above"
+OVER = "it ended before it could say why, which mostly means that it was out of memory"
+NOTES = [
+    "GB: peak memory on the longest texts, with the models that only measure. s each: on texts of",
+    f"usual length, mean of {_acts.STEPS} steps after one that is not counted. No sample ends",
+    "before decode.max_new_tokens (on a CPU, in PPO's timed steps, the usual length), so sampling",
+    "takes less where policies stop earlier. Not counted, here and in the estimate beside it:",
+    "starting processes, saving, gold that is no model. On a CPU, seconds are CPU time divided by",
+    "the job's threads: what other work beside it takes does not count.",
+]
+
+
+@dataclass(frozen=True)
+class Act:
+    """What one row of the estimate took when rehearsed.
+
+    seconds: {what: seconds each}, of what ``Job.times`` counts or of phases of a step; load:
+    seconds of loading models; peak: bytes; cores: of a CPU, 1 with a GPU; problem: why there are no
+    figures, else ""; oom: whether that is for lack of memory.
+    """
+
+    row: Row
+    seconds: dict[str, float]
+    load: float = 0.0
+    peak: float = 0.0
+    cores: int = 1
+    problem: str = ""
+    oom: bool = False
+
+    def times(self, what: str) -> float:
+        """Return how often a job of the study does something."""
+        return self.row.job.times.get(what, self.row.job.times.get("step", 0))
+
+    @property
+    def total(self) -> float:
+        """Return the seconds of one job of the study."""
+        return self.load + sum(s * self.times(what) for what, s in self.seconds.items())
+
+    @property
+    def estimated(self) -> float:
+        """Return what the estimate says of the same, without the start of a process."""
+        return self.row.seconds - estimate.START_S
+
+    @property
+    def hours(self) -> float:
+        """Return the device-hours of all jobs of the row."""
+        return self.row.runs * self.total * self.cores * estimate.processes(self.row) / 3600
+
+
+# --- the children ---------------------------------------------------------------------------------
+
+
+class Troupe:
+    """Starts each job in a process of its own, forked from one that has imported the libraries.
+
+    A child can run out of memory, or be killed for it, without harm to the others.
+    """
+
+    def __init__(self, cfg, folder: Path):
+        os.environ["TQDM_DISABLE"] = "1"  # before the imports, which read it
+        self.context = get_context("forkserver")
+        self.context.set_forkserver_preload(list(IMPORTS))
+        shape, tied, _ = shapes.of_policy(cfg)
+        self.common = cfg.source, cfg.overrides, folder, workload.lengths(cfg), shape, tied
+        self.done: dict[str, dict] = {}
+
+    def play(self, kind: str, *own) -> dict:
+        """Rehearse a job; return what its process wrote. own: further fields of ``Play``."""
+        play = _acts.Play(*self.common, kind, *own)
+        out = play.folder / "found.json"
+        child = self.context.Process(target=_acts.perform, args=(play, out), daemon=True)
+        child.start()
+        child.join()
+        found = read_json(out) or {"failed": OVER if child.exitcode < 0 else BUG}
+        out.unlink(missing_ok=True)
+        return found
+
+    def build(self) -> dict:
+        """Write what stands in for the study's models; return the device.
+
+        Raises UserError if that fails.
+        """
+        say("rehearse", "random weights")
+        found = self.play("build")
+        if "gpu" not in found:
+            problem = found.get("failed") or found["oom"]
+            raise UserError(f"no model of this shape could be made: {problem}")
+        return found
+
+    def rehearse(self, row: Row) -> Act:
+        """Rehearse a row of the estimate; rows whose steps are alike share one rehearsal."""
+        job, key = row.job, alike(row)
+        if key not in self.done:
+            of = getattr(job.of, "name", job.of)
+            rows = job.case.rows if job.case else None
+            say("rehearse", row.name)
+            self.done[key] = self.play(job.kind, job.times, of, rows, estimate.processes(job))
+        found = self.done[key]
+        problem = found.get("failed") or found.get("oom", "")
+        return Act(row, *(found.get(k, v) for k, v in EMPTY.items()), problem, "oom" in found)
+
+
+def alike(row: Row) -> str:
+    """Return what rows have in common whose steps do the same work.
+
+    Numbers with a fraction (rates, strengths) count only as zero or not; lengths do not count.
+    """
+    job = row.job
+    if job.kind == "evaluation" or job.case is None:
+        return f"{job.kind} {job.name} {job.of is None} {list(job.times)}"
+    own = job.of.settings.model_dump() if hasattr(job.of, "settings") else {}
+    own = {k: bool(v) if isinstance(v, float) else v for k, v in own.items()}
+    lengths = dict.fromkeys(("epochs", "warmup"))
+    return f"{job.kind} {job.case} {own | lengths}"
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def rehearsed(cfg) -> tuple[list[Act], Device, str]:
+    """Rehearse every job of the study; return what each took, the device, and its name."""
+    with tempfile.TemporaryDirectory(prefix="prefbench-rehearsal-") as folder:
+        troupe = Troupe(cfg, Path(folder))
+        built = troupe.build()
+        device = device_of(built)
+        rows, _ = estimate.estimate(cfg, device)
+        acts = [troupe.rehearse(row) for row in rows]
+    return acts, device, built["gpu"] or device.name
+
+
+def report(cfg, acts: list[Act], device: Device, name: str) -> str:
+    """Return what a rehearsal took as text; name: the driver's, of the device."""
+    head = [f"Rehearsal: study {cfg.study} of {cfg.testbed} on {name}, beside the estimate for it"]
+    head += [f"Shape: {shapes.of_policy(cfg)[2]}", f"Lengths: {workload.lengths(cfg).source}"]
+    body = [table(acts, device), summary(acts, device), warnings(cfg, acts, device)]
+    return "\n\n".join("\n".join(part) for part in [head, *body, NOTES] if part)
+
+
+def device_of(built: dict) -> Device:
+    """Return what the estimate knows of the device; built: as from ``Troupe.build``."""
+    if not built["gpu"]:
+        return DEVICES["cpu"]
+    return replace(choose(None, True)[0], memory=built["there"] / GB)
+
+
+def table(acts: list[Act], device: Device) -> list[str]:
+    """Return a line for each job, and below it one for each of its phases if there are several."""
+    lines = [(*COLUMNS, f"{estimate.unit(device)}-hours")]
+    for act in acts:
+        phases = [phase(act, what) for what in act.seconds]
+        lines.append(whole(act, phases[0][4:6] if len(phases) == 1 else ("", "")))
+        lines += phases if len(phases) > 1 else []
+    return estimate.aligned([line + ("",) * (len(lines[0]) - len(line)) for line in lines])
+
+
+def whole(act: Act, single: tuple[str, str]) -> tuple[str, ...]:
+    """Return the cells of a job; single: those of its only phase."""
+    row, memory_ = act.row, (number(act.peak / GB), number(act.row.needed))
+    if act.problem:
+        return row.name, str(row.runs), "–", memory_[1]
+    times = duration(act.total), duration(act.estimated)
+    ratio = number(act.total / act.estimated) if act.estimated > 0.05 else "–"
+    hours = number(act.hours)
+    return row.name, str(row.runs), *memory_, *single, *times, ratio, hours
+
+
+def phase(act: Act, what: str) -> tuple[str, ...]:
+    """Return the cells of a phase."""
+    each, times = act.seconds[what], act.times(what)
+    name = "curve" if what == "measure" else what
+    return f"  {name}", "", "", "", str(round(times)), number(each), duration(each * times)
+
+
+def summary(acts: list[Act], device: Device) -> list[str]:
+    """Return a line with the sum over all jobs that could be rehearsed."""
+    good = [act for act in acts if not act.problem]
+    measured = sum(act.hours for act in good)
+    said = sum(act.row.hours * act.estimated / act.row.seconds for act in good)
+    left_out = f", without {len(acts) - len(good)} that failed" if len(good) < len(acts) else ""
+    hours = f"about {number(measured)} {estimate.unit(device)}-hours"
+    ratio = f"{number(measured / said)} times the estimate" if said else "no estimate"
+    return [f"All jobs of the study{left_out}: {hours}, {ratio}"]
+
+
+def warnings(cfg, acts: list[Act], device: Device) -> list[str]:
+    """Return lines about what went wrong, and about what was not rehearsed."""
+    lines = [f"{act.row.name}: {trouble(cfg, act, device)}" for act in acts if act.problem]
+    if cfg.launch.processes > 1:
+        share = f"one of {cfg.launch.processes} processes, with its share of each batch"
+        lines.append(f"Rehearsed as {share}, without their exchange and without shards")
+    return lines + estimate.uncounted(cfg)
+
+
+def trouble(cfg, act: Act, device: Device) -> str:
+    """Say what went wrong in a job and, if it was out of memory, what would fit."""
+    row, case = act.row, act.row.case
+    if not act.oom:
+        return act.problem
+    if case is None:
+        return f"{act.problem}; {estimate.remedy(cfg, row, device)}"
+    section = row.kind if case.head == "rollout" else "model"
+    return f"{act.problem}; {memory.advice(case, section, device.memory * GB, failed=True)}"
+
+
+def check_disk(cfg, where: Path) -> None:
+    """Raise UserError unless the models that stand in for the study's fit on the disk."""
+    shape, tied, _ = shapes.of_policy(cfg)
+    study = workload.Workload(cfg, shape, tied, workload.lengths(cfg), True)
+    scorer = 0 if cfg.model.lora else memory.WIDE * sum(memory.parameters(shape, tied, True))
+    mb = (memory.held(study.bare) + scorer + study.gold.bytes) / 1e6
+    runner.check_disk(where, runner.NEED_MB + round(mb))
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = runner.arguments("rehearse").parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is deleted
+    try:
+        from bench.studies import load
+
+        cfg = load(args.testbed, args.set)
+        check_disk(cfg, Path(tempfile.gettempdir()))
+        runner.set_threads(cfg.threads.default)
+        runner.pin("rehearse", cfg)  # before the children are started, who inherit it
+        if args.needs_gpu:
+            runner.check_gpu()
+        print(report(cfg, *rehearsed(cfg)))
+    except UserError as error:
+        runner.fail(str(error))
