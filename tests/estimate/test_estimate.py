@@ -209,7 +209,8 @@ def test_it_needs_no_network_and_no_gpu(testbed, nowhere, capsys):
     text = capsys.readouterr().out
     assert f"PPO on {testbed}: about " in text and " with its reward model" in text
     assert ("core-hours" in text) == (testbed == "micro")
-    assert "20 runs, with their inputs and evaluations" in text
+    runs = 20 if testbed == "reviews" else 40
+    assert f"{runs} runs, with their inputs and evaluations" in text
 
 
 def test_the_docs_show_what_it_prints(nowhere):
