@@ -43,7 +43,8 @@ class Setting:
     @property
     def description(self) -> str:
         """Return what the setting does, from the docstring under its field."""
-        own = docstrings(self.declarer).get(self.name)
+        field = self.owner.model_fields[self.name]
+        own = docstrings(self.declarer).get(self.name) or field.description
         return " ".join((own or (self.section and self.section.__doc__) or "").split())
 
     @property
