@@ -24,6 +24,7 @@ from bench.steps import reward, sft
 from bench.steps.align import Run
 from bench.studies import load
 from bench.training import job, trainer
+from bench.training.answer_trainer import DemonstrationTrainer
 from bench.training.ledger import Ledger
 from bench.training.monitor import Monitor
 
@@ -120,7 +121,8 @@ def supervised(name: str, folder: Path, root: Path) -> trainer.Training:
         )
     else:
         demonstrations = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]
-        trainer.fit(sft.sft_trainer(todo, sft.tokenised(tokenizer, demonstrations)), todo)
+        made = DemonstrationTrainer(todo, sft.tokenised(tokenizer, demonstrations))
+        trainer.fit(made, todo, head="pair")
     return todo
 
 

@@ -40,7 +40,7 @@ PER_JOB = re.compile(
 COMMON = ("pydantic.main", "yaml", "psutil", "pandas")
 TRAINING = (
     *COMMON, "torch", "transformers.trainer", "transformers.models.llama.modeling_llama", "peft",
-    "datasets", "accelerate", "trl.trainer.sft_trainer", "trl.trainer.reward_trainer",
+    "datasets", "accelerate", "trl.trainer.reward_trainer",
     "vaderSentiment.vaderSentiment",
 )  # fmt: skip
 PAGES = (*COMMON, "scipy.stats", "matplotlib.backends.backend_svg", "matplotlib.figure", "jinja2")

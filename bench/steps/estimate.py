@@ -23,7 +23,7 @@ BANDWIDTH = 0.7  # share of the maker's figure that reading weights reaches
 # kernels. Adapters double the number of kernels; backward launches twice as many.
 LAYER_S = 0.6e-3
 DISK = 1e9  # bytes of weights loaded per second
-START_S = 8.0  # seconds for imports, tokenisation and saving
+START_S = 2.0  # seconds to start a step from the warm process, to tokenise and to save
 
 COLUMNS = ("step or arm", "runs", "GB", "its own", "FLOPs each", "time each")
 NOTES = [

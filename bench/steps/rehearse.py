@@ -20,23 +20,13 @@ from pathlib import Path
 from bench.core.files import read_json
 from bench.core.progress import say
 from bench.core.schema import UserError
+from bench.core.warm import TRAINING
 from bench.estimate import memory, shapes, workload
 from bench.estimate.devices import DEVICES, Device, choose
 from bench.estimate.memory import GB
-from bench.steps import _acts, estimate, runner
+from bench.steps import _rehearsal, estimate, runner
 from bench.steps.estimate import Row, duration, number
 
-# What the children are forked with, so that each is spared its import. None is a module of ours.
-IMPORTS = (
-    "datasets",
-    "pandas",
-    "peft",
-    "torch",
-    "transformers.models.llama.modeling_llama",
-    "transformers.trainer",
-    "trl.trainer.reward_trainer",
-    "trl.trainer.sft_trainer",
-)
 COLUMNS = (
     *("step or arm", "runs", "GB", "estimate", "times", "s each"),
     *("time a run", "estimate", "ratio"),
@@ -46,7 +36,7 @@ BUG = "it failed, see the error above"
 OVER = "it ended before it could say why, which mostly means that it was out of memory"
 NOTES = [
     "GB: peak memory on the longest texts, with the models that only measure. s each: on texts of",
-    f"usual length, mean of {_acts.STEPS} steps after one that is not counted. No sample ends",
+    f"usual length, mean of {_rehearsal.STEPS} steps after one that is not counted. No sample ends",
     "before decode.max_new_tokens (on a CPU, in PPO's timed steps, the usual length), so sampling",
     "takes less where policies stop earlier. Not counted, here and in the estimate beside it:",
     "starting processes, saving, gold that is no model. On a CPU, seconds are CPU time divided by",
@@ -55,7 +45,7 @@ NOTES = [
 
 
 @dataclass(frozen=True)
-class Act:
+class Result:
     """What one row of the estimate took when rehearsed.
 
     seconds: {what: seconds each}, of what ``Job.times`` counts or of phases of a step; load:
@@ -94,7 +84,7 @@ class Act:
 # --- the children ---------------------------------------------------------------------------------
 
 
-class Troupe:
+class Children:
     """Starts each job in a process of its own, forked from one that has imported the libraries.
 
     A child can run out of memory, or be killed for it, without harm to the others.
@@ -103,16 +93,16 @@ class Troupe:
     def __init__(self, cfg, folder: Path):
         os.environ["TQDM_DISABLE"] = "1"  # before the imports, which read it
         self.context = get_context("forkserver")
-        self.context.set_forkserver_preload(list(IMPORTS))
+        self.context.set_forkserver_preload(list(TRAINING))
         shape, tied, _ = shapes.of_policy(cfg)
         self.common = cfg.source, cfg.overrides, folder, workload.lengths(cfg), shape, tied
         self.done: dict[str, dict] = {}
 
-    def play(self, kind: str, *own) -> dict:
-        """Rehearse a job; return what its process wrote. own: further fields of ``Play``."""
-        play = _acts.Play(*self.common, kind, *own)
-        out = play.folder / "found.json"
-        child = self.context.Process(target=_acts.perform, args=(play, out), daemon=True)
+    def run(self, kind: str, *own) -> dict:
+        """Rehearse a job; return what its process wrote. own: further fields of ``Task``."""
+        task = _rehearsal.Task(*self.common, kind, *own)
+        out = task.folder / "found.json"
+        child = self.context.Process(target=_rehearsal.rehearse, args=(task, out), daemon=True)
         child.start()
         child.join()
         found = read_json(out) or {"failed": OVER if child.exitcode < 0 else BUG}
@@ -125,23 +115,23 @@ class Troupe:
         Raises UserError if that fails.
         """
         say("rehearse", "random weights")
-        found = self.play("build")
+        found = self.run("build")
         if "gpu" not in found:
             problem = found.get("failed") or found["oom"]
             raise UserError(f"no model of this shape could be made: {problem}")
         return found
 
-    def rehearse(self, row: Row) -> Act:
+    def rehearse(self, row: Row) -> Result:
         """Rehearse a row of the estimate; rows whose steps are alike share one rehearsal."""
         job, key = row.job, alike(row)
         if key not in self.done:
             of = getattr(job.of, "name", job.of)
             rows = job.case.rows if job.case else None
             say("rehearse", row.name)
-            self.done[key] = self.play(job.kind, job.times, of, rows, estimate.processes(job))
+            self.done[key] = self.run(job.kind, job.times, of, rows, estimate.processes(job))
         found = self.done[key]
         problem = found.get("failed") or found.get("oom", "")
-        return Act(row, *(found.get(k, v) for k, v in EMPTY.items()), problem, "oom" in found)
+        return Result(row, *(found.get(k, v) for k, v in EMPTY.items()), problem, "oom" in found)
 
 
 def alike(row: Row) -> str:
@@ -161,89 +151,91 @@ def alike(row: Row) -> str:
 # --- what is printed ------------------------------------------------------------------------------
 
 
-def rehearsed(cfg) -> tuple[list[Act], Device, str]:
+def rehearsed(cfg) -> tuple[list[Result], Device, str]:
     """Rehearse every job of the study; return what each took, the device, and its name."""
     with tempfile.TemporaryDirectory(prefix="prefbench-rehearsal-") as folder:
-        troupe = Troupe(cfg, Path(folder))
-        built = troupe.build()
+        children = Children(cfg, Path(folder))
+        built = children.build()
         device = device_of(built)
         rows, _ = estimate.estimate(cfg, device)
-        acts = [troupe.rehearse(row) for row in rows]
-    return acts, device, built["gpu"] or device.name
+        results = [children.rehearse(row) for row in rows]
+    return results, device, built["gpu"] or device.name
 
 
-def report(cfg, acts: list[Act], device: Device, name: str) -> str:
+def report(cfg, results: list[Result], device: Device, name: str) -> str:
     """Return what a rehearsal took as text; name: the driver's, of the device."""
     head = [f"Rehearsal: study {cfg.study} of {cfg.testbed} on {name}, beside the estimate for it"]
     head += [f"Shape: {shapes.of_policy(cfg)[2]}", f"Lengths: {workload.lengths(cfg).source}"]
-    body = [table(acts, device), summary(acts, device), warnings(cfg, acts, device)]
+    body = [table(results, device), summary(results, device), warnings(cfg, results, device)]
     return "\n\n".join("\n".join(part) for part in [head, *body, NOTES] if part)
 
 
 def device_of(built: dict) -> Device:
-    """Return what the estimate knows of the device; built: as from ``Troupe.build``."""
+    """Return what the estimate knows of the device; built: as from ``Children.build``."""
     if not built["gpu"]:
         return DEVICES["cpu"]
     return replace(choose(None, True)[0], memory=built["there"] / GB)
 
 
-def table(acts: list[Act], device: Device) -> list[str]:
+def table(results: list[Result], device: Device) -> list[str]:
     """Return a line for each job, and below it one for each of its phases if there are several."""
     lines = [(*COLUMNS, f"{estimate.unit(device)}-hours")]
-    for act in acts:
-        phases = [phase(act, what) for what in act.seconds]
-        lines.append(whole(act, phases[0][4:6] if len(phases) == 1 else ("", "")))
+    for result in results:
+        phases = [phase(result, what) for what in result.seconds]
+        lines.append(whole(result, phases[0][4:6] if len(phases) == 1 else ("", "")))
         lines += phases if len(phases) > 1 else []
     return estimate.aligned([line + ("",) * (len(lines[0]) - len(line)) for line in lines])
 
 
-def whole(act: Act, single: tuple[str, str]) -> tuple[str, ...]:
+def whole(result: Result, single: tuple[str, str]) -> tuple[str, ...]:
     """Return the cells of a job; single: those of its only phase."""
-    row, memory_ = act.row, (number(act.peak / GB), number(act.row.needed))
-    if act.problem:
+    row, memory_ = result.row, (number(result.peak / GB), number(result.row.needed))
+    if result.problem:
         return row.name, str(row.runs), "–", memory_[1]
-    times = duration(act.total), duration(act.estimated)
-    ratio = number(act.total / act.estimated) if act.estimated > 0.05 else "–"
-    hours = number(act.hours)
+    times = duration(result.total), duration(result.estimated)
+    ratio = number(result.total / result.estimated) if result.estimated > 0.05 else "–"
+    hours = number(result.hours)
     return row.name, str(row.runs), *memory_, *single, *times, ratio, hours
 
 
-def phase(act: Act, what: str) -> tuple[str, ...]:
+def phase(result: Result, what: str) -> tuple[str, ...]:
     """Return the cells of a phase."""
-    each, times = act.seconds[what], act.times(what)
+    each, times = result.seconds[what], result.times(what)
     name = "curve" if what == "measure" else what
     return f"  {name}", "", "", "", str(round(times)), number(each), duration(each * times)
 
 
-def summary(acts: list[Act], device: Device) -> list[str]:
+def summary(results: list[Result], device: Device) -> list[str]:
     """Return a line with the sum over all jobs that could be rehearsed."""
-    good = [act for act in acts if not act.problem]
-    measured = sum(act.hours for act in good)
-    said = sum(act.row.hours * act.estimated / act.row.seconds for act in good)
-    left_out = f", without {len(acts) - len(good)} that failed" if len(good) < len(acts) else ""
+    good = [result for result in results if not result.problem]
+    measured = sum(result.hours for result in good)
+    said = sum(result.row.hours * result.estimated / result.row.seconds for result in good)
+    failed = len(results) - len(good)
+    left_out = f", without {failed} that failed" * bool(failed)
     hours = f"about {number(measured)} {estimate.unit(device)}-hours"
     ratio = f"{number(measured / said)} times the estimate" if said else "no estimate"
     return [f"All jobs of the study{left_out}: {hours}, {ratio}"]
 
 
-def warnings(cfg, acts: list[Act], device: Device) -> list[str]:
+def warnings(cfg, results: list[Result], device: Device) -> list[str]:
     """Return lines about what went wrong, and about what was not rehearsed."""
-    lines = [f"{act.row.name}: {trouble(cfg, act, device)}" for act in acts if act.problem]
+    bad = [result for result in results if result.problem]
+    lines = [f"{result.row.name}: {trouble(cfg, result, device)}" for result in bad]
     if cfg.launch.processes > 1:
         share = f"one of {cfg.launch.processes} processes, with its share of each batch"
         lines.append(f"Rehearsed as {share}, without their exchange and without shards")
     return lines + estimate.uncounted(cfg)
 
 
-def trouble(cfg, act: Act, device: Device) -> str:
+def trouble(cfg, result: Result, device: Device) -> str:
     """Say what went wrong in a job and, if it was out of memory, what would fit."""
-    row, case = act.row, act.row.case
-    if not act.oom:
-        return act.problem
+    row, case = result.row, result.row.case
+    if not result.oom:
+        return result.problem
     if case is None:
-        return f"{act.problem}; {estimate.remedy(cfg, row, device)}"
+        return f"{result.problem}; {estimate.remedy(cfg, row, device)}"
     section = row.kind if case.head == "rollout" else "model"
-    return f"{act.problem}; {memory.advice(case, section, device.memory * GB, failed=True)}"
+    return f"{result.problem}; {memory.advice(case, section, device.memory * GB, failed=True)}"
 
 
 def check_disk(cfg, where: Path) -> None:

@@ -11,6 +11,7 @@ from bench.core.names import pool_of
 from bench.core.progress import say
 
 BATCH = 256  # answers scored at once, unless model.micro_batch is set
+CHECKED = 1000  # most pairs that the reward model's order is compared with gold's on
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +110,7 @@ def quality(cfg, model, tokenizer, ledger, pool: str, used: set[int]) -> dict[st
     """
     import numpy as np
 
-    rest = [row for row in read_rows(cfg.layout.pool(pool)) if row["id"] not in used]
+    rest = [row for row in read_rows(cfg.layout.pool(pool)) if row["id"] not in used][:CHECKED]
     if not rest:
         return {}
     with ledger.phase("check", charged=False):

@@ -1,4 +1,4 @@
-"""Fine-tune the base on demonstrations, with TRL: the SFT base, which every method starts from.
+"""Fine-tune the base on demonstrations: the SFT base, which every method starts from.
 
 python -m bench sft --testbed micro
 """
@@ -20,6 +20,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     )
     from bench.steps.fingerprint import code_hash
     from bench.training import job, trainer
+    from bench.training.answer_trainer import DemonstrationTrainer
     from bench.training.ledger import Ledger
 
     trainer.quieten()
@@ -39,7 +40,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
         parts = "sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger
         todo = trainer.Training(*parts, cfg.model.micro_batch)
-        trainer.fit(sft_trainer(todo, rows), todo)
+        trainer.fit(DemonstrationTrainer(todo, rows), todo, head="pair")
         trainable, total = parameters(model)
         metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
         whole = merged(model, cfg.model)
@@ -47,31 +48,13 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def tokenised(tokenizer, rows: list[dict]) -> list[dict]:
-    """Tokenise demonstrations; prompt tokens get label -100, which the loss leaves out."""
+    """Tokenise demonstrations; returns rows of ``prompt_ids`` and ``answer_ids``."""
     from bench.models.tokens import completion_ids, prompt_ids
 
-    out = []
-    for row in rows:
-        prompt = prompt_ids(tokenizer, row["prompt"])
-        completion = completion_ids(tokenizer, row["completion"])
-        labels = [-100] * len(prompt) + completion
-        out.append({"input_ids": prompt + completion, "labels": labels})
-    return out
-
-
-def sft_trainer(todo, rows: list[dict]):
-    """Make TRL's SFT trainer."""
-    from trl import SFTConfig, SFTTrainer
-
-    from bench.training.trainer import NoCard, arguments, dataset
-
-    class Trainer(NoCard, SFTTrainer):
-        pass
-
-    config = arguments(SFTConfig, todo, len(rows), max_length=None)
-    return Trainer(
-        model=todo.policy,
-        args=config,
-        train_dataset=dataset(rows),
-        processing_class=todo.tokenizer,
-    )
+    return [
+        {
+            "prompt_ids": prompt_ids(tokenizer, row["prompt"]),
+            "answer_ids": completion_ids(tokenizer, row["completion"]),
+        }
+        for row in rows
+    ]

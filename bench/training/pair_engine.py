@@ -1,6 +1,5 @@
 """Train on pairs: DPO, IPO, ORPO and losses of one's own, on one forward pass of our own.
 
-transformers' ``Trainer`` drives the loop, so that accelerate's ways of using several devices work.
 A loss is a function of the answers' log-probs, in the method's own file.
 """
 
@@ -10,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
-from transformers import Trainer, TrainingArguments
 
 from bench.core import processes
 from bench.models.passes import PARTS, Pairs, pair_logps, paired
 from bench.models.tokens import completion_ids, prompt_ids
-from bench.training.trainer import arguments, fit
+from bench.training.answer_trainer import AnswerTrainer
+from bench.training.trainer import fit
 
 SIDES = ("chosen", "rejected")
 
@@ -77,39 +76,23 @@ def likely_tokens(rows: list[dict]) -> int:
     return sum(len(row["prompt_ids"]) + len(row["chosen_ids"]) - 1 for row in rows)
 
 
-class PairTrainer(Trainer):
-    """transformers' Trainer with a loss of (chosen, rejected), as in ``train_own_loss``.
+class PairTrainer(AnswerTrainer):
+    """Minimises a loss of (chosen, rejected), as in ``train_own_loss``.
 
     rows: of ``with_reference``. It logs the means of log-probs and of rewards, beta x log-ratio,
     over each optimiser step.
     """
 
-    loss_is_scaled_for_ga = False  # it is the mean over a pass; the passes of a step are equal
-
     def __init__(self, run, rows: list[dict], loss: Callable, likelihood: bool):
-        args = arguments(TrainingArguments, run, len(rows), remove_unused_columns=False)
-        super().__init__(run.policy, args, self.collate, train_dataset=rows)
+        super().__init__(run, rows)
         self.loss, self.likelihood = loss, likelihood
-        self.beta, self.pad = run.settings.beta, run.tokenizer.pad_token_id
-        self.mean_tokens, self.noted = 1.0, []
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        self.beta, self.noted = run.settings.beta, []
 
     def collate(self, rows: list[dict]) -> dict:
         """Return the fields of ``Pairs``, "reference" (B, 2), and "counts": (tokens, pairs)."""
         reference = torch.tensor([row["reference"] for row in rows])
         counts, pairs = (likely_tokens(rows), len(rows)), vars(paired(rows, self.pad))
         return {"pairs": pairs, "reference": reference, "counts": counts}
-
-    def get_batch_samples(self, *args):
-        """Note the mean number of tokens in the likelihood of a pair of this optimiser step."""
-        batches, items = super().get_batch_samples(*args)
-        if self.likelihood:
-            counts = [sum(column) for column in zip(*(b["counts"] for b in batches), strict=True)]
-            tokens, pairs = map(sum, zip(*processes.gathered(counts), strict=True))
-            self.mean_tokens = tokens / pairs
-        return batches, items
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Compute the mean loss of a pass."""

@@ -197,6 +197,8 @@ def row_cost(model, rows, head: str) -> dict[str, float]:
 
 def sequences(row: dict, head: str, config) -> list[tuple[int, int]]:
     """Return (tokens, tokens with a label) for each sequence in a row of any of the trainers."""
+    if "answer_ids" in row:
+        return [(len(row["prompt_ids"]) + len(row["answer_ids"]), len(row["answer_ids"]))]
     if "prompt_ids" in row:
         prompt, *answers = (len(row[part]) for part in PARTS)
         joint = reads_pairs(config, prompt + max(answers))

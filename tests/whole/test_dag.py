@@ -68,6 +68,26 @@ def test_every_run_ends_with_a_result_and_a_page(finished):
     assert written
 
 
+def test_steps_were_forked_from_one_process_that_imported_the_libraries(finished):
+    rows = json.loads((finished / "runs/tiny/overhead.json").read_text())
+    assert [row["step"] for row in rows] == ["snakemake", "imports"]
+    assert all(0 < row["cpu_s"] <= row["wall_s"] * 2 for row in rows)
+    ledger = pd.read_csv(finished / "runs/tiny/results/ledger.csv").set_index("step")
+    assert set(ledger.loc[["snakemake", "imports"]].processes) == {1}
+
+
+def test_a_cold_step_gives_the_same_to_the_last_bit(finished, tmp_path):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    for arm in ("dpo", "ppo"):
+        shutil.rmtree(tmp_path / f"runs/tiny/align/{arm}/seed1")
+    paths = [f"runs/tiny/align/{arm}/seed1/run.json" for arm in ("dpo", "ppo")]
+    snakemake(tmp_path, *paths, config=["jobs={warm: false}"])
+    for path in paths:
+        cold, warm = (json.loads((where / path).read_text()) for where in (tmp_path, finished))
+        for key in ("trajectory_sha256", "model_sha256", "hashes"):
+            assert cold[key] == warm[key], (path, key)
+
+
 def test_a_second_run_does_nothing(finished):
     assert "Nothing to be done" in "".join(snakemake(finished).stderr)
 

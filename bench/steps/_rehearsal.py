@@ -1,4 +1,4 @@
-"""Rehearse single jobs of a study, each in a process of its own; `rehearse` starts them.
+"""Rehearse single jobs of a study, each in a process of its own; the step `rehearse` starts them.
 
 The code that trains, samples and measures is that of the steps and methods themselves; here stand
 only the texts it gets, the clock, and what it finds in place of the study's files.
@@ -30,7 +30,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Play:
+class Task:
     """One job to rehearse, in words that another process understands.
 
     folder: of all files of the rehearsal; found: lengths of texts; shape, tied: of the policy, as
@@ -67,33 +67,33 @@ class Aside(Layout):
         return ""
 
 
-class Stage:
-    """What all acts share: the settings, made-up texts, the ledger.
+class Rehearsal:
+    """What all kinds of jobs share: the settings, made-up texts, the ledger.
 
     real: the settings as they are; cfg: with stand-ins for data and paths; loaded: seconds in which
     a method itself has loaded models.
     """
 
-    def __init__(self, play: Play):
+    def __init__(self, task: Task):
         from bench.studies import load
         from bench.training.ledger import Ledger
 
-        self.real = load(play.testbed, play.overrides)
-        own = {"data": SimpleNamespace(kind="hub"), "layout": Aside(self.real, play.folder)}
-        self.play, self.cfg, self.ledger = play, self.real.model_copy(update=own), Ledger()
-        self.root, self.loaded = play.folder / "checkpoints", 0.0
+        self.real = load(task.testbed, task.overrides)
+        own = {"data": SimpleNamespace(kind="hub"), "layout": Aside(self.real, task.folder)}
+        self.task, self.cfg, self.ledger = task, self.real.model_copy(update=own), Ledger()
+        self.root, self.loaded = task.folder / "checkpoints", 0.0
 
     def texts(self, n: int, longest: bool, split="train") -> list[dict]:
         """Return ``n`` rows, of the longest or of the usual lengths."""
-        found = self.play.found
-        usual = found.demonstrations if self.play.kind == "SFT base" else found.pairs
+        found = self.task.found
+        usual = found.demonstrations if self.task.kind == "SFT base" else found.pairs
         sizes = [(found.prompt, found.answer)] if longest else usual
-        return stand_ins.texts(sizes, n, self.play.shape.vocabulary, split)
+        return stand_ins.texts(sizes, n, self.task.shape.vocabulary, split)
 
     def cut(self, settings, steps: int):
         """Return the settings of a training cut to some steps, and to one process's share."""
         own = {"steps": steps, "epochs": 1} | {
-            key: max(1, getattr(settings, key, 1) // self.play.processes)
+            key: max(1, getattr(settings, key, 1) // self.task.processes)
             for key in ("batch", "minibatch")
         }
         return settings.model_copy(
@@ -110,27 +110,27 @@ class Stage:
 
         for longest, steps in PASSES:
             own, watch = self.cut(settings, steps), stopwatch(self, self.ledger)
-            parts = self.play.kind, model, tokenizer, own, 0, self.root, watch, self.ledger
-            todo = trainer.Training(*parts, self.play.rows)
+            parts = self.task.kind, model, tokenizer, own, 0, self.root, watch, self.ledger
+            todo = trainer.Training(*parts, self.task.rows)
             trainer.fit(make(todo, rows(steps * own.batch, longest)), todo, head)
             tidy()
         return watch.seconds()
 
-    def timed(self, name: str, batch: int, act: Callable[[list[dict]], Any]) -> float:
-        """Act once on a batch of texts; return the seconds of each.
+    def timed(self, name: str, batch: int, work: Callable[[list[dict]], Any]) -> float:
+        """Work once on a batch of texts; return the seconds of each.
 
         All are the longest, since a batch is padded to its longest text.
         """
-        rows = self.texts(int(min(batch, self.play.times[name])), longest=True)
+        rows = self.texts(int(min(batch, self.task.times[name])), longest=True)
         tidy()
         with self.ledger.phase(name):
-            act(rows)
+            work(rows)
         return self.seconds(self.ledger.rows[name]) / len(rows)
 
     @property
     def cores(self) -> int:
         """Return how many cores of a CPU the job computes with, 1 with a GPU."""
-        return 1 if self.ledger.memory.cuda else threads(self.cfg, self.play.kind)
+        return 1 if self.ledger.memory.cuda else threads(self.cfg, self.task.kind)
 
     def seconds(self, row: dict) -> float:
         """Return the seconds in a row of the ledger.
@@ -140,7 +140,7 @@ class Stage:
         return row["wall_s"] if self.ledger.memory.cuda else row["cpu_s"] / self.cores
 
 
-def stopwatch(stage: Stage, ledger, measure=None, last: Callable | None = None):
+def stopwatch(rehearsal: Rehearsal, ledger, measure=None, last: Callable | None = None):
     """Make a monitor without a curve, which notes what each step took.
 
     last: function of the policy to call after the last step, while all that trains is in memory.
@@ -150,7 +150,7 @@ def stopwatch(stage: Stage, ledger, measure=None, last: Callable | None = None):
     class Stopwatch(Monitor):
         def step(self, step: int, metrics: dict[str, float], policy) -> bool:
             due = super().step(step, metrics, policy)
-            self.marks.append({row["phase"]: stage.seconds(row) for row in self.ledger.table()})
+            self.marks.append({row["phase"]: rehearsal.seconds(row) for row in self.ledger.table()})
             if last and step == self.total:
                 last(policy)
             return due
@@ -161,7 +161,7 @@ def stopwatch(stage: Stage, ledger, measure=None, last: Callable | None = None):
             spent = {name: (end[name] - start.get(name, 0.0)) / STEPS for name in end}
             return {name: s for name, s in spent.items() if s > 0 and name != "other"}
 
-    found = Stopwatch(measure, (), (), ledger, Progress(stage.play.kind, None), stage.root)
+    found = Stopwatch(measure, (), (), ledger, Progress(rehearsal.task.kind, None), rehearsal.root)
     found.marks = []
     return found
 
@@ -175,40 +175,40 @@ def tidy() -> None:
         torch.cuda.empty_cache()
 
 
-def build(stage: Stage) -> dict[str, Any]:
+def build(rehearsal: Rehearsal) -> dict[str, Any]:
     """Write the models and the gold that stand in for the study's; return the device."""
     import torch
 
     from bench.models.loading import adapt, load_scorer, load_tokenizer, pick_device, save
     from bench.steps.reward import new_scorer
 
-    cfg, out = stage.cfg, stage.cfg.layout
+    cfg, out = rehearsal.cfg, rehearsal.cfg.layout
     device = torch.device(pick_device(cfg.model.device))
-    made = policy_config(stage)
+    made = policy_config(rehearsal)
     stand_ins.write_policy(made, cfg.model.dtype, device, out.base)
     out.sft.symlink_to(out.base)
     scorer = adapt(new_scorer(load_scorer(out.sft, cfg.model)), cfg.model, "SEQ_CLS")
     save(scorer, load_tokenizer(out.sft), out.root / "scorer")
-    write_gold(stage, device)
+    write_gold(rehearsal, device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {"gpu": name, "there": memory.device_bytes(device)}
 
 
-def policy_config(stage: Stage):
+def policy_config(rehearsal: Rehearsal):
     """Return the configuration of the policy: its own if it is here, else of its shape."""
-    real, found = stage.real, stage.play.found
+    real, found = rehearsal.real, rehearsal.task.found
     own = shapes.config_of(real.model.hub) if real.model.hub else None
     longest = found.prompt + max(found.answer, real.decode.max_new_tokens)
     longest = max(longest, *(tokens + made for _, _, tokens, made in workload.TASKS.values()))
     context = max(real.model.context, longest)
-    return stand_ins.config(stage.play.shape, stage.play.tied, context, own)
+    return stand_ins.config(rehearsal.task.shape, rehearsal.task.tied, context, own)
 
 
-def write_gold(stage: Stage, device) -> None:
+def write_gold(rehearsal: Rehearsal, device) -> None:
     """Write gold: a model of random weights if it is a model, else a rule that takes no time."""
     from bench.worlds.hub.gold import OWN, GoldModel, keep
 
-    folder, source = stage.cfg.layout.data, getattr(stage.real.data, "gold", None)
+    folder, source = rehearsal.cfg.layout.data, getattr(rehearsal.real.data, "gold", None)
     folder.mkdir(parents=True)
     if source is None or not source.id:
         (folder / OWN).write_text(stand_ins.NO_GOLD)
@@ -220,172 +220,173 @@ def write_gold(stage: Stage, device) -> None:
     keep(GoldModel(id=str(folder / "model"), batch=source.batch), folder)
 
 
-def base(stage: Stage) -> dict[str, float]:
+def base(rehearsal: Rehearsal) -> dict[str, float]:
     """Pretrain."""
     from bench.models.loading import load_policy, load_tokenizer
     from bench.steps.base import base_trainer
 
-    cfg, width = stage.cfg, stage.cfg.model.context
-    with stage.ledger.phase("load"):
+    cfg, width = rehearsal.cfg, rehearsal.cfg.model.context
+    with rehearsal.ledger.phase("load"):
         model = load_policy(cfg.layout.base, cfg.model)
 
     def rows(n: int, longest: bool) -> list[dict]:
-        ids = [[i % stage.play.shape.vocabulary for i in range(k, k + width)] for k in range(n)]
+        ids = [[i % rehearsal.task.shape.vocabulary for i in range(k, k + width)] for k in range(n)]
         return [{"input_ids": row, "labels": row} for row in ids]
 
     tokenizer = load_tokenizer(cfg.layout.base)
-    return stage.fitted(cfg.base, model, tokenizer, rows, base_trainer, "full")
+    return rehearsal.fitted(cfg.base, model, tokenizer, rows, base_trainer, "full")
 
 
-def sft(stage: Stage) -> dict[str, float]:
+def sft(rehearsal: Rehearsal) -> dict[str, float]:
     """Fine-tune on demonstrations."""
     from bench.models.loading import adapt, load_policy, load_tokenizer
-    from bench.steps.sft import sft_trainer, tokenised
+    from bench.steps.sft import tokenised
+    from bench.training.answer_trainer import DemonstrationTrainer
 
-    cfg = stage.cfg
-    with stage.ledger.phase("load"):
+    cfg = rehearsal.cfg
+    with rehearsal.ledger.phase("load"):
         model = adapt(load_policy(cfg.layout.base, cfg.model), cfg.model)
     tokenizer = load_tokenizer(cfg.layout.base)
 
     def rows(n: int, longest: bool) -> list[dict]:
-        return tokenised(tokenizer, stage.texts(n, longest))
+        return tokenised(tokenizer, rehearsal.texts(n, longest))
 
-    return stage.fitted(cfg.sft, model, tokenizer, rows, sft_trainer, "fused")
+    return rehearsal.fitted(cfg.sft, model, tokenizer, rows, DemonstrationTrainer, "pair")
 
 
-def reward(stage: Stage) -> dict[str, float]:
+def reward(rehearsal: Rehearsal) -> dict[str, float]:
     """Train a reward model, and let it order pairs."""
     from bench.models.loading import adapt, load_scorer, load_tokenizer
     from bench.steps.reward import BATCH, new_scorer, reward_trainer, scores, tokenised
 
-    cfg = stage.cfg
-    with stage.ledger.phase("load"):
+    cfg = rehearsal.cfg
+    with rehearsal.ledger.phase("load"):
         scorer = new_scorer(load_scorer(cfg.layout.sft, cfg.model))
         model = adapt(scorer, cfg.model, "SEQ_CLS")
     tokenizer, batch = load_tokenizer(cfg.layout.sft), cfg.model.micro_batch or BATCH
 
     def rows(n: int, longest: bool) -> list[dict]:
-        return tokenised(tokenizer, stage.texts(n, longest))
+        return tokenised(tokenizer, rehearsal.texts(n, longest))
 
     def check(pairs: list[dict]) -> None:
         for side in "ab":
             scores(model, tokenizer, pairs, side, batch)
 
-    found = stage.fitted(cfg.reward, model, tokenizer, rows, reward_trainer, "scalar")
-    if stage.play.times["check"]:
-        found["check"] = stage.timed("check", batch, check)
+    found = rehearsal.fitted(cfg.reward, model, tokenizer, rows, reward_trainer, "scalar")
+    if rehearsal.task.times["check"]:
+        found["check"] = rehearsal.timed("check", batch, check)
     return found
 
 
-def pool(stage: Stage) -> dict[str, float]:
+def pool(rehearsal: Rehearsal) -> dict[str, float]:
     """Sample answers to prompts, if pairs are not given, and score them with gold."""
     from bench.steps.pairs import texts
     from bench.worlds import hub
 
-    cfg, found, batch = stage.cfg, {}, stage.cfg.pairs.batch
-    if "sample" in stage.play.times:
-        model, tokenizer, generator = drawing(stage)
+    cfg, found, batch = rehearsal.cfg, {}, rehearsal.cfg.pairs.batch
+    if "sample" in rehearsal.task.times:
+        model, tokenizer, generator = drawing(rehearsal)
 
         def draw(rows: list[dict]) -> None:
-            texts(cfg, model, tokenizer, rows, generator, stage.ledger, ended=False)
+            texts(cfg, model, tokenizer, rows, generator, rehearsal.ledger, ended=False)
 
-        found["sample"] = stage.timed("sample", batch, draw)
-    if "gold" in stage.play.times:
+        found["sample"] = rehearsal.timed("sample", batch, draw)
+    if "gold" in rehearsal.task.times:
         gold = hub.Gold(cfg.layout.data)
-        found["gold"] = stage.timed(
+        found["gold"] = rehearsal.timed(
             "gold", batch, lambda rows: gold(rows, [row["a"] for row in rows])
         )
     return found
 
 
-def drawing(stage: Stage) -> tuple:
+def drawing(rehearsal: Rehearsal) -> tuple:
     """Load the SFT base, its tokenizer and a generator, as the step ``pairs`` does."""
     import torch
 
     from bench.models.loading import load_policy, load_tokenizer
 
-    cfg = stage.cfg
-    with stage.ledger.phase("load"):
+    cfg = rehearsal.cfg
+    with rehearsal.ledger.phase("load"):
         model = load_policy(cfg.layout.sft, cfg.model)
     generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
     return model, load_tokenizer(cfg.layout.sft), generator
 
 
-def reference(stage: Stage) -> dict[str, float]:
+def reference(rehearsal: Rehearsal) -> dict[str, float]:
     """Compute log-probs of a batch of pairs under the SFT base."""
     from bench.steps.reference import logps
     from bench.training.batches import REFERENCE_BATCH
 
-    model, tokenizer, _ = drawing(stage)
-    batch = stage.cfg.model.micro_batch or REFERENCE_BATCH
+    model, tokenizer, _ = drawing(rehearsal)
+    batch = rehearsal.cfg.model.micro_batch or REFERENCE_BATCH
 
     def read(rows: list[dict]) -> None:
-        logps(model, tokenizer, rows, stage.ledger, batch)
+        logps(model, tokenizer, rows, rehearsal.ledger, batch)
 
-    return {"reference": stage.timed("reference", batch, read)}
+    return {"reference": rehearsal.timed("reference", batch, read)}
 
 
-def evaluation(stage: Stage) -> dict[str, float]:
+def evaluation(rehearsal: Rehearsal) -> dict[str, float]:
     """Answer a batch of test prompts and measure the answers."""
     from bench.models.loading import adapt, load_policy, load_tokenizer
     from bench.steps.evaluate import new_measure
 
-    cfg, arm = stage.cfg, stage.cfg.arm(stage.play.of) if stage.play.of else None
+    cfg, arm = rehearsal.cfg, rehearsal.cfg.arm(rehearsal.task.of) if rehearsal.task.of else None
     tokenizer = load_tokenizer(cfg.layout.sft)
-    with stage.ledger.phase("load"):
+    with rehearsal.ledger.phase("load"):
         policy = load_policy(cfg.layout.sft, cfg.model)
         if arm and cfg.model.lora and cfg.model.dtype != "float32":  # else merged, as when loaded
             policy = adapt(policy, cfg.model)
-        write_inputs(stage, arm)
+        write_inputs(rehearsal, arm)
         policy = policy.eval().requires_grad_(False)
         measure = new_measure(cfg, arm, 1, tokenizer)
-    found = {"measure": measured(stage, measure, policy, cfg.eval.prompts)}
-    return found | harnessed(stage, policy, tokenizer)
+    found = {"measure": measured(rehearsal, measure, policy, cfg.eval.prompts)}
+    return found | harnessed(rehearsal, policy, tokenizer)
 
 
-def harnessed(stage: Stage, policy, tokenizer) -> dict[str, float]:
+def harnessed(rehearsal: Rehearsal, policy, tokenizer) -> dict[str, float]:
     """Return the seconds that lm-eval takes for a made-up text of each task."""
     from lm_eval.api.instance import Instance
 
     from bench.evaluation.harness import harness_model, quiet_stderr
 
-    found, tasks = {}, [name for name in stage.play.times if name in workload.TASKS]
-    model = harness_model(stage.cfg, policy, tokenizer) if tasks else None
+    found, tasks = {}, [name for name in rehearsal.task.times if name in workload.TASKS]
+    model = harness_model(rehearsal.cfg, policy, tokenizer) if tasks else None
     for name in tasks:
         _, _, tokens, made = workload.TASKS[name]
-        n = min(stage.cfg.eval.batch, stage.play.times[name])
-        rows = stand_ins.texts([(tokens, 3)], n, stage.play.shape.vocabulary)
+        n = min(rehearsal.cfg.eval.batch, rehearsal.task.times[name])
+        rows = stand_ins.texts([(tokens, 3)], n, rehearsal.task.shape.vocabulary)
         kind, how = "generate_until" if made else "loglikelihood", {"max_gen_toks": made}
         asked = [
             Instance(kind, {}, (row["prompt"], how if made else f" {row['a']}"), 0) for row in rows
         ]
-        with stage.ledger.phase(name), quiet_stderr():
+        with rehearsal.ledger.phase(name), quiet_stderr():
             getattr(model, kind)(asked)
-        found[name] = stage.seconds(stage.ledger.rows[name]) / n
+        found[name] = rehearsal.seconds(rehearsal.ledger.rows[name]) / n
     return found
 
 
-def measured(stage: Stage, m, policy, prompts: int) -> float:
+def measured(rehearsal: Rehearsal, m, policy, prompts: int) -> float:
     """Return the seconds of answering one of ``prompts`` prompts and measuring the answer.
 
     m: the ``Measure`` of the study's code, which here gets prompts of its own.
     """
     from bench.evaluation.samples import Measure
 
-    def act(rows: list[dict]) -> None:
+    def work(rows: list[dict]) -> None:
         models = m.gold, m.reference, m.scorer
         Measure(m.tokenizer, rows, *models, m.decode, m.seed, m.batch)(policy)
 
-    return stage.timed("measure", min(prompts, m.batch), act)
+    return rehearsal.timed("measure", min(prompts, m.batch), work)
 
 
-def write_inputs(stage: Stage, arm) -> None:
+def write_inputs(rehearsal: Rehearsal, arm) -> None:
     """Write what a run or its evaluation looks for before it is told of its texts."""
-    out = stage.cfg.layout
-    prompts = [row for split in ("validation", "test") for row in stage.texts(1, False, split)]
+    out = rehearsal.cfg.layout
+    prompts = [row for split in ("validation", "test") for row in rehearsal.texts(1, False, split)]
     write_lines(out.prompts, prompts)
     for data in {arm.label_set, arm.proxy} if arm else ():
-        write_lines(out.pairs(data, 1), stage.texts(1, False))
+        write_lines(out.pairs(data, 1), rehearsal.texts(1, False))
         out.reward(data, 1).parent.mkdir(parents=True, exist_ok=True)
         out.reward(data, 1).unlink(missing_ok=True)
         out.reward(data, 1).symlink_to(out.root / "scorer")
@@ -393,58 +394,58 @@ def write_inputs(stage: Stage, arm) -> None:
         write_text(path, "id,a,b\n0,-1.0,-1.0\n")
 
 
-def run(stage: Stage) -> dict[str, float]:
+def run(rehearsal: Rehearsal) -> dict[str, float]:
     """Train an arm's run, and measure a point of its curve while all that trains is in memory."""
     from bench.steps.align import prepare
 
-    cfg, arm, whole = stage.cfg, stage.cfg.arm(stage.play.of), stage.ledger
-    write_inputs(stage, arm)
+    cfg, arm, whole = rehearsal.cfg, rehearsal.cfg.arm(rehearsal.task.of), rehearsal.ledger
+    write_inputs(rehearsal, arm)
     with whole.phase("load"):
-        todo = prepare(cfg, arm, 1, stage.root)
+        todo = prepare(cfg, arm, 1, rehearsal.root)
     measure, rows, found = todo.monitor.measure, todo.ledger.rows, {}
-    loaded = stage.seconds(rows["load"])
+    loaded = rehearsal.seconds(rows["load"])
 
     def point(policy) -> None:
-        found["measure"] = measured(stage, measure, policy, cfg.curve.prompts)
+        found["measure"] = measured(rehearsal, measure, policy, cfg.curve.prompts)
 
     with whole.phase("train"):
         for longest, steps in PASSES:
-            watch = stopwatch(stage, todo.ledger, measure, point if longest else None)
-            todo = replace(todo, settings=stage.cut(arm.settings, steps), monitor=watch)
-            todo = with_texts(stage, todo, steps, longest)
+            watch = stopwatch(rehearsal, todo.ledger, measure, point if longest else None)
+            todo = replace(todo, settings=rehearsal.cut(arm.settings, steps), monitor=watch)
+            todo = with_texts(rehearsal, todo, steps, longest)
             cfg.known_methods[arm.method].train(todo)
             tidy()
     if "heldout" in rows:
-        found["heldout"] = stage.seconds(rows["heldout"]) / len(todo.validation)
-    stage.loaded = (stage.seconds(rows["load"]) - loaded) / len(PASSES)
+        found["heldout"] = rehearsal.seconds(rows["heldout"]) / len(todo.validation)
+    rehearsal.loaded = (rehearsal.seconds(rows["load"]) - loaded) / len(PASSES)
     own = todo.ledger.memory
     whole.memory.peak = max(whole.memory.peak, own.peak + own.watched_bytes)
     return watch.seconds() | found
 
 
-def with_texts(stage: Stage, todo, steps: int, longest: bool):
+def with_texts(rehearsal: Rehearsal, todo, steps: int, longest: bool):
     """Give a run the texts for some steps; validation pairs only where it is timed."""
     n = steps * getattr(todo.settings, "batch", 1)
-    held = 0 if longest else min(HELD, stage.cfg.pairs.validation)
+    held = 0 if longest else min(HELD, rehearsal.cfg.pairs.validation)
     logps = {i: {"a": -1.0, "b": -1.0} for i in range(max(n, held))}
-    texts = {"pairs": stage.texts(n, longest), "validation": stage.texts(held, longest)}
-    made = made_length(stage, todo.policy.device, longest)
-    decode = stage.cfg.decode.model_copy(update={"max_new_tokens": made})
-    return replace(todo, **texts, reference=logps, micro_batch=stage.play.rows, decode=decode)
+    texts = {"pairs": rehearsal.texts(n, longest), "validation": rehearsal.texts(held, longest)}
+    made = made_length(rehearsal, todo.policy.device, longest)
+    decode = rehearsal.cfg.decode.model_copy(update={"max_new_tokens": made})
+    return replace(todo, **texts, reference=logps, micro_batch=rehearsal.task.rows, decode=decode)
 
 
-def made_length(stage: Stage, device, longest: bool) -> int:
+def made_length(rehearsal: Rehearsal, device, longest: bool) -> int:
     """Return the tokens of samples in training: the most, or on a CPU the usual number.
 
     A CPU's seconds follow the tokens of all samples, a GPU's those of the longest.
     """
-    most = stage.cfg.decode.max_new_tokens
+    most = rehearsal.cfg.decode.max_new_tokens
     if longest or device.type != "cpu":
         return most
-    return round(mean(min(most, a) for _, *both in stage.play.found.pairs for a in both))
+    return round(mean(min(most, a) for _, *both in rehearsal.task.found.pairs for a in both))
 
 
-ACTS: dict[str, Callable[[Stage], dict]] = {
+KINDS: dict[str, Callable[[Rehearsal], dict]] = {
     "build": build,
     "base": base,
     "SFT base": sft,
@@ -455,7 +456,7 @@ ACTS: dict[str, Callable[[Stage], dict]] = {
 }
 
 
-def perform(play: Play, out: Path) -> None:
+def rehearse(task: Task, out: Path) -> None:
     """Rehearse one job and write what it took; out of memory and divergence are results."""
     from bench.models.sampling import NoDistribution
     from bench.training import job, trainer
@@ -463,12 +464,12 @@ def perform(play: Play, out: Path) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     trainer.quieten()
-    stage, act = Stage(play), ACTS.get(play.kind, run)
-    runner.set_threads(threads(stage.cfg, play.kind))
+    rehearsal, work = Rehearsal(task), KINDS.get(task.kind, run)
+    runner.set_threads(threads(rehearsal.cfg, task.kind))
     job.seed_everything(0)
     try:
-        found = act(stage)
-        found = found if act is build else {"seconds": found} | costs(stage)
+        found = work(rehearsal)
+        found = found if work is build else {"seconds": found} | costs(rehearsal)
     except (UserError, Diverged, NoDistribution) as error:
         found = {"failed": str(error)}
     except (MemoryError, RuntimeError) as error:
@@ -490,9 +491,9 @@ def threads(cfg, kind: str) -> int:
     return {"base": cfg.threads.base, "SFT base": cfg.threads.sft}.get(kind, cfg.threads.default)
 
 
-def costs(stage: Stage) -> dict[str, float]:
+def costs(rehearsal: Rehearsal) -> dict[str, float]:
     """Return the seconds of loading models, the bytes at the peak, the cores of a CPU."""
-    rows = stage.ledger.rows
-    load = stage.loaded + (stage.seconds(rows["load"]) if "load" in rows else 0.0)
-    peak = stage.ledger.memory.peaks["peak_mb"] * MIB
-    return {"load": load, "peak": peak, "cores": stage.cores}
+    rows = rehearsal.ledger.rows
+    load = rehearsal.loaded + (rehearsal.seconds(rows["load"]) if "load" in rows else 0.0)
+    peak = rehearsal.ledger.memory.peaks["peak_mb"] * MIB
+    return {"load": load, "peak": peak, "cores": rehearsal.cores}
