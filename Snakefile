@@ -92,12 +92,12 @@ onstart:
 
 
 onerror:
-    for process in WARM:
+    for process in filter(None, WARM):
         warm.stop(process)
 
 
 onsuccess:
-    for process in WARM:
+    for process in filter(None, WARM):
         warm.stop(process)
     if LAYOUT.report_record.exists():
         print(f"The report is {LAYOUT.report}/index.html")

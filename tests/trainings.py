@@ -122,7 +122,7 @@ def supervised(name: str, folder: Path, root: Path) -> trainer.Training:
     else:
         demonstrations = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]
         made = DemonstrationTrainer(todo, sft.tokenised(tokenizer, demonstrations))
-        trainer.fit(made, todo, head="pair")
+        trainer.fit(made, todo, head="answer")
     return todo
 
 

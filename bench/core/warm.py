@@ -63,15 +63,20 @@ def environment_key() -> str:
 # --- Snakemake's side
 
 
-def start(record: Path) -> subprocess.Popen:
+def start(record: Path) -> subprocess.Popen | None:
     """Start the warm process, and name it in the environment of the jobs.
 
     record: where it books its own seconds and Snakemake's. It ends when its standard input closes:
-    at `stop`, or when this process ends or forgets what this returns.
+    at `stop`, or when this process ends or forgets what this returns. None if there can be no
+    socket in the folder of temporary files, because its path is too long.
     """
     folder = tempfile.mkdtemp(prefix="prefbench-")
     door = socket.socket(socket.AF_UNIX)
-    door.bind(os.path.join(folder, "door"))
+    try:
+        door.bind(os.path.join(folder, "door"))
+    except OSError:
+        os.rmdir(folder)
+        return None
     door.listen(64)
     one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
     one_thread["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # a fork copies one thread only
@@ -104,7 +109,7 @@ def hand_over(words: list[str]) -> None:
     address = os.environ.pop(ADDRESS, "")
     if not words or words[0] not in LIBRARIES or not address:
         return
-    if os.environ.pop(KEY) != environment_key():
+    if os.environ.pop(KEY, "") != environment_key():
         return
     snakemake, _, door = address.partition(" ")
     with socket.socket(socket.AF_UNIX) as line:

@@ -23,9 +23,6 @@ NF4 = 0.516  # bytes per 4-bit weight, quantisation constants included (Dettmers
 # Bytes per logit, since several float32 copies of the logits exist at once (logits, log-softmax,
 # gradients): in transformers' loss, in ours, in a pass without backward, in the KL of two models.
 WHOLE, UPDATED, READ, COMPARED = 20, 12, 8, 20
-# TRL's fused head makes logits in tiles of (tokens, words) of this size; on a CPU its backward pass
-# holds eight float32 copies of a tile: COPIES bytes per logit.
-TILE, COPIES = (4096, 32768), 32
 ROOM = 0.95  # usable share of a device: the CUDA context and fragmentation take the rest
 FAR = 3  # if a device has so many times the estimate, the estimate cannot explain the failure
 GB = 1e9
@@ -42,8 +39,7 @@ class Case:
     prompt, answer, made: tokens of the longest prompt, answer and sample; rows: rows in a training
     pass, each of ``sequences`` sequences; read: rows in a pass without backward; batch: samples
     drawn at once in a rollout; curve: samples drawn at once for a point of the curve; watching:
-    bytes of models that only measure the training; tiled: whether it runs on a GPU; processes,
-    config: the settings of ``launch``.
+    bytes of models that only measure the training; processes, config: the settings of ``launch``.
     """
 
     model: Any
@@ -59,7 +55,6 @@ class Case:
     batch: int = 0
     curve: int = 0
     watching: float = 0.0
-    tiled: bool = True
     processes: int = 1
     config: str = "ddp"
 
@@ -184,14 +179,10 @@ def training_pass(case: Case) -> float:
         each = (case.prompt + case.made) * kept(case) + case.made * UPDATED * words
         return case.rows * each
     tokens, answers = case.tokens, case.rows * len(SIDES) * case.answer
-    tile = min(tokens, TILE[0]) * min(words, TILE[1]) * (case.size if case.tiled else COPIES)
-    gradient = (
-        0 if case.model.lora else WIDE * words * case.shape.hidden
-    )  # of the head, beside its own
     logits = {
         "full": tokens * WHOLE * words,
-        "fused": tile + gradient,
         "scalar": 0,
+        "answer": case.rows * case.answer * UPDATED * words,
         "pair": answers * UPDATED * words,
         "likelihood": tokens * UPDATED * words,
     }
@@ -293,7 +284,6 @@ def case_of(method, run, config: str) -> Case:
         made=run.decode.max_new_tokens,
         curve=run.monitor.measure.batch,
         watching=run.ledger.memory.watched_bytes,
-        tiled=policy.device.type == "cuda",
         processes=count,
         config=config,
         **at_once(head, run.settings, run.micro_batch, n, count),

@@ -158,16 +158,16 @@ class Workload:
     """Makes the jobs of the chosen study.
 
     shape: sizes of the policy without adapters; tied: whether its embeddings are one; found:
-    lengths of texts; tiled: whether the jobs run on a GPU.
+    lengths of texts; gpu: whether the jobs run on one.
     """
 
-    def __init__(self, cfg, shape: Shape, tied: bool, found: Lengths, tiled: bool):
-        self.cfg, self.shape, self.tied, self.tiled = cfg, shape, tied, tiled
+    def __init__(self, cfg, shape: Shape, tied: bool, found: Lengths, gpu: bool):
+        self.cfg, self.shape, self.tied = cfg, shape, tied
         self.lengths, self.made = found, cfg.decode.max_new_tokens
         self.drawn = [(p, min(a, self.made)) for p, *both in found.pairs for a in both]
         self.whole = [(p + a, a) for p, *both in found.pairs for a in both]
-        self.bare = self.case("fused", rows=1)  # for the memory of a single model
-        self.gold = gold_model(cfg, tiled)
+        self.bare = self.case("answer", rows=1)  # for the memory of a single model
+        self.gold = gold_model(cfg, gpu)
 
     def jobs(self) -> Iterator[Job]:
         """Yield every job of the study."""
@@ -186,7 +186,7 @@ class Workload:
 
     def case(self, head: str, **own) -> Case:
         longest = self.lengths.prompt, self.lengths.answer, self.made
-        return Case(self.cfg.model, self.shape, self.tied, head, *longest, tiled=self.tiled, **own)
+        return Case(self.cfg.model, self.shape, self.tied, head, *longest, **own)
 
     @property
     def demonstrations(self) -> int:
@@ -206,7 +206,7 @@ class Workload:
             yield replace(job, times={"step": cfg.base.steps})
         rows = [(p + a, a) for p, a in self.lengths.demonstrations]
         n = cfg.sft.steps * cfg.sft.batch
-        job = self.training("SFT base", self.split("fused", cfg.sft, n, sequences=1), n, rows)
+        job = self.training("SFT base", self.split("answer", cfg.sft, n, sequences=1), n, rows)
         yield replace(job, times={"step": cfg.sft.steps})
 
     def split(self, head: str, settings, n: int, **own) -> Case:
@@ -220,7 +220,7 @@ class Workload:
 
         rows: (tokens, tokens with a label) of each sequence; loads: models read from the disk.
         """
-        of_row = training(trained(self.shape, case.model), rows, case.head, self.tiled) / len(rows)
+        of_row = training(trained(self.shape, case.model), rows, case.head) / len(rows)
         work = Work(trained=n * case.sequences * of_row, passes=n / case.rows)
         peak = memory.own(case), memory.needed(case)
         loads = loads * memory.held(self.bare)
@@ -408,7 +408,7 @@ class GoldModel:
     bytes: float
 
 
-def gold_model(cfg, tiled: bool) -> GoldModel:
+def gold_model(cfg, gpu: bool) -> GoldModel:
     """Return the size of gold, of zero size if it is no model of the hub.
 
     It is held in bfloat16 on a GPU, else in float32 (``bench.worlds.hub.gold``).
@@ -416,4 +416,4 @@ def gold_model(cfg, tiled: bool) -> GoldModel:
     if cfg.data.kind != "hub" or not cfg.data.gold.id:
         return GoldModel(Shape(0, 0, 0, 0, 0, 0, 0), 0.0)
     shape, tied, _ = of_source(cfg.data.gold)
-    return GoldModel(shape, (2 if tiled else 4) * sum(memory.parameters(shape, tied, scorer=True)))
+    return GoldModel(shape, (2 if gpu else 4) * sum(memory.parameters(shape, tied, scorer=True)))

@@ -1,8 +1,7 @@
 """Compute the FLOPs of training and sampling from token counts and a Llama-type model's shape.
 
 Only the matrix products that are executed count, with 2 FLOPs per multiply-add. Attention counts as
-L x L, as eager attention computes it; a fused kernel may skip the half above the diagonal. Logits
-count twice where TRL's chunked kernel recomputes them in its backward pass (SFT). Padding,
+L x L, as eager attention computes it; a fused kernel may skip the half above the diagonal. Padding,
 embedding look-ups, elementwise operations and the optimiser do not count.
 ``tests/models/test_flops.py`` compares all this with ``torch.utils.flop_counter``.
 """
@@ -107,15 +106,14 @@ def forward(shape: Shape, lengths: Iterable[int], outputs: float = 0) -> float:
     return products(shape, sum(lengths), sum(n * n for n in lengths), outputs)
 
 
-def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0) -> float:
+def train(shape: Shape, lengths: Iterable[int], outputs: float) -> float:
     """Compute the FLOPs of a forward and a backward pass over sequences of the given lengths.
 
     Each product has two gradients, each as costly as itself: of its weights and of its inputs. With
     LoRA there are none of frozen weights, and none below the first adapter.
-    again: outputs that are recomputed in backward.
     """
     lengths = list(lengths)
-    there = forward(shape, lengths, outputs + again) + recomputed(shape, lengths)
+    there = forward(shape, lengths, outputs) + recomputed(shape, lengths)
     if shape.full:
         return there + 2 * forward(shape, lengths, outputs)
     upper, tokens = shape.above(shape.first), sum(lengths)
@@ -126,22 +124,17 @@ def train(shape: Shape, lengths: Iterable[int], outputs: float, again: float = 0
     return there + back - 2 * tokens * (frozen + unasked)
 
 
-def training(shape: Shape, sequences: Iterable[tuple[int, int]], head: str, tiled: bool) -> float:
+def training(shape: Shape, sequences: Iterable[tuple[int, int]], head: str) -> float:
     """Compute the FLOPs of training on sequences of (tokens, labelled tokens), one at a time.
 
     head: which outputs are computed. ``full``: logits at every position (transformers' loss).
-    ``scalar``: a score at every position (TRL's reward trainer). ``fused``: TRL's kernel (SFT;
-    ``trl.trainer.utils.add_fused_lm_head``), which recomputes its logits in backward. ``pair``,
-    ``likelihood``: logits of labelled tokens, as ``pair`` counts them. tiled: the fused kernel runs
-    on a GPU, where it computes logits of labelled positions only; elsewhere it computes those of
-    all positions but the last.
+    ``scalar``: a score at every position (TRL's reward trainer). ``answer`` (SFT), ``pair``,
+    ``likelihood``: logits of labelled tokens; of pairs, as ``pair`` counts them.
     """
     work = 0.0
     for length, labelled in sequences:
-        fused = labelled if tiled else length - 1
-        positions = {"full": length, "scalar": length, "fused": fused}.get(head, labelled)
-        outputs = positions * (1 if head == "scalar" else shape.vocabulary)
-        work += train(shape, [length], outputs, outputs if head == "fused" else 0)
+        positions = length if head in ("full", "scalar") else labelled
+        work += train(shape, [length], positions * (1 if head == "scalar" else shape.vocabulary))
     return work
 
 

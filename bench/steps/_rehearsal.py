@@ -251,7 +251,7 @@ def sft(rehearsal: Rehearsal) -> dict[str, float]:
     def rows(n: int, longest: bool) -> list[dict]:
         return tokenised(tokenizer, rehearsal.texts(n, longest))
 
-    return rehearsal.fitted(cfg.sft, model, tokenizer, rows, DemonstrationTrainer, "pair")
+    return rehearsal.fitted(cfg.sft, model, tokenizer, rows, DemonstrationTrainer, "answer")
 
 
 def reward(rehearsal: Rehearsal) -> dict[str, float]:

@@ -40,7 +40,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
         parts = "sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger
         todo = trainer.Training(*parts, cfg.model.micro_batch)
-        trainer.fit(DemonstrationTrainer(todo, rows), todo, head="pair")
+        trainer.fit(DemonstrationTrainer(todo, rows), todo, head="answer")
         trainable, total = parameters(model)
         metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
         whole = merged(model, cfg.model)

@@ -154,7 +154,7 @@ def clean(key: str) -> str:
     return key.replace("/", "_")
 
 
-def fit(trainer, job: Training, head: str = "fused") -> None:
+def fit(trainer, job: Training, head: str) -> None:
     """Train ``job.policy`` in place, from the newest complete checkpoint if there is one.
 
     head: output layer of a pass, for counting FLOPs: see ``bench.models.flops.training``. Raises
@@ -188,10 +188,10 @@ def rows_in(step: int, n: int, batch: int) -> int:
 
 def row_cost(model, rows, head: str) -> dict[str, float]:
     """Return tokens and FLOPs of training on one row, averaged over ``rows``; head: see ``fit``."""
-    shape, tiled = Shape.of(model), model.device.type in ("cuda", "xpu")
+    shape = Shape.of(model)
     config = unwrap(model).config
     whole = [pass_ for row in rows for pass_ in sequences(row, head, config)]
-    tokens, work = sum(length for length, _ in whole), training(shape, whole, head, tiled)
+    tokens, work = sum(length for length, _ in whole), training(shape, whole, head)
     return {"tokens": tokens / len(rows), "flops": work / len(rows)}
 
 

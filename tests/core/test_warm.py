@@ -9,11 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from bench.core import warm
 
 REPOSITORY = Path(__file__).parents[2]
 SNAKEMAKE = """
@@ -277,3 +280,11 @@ def test_pages_alone_are_not_booked(own):
     own.call("exit", "0", step="report")
     own.end()
     assert not own.record.exists()
+
+
+def test_without_a_place_for_a_socket_all_runs_cold(tmp_path, monkeypatch):
+    far = tmp_path / ("x" * 120)
+    far.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(far))
+    assert warm.start(tmp_path / "overhead.json") is None
+    assert not [*far.iterdir()] and warm.ADDRESS not in os.environ

@@ -33,7 +33,7 @@ SHAPE = Shape(6, 256, 4, 2, 64, 640, 90)
 UPPER = Lora(r=4, alpha=8, layers=2)
 
 
-def case(head="fused", **own) -> Case:
+def case(head="answer", **own) -> Case:
     model = own.pop("model", None) or Model(
         **{k: own.pop(k) for k in [*own] if k in Model.model_fields}
     )

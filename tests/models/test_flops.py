@@ -23,6 +23,7 @@ from bench.steps import base, pairs, reference, reward, sft
 from bench.steps.align import watched_bytes
 from bench.studies import load
 from bench.training import job, pair_engine, trainer
+from bench.training.answer_trainer import DemonstrationTrainer
 from bench.training.energy import Nvml, Rapl, counter
 from bench.training.ledger import MIB, Ledger, MemoryMeter
 from bench.training.monitor import Monitor
@@ -165,7 +166,7 @@ def test_fine_tuning(lora, folders, settings, tokenizer, tmp_path):
     todo = job_of(policy_in(folders, settings, lora), tokenizer, tmp_path)
     rows = sft.tokenised(tokenizer, [{"prompt": PROMPT, "completion": ANSWER}] * 8)
     with todo.ledger.counter:
-        trainer.fit(sft.sft_trainer(todo, rows), todo)
+        trainer.fit(DemonstrationTrainer(todo, rows), todo, head="answer")
     todo.ledger.check("train")
 
 
@@ -264,13 +265,13 @@ def sft_job(tiny, tokenizer, root, monitor=None, epochs=2):
     todo = job_of(copy.deepcopy(tiny), tokenizer, root, ledger=monitor.ledger, monitor=monitor)
     todo.settings.epochs = epochs
     rows = sft.tokenised(tokenizer, [{"prompt": PROMPT, "completion": ANSWER}] * 10)
-    return todo, sft.sft_trainer(todo, rows)
+    return todo, DemonstrationTrainer(todo, rows)
 
 
 def test_a_resumed_run_has_the_totals_of_a_whole_one(tiny, tokenizer, tmp_path, monkeypatch):
     """10 rows in batches of 4: an epoch's last step has 2."""
     whole, hugging = sft_job(tiny, tokenizer, tmp_path / "whole")
-    trainer.fit(hugging, whole)
+    trainer.fit(hugging, whole, head="answer")
     first, hugging = sft_job(tiny, tokenizer, tmp_path / "parts")
     save = first.monitor.save
 
@@ -280,10 +281,10 @@ def test_a_resumed_run_has_the_totals_of_a_whole_one(tiny, tokenizer, tmp_path, 
 
     monkeypatch.setattr(first.monitor, "save", saved)
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit(hugging, first)
+        trainer.fit(hugging, first, head="answer")
     stop = first.ledger.totals("tokens", "flops")
     again, hugging = sft_job(tiny, tokenizer, tmp_path / "parts")
-    trainer.fit(hugging, again)
+    trainer.fit(hugging, again, head="answer")
     totals = [t.ledger.totals("tokens", "flops") for t in (whole, again)]
     assert totals[0] == pytest.approx(totals[1]) and 0 < stop["flops"] < totals[0]["flops"]
     length = len(sft.tokenised(tokenizer, [{"prompt": PROMPT, "completion": ANSWER}])[0]["labels"])
