@@ -15,7 +15,7 @@ from bench.models.sampling import sample
 from bench.models.tokens import completion_ids, prompt_ids
 from bench.settings.sections import Model
 from bench.steps import rehearse
-from bench.steps.rehearse import Act
+from bench.steps.rehearse import Result
 from bench.studies import load
 
 OWN = """
@@ -82,13 +82,13 @@ def played(tmp_path_factory):
     return cfg, found[0], rehearse.report(cfg, *found)
 
 
-def by_name(acts) -> dict[str, Act]:
-    return {name: act for act in acts for name in act.row.names}
+def by_name(results) -> dict[str, Result]:
+    return {name: result for result in results for name in result.row.names}
 
 
 def test_every_phase_is_scaled_to_the_numbers_of_the_settings(played):
-    cfg, acts, _ = played
-    found = by_name(acts)
+    cfg, results, _ = played
+    found = by_name(results)
     pairs, points = cfg.pairs.n, len(cfg.curve.fractions)
     assert found["base"].times("train") == cfg.base.steps == 40
     assert found["SFT base"].times("train") == cfg.sft.steps == 40
@@ -106,17 +106,17 @@ def test_every_phase_is_scaled_to_the_numbers_of_the_settings(played):
 
 
 def test_every_phase_was_measured(played):
-    cfg, acts, _ = played
-    found = by_name(acts)
+    cfg, results, _ = played
+    found = by_name(results)
     assert set(found["ppo"].seconds) == {"rollout", "score", "reference", "update", "measure"}
     assert set(found["dpo"].seconds) == {"train", "heldout", "measure"}
     assert set(found["pool"].seconds) == {"sample", "gold"}
     weights = 4 * 4 * sum(memory.parameters(*_shape(cfg)))
-    for act in acts:
-        if act.row.names[0] not in ENDS:
-            assert not act.problem and act.total > act.load > 0
-            assert act.peak > 0.5 * weights
-            assert all(seconds > 0 for seconds in act.seconds.values())
+    for result in results:
+        if result.row.names[0] not in ENDS:
+            assert not result.problem and result.total > result.load > 0
+            assert result.peak > 0.5 * weights
+            assert all(seconds > 0 for seconds in result.seconds.values())
 
 
 def _shape(cfg):
@@ -132,8 +132,8 @@ def test_arms_whose_steps_are_alike_share_a_rehearsal(played):
 
 
 def test_a_job_without_memory_is_reported_and_the_rest_goes_on(played):
-    _, acts, text = played
-    found = by_name(acts)
+    _, results, text = played
+    found = by_name(results)
     assert found["hungry"].oom and found["killed"].problem == rehearse.OVER
     assert "hungry: CUDA out of memory. Tried; by the estimate it needs only" in text
     assert f"killed: {rehearse.OVER}" in text
@@ -142,12 +142,12 @@ def test_a_job_without_memory_is_reported_and_the_rest_goes_on(played):
 
 
 def test_the_sum_is_that_of_all_runs(played):
-    _, acts, text = played
-    good = [act for act in acts if not act.problem]
-    hours = sum(act.row.runs * act.total * act.cores for act in good) / 3600
+    _, results, text = played
+    good = [result for result in results if not result.problem]
+    hours = sum(result.row.runs * result.total * result.cores for result in good) / 3600
     line = next(line for line in text.splitlines() if line.startswith("All jobs"))
     assert f"about {rehearse.number(hours)} core-hours" in line
-    ppo = by_name(acts)["ppo"]
+    ppo = by_name(results)["ppo"]
     steps = sum(ppo.seconds[phase] for phase in ("rollout", "score", "reference", "update"))
     assert ppo.total == pytest.approx(ppo.load + 3 * steps + 105 * ppo.seconds["measure"])
 
@@ -171,12 +171,12 @@ def test_a_hub_model_needs_its_shape_alone(tmp_path, monkeypatch):
             *("launch.processes=2", "study=few", "studies.few=[ppo, dpo]"),
         ],
     )
-    acts, *others = rehearse.rehearsed(cfg)
-    found = by_name(acts)
-    assert not any(act.problem for act in acts)
+    results, *others = rehearse.rehearsed(cfg)
+    found = by_name(results)
+    assert not any(result.problem for result in results)
     assert found["ppo"].seconds["update"] > 0 and set(found["pool"].seconds) == {"gold"}
     assert found["evaluation"].times("arc_easy") == 4 * 4
-    text = rehearse.report(cfg, acts, *others)
+    text = rehearse.report(cfg, results, *others)
     assert "Rehearsed as one of 2 processes, with its share of each batch" in text
 
 
