@@ -9,6 +9,7 @@ from transformers import MistralConfig, Qwen3Config
 
 from bench.estimate import memory, stand_ins
 from bench.estimate.shapes import PUBLISHED
+from bench.models.draws import uniforms
 from bench.models.flops import Shape
 from bench.models.loading import load_policy, load_tokenizer
 from bench.models.sampling import sample
@@ -43,7 +44,8 @@ def test_random_weights_have_the_shape_and_never_end(tied, tmp_path):
     assert Shape.of(model) == SHAPE
     assert sum(p.numel() for p in model.parameters()) == sum(memory.parameters(SHAPE, tied))
     prompts = [prompt_ids(tokenizer, row["prompt"]) for row in stand_ins.texts([(7, 9)], 50, 300)]
-    drawn = sample(model, tokenizer, prompts, 20, 1.0, torch.Generator().manual_seed(0))
+    draws = uniforms(20, len(prompts), torch.Generator().manual_seed(0))
+    drawn = sample(model, tokenizer, prompts, 20, draws)
     assert drawn.mask.all() and drawn.mask.shape == (50, 20) and not drawn.ended.any()
     assert len(set(drawn.completions.flatten().tolist())) > 100
 
