@@ -38,6 +38,10 @@ if CFG.jobs.per_gpu > 1 and not HERE:
 if HERE:
     workflow.global_resources.setdefault("gpu", max(FOUND, 1) * CFG.jobs.per_gpu)
     workflow.global_resources.setdefault("mem_mb", memory_mb())
+    if workflow.scheduling_settings:
+        # With its limit of jobs a second, Snakemake looks for jobs again a second after each look:
+        # its CPU time grows with the square of the number of jobs.
+        workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
 report: "bench/report/snakemake/workflow.rst"
