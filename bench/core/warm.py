@@ -151,6 +151,11 @@ def answer(line: socket.socket) -> int | None:
             signal.signal(name, handler)
 
 
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this step: of its process, and of its caller if it was forked."""
+    return time.process_time() + float(os.environ.get(CALLER, 0))
+
+
 def number(line: socket.socket) -> int | None:
     """Receive a number of 4 bytes; None at the end."""
     data = line.recv(4, socket.MSG_WAITALL)

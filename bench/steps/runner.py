@@ -109,8 +109,7 @@ def book(cfg: Any, step: str, args: argparse.Namespace) -> None:
     import psutil
 
     wall = time.time() - psutil.Process().create_time()
-    cpu = time.process_time() + float(os.environ.get(warm.CALLER, 0))
-    walls, cpus = zip(*processes.gathered((wall, cpu)), strict=True)
+    walls, cpus = zip(*processes.gathered((wall, warm.cpu_seconds())), strict=True)
     row = {"step": step, "arm": getattr(args, "arm", None) or "", "process": label(step, args)}
     row |= {"wall_s": sum(walls), "cpu_s": sum(cpus)}
     if processes.is_main():

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.core import processes
+from bench.core import processes, warm
 from bench.training.energy import counter
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "numpy", "pandas")
@@ -117,11 +117,11 @@ def plus(a: float | None, b: float | None) -> float | None:
 
 
 def since_start() -> dict[str, float]:
-    """Return the wall and CPU seconds since this process was started."""
+    """Return the wall and CPU seconds since this process was started, its caller's CPU included."""
     import psutil
 
     wall = time.time() - psutil.Process().create_time()
-    return {"wall_s": max(0.0, wall), "cpu_s": time.process_time()}
+    return {"wall_s": max(0.0, wall), "cpu_s": warm.cpu_seconds()}
 
 
 class MemoryMeter(threading.Thread):

@@ -310,7 +310,7 @@ def plan_after(clone, name, old, new) -> dict[str, int]:
 
 
 def test_editing_dpo_reruns_dpo_and_what_follows(clone):
-    plan = plan_after(clone, "methods/dpo.py", 'loss_type="sigmoid"', 'loss_type="hinge"')
+    plan = plan_after(clone, "methods/dpo.py", "return -logsigmoid(", "return logsigmoid(")
     last = {"contract": 1, "collect": 1, "report": 1, "all": 1}
     assert plan == {"align": 2, "evaluate": 2} | last
 
