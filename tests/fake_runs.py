@@ -309,7 +309,9 @@ def gathered(root: Path, arms, seeds):
     from bench.steps import collect, contract
 
     runs, bases = members(root, arms, seeds), {"sft": layout(root)}
-    return collect.gather(runs, bases, contract.check(runs, bases)["breaches"])
+    return collect.gather(
+        runs, next(iter(bases.values())), bases, contract.check(runs, bases)["breaches"]
+    )
 
 
 def layout(root: Path):

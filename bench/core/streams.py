@@ -16,6 +16,7 @@ STREAMS = {
     "pairs": "pairs {pool_seed} {seed}",  # a seed's draw of pairs, and their labels
     "ppo": "ppo {seed}",  # the order of PPO's prompts
     "tune": "tune {seed} {method}",  # the trials of a method
+    "rehearsal": "rehearsal {split}",  # made-up texts
 }
 
 

@@ -11,7 +11,9 @@ not the caller's. If the caller dies, so does its step; if Snakemake dies, so do
 and all steps; if the warm process alone dies, its steps die too, and their callers run them cold.
 """
 
+import ctypes
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -25,7 +27,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -49,15 +50,17 @@ LIBRARIES = {  # that a step's child finds imported; other steps run cold
     "evaluate": (*TRAINING, "lm_eval.evaluator", "lm_eval.models.huggingface", "lm_eval.tasks"),
     **dict.fromkeys(("contract", "collect", "report", "tune", "blog"), PAGES),
 }
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 
 
 def environment_key() -> str:
-    """Describe what must be the same in two processes for their libraries to be the same."""
+    """Hash what must be the same in two processes for their libraries to be the same."""
     kept = {k: v for k, v in os.environ.items() if not PER_JOB.fullmatch(k)}
     folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     installed = [(folder, os.stat(folder).st_mtime_ns) for folder in sorted(folders)]
-    return json.dumps([sys.executable, sys.version, installed, sorted(kept.items())])
+    parts = json.dumps([sys.executable, sys.version, installed, sorted(kept.items())])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 # --- Snakemake's side
@@ -93,7 +96,10 @@ def start(record: Path) -> subprocess.Popen | None:
 def stop(process: subprocess.Popen) -> None:
     """End the warm process, and the steps that still run."""
     process.stdin.close()
-    process.wait()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
     door = os.environ.pop(ADDRESS, "").partition(" ")[2]
     shutil.rmtree(os.path.dirname(door), ignore_errors=True)  # left there if it was killed
 
@@ -136,19 +142,22 @@ def ask(line: socket.socket, words: list[str]) -> None:
 def answer(line: socket.socket) -> int | None:
     """Return the wait status of the step; None if the warm process died with it.
 
-    Passes signals on to the step; a stop (Ctrl-Z) stops both.
+    Passes signals on to the step; a stop (Ctrl-Z) stops both. If a signal has ended all, that is
+    the status.
     """
     child = number(line)
     if child is None:
         return None
-    usual = {name: signal.getsignal(name) for name in (*SIGNALS, signal.SIGTSTP)}
+    last: list[int] = []
+    usual = {name: signal.getsignal(name) for name in FORWARDED}
     for name in (name for name, handler in usual.items() if handler != signal.SIG_IGN):
-        signal.signal(name, lambda received, _: pass_on(received, child))
+        signal.signal(name, lambda received, _: pass_on(received, child, last))
     try:
-        return number(line)
+        status = number(line)
     finally:
         for name, handler in usual.items():
             signal.signal(name, handler)
+    return last[-1] if status is None and last else status
 
 
 def cpu_seconds() -> float:
@@ -168,9 +177,10 @@ def send(child: int, received: int) -> None:
         os.killpg(child, received)
 
 
-def pass_on(received: int, child: int) -> None:
-    """Send a signal on to a step; stop with it at Ctrl-Z, and let both go on together."""
+def pass_on(received: int, child: int, last: list[int]) -> None:
+    """Send a signal on to a step, and note it; stop with it at Ctrl-Z, and go on together."""
     if received != signal.SIGTSTP:
+        last.append(received)
         return send(child, received)
     send(child, signal.SIGSTOP)
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -205,15 +215,14 @@ class Server:
     """
 
     def __init__(self, folder: str, door: socket.socket, record: Path):
-        self.folder, self.door, self.record = folder, door, record
+        self.folder, self.door, self.record, self.process = folder, door, record, os.getpid()
         self.before = json.loads(record.read_text()) if record.exists() else []
         self.steps: dict[int, socket.socket] = {}  # {process of a step: line to its caller}
-        self.life, self.alive = os.pipe()  # children see the end of `life` when this process ends
         self.wake, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake)
-        self.usual = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTSTP)}
-        for name in self.usual:  # they come from the terminal: Snakemake decides
+        self.usual = {name: signal.getsignal(name) for name in FORWARDED}
+        for name in FORWARDED:  # sent to all of Snakemake's group: Snakemake decides
             signal.signal(name, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
@@ -234,39 +243,50 @@ class Server:
 
     def admit(self) -> dict | None:
         """Take a request and fork; return it in the child, and None in the warm process."""
-        line, _ = self.door.accept()
-        line.settimeout(10)
+        (line, _), streams = self.door.accept(), []
         try:
-            request = received(line)
+            request = received(line, streams)
             for library in LIBRARIES[request["words"][0]]:
                 importlib.import_module(library)
-        except (OSError, ValueError, ImportError):  # the caller is gone, or tells the user itself
-            line.close()
-            return None
-        line.setblocking(True)
-        gc.freeze()  # a collection in a child would copy what all share
-        child = os.fork()
+            gc.freeze()  # a collection in a child would copy what all share
+            signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until the child heeds them
+            child = os.fork()
+        except Exception:  # the caller is gone; or it runs the step itself, and says what is wrong
+            child = None
         if child == 0:
             self.leave()
-            return request
-        for stream in request["streams"]:
+            return request | {"streams": streams}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+        for stream in streams:
             os.close(stream)
+        if child is None:
+            line.close()
+        else:
+            self.take(child, line)
+        return None
+
+    def take(self, child: int, line: socket.socket) -> None:
+        """Note a step that was forked, and tell its caller which process it is."""
         self.steps[child] = line
         with suppress(OSError):
             os.setpgid(child, child)
             line.sendall(child.to_bytes(4, "big"))
-        return None
 
     def leave(self) -> None:
-        """Become a child: a group of its own, the usual signals, none of the server's files."""
+        """Become a child: a group of its own, the usual signals, none of the server's files.
+
+        It ends when the warm process ends, also if it has become another program by then.
+        """
         os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self.process:
+            os._exit(1)
         signal.set_wakeup_fd(-1)
         for name, handler in {**self.usual, signal.SIGCHLD: signal.SIG_DFL}.items():
             signal.signal(name, handler)
-        os.close(self.alive)
         for other in (self.door, *self.steps.values()):
             other.close()
-        threading.Thread(target=end_with, args=[self.life], daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
     def reap(self) -> None:
         """Tell callers how their steps ended, and book the seconds so far."""
@@ -308,22 +328,19 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def received(line: socket.socket) -> dict:
-    """Receive a request; its ``streams`` are the caller's standard streams."""
-    size, streams, *_ = socket.recv_fds(line, 4, 3)
+def received(line: socket.socket, streams: list[int]) -> dict:
+    """Receive a request; adds the caller's standard streams to ``streams``."""
+    line.settimeout(10)
+    size, found, *_ = socket.recv_fds(line, 4, 3)
+    streams += found
     left, parts = int.from_bytes(size, "big"), []
     while left:
         parts.append(line.recv(left))
         left -= len(parts[-1])
         if not parts[-1]:
             raise ValueError("the caller is gone")
-    return json.loads(b"".join(parts)) | {"streams": streams}
-
-
-def end_with(life: int) -> None:
-    """Wait for the end of the warm process, then end this step and all that it started."""
-    os.read(life, 1)
-    os.killpg(0, signal.SIGKILL)
+    line.setblocking(True)
+    return json.loads(b"".join(parts))
 
 
 def seconds(step: str, since: float, cpu_s: float) -> dict:
@@ -339,6 +356,7 @@ def run(request: dict) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # found anew, in this environment
     sys.path.insert(0, request["folder"])
     sys.argv[1:] = request["words"]
     importlib.invalidate_caches()

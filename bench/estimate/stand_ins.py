@@ -8,6 +8,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 
+from bench.core.streams import stream
 from bench.models.flops import Shape
 
 SPECIAL = ["<pad>", "<bos>", "<eos>"]
@@ -95,7 +96,7 @@ def texts(sizes: list[tuple[int, ...]], n: int, vocabulary: int, split="train") 
 
     sizes: tokens of prompt and answers, BOS and EOS included, taken in turn.
     """
-    luck, known = Random(f"rehearsal {split}"), words(vocabulary)[len(SPECIAL) :]
+    luck, known = stream("rehearsal", split=split), words(vocabulary)[len(SPECIAL) :]
     return [row(i, size, luck, known, split) for i, size in enumerate(islice(cycle(sizes), n))]
 
 

@@ -375,7 +375,7 @@ def measured(rehearsal: Rehearsal, m, policy, prompts: int) -> float:
 
     def work(rows: list[dict]) -> None:
         models = m.gold, m.reference, m.scorer
-        Measure(m.tokenizer, rows, *models, m.decode, m.seed, m.batch)(policy)
+        Measure(m.tokenizer, rows, *models, m.decode, m.seed, m.batch, m.graph)(policy)
 
     return rehearsal.timed("measure", min(prompts, m.batch), work)
 

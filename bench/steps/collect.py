@@ -153,11 +153,11 @@ def reward_table(members: Members, evaluated: bool = True):
     )
 
 
-def ledger_table(members: Members, bases: dict[str, Layout], evaluated: bool = True):
+def ledger_table(members: Members, bases: dict[str, Layout], overhead: Path, evaluated=True):
     """Return one row per step: its processes and all their seconds, with imports and evaluation.
 
-    Leaves out what other studies made in the same folder. Snakemake and the warm process
-    (``bench.core.warm``), a row each, count as far as they have come.
+    Leaves out what other studies made in the same folder. overhead: the record of Snakemake and the
+    warm process (``bench.core.warm``), in all tries and as far as they have come.
     """
     import pandas as pd
 
@@ -167,7 +167,7 @@ def ledger_table(members: Members, bases: dict[str, Layout], evaluated: bool = T
         paths += [layout.ledger("pairs", layout.names("pairs", POOL))]
         paths += [layout.ledger("evaluate", layout.evaluation_name(None), 0)] * evaluated
     rows = [read_json(path) for path in sorted({*paths}) if path.exists()]
-    rows += read_json(next(iter(bases.values())).overhead) or []
+    rows += read_json(overhead) or []
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
     sums = table.groupby("step", sort=False).agg(
         processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")
@@ -187,10 +187,10 @@ def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
     return found
 
 
-def gather(members: Members, bases: dict[str, Layout], breaches=(), evaluated=True):
+def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=(), evaluated=True):
     """Return tables by name, samples, and what `meta.json` says of the runs.
 
-    members: the study's runs; bases: the SFT bases that they start from; breaches: of the fairness
+    members: the study's runs; layout: of the study; bases: the SFT bases that they start from; breaches: of the fairness
     contract; evaluated: whether the study asks for evaluations (another study may have left some).
     """
     shared = next(iter(bases.values()))
@@ -207,7 +207,7 @@ def gather(members: Members, bases: dict[str, Layout], breaches=(), evaluated=Tr
         "prompts": stack([(*key, at.prompts) for *key, at in asked]),
         "tasks": stack([(*key, at.tasks) for *key, at in asked]),
         "reward": reward_table(members, evaluated),
-        "ledger": ledger_table(members, bases, evaluated),
+        "ledger": ledger_table(members, bases, layout.overhead, evaluated),
     }
     pool = read_json(shared.pool_record(POOL)).get("metrics", {})
     gold = read_json(shared.manifest).get("gold", {})
@@ -281,7 +281,7 @@ def run(cfg, args) -> None:
     """Collect the configured study into its results folder."""
     layout, members = cfg.layout, cfg.members
     found = read_json(layout.contract, needed=True)["breaches"]
-    tables, samples, facts = gather(members, cfg.bases, found, cfg.evaluated)
+    tables, samples, facts = gather(members, cfg.layout, cfg.bases, found, cfg.evaluated)
     results = Results.of(tables, samples, meta_of(cfg, facts))
     results.write(layout.results)
     say("collect", f"{len(results.runs)} runs -> {layout.results}")

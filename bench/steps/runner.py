@@ -188,7 +188,7 @@ def check_gpu() -> None:
 
 
 def set_threads(n: int) -> None:
-    """Let this process compute with `n` threads, whether torch is imported yet or not."""
+    """Let torch compute with `n` threads, whether it is imported yet or not; and numpy, if not."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(n)
     if "torch" in sys.modules:

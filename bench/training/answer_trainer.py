@@ -28,6 +28,8 @@ class AnswerTrainer(Trainer):
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = 0.0
 
     def collate(self, rows: list[dict]) -> dict:
         """Return a batch of rows."""

@@ -203,7 +203,5 @@ def sequences(row: dict, head: str, config) -> list[tuple[int, int]]:
         prompt, *answers = (len(row[part]) for part in PARTS)
         joint = reads_pairs(config, prompt + max(answers))
         return pair(head, prompt, *answers, joint=joint)
-    if "input_ids" in row:
-        return [(len(row["input_ids"]), sum(label != -100 for label in row["labels"]))]
-    keys = [key for key in row if key.endswith(("chosen_input_ids", "rejected_input_ids"))]
-    return [(len(row[k]), len(row[k])) for k in keys or ("chosen_ids", "rejected_ids")]
+    keys = ("input_ids",) if "input_ids" in row else ("chosen_ids", "rejected_ids")
+    return [(len(row[key]), len(row[key])) for key in keys]

@@ -19,6 +19,7 @@ FROZEN = {
     "pairs": "pairs {pool_seed} {seed}",
     "ppo": "ppo {seed}",
     "tune": "tune {seed} {method}",
+    "rehearsal": "rehearsal {split}",
 }
 
 # What a world puts for {name}, as its code has it.

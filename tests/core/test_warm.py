@@ -6,6 +6,7 @@ its standard input. A `caller` is what `python -m bench <step>` does before anyt
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +20,11 @@ import pytest
 from bench.core import warm
 
 REPOSITORY = Path(__file__).parents[2]
-SNAKEMAKE = """
+# pytest in the background of a shell ignores Ctrl-C, and would hand that on
+HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+SNAKEMAKE = (
+    HEEDING
+    + """
 import json, os, sys
 from pathlib import Path
 from bench.core import warm
@@ -28,12 +33,16 @@ print(json.dumps([process.pid, os.environ[warm.ADDRESS], os.environ[warm.KEY]]),
 sys.stdin.read()
 warm.stop(process)
 """
-CALLER = """
+)
+CALLER = (
+    HEEDING
+    + """
 import sys
 from bench.core import warm
 warm.hand_over(sys.argv[1:])
 print("cold")
 """
+)
 STEP = """
 import json, os, signal, sys, time
 words = sys.argv[2:]
@@ -288,3 +297,32 @@ def test_without_a_place_for_a_socket_all_runs_cold(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(far))
     assert warm.start(tmp_path / "overhead.json") is None
     assert not [*far.iterdir()] and warm.ADDRESS not in os.environ
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_ends_the_step_and_not_the_warm_process(own, name):
+    with own.waiting() as (caller, step):
+        for process in (own.pid, caller.pid):
+            os.kill(process, name)
+        out, _ = caller.communicate(timeout=30)
+    assert "cold" not in out and caller.returncode != 0 and gone(step)
+    assert own.call("exit", "0")[0] == 0
+
+
+def test_a_step_that_has_become_another_program_ends_with_the_warm_process(own):
+    own.write("import os; os.execvp('sh', ['sh', '-c', 'echo $$; sleep 600'])")
+    with own.waiting() as (_, step):
+        os.kill(own.pid, signal.SIGKILL)
+        assert gone(step)
+        own.write("")
+
+
+def test_a_library_that_cannot_be_imported_is_told_by_the_step_itself(own):
+    """The log ends too: nobody holds the caller's output open."""
+    code = "from bench.core import warm; warm.LIBRARIES['broken'] = (); warm.hand_over(['broken'])"
+    command = f"{sys.executable} -P -c {shlex.quote(code)}; echo cold"
+    done = subprocess.run(
+        f"({command}) | cat", shell=True, cwd=own.folder, env=own.env, capture_output=True,
+        timeout=60, text=True,
+    )  # fmt: skip
+    assert done.stdout == "cold\n"

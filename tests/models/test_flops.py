@@ -287,7 +287,8 @@ def test_a_resumed_run_has_the_totals_of_a_whole_one(tiny, tokenizer, tmp_path, 
     trainer.fit(hugging, again, head="answer")
     totals = [t.ledger.totals("tokens", "flops") for t in (whole, again)]
     assert totals[0] == pytest.approx(totals[1]) and 0 < stop["flops"] < totals[0]["flops"]
-    length = len(sft.tokenised(tokenizer, [{"prompt": PROMPT, "completion": ANSWER}])[0]["labels"])
+    row = sft.tokenised(tokenizer, [{"prompt": PROMPT, "completion": ANSWER}])[0]
+    length = len(row["prompt_ids"]) + len(row["answer_ids"])
     assert totals[0]["tokens"] == 20 * length
 
 

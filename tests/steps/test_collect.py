@@ -71,9 +71,14 @@ def test_the_ledger_holds_nothing_of_other_studies(tmp_path):
         row = {"step": name.split("-")[0], "arm": "", "wall_s": 1.0, "cpu_s": 1.0}
         fake_runs.put_json(tmp_path / f"ledger/{name}.json", row)
     member = fake_runs.members(tmp_path, {"dpo": "dpo"}, (1,))
-    table = collect.ledger_table(member, {"sft": fake_runs.layout(tmp_path)})
+    overhead = [{"step": "imports", "arm": "", "wall_s": 1.0, "cpu_s": 1.0}] * 2  # of two tries
+    fake_runs.put_json(tmp_path / "overhead.json", overhead)
+    bases = {"sft": fake_runs.layout(tmp_path)}
+    table = collect.ledger_table(member, bases, tmp_path / "overhead.json")
     counts = dict(zip(table.step, table.processes, strict=True))
-    assert counts == {"sft": 1, "pairs": 2, "align": 1, "reward": 1, "evaluate": 2}
+    assert counts == {
+        "sft": 1, "pairs": 2, "align": 1, "reward": 1, "evaluate": 2, "imports": 2,
+    }  # fmt: skip
 
 
 def test_an_arm_says_what_it_varies():
@@ -115,6 +120,8 @@ def test_a_run_of_few_labels_pays_for_the_reward_model_of_as_many(tmp_path):
 def test_evaluations_left_by_another_study_are_not_read(tmp_path):
     root = fake_runs.make(tmp_path, seeds=(1,))
     members, bases = fake_runs.members(root, fake_runs.ARMS, (1,)), {"sft": fake_runs.layout(root)}
-    tables, samples, facts = collect.gather(members, bases, evaluated=False)
+    tables, samples, facts = collect.gather(
+        members, next(iter(bases.values())), bases, evaluated=False
+    )
     assert facts["complete"] and not samples and not len(tables["prompts"])
     assert not tables["runs"].evaluated.any() and "evaluate" not in set(tables["cost"].step)

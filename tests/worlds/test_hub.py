@@ -437,4 +437,4 @@ def test_the_plan_of_a_hub_testbed_needs_no_network_and_no_gpu(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     plan = done.stdout + done.stderr
-    assert re.search(r"^align +20$", plan, re.M) and re.search(r"^evaluate +21$", plan, re.M)
+    assert re.search(r"^align +40$", plan, re.M) and re.search(r"^evaluate +41$", plan, re.M)

@@ -124,10 +124,14 @@ def ledger(study) -> Table:
     body.append([Cell("all"), *(Cell(f"{value:,.0f}") for value in total)])
     note = (
         "Seconds are of whole processes, curves and evaluation included, as each step last ran; "
-        "they have no intervals. Libraries are imported once, by the process `imports`, from which "
-        "steps are forked; its seconds and Snakemake's are up to the making of these tables. Steps "
-        "run side by side, so the study as a whole takes less wall time."
+        "they have no intervals. Steps run side by side, so the study as a whole takes less wall "
+        "time."
     )
+    if "imports" in set(rows.step):
+        note += (
+            " Steps were forked from the process `imports`, which imports the libraries once; its "
+            "seconds and Snakemake's are those of all tries, up to the making of these tables."
+        )
     return Table("Where the time of this study went", header, body, [note], sortable=False)
 
 
