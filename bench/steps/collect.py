@@ -190,8 +190,9 @@ def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
 def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=(), evaluated=True):
     """Return tables by name, samples, and what `meta.json` says of the runs.
 
-    members: the study's runs; layout: of the study; bases: the SFT bases that they start from; breaches: of the fairness
-    contract; evaluated: whether the study asks for evaluations (another study may have left some).
+    members: the study's runs; layout: of the study; bases: the SFT bases that they start from;
+    breaches: of the fairness contract; evaluated: whether the study asks for evaluations (another
+    study may have left some).
     """
     shared = next(iter(bases.values()))
     runs = [run for m in members if (run := read_json(m.files.record))]

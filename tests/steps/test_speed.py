@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from bench.steps import speed
 from bench.steps.speed import pairs, racing, starts, suite
 from bench.steps.speed.stock import STAGES
 from bench.steps.speed.suite import Spent
+from bench.steps.speed.work import WORKS
 
 
 def test_ratios_alternate_and_leave_the_first_round_out():
@@ -29,7 +31,7 @@ def test_ratios_alternate_and_leave_the_first_round_out():
 
 
 def test_race_of_pairs(monkeypatch, capsys):
-    monkeypatch.setattr(pairs, "STEPS", 1)
+    monkeypatch.setitem(WORKS, "micro", replace(WORKS["micro"], steps=1))
     pairs.race(SimpleNamespace(work=["micro"], rounds=1, threads=1))
     found = re.findall(
         r"(\w+), micro, (\w+) against TRL 1.16's: [\d.]+ \(", capsys.readouterr().out

@@ -22,7 +22,6 @@ from bench.training.ledger import Ledger
 from bench.training.pair_engine import PairTrainer
 
 METHODS_RACED = ("dpo", "ipo", "orpo")
-STEPS = 20  # optimiser steps of a piece of work
 REFERENCE = (-50.0, -49.0)  # log-probs of chosen and rejected under the SFT base
 
 
@@ -35,7 +34,7 @@ def race(args) -> None:
         torch.manual_seed(0)
         start = adapt(work.model(), work.settings)
         for method in METHODS_RACED:
-            for what, count, make in (("steps", STEPS, steps), ("passes", 1, passes)):
+            for what, count, make in (("steps", work.steps, steps), ("passes", 1, passes)):
                 sides = {side: make(side, method, work, start) for side in ("ours", "trl")}
                 found = ratios(sides, args.rounds)
                 title = f"{name}, {what} against TRL 1.16's"
@@ -43,7 +42,7 @@ def race(args) -> None:
 
 
 def steps(side: str, method: str, work: Work, start):
-    """Make a function that trains for STEPS optimiser steps."""
+    """Make a function that trains for ``work.steps`` optimiser steps."""
     made, run = new_trainer(side, method, work, start)
 
     def train():
@@ -82,7 +81,7 @@ def new_trainer(side: str, method: str, work: Work, start):
 
 def new_run(method: str, work: Work, start) -> SimpleNamespace:
     """Return what of a run the trainers read; its pairs are tokenised already."""
-    rows = work.rows(STEPS * work.pairs)
+    rows = work.rows(work.steps * work.pairs)
     return SimpleNamespace(
         name=method,
         settings=METHODS[method].Settings(lr=1e-5, batch=work.pairs),

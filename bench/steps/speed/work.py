@@ -19,7 +19,8 @@ class Work:
 
     sizes: of a Llama; pairs, episodes: in a batch; prompt, answer: most tokens of each; lora: of
     ours and of TRL's pair trainers (TRL's PPO trains whole models); eos_bias: added to the logit of
-    EOS, or None if it cannot be drawn; micro_batch: rows of a pass of our PPO.
+    EOS, or None if it cannot be drawn; micro_batch: rows of a pass of our PPO; steps: of the pair
+    trainers in a piece of work.
     """
 
     sizes: dict
@@ -30,6 +31,7 @@ class Work:
     lora: Lora | None = None
     eos_bias: float | None = None
     micro_batch: int | None = None
+    steps: int = 20
 
     @property
     def config(self) -> LlamaConfig:
@@ -102,5 +104,7 @@ WORKS = {
     "micro": Work(MICRO, pairs=32, episodes=64, prompt=12, answer=16),
     "1M": Work(SMALL, pairs=64, episodes=64, prompt=16, answer=32),
     "1M-ends": Work(SMALL, 64, 64, prompt=16, answer=32, eos_bias=4.5, micro_batch=16),
-    "smollm2": Work(SMOLLM2, 8, 8, prompt=24, answer=32, lora=Lora(r=16, alpha=32, layers=10)),
+    "smollm2": Work(
+        SMOLLM2, 8, 8, prompt=24, answer=32, lora=Lora(r=16, alpha=32, layers=10), steps=2
+    ),
 }
