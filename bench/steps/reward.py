@@ -86,10 +86,11 @@ def reward_trainer(todo, rows: list[dict]):
     """Make TRL's reward trainer: loss -log sigmoid(difference of scores), scores kept near 0."""
     from trl import RewardConfig, RewardTrainer
 
-    from bench.training.trainer import NoCard, arguments, dataset
+    from bench.training.trainer import arguments, dataset
 
-    class Trainer(NoCard, RewardTrainer):
-        pass
+    class Trainer(RewardTrainer):
+        def create_model_card(self, *args, **kwargs):
+            """Write none; TRL would write one with each checkpoint."""
 
     center = todo.settings.center
     extra = {"max_length": None, "center_rewards_coefficient": center}

@@ -15,7 +15,8 @@ from bench.training.trainer import arguments
 class AnswerTrainer(Trainer):
     """transformers' Trainer without dropout, for means over all tokens of an optimiser step.
 
-    A batch of ``collate`` holds "counts": (tokens of the likelihood, rows).
+    A subclass has ``collate``, which makes a batch of rows. Where its loss reads ``mean_tokens``, a
+    batch holds "counts": (tokens of the likelihood, rows).
     """
 
     loss_is_scaled_for_ga = False  # it is the mean over a pass; the passes of a step are equal
@@ -31,16 +32,13 @@ class AnswerTrainer(Trainer):
             if hasattr(module, "attention_dropout"):
                 module.attention_dropout = 0.0
 
-    def collate(self, rows: list[dict]) -> dict:
-        """Return a batch of rows."""
-        raise NotImplementedError
-
     def get_batch_samples(self, *args):
         """Note ``mean_tokens`` of this optimiser step, over all passes and processes."""
         batches, items = super().get_batch_samples(*args)
-        counts = [sum(column) for column in zip(*(b["counts"] for b in batches), strict=True)]
-        tokens, rows = map(sum, zip(*processes.gathered(counts), strict=True))
-        self.mean_tokens = tokens / rows
+        if "counts" in batches[0]:
+            counts = [sum(column) for column in zip(*(b["counts"] for b in batches), strict=True)]
+            tokens, rows = map(sum, zip(*processes.gathered(counts), strict=True))
+            self.mean_tokens = tokens / rows
         return batches, items
 
 

@@ -89,10 +89,10 @@ class PairTrainer(AnswerTrainer):
         self.beta, self.noted = run.settings.beta, []
 
     def collate(self, rows: list[dict]) -> dict:
-        """Return the fields of ``Pairs``, "reference" (B, 2), and "counts": (tokens, pairs)."""
+        """Return the fields of ``Pairs`` and "reference" (B, 2), with "counts" for a likelihood."""
         reference = torch.tensor([row["reference"] for row in rows])
-        counts, pairs = (likely_tokens(rows), len(rows)), vars(paired(rows, self.pad))
-        return {"pairs": pairs, "reference": reference, "counts": counts}
+        batch = {"pairs": vars(paired(rows, self.pad)), "reference": reference}
+        return batch | ({"counts": (likely_tokens(rows), len(rows))} if self.likelihood else {})
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Compute the mean loss of a pass."""

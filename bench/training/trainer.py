@@ -114,13 +114,6 @@ def arguments(config_class, job: Training, n: int, **extra):
     )
 
 
-class NoCard:
-    """Changes TRL's trainers: they write no model card with each checkpoint."""
-
-    def create_model_card(self, *args, **kwargs):
-        """Write none."""
-
-
 class Watch(TrainerCallback):
     """Books each optimiser step, passes its metrics to the monitor, completes checkpoints.
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.steps import speed
-from bench.steps.speed import pairs, racing, starts, suite
+from bench.steps.speed import pairs, ppo, racing, starts, suite
 from bench.steps.speed.stock import STAGES
 from bench.steps.speed.suite import Spent
 from bench.steps.speed.work import WORKS
@@ -70,3 +70,12 @@ def test_races_without_trl_112_say_so(capsys):
     for name in ("ppo", "suite"):
         speed.main([name])
         assert "give --trl112" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("work", ["micro", "1M-ends"])
+def test_our_side_of_the_race_of_ppo_updates(work):
+    """TRL's side needs TRL 1.12. Answers end early only where the work lets them."""
+    update = ppo.ours(replace(WORKS[work], episodes=8))
+    metrics = update()
+    assert metrics["inner_steps"] == ppo.PASSES
+    assert (metrics["ended"] > 0) == (WORKS[work].eos_bias is not None)

@@ -5,13 +5,13 @@ import copy
 import pytest
 import torch
 from trainings import PLAIN, monitor, pairs
-from trl import SFTConfig, SFTTrainer
 
 from bench.models.loading import load_policy, load_tokenizer
 from bench.steps import sft
+from bench.steps.speed import trl_sft
 from bench.studies import load
 from bench.training.answer_trainer import DemonstrationTrainer
-from bench.training.trainer import Training, arguments, dataset
+from bench.training.trainer import Training
 
 STEPS = 12
 
@@ -27,19 +27,6 @@ def job(folder, root, micro_batch):
     return todo, sft.tokenised(tokenizer, texts)
 
 
-def trl(todo, rows):
-    """TRL's trainer of the same texts; prompt tokens have label -100."""
-    texts = [
-        {
-            "input_ids": row["prompt_ids"] + row["answer_ids"],
-            "labels": [-100] * len(row["prompt_ids"]) + row["answer_ids"],
-        }
-        for row in rows
-    ]
-    args = arguments(SFTConfig, todo, len(rows), max_length=None)
-    return SFTTrainer(todo.policy, args, train_dataset=dataset(texts))
-
-
 def weights(model) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
@@ -51,7 +38,7 @@ def test_weights_after_some_steps_are_trl_s(micro_batch, sft_and_reward, tmp_pat
     other = copy.copy(todo)
     other.policy = copy.deepcopy(todo.policy)
     DemonstrationTrainer(todo, rows).train()
-    trl(other, rows).train()
+    trl_sft.trainer(other, rows).train()
     apart = (weights(todo.policy) - weights(other.policy)).norm()
     assert apart <= 1e-3 * (weights(other.policy) - start).norm()
 

@@ -46,6 +46,7 @@ def ours(work: Work):
         pairs=[],
         decode=SimpleNamespace(max_new_tokens=work.answer),
         ledger=Ledger(),
+        cuda_graph=False,
     )
     ppo = PPO(run, roles(work))
     ppo.prompts = prompts(work)

@@ -59,22 +59,12 @@ class Stock:
     # --- the stages
 
     def sft(self) -> None:
-        from trl import SFTConfig, SFTTrainer
-
         from bench.steps import sft
-        from bench.training.trainer import arguments, dataset
+        from bench.steps.speed import trl_sft
 
         todo = self.job(self.cfg.sft, self.model(self.layout.base))
-        rows = [
-            {
-                "input_ids": row["prompt_ids"] + row["answer_ids"],
-                "labels": [-100] * len(row["prompt_ids"]) + row["answer_ids"],
-            }
-            for row in sft.tokenised(self.tokenizer, self.demonstrations)
-        ]
-        args = arguments(SFTConfig, todo, len(rows), max_length=None)
-        made = SFTTrainer(todo.policy, args, train_dataset=dataset(rows))
-        self.train(made, "sft")
+        rows = sft.tokenised(self.tokenizer, self.demonstrations)
+        self.train(trl_sft.trainer(todo, rows), "sft")
 
     def sample_pool(self) -> None:
         """Sample two answers to each of the pool's prompts."""

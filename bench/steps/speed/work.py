@@ -10,6 +10,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from bench.estimate.stand_ins import unending, words
+from bench.models.tokens import word_level
 from bench.settings.sections import Lora, Model
 
 
@@ -43,11 +45,13 @@ class Work:
         return Model(lora=self.lora)
 
     def model(self) -> LlamaForCausalLM:
-        """Make a policy; at ``eos_bias`` its answers end at random."""
+        """Make a policy; answers end at random with an ``eos_bias``, else at full length."""
         model = LlamaForCausalLM(self.config)
-        if self.eos_bias is not None:
+        if self.eos_bias is None:
+            unending(model)
+        else:
             bias = torch.zeros(self.config.vocab_size)
-            bias[2] = self.eos_bias
+            bias[self.config.eos_token_id] = self.eos_bias
             model.lm_head.bias = torch.nn.Parameter(bias)
         return model
 
@@ -55,13 +59,8 @@ class Work:
         return LlamaForSequenceClassification(self.config)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """Make a tokenizer of one word a token; EOS lies outside where it is not to be drawn."""
-        from tokenizers import Tokenizer, models
-
-        words = {f"w{i}": i for i in range(1, self.config.vocab_size)} | {"<pad>": 0}
-        plain = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
-        eos = "<eos>" if self.eos_bias is None else "w2"
-        return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token=eos)
+        """Make a tokenizer of one word a token."""
+        return word_level(words(self.config.vocab_size), self.config.max_position_embeddings)
 
     def texts(self, n: int, longest: int, ragged: bool = True) -> list[list[int]]:
         """Draw ``n`` texts of random tokens; ragged: of half the length to all of it."""
