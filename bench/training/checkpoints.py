@@ -2,8 +2,8 @@
 
 Checkpoints lie in ``runs/<testbed>/checkpoints/<run>/<hash>/``. The hash covers code, settings and
 inputs, so a run never resumes from a checkpoint of other code or settings. The manifest, a sha256
-of every file, is written last: a checkpoint whose writing was interrupted has no valid manifest,
-and the run resumes from the newest complete one.
+of every file, is written last: a checkpoint whose writing was interrupted has none, and the run
+resumes from the newest complete one.
 """
 
 import fcntl
@@ -14,14 +14,14 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.core.files import file_sha256
+from bench.core.files import file_sha256, write_json
 
 MANIFEST = "manifest.json"
 
 
 def seal(folder: Path) -> None:
     """Mark the checkpoint in ``folder`` as complete: write its manifest of file hashes."""
-    (folder / MANIFEST).write_text(json.dumps(_hashes(folder)))
+    write_json(folder / MANIFEST, _hashes(folder))
 
 
 def is_whole(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """python -m bench speed: how races are timed and told; a short race of each kind that runs here."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from bench.steps import speed
 from bench.steps.speed import pairs, ppo, racing, starts, suite
-from bench.steps.speed.stock import STAGES
+from bench.steps.speed.stock import EACH, ONCE
 from bench.steps.speed.suite import Spent
 from bench.steps.speed.work import WORKS
 
@@ -45,17 +46,45 @@ def test_race_of_starts(monkeypatch, capsys):
     assert re.match(r"starts, warm against cold: [\d.]+ \(", capsys.readouterr().out)
 
 
+def side(start, curves, *rows) -> Spent:
+    found = Spent(start=start, curves=curves)
+    for row in rows:
+        found.add(*row)
+    return found
+
+
 def test_suite_s_table(capsys):
-    ours = Spent({"sft": 5.0, "evaluate": 2.0, "data": 0.0, "reference": 1.0}, 1.0, 0.5)
-    suite.tell(ours, Spent({"sft": 10.0, "evaluate": 10.0}, 6.0))
+    rows = ("sft", None, 5.0), ("evaluate", 1, 1.0), ("evaluate", 2, 1.0), ("reference", None, 1.0)
+    stock = ("sft", None, 10.0), ("evaluate", 1, 4.0), ("evaluate", 2, 6.0)
+    suite.tell(side(1.0, 0.5, *rows), side(6.0, 0.0, *stock))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["sft", "10.0", "5.0"] in lines and ["reference", "0.0", "1.0"] in lines
     assert ["all", "20.0", "8.0"] in lines and ["of", "it", "curves", "0.0", "0.5"] in lines
-    assert lines[-1][-2:] == ["2.50", "times"] and not any("data" in line for line in lines)
+    assert lines[-2][-5:] == ["5.00", "(4.00", "to", "6.00)", "times"]
+    assert lines[-1][-2:] == ["2.50", "times"]
+
+
+def test_the_suite_s_records_are_read_by_stage_and_seed(tmp_path):
+    def write(name, value):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+
+    write("ledger/base.json", {"step": "base", "arm": "", "cpu_s": 100})
+    write("ledger/sft.json", {"step": "sft", "arm": "", "cpu_s": 8})
+    write("ledger/evaluate-sft-seed0.json", {"step": "evaluate", "arm": "sft", "cpu_s": 1})
+    for seed in (1, 12):
+        write(f"ledger/align-dpo-seed{seed}.json", {"step": "align", "arm": "dpo", "cpu_s": seed})
+    phases = [{"phase": "start", "cpu_s": 0.5}, {"phase": "curve", "cpu_s": 0.2}]
+    write("align/dpo/seed12/run.json", {"cost": phases})
+    write("study-compare/overhead.json", [{"step": "imports", "arm": "", "cpu_s": 3}])
+    found = suite.suite(tmp_path)
+    assert found.stages == {"sft": 8, "evaluate": 1, "dpo": 13, "snakemake and imports": 3}
+    assert found.seeds == {1: 1, 12: 12} and (found.start, found.curves) == (3.5, 0.2)
 
 
 def test_stock_scripts_make_what_the_suite_makes():
-    names = {stage.removeprefix("align-").split("-")[0] for stage in STAGES}
+    names = {stage.removeprefix("align-").split("-")[0] for stage in (*ONCE, *EACH)}
     assert names == {"sft", "pairs", "reward", "dpo", "ipo", "orpo", "ppo", "evaluate"}
 
 

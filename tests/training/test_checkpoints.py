@@ -39,6 +39,16 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, damage):
     assert not bad.exists()
 
 
+def test_a_manifest_appears_only_when_it_is_complete(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)  # what comes after its text is written
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint(tmp_path, 1)
+    assert not (tmp_path / "checkpoint-1" / checkpoints.MANIFEST).exists()
+
+
 def test_none_is_none(tmp_path):
     assert checkpoints.newest(tmp_path) is None
 

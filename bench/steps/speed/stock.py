@@ -1,6 +1,6 @@
-"""Stock scripts: one seed of micro by TRL, transformers and lm-eval as they come.
+"""Stock scripts: micro by TRL, transformers and lm-eval as they come.
 
-    python -m bench.steps.speed.stock STAGE OUT TRL112
+    python -m bench.steps.speed.stock STAGE SEED OUT TRL112
 
 runs one stage, in a process of its own, where the suite has run (`runs/micro`), from the suite's
 inputs: the same base, demonstrations, pairs, batches, lengths and seed. OUT is a folder for its
@@ -13,27 +13,26 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-TRAINED = ("sft", "pairs", "reward", "align-dpo", "align-ipo", "align-orpo", "ppo")
-STAGES = (*TRAINED, *(f"evaluate-{name}" for name in ("sft", "dpo", "ipo", "orpo", "ppo")))
-SEED = 1
+ONCE = ("sft", "pairs", "evaluate-sft")  # stages whose result all seeds share
+RUNS = ("dpo", "ipo", "orpo", "ppo")
+EACH = ("reward", *(f"align-{run}" for run in RUNS), *(f"evaluate-{run}" for run in RUNS))
 
 
 class Stock:
     """The suite's settings and inputs, and the folder of what the stages make."""
 
-    def __init__(self, out: Path):
+    def __init__(self, seed: int, out: Path):
         from bench.core.files import read_rows
         from bench.models.loading import load_tokenizer
         from bench.studies import load
         from bench.training import trainer
 
         trainer.quieten()
-        self.cfg, self.out = load("micro"), out
+        self.cfg, self.seed, self.out = load("micro"), seed, out
         self.layout = self.cfg.layout
         self.tokenizer = load_tokenizer(self.layout.base)
         self.demonstrations = read_rows(self.layout.data / "sft.jsonl")
-        pairs = self.layout.pairs("gold", SEED)
-        self.drawn = read_rows(pairs)
+        self.drawn = read_rows(self.layout.pairs("gold", seed))
 
     def model(self, folder: Path):
         from transformers import AutoModelForCausalLM
@@ -49,7 +48,7 @@ class Stock:
     def job(self, settings, model) -> SimpleNamespace:
         """Return what ``bench.training.trainer.arguments`` reads."""
         shared = {"root": self.out, "micro_batch": None, "tokenizer": self.tokenizer}
-        return SimpleNamespace(settings=settings, seed=SEED, policy=model, **shared)
+        return SimpleNamespace(settings=settings, seed=self.seed, policy=model, **shared)
 
     def train(self, trainer, name: str) -> None:
         trainer.train()
@@ -66,7 +65,7 @@ class Stock:
         rows = sft.tokenised(self.tokenizer, self.demonstrations)
         self.train(trl_sft.trainer(todo, rows), "sft")
 
-    def sample_pool(self) -> None:
+    def pairs(self) -> None:
         """Sample two answers to each of the pool's prompts."""
         from bench.core.files import read_rows
 
@@ -97,6 +96,8 @@ class Stock:
 
     def align(self, name: str) -> None:
         """Train by TRL 1.16's DPO, IPO or ORPO; the first two run their reference as they go."""
+        if name == "ppo":
+            return self.ppo()
         from bench.steps.speed import trl_pairs
         from bench.training.pair_engine import tokenised
 
@@ -144,24 +145,23 @@ class Stock:
         simple_evaluate(model=wrapped, tasks=tasks, bootstrap_iters=100, log_samples=False)
 
 
-def main(stage: str, out: Path, trl112: str) -> None:
+def main(stage: str, seed: int, out: Path, trl112: str) -> None:
     """Run a stage, and write the core-seconds that its imports and inputs took."""
-    stock = Stock(out)
-    kind, _, model = stage.partition("-")
-    if kind == "evaluate":
-        import lm_eval.models.huggingface  # noqa: F401
-    elif kind == "ppo":
+    stock = Stock(seed, out)
+    if stage == "align-ppo":
         from bench.steps.speed import trl_ppo
 
         trl_ppo.module(trl112)
+    elif stage.startswith("evaluate"):
+        import lm_eval.models.huggingface  # noqa: F401
     else:
         import trl.experimental.orpo  # noqa: F401
     start = time.process_time()
-    work = stock.sample_pool if kind == "pairs" else getattr(stock, kind)
-    work(*([model] if model else []))
+    kind, *name = stage.split("-")
+    getattr(stock, kind)(*name)
     (out / f"{stage}.json").write_text(json.dumps({"start": start}))
 
 
 if __name__ == "__main__":
-    name, folder, trl = sys.argv[1:]
-    main(name, Path(folder), trl)
+    name, seed, folder, trl = sys.argv[1:]
+    main(name, int(seed), Path(folder), trl)
