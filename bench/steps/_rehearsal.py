@@ -464,6 +464,7 @@ def rehearse(task: Task, out: Path) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     trainer.quieten()
+    runner.cap_memory()
     rehearsal, work = Rehearsal(task), KINDS.get(task.kind, run)
     runner.set_threads(threads(rehearsal.cfg, task.kind))
     job.seed_everything(0)

@@ -87,11 +87,16 @@ def pin(step: str, cfg: Any) -> None:
     """
     if step not in ON_GPU or processes.count() > 1 or cfg.model.device == "cpu":
         return
-    if machine.pin_gpus(1, slots=cfg.jobs.per_gpu) and machine.is_shared():
-        import torch
+    if machine.pin_gpus(1, slots=cfg.jobs.per_gpu):
+        cap_memory()
 
-        if torch.cuda.is_available():
-            torch.cuda.set_per_process_memory_fraction(1 / machine.gpu_slots())
+
+def cap_memory() -> None:
+    """Limit this process to its share of its GPU's memory, if other runs may be on the GPU."""
+    import torch
+
+    if machine.is_shared() and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(1 / machine.gpu_slots())
 
 
 def settings_of(step: str, args: argparse.Namespace) -> Any:

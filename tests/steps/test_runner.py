@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.core import machine
 from bench.core.files import atomic, write_json
 from bench.core.progress import Progress
 from bench.steps import runner
@@ -100,3 +101,18 @@ def test_a_step_out_of_memory_is_one_line(error, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert said.startswith(f"error: {str(error) or 'MemoryError'}: lower model.micro_batch")
     assert "python -m bench estimate --testbed tiny" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("slots,alone,share", [(4, False, [0.25]), (4, True, []), (1, False, [])])
+def test_a_run_that_shares_its_gpu_is_held_to_its_share(slots, alone, share, monkeypatch):
+    import torch
+
+    given = []
+    monkeypatch.setenv(machine.SLOTS, str(slots))
+    monkeypatch.delenv(machine.ALONE, raising=False)
+    if alone:
+        monkeypatch.setenv(machine.ALONE, "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", given.append)
+    runner.cap_memory()
+    assert given == share

@@ -10,22 +10,25 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from bench.estimate.stand_ins import unending, words
+from bench.estimate import shapes, stand_ins
+from bench.models.flops import Shape
 from bench.models.tokens import word_level
 from bench.settings.sections import Lora, Model
+
+CONTEXT = 2048  # tokens
 
 
 @dataclass(frozen=True)
 class Work:
     """What one optimiser step works on.
 
-    sizes: of a Llama; pairs, episodes: in a batch; prompt, answer: most tokens of each; lora: of
+    shape: of a Llama; pairs, episodes: in a batch; prompt, answer: most tokens of each; lora: of
     ours and of TRL's pair trainers (TRL's PPO trains whole models); eos_bias: added to the logit of
     EOS, or None if it cannot be drawn; micro_batch: rows of a pass of our PPO; steps: of the pair
     trainers in a piece of work.
     """
 
-    sizes: dict
+    shape: Shape
     pairs: int
     episodes: int
     prompt: int
@@ -37,8 +40,9 @@ class Work:
 
     @property
     def config(self) -> LlamaConfig:
-        special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-        return LlamaConfig(**self.sizes, tie_word_embeddings=True, num_labels=1, **special)
+        made = stand_ins.config(self.shape, tied=True, context=CONTEXT)
+        made.num_labels = 1
+        return made
 
     @property
     def settings(self) -> Model:
@@ -48,9 +52,9 @@ class Work:
         """Make a policy; answers end at random with an ``eos_bias``, else at full length."""
         model = LlamaForCausalLM(self.config)
         if self.eos_bias is None:
-            unending(model)
+            stand_ins.unending(model)
         else:
-            bias = torch.zeros(self.config.vocab_size)
+            bias = torch.zeros(self.shape.vocabulary)
             bias[self.config.eos_token_id] = self.eos_bias
             model.lm_head.bias = torch.nn.Parameter(bias)
         return model
@@ -60,14 +64,14 @@ class Work:
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """Make a tokenizer of one word a token."""
-        return word_level(words(self.config.vocab_size), self.config.max_position_embeddings)
+        return word_level(stand_ins.words(self.shape.vocabulary), CONTEXT)
 
     def texts(self, n: int, longest: int, ragged: bool = True) -> list[list[int]]:
         """Draw ``n`` texts of random tokens; ragged: of half the length to all of it."""
         draw = torch.Generator().manual_seed(n)
         least = longest // 2 if ragged else longest
         lengths = torch.randint(least, longest + 1, (n,), generator=draw).tolist()
-        top = self.config.vocab_size
+        top = self.shape.vocabulary
         return [torch.randint(3, top, (length,), generator=draw).tolist() for length in lengths]
 
     def rows(self, n: int) -> list[dict]:
@@ -77,28 +81,9 @@ class Work:
         return [dict(zip(keys, texts, strict=True)) for texts in zip(*columns, strict=True)]
 
 
-MICRO = {
-    "vocab_size": 252,
-    "hidden_size": 64,
-    "intermediate_size": 192,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-}
-SMALL = {
-    "vocab_size": 2048,
-    "hidden_size": 128,
-    "intermediate_size": 344,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-}
-SMOLLM2 = {
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-}
+MICRO = Shape(3, 64, 4, 4, 16, 192, 252)
+SMALL = Shape(4, 128, 4, 4, 32, 344, 2048)
+SMOLLM2, _ = shapes.SMOLLM2
 WORKS = {
     "micro": Work(MICRO, pairs=32, episodes=64, prompt=12, answer=16),
     "1M": Work(SMALL, pairs=64, episodes=64, prompt=16, answer=32),
