@@ -143,7 +143,7 @@ def answer(line: socket.socket) -> int | None:
     """Return the wait status of the step; None if the warm process died with it.
 
     Passes signals on to the step; a stop (Ctrl-Z) stops both. If a signal has ended all, that is
-    the status.
+    the status. If the warm process died, ends what the step had started.
     """
     child = number(line)
     if child is None:
@@ -157,7 +157,10 @@ def answer(line: socket.socket) -> int | None:
     finally:
         for name, handler in usual.items():
             signal.signal(name, handler)
-    return last[-1] if status is None and last else status
+    if status is not None:
+        return status
+    send(child, signal.SIGKILL)  # the system ended the step alone
+    return last[-1] if last else None
 
 
 def cpu_seconds() -> float:

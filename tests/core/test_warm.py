@@ -20,8 +20,12 @@ import pytest
 from bench.core import warm
 
 REPOSITORY = Path(__file__).parents[2]
-# pytest in the background of a shell ignores Ctrl-C, and would hand that on
-HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+# pytest in the background of a shell ignores Ctrl-C, under nohup SIGHUP, and would hand that on
+HEEDING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
 SNAKEMAKE = (
     HEEDING
     + """
@@ -310,11 +314,14 @@ def test_a_signal_to_the_whole_group_ends_the_step_and_not_the_warm_process(own,
 
 
 def test_a_step_that_has_become_another_program_ends_with_the_warm_process(own):
-    own.write("import os; os.execvp('sh', ['sh', '-c', 'echo $$; sleep 600'])")
-    with own.waiting() as (_, step):
-        os.kill(own.pid, signal.SIGKILL)
-        assert gone(step)
-        own.write("")
+    """And so do those that it started."""
+    own.write("import os; os.execvp('sh', ['sh', '-c', 'sleep 600 & echo $$ $!; wait'])")
+    caller = own.start("wait")
+    processes = caller.stdout.readline().split()
+    own.write("")
+    os.kill(own.pid, signal.SIGKILL)
+    assert caller.communicate(timeout=30)[0] == "cold\n"
+    assert all(gone(int(process)) for process in processes)
 
 
 def test_a_library_that_cannot_be_imported_is_told_by_the_step_itself(own):
