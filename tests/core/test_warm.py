@@ -157,6 +157,22 @@ def test_exit_code(shared, code):
     assert shared.call("exit", str(code))[0] == code
 
 
+def test_a_step_ends_as_in_python(own):
+    """Its threads end, then what it left for its exit runs, and its last output is written."""
+    own.write(
+        "import atexit, sys, threading, time\n"
+        "atexit.register(print, 'at exit', end='')\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), print('thread'))).start()\n"
+        "sys.exit(4)"
+    )
+    assert own.call() == (4, "thread\nat exit", "")
+    own.write("import sys; sys.exit('what is wrong')")
+    assert own.call() == (1, "", "what is wrong\n")
+    own.write("print('much', end='')")
+    with open("/dev/full", "w") as full:
+        assert own.start(stdout=full).wait(30) == warm.UNFLUSHED
+
+
 def test_output_and_errors(shared):
     assert shared.call("say", "hello", "you") == (0, "hello you\n", "and an error\n")
     code, out, err = shared.call("fail")
