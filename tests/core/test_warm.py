@@ -168,7 +168,7 @@ def test_a_step_ends_as_in_python(own):
     assert own.call() == (4, "thread\nat exit", "")
     own.write("import sys; sys.exit('what is wrong')")
     assert own.call() == (1, "", "what is wrong\n")
-    own.write("print('much', end='')")
+    own.write("import sys; sys.stdout = open(1, 'w', closefd=False); print('much')")
     with open("/dev/full", "w") as full:
         assert own.start(stdout=full).wait(30) == warm.UNFLUSHED
 
