@@ -43,8 +43,9 @@ def race(args) -> None:
 
 
 def run(words: list[str], where: Path, environment: dict) -> float:
-    """Run Python in a folder; returns its core-seconds, of its children too."""
-    process = subprocess.Popen([sys.executable, *words], cwd=where, env=environment)
+    """Run Python in a folder; return its core-seconds, of its children too."""
+    quiet = {"stdout": subprocess.DEVNULL}  # TRL's PPO prints a line for each update
+    process = subprocess.Popen([sys.executable, *words], cwd=where, env=environment, **quiet)
     _, status, used = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
         raise subprocess.CalledProcessError(status, words)
