@@ -64,7 +64,8 @@ def test_suite_s_table(capsys):
     assert lines[-1][-2:] == ["2.50", "times"]
 
 
-def test_the_suite_s_records_are_read_by_stage_and_seed(tmp_path):
+@pytest.mark.parametrize("study", ["", "study-compare/"])
+def test_the_suite_s_records_are_read_by_stage_and_seed(tmp_path, study):
     def write(name, value):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,7 @@ def test_the_suite_s_records_are_read_by_stage_and_seed(tmp_path):
         write(f"ledger/align-dpo-seed{seed}.json", {"step": "align", "arm": "dpo", "cpu_s": seed})
     phases = [{"phase": "start", "cpu_s": 0.5}, {"phase": "curve", "cpu_s": 0.2}]
     write("align/dpo/seed12/run.json", {"cost": phases})
-    write("study-compare/overhead.json", [{"step": "imports", "arm": "", "cpu_s": 3}])
+    write(f"{study}overhead.json", [{"step": "imports", "arm": "", "cpu_s": 3}])
     found = suite.suite(tmp_path)
     assert found.stages == {"sft": 8, "evaluate": 1, "dpo": 13, "snakemake and imports": 3}
     assert found.seeds == {1: 1, 12: 12} and (found.start, found.curves) == (3.5, 0.2)

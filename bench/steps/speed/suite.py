@@ -84,7 +84,7 @@ def suite(root: Path) -> Spent:
         if row["step"] not in LEFT_OUT:
             stage = row["arm"] if row["step"] == "align" else row["step"]
             found.add(stage, int(seed[1]) if seed else None, row["cpu_s"])
-    for path in root.glob("*/overhead.json"):
+    for path in root.rglob("overhead.json"):
         for row in json.loads(path.read_text()):
             found.add("snakemake and imports", None, row["cpu_s"])
     places = ("sft", "pairs", "reference/*", "reward/*/*", "align/*/*", "evaluate/*/*")
