@@ -7,6 +7,6 @@ for _name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Idle threads of libgomp spin, and slow down what runs beside them 2 to 10 times; a short spin
-# costs an idle machine 3 %.
+# costs an idle machine about 5 % of a step of two threads.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
