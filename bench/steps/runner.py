@@ -93,9 +93,11 @@ def pin(step: str, cfg: Any) -> None:
 
 def cap_memory() -> None:
     """Limit this process to its share of its GPU's memory, if other runs may be on the GPU."""
+    if not machine.is_shared():
+        return
     import torch
 
-    if machine.is_shared() and torch.cuda.is_available():
+    if torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(1 / machine.gpu_slots())
 
 

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--work", action="append", choices=WORKS, help="a model; repeat it (all)")
     made.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     made.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    made.add_argument("--seeds", type=int, default=10, help="seeds of the suite (%(default)s)")
+    made.add_argument("--seeds", type=int, metavar="N", help="the suite's first N seeds (all)")
     made.add_argument(
         "--trl112",
         metavar="DIR",

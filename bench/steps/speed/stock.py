@@ -14,8 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 ONCE = ("sft", "pairs", "evaluate-sft")  # stages whose result all seeds share
-RUNS = ("dpo", "ipo", "orpo", "ppo")
-EACH = ("reward", *(f"align-{run}" for run in RUNS), *(f"evaluate-{run}" for run in RUNS))
+TRAINED = ("reward", "align-dpo", "align-ipo", "align-orpo", "ppo")
+EACH = (*TRAINED, *(f"evaluate-{name}" for name in ("dpo", "ipo", "orpo", "ppo")))
 
 
 class Stock:
@@ -96,8 +96,6 @@ class Stock:
 
     def align(self, name: str) -> None:
         """Train by TRL 1.16's DPO, IPO or ORPO; the first two run their reference as they go."""
-        if name == "ppo":
-            return self.ppo()
         from bench.steps.speed import trl_pairs
         from bench.training.pair_engine import tokenised
 
@@ -148,7 +146,7 @@ class Stock:
 def main(stage: str, seed: int, out: Path, trl112: str) -> None:
     """Run a stage, and write the core-seconds that its imports and inputs took."""
     stock = Stock(seed, out)
-    if stage == "align-ppo":
+    if stage == "ppo":
         from bench.steps.speed import trl_ppo
 
         trl_ppo.module(trl112)

@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.core.files import read_json
 from bench.steps.speed.racing import spread
 from bench.steps.speed.stock import EACH, ONCE
+from bench.studies import load
 
 REPOSITORY = Path(__file__).parents[3]
 LEFT_OUT = ("data", "base", "contract", "collect", "report")
@@ -32,7 +33,7 @@ def race(args) -> None:
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         given = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(args.threads)}
-        seeds = list(range(1, args.seeds + 1))
+        seeds = list(load("micro").seeds[: args.seeds])
         study = [f"seeds={seeds}", f"threads={{base: {args.threads}, sft: {args.threads}}}"]
         words = ["--snakefile", str(REPOSITORY / "Snakefile"), "--quiet", "all"]
         words += ["--cores", str(PROCESSES), "--config", *study]
