@@ -14,6 +14,7 @@ import sys
 from bench.core import warm
 from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
+from bench.core.scheduling import lighten
 from bench.core.schema import UserError
 from bench.estimate.devices import named
 from bench.settings.overrides import asked
@@ -38,10 +39,6 @@ if CFG.jobs.per_gpu > 1 and not HERE:
 if HERE:
     workflow.global_resources.setdefault("gpu", max(FOUND, 1) * CFG.jobs.per_gpu)
     workflow.global_resources.setdefault("mem_mb", memory_mb())
-    if workflow.scheduling_settings:
-        # With its limit of jobs a second, Snakemake looks for jobs again a second after each look:
-        # its CPU time grows with the square of the number of jobs.
-        workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
 report: "bench/report/snakemake/workflow.rst"
@@ -91,6 +88,8 @@ WARM = []  # the warm process, if there is one
 
 
 onstart:
+    if HERE:
+        lighten(workflow.scheduler)
     if HERE and CFG.jobs.warm and workflow.is_main_process and sys.platform == "linux":
         WARM.append(warm.start(LAYOUT.overhead))
 
