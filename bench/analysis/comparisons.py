@@ -11,8 +11,10 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
+from bench.analysis import expected
 from bench.analysis import statistics as st
 from bench.analysis.results import Results, once
+from bench.analysis.statistics import Interval, Share
 from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
 
@@ -37,32 +39,59 @@ class Verdict:
 class Comparison:
     """A comparison of two arms on the same prompts.
 
-    interval: of the mean difference in gold, a - b; p: two-sided p-value, uncorrected; p_holm:
-    corrected within the family; seeds: how many runs of a and of b have scores; margin: a smaller
-    difference in gold does not matter.
+    interval: of the mean difference in gold, a - b, of the runs that ended; ended: how many runs of
+    a and of b did; failures: the difference of expected gains, failed runs counted, if any run of a
+    or b failed; p: two-sided p-value, uncorrected, of that difference, else of the first; p_holm:
+    corrected within the family; margin: a smaller difference in gold does not matter.
     """
 
     a: str
     b: str
-    interval: st.Interval
+    interval: Interval
     p: float
-    seeds: tuple[int, int]
+    ended: tuple[Share, Share]
+    failures: Interval | None = None
     margin: float = 0.0
     p_holm: float = float("nan")
+
+    @property
+    def decisive(self) -> Interval:
+        """Return the difference that the p-value tests."""
+        return self.failures or self.interval
 
     @property
     def verdict(self) -> Verdict:
         """Return what the comparison decides.
 
-        With one seed it decides nothing: no interval from one seed covers the variation between
-        seeds.
+        Nothing under VERDICT_SEEDS shared seeds that ended. No arm is better if the gain of the
+        runs that ended, or the share that failed, speaks by itself for the other.
         """
-        if self.interval.seeds >= 2 and self.p_holm < 1 - st.LEVEL:
-            return Verdict(Kind.BETTER, self.a if self.interval.mean > 0 else self.b)
-        enough = self.interval.seeds >= st.EQUIVALENCE_SEEDS and self.margin > 0
-        if enough and st.equivalent(self.interval, self.margin):
+        if self.interval.seeds < st.VERDICT_SEEDS:
+            return Verdict(Kind.INCONCLUSIVE)
+        if self.p_holm < 1 - st.LEVEL:
+            a_leads = self.decisive.mean > 0
+            if self._is_opposed(a_leads):
+                return Verdict(Kind.INCONCLUSIVE)
+            return Verdict(Kind.BETTER, self.a if a_leads else self.b)
+        if self._is_equivalent():
             return Verdict(Kind.EQUIVALENT)
         return Verdict(Kind.INCONCLUSIVE)
+
+    def _is_opposed(self, a_leads: bool) -> bool:
+        """Return True if a part of the expected gain alone speaks against the arm that leads."""
+        leads, follows = self.ended if a_leads else self.ended[::-1]
+        fails_more = leads.rate < follows.rate
+        behind = self.interval.high < 0 if a_leads else self.interval.low > 0
+        p = st.fisher(leads.count, leads.n, follows.count, follows.n)
+        return behind or (fails_more and p < 1 - st.LEVEL)
+
+    def _is_equivalent(self) -> bool:
+        """Return True if the arms are equivalent, failed runs counted."""
+        if self.interval.seeds < st.EQUIVALENCE_SEEDS or not self.margin > 0:
+            return False
+        ends = (self.failures.low, self.failures.high) if self.failures else (0.0,)
+        near = max(map(abs, ends)) < self.margin
+        return near and st.equivalent(self.interval, self.margin)
 
     @property
     def winner(self) -> str | None:
@@ -107,16 +136,27 @@ class Family(tuple[Comparison, ...]):
         """Return the comparisons that an arm won."""
         return [row for row in self if row.winner == arm]
 
+    @property
+    def ended(self) -> dict[str, Share]:
+        """Return {arm: how many of its runs ended}."""
+        return {arm: share for row in self for arm, share in zip((row.a, row.b), row.ended, strict=True)}
+
+    @property
+    def judged(self) -> list[str]:
+        """Return the arms of which enough runs ended for a verdict."""
+        return [arm for arm, share in self.ended.items() if share.count >= st.VERDICT_SEEDS]
+
     def champion(self, among: Iterable[str] = ()) -> str | None:
-        """Return the arm that is better than every other of `among`, or of all that are compared;
+        """Return the arm that is better than every other of `among`, or of those that are judged;
         None if there is none."""
-        arms = list(among) or self.arms
-        return next((arm for arm in arms if len(self.won_by(arm)) == len(arms) - 1), None)
+        arms = list(among) or self.judged
+        won = {arm: {row.loser for row in self.won_by(arm)} for arm in arms}
+        return next((arm for arm in arms if won[arm] >= {*arms} - {arm}), None)
 
     def unbeaten(self) -> list[str]:
-        """Return the arms that no other arm is better than."""
+        """Return the arms that are judged, and that no other arm is better than."""
         beaten = {row.loser for row in self}
-        return [arm for arm in self.arms if arm not in beaten]
+        return [arm for arm in self.judged if arm not in beaten]
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -130,22 +170,64 @@ def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return a.loc[rows, columns].to_numpy(float), other.to_numpy(float)
 
 
-def compared(
-    scores: Mapping[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]], margin: float = 0.0
-) -> Family:
-    """Compare {(a, b): (scores of a, scores of b)}, each seeds x prompts, as one family.
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison.
 
-    A pair without a seed or a prompt in common is left out. margin: a smaller difference in gold
-    does not matter.
+    scores: gold [seeds x prompts] of its runs that ended; gain: their mean gain over the SFT base;
+    ended: how many they are, of how many runs.
     """
-    rows = []
-    for (a, b), (mine, other) in scores.items():
-        both = paired(mine, other) if mine.size and other.size else (np.empty(0), np.empty(0))
-        if both[0].size:
-            diff = st.paired_difference(*both)
-            seeds = len(mine), len(other)
-            rows.append(Comparison(a, b, diff, st.p_value(diff), seeds, margin))
-    return Family.of(rows)
+
+    scores: pd.DataFrame
+    gain: float
+    ended: Share
+
+
+NOTHING = Interval(*[float("nan")] * 4, 0.0, 0, 0, "nothing (no seed ended on both sides)")
+
+
+def compared(sides: Mapping[tuple[str, str], tuple[Side, Side]], margin: float = 0.0) -> Family:
+    """Compare {(a, b): their sides} as one family.
+
+    A pair without a seed or a prompt in common stays in it, without interval and p. margin: a
+    smaller difference in gold does not matter.
+    """
+    return Family.of(
+        tested(a, b, differing(i, j), (i.gain, j.gain), (i.ended, j.ended), margin)
+        for (a, b), (i, j) in sides.items()
+    )
+
+
+def differing(mine: Side, other: Side) -> Interval:
+    """Return the interval of the difference in gold, of the runs that ended."""
+    if not (mine.scores.size and other.scores.size):
+        return NOTHING
+    both = paired(mine.scores, other.scores)
+    return st.paired_difference(*both) if both[0].size else NOTHING
+
+
+def tested(
+    a: str,
+    b: str,
+    gold: Interval,
+    gains: tuple[float, float],
+    ended: tuple[Share, Share],
+    margin: float = 0.0,
+) -> Comparison:
+    """Compare two arms, failed runs counted.
+
+    gold: the difference of the runs that ended; gains: their means over the SFT base. Without p
+    under VERDICT_SEEDS shared seeds.
+    """
+    if gold.seeds < st.VERDICT_SEEDS:
+        return Comparison(a, b, gold, float("nan"), ended, margin=margin)
+    if all(share.all for share in ended):
+        return Comparison(a, b, gold, st.p_value(gold), ended, margin=margin)
+
+    def counted(level: float = st.LEVEL) -> Interval:
+        return expected.difference(ended, gains, gold, level)
+
+    return Comparison(a, b, gold, expected.p_value(counted), ended, counted(), margin)
 
 
 @once
@@ -189,12 +271,25 @@ def against_tuned(results: Results) -> Family:
 @once
 def against_sft(results: Results) -> Family:
     """Compare each arm with its SFT base, which is called `sft` here."""
-    scores = {
-        (arm, SFT): (results.scores(arm), results.scores(results.base[arm])) for arm in results.arms
-    }
-    return compared(scores, margin(results))
+    return compared(
+        {(arm, SFT): (side(results, arm), base_side(results, arm)) for arm in results.arms},
+        margin(results),
+    )
+
+
+def side(results: Results, arm: str) -> Side:
+    """Return an arm's side of a comparison on the test prompts."""
+    scores, base = results.scores(arm), results.scores(results.base[arm])
+    both = scores.columns.intersection(base.columns)
+    gain = scores[both].to_numpy().mean() - base[both].to_numpy().mean() if len(both) else np.nan
+    return Side(scores, float(gain), results.share_ended(arm))
+
+
+def base_side(results: Results, arm: str) -> Side:
+    """Return the side of an arm's SFT base."""
+    return Side(results.scores(results.base[arm]), 0.0, Share(1, 1))
 
 
 def _of_pairs(results: Results, declared: list[tuple[str, str]]) -> Family:
-    scores = {pair: tuple(map(results.scores, pair)) for pair in declared}
-    return compared(scores, margin(results))
+    sides = {(a, b): (side(results, a), side(results, b)) for a, b in declared}
+    return compared(sides, margin(results))

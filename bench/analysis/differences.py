@@ -123,10 +123,12 @@ def verdicts(a: dict, b: dict) -> list[dict]:
 
 def turned(row: dict) -> dict:
     """Return a comparison with its two arms exchanged."""
-    ends = {"mean": row["mean"], "low": row["high"], "high": row["low"]}
-    ends = {key: None if value is None else -value for key, value in ends.items()}
-    seeds = {"seeds_a": row["seeds_b"], "seeds_b": row["seeds_a"]}
-    return row | {"a": row["b"], "b": row["a"]} | ends | seeds
+    ends = {"mean": "mean", "low": "high", "high": "low", "expected": "expected",
+            "expected_low": "expected_high", "expected_high": "expected_low"}  # fmt: skip
+    ends = {new: None if row[old] is None else -row[old] for new, old in ends.items() if old in row}
+    sides = {f"{key}_{new}": row[f"{key}_{old}"] for key in ("seeds", "declared")
+             for new, old in ("ab", "ba") if f"{key}_{old}" in row}  # fmt: skip
+    return row | {"a": row["b"], "b": row["a"]} | ends | sides
 
 
 def agreement(one: dict, other: dict) -> str:

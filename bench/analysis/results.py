@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.statistics import Share
 from bench.core.files import plain, read_csv, read_json, write_text
 from bench.core.names import SFT
 from bench.core.schema import UserError
@@ -197,6 +198,11 @@ class Results:
     def ended(self) -> pd.DataFrame:
         """Return arm and seed of the runs that did not fail."""
         return self.runs[self.runs.status == "ok"][["arm", "seed"]]
+
+    def share_ended(self, arm: str) -> Share:
+        """Return how many of an arm's runs did not fail."""
+        status = self.runs[self.runs.arm == arm].status
+        return Share(int((status == "ok").sum()), len(status))
 
 
 def declared(table: pd.DataFrame | None, name: str) -> pd.DataFrame:

@@ -32,6 +32,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 LEVEL = 0.95
+VERDICT_SEEDS = 3  # with fewer shared seeds that ended, no verdict on gain
 EQUIVALENCE_SEEDS = 10  # with fewer seeds no verdict says "equivalent": the test has no power
 POWER = 0.8
 
@@ -56,6 +57,11 @@ class Interval:
     def half(self) -> float:
         """Return half the width of the interval, in the unit of the mean."""
         return (self.high - self.low) / 2
+
+    def ends(self, level: float) -> tuple[float, float]:
+        """Return the ends of the interval at another level."""
+        half = _quantile((1 + level) / 2, self.df, (self.seeds, self.prompts)) * self.se
+        return self.mean - half, self.mean + half
 
 
 def mean_squares(scores) -> tuple[float, float, float]:
@@ -171,12 +177,16 @@ def p_value(interval: Interval) -> float:
 
 
 def holm(ps) -> np.ndarray:
-    """Return Holm's adjusted p-values (1979) in the order given; NaN stays and is not counted."""
+    """Return Holm's adjusted p-values (1979) in the order given.
+
+    NaN, a declared comparison that could not be tested, stays NaN and counts as p = 1: a family
+    does not shrink when runs fail.
+    """
     ps = np.asarray(ps, float)
     out, running = np.full(ps.shape, np.nan), 0.0
     order = [i for i in np.argsort(ps) if np.isfinite(ps[i])]
     for rank, i in enumerate(order):
-        running = max(running, min(1.0, (len(order) - rank) * ps[i]))
+        running = max(running, min(1.0, (len(ps) - rank) * ps[i]))
         out[i] = running
     return out
 
@@ -236,6 +246,16 @@ class Share:
     n: int
 
     @property
+    def rate(self) -> float:
+        """Return the share as a number; NaN of nothing."""
+        return self.count / self.n if self.n else float("nan")
+
+    @property
+    def all(self) -> bool:
+        """Return True if the count is all of n."""
+        return self.count == self.n
+
+    @property
     def span(self) -> tuple[float, float]:
         """Return the exact 95 % interval of the rate."""
         return rate_interval(self.count, self.n)
@@ -252,8 +272,9 @@ def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the exact interval (Clopper & Pearson 1934) of the rate k of n; (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
-    found = stats.binomtest(k, n).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
+    beyond = (1 - level) / 2
+    low = special.betaincinv(k, n - k + 1, beyond) if k else 0.0
+    return float(low), float(special.betaincinv(k + 1, n - k, 1 - beyond) if k < n else 1.0)
 
 
 def least_significant(n: int) -> int | None:

@@ -9,7 +9,7 @@ from bench.core.thresholds import MARGIN
 from bench.report import reference, render
 from bench.report.reproduce import command
 from bench.report.sections import Kind
-from bench.report.words import INCONCLUSIVE, fixed, joined, label, named
+from bench.report.words import INCONCLUSIVE, count, fixed, joined, label, named
 from bench.worlds import words as words_of
 
 
@@ -78,8 +78,8 @@ def limitations(study) -> list[str]:
         "Seconds depend on how well each method is implemented.",
         "The proxy and the gold reward score texts; neither is the judgement of people.",
     ]
-    if study.seeds == 1:
-        return [*out, "One seed decides nothing between methods."]
+    if study.few:
+        return [*out, f"{count(study.seeds, 'seed')}: too few to decide between methods."]
     few = f"{study.seeds} seeds are few: small differences between methods stay {INCONCLUSIVE}."
     return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
 

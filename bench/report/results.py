@@ -101,7 +101,11 @@ def flat(row: Comparison) -> dict:
     """Return a comparison as plain values."""
     found = {"a": row.a, "b": row.b} | asdict(row.interval) | {"p": row.p, "p_holm": row.p_holm}
     found |= {"verdict": str(row.kind), "winner": row.winner, "margin": row.margin}
-    found |= {"seeds_a": row.seeds[0], "seeds_b": row.seeds[1]}
+    found |= {"seeds_a": row.ended[0].count, "seeds_b": row.ended[1].count}
+    found |= {"declared_a": row.ended[0].n, "declared_b": row.ended[1].n}
+    if counted := row.failures:
+        found |= {"expected": counted.mean, "expected_low": counted.low}
+        found |= {"expected_high": counted.high}
     return {key: number(value) for key, value in found.items()}
 
 

@@ -128,6 +128,16 @@ class Study:
         return len(self.meta.seeds)
 
     @property
+    def few(self) -> bool:
+        """Return True if the study has too few seeds for a verdict."""
+        return self.seeds < st.VERDICT_SEEDS
+
+    @property
+    def ended(self) -> dict[str, st.Share]:
+        """Return {arm: how many of its runs ended}."""
+        return {arm: self.results.share_ended(arm) for arm in self.arms}
+
+    @property
     def prompts(self) -> int:
         """Return how many test prompts of the tuned families the SFT base answered."""
         return self.results.scores(SFT).shape[1]

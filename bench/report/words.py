@@ -11,9 +11,11 @@ from bench.core.thresholds import MARGIN
 VERDICTS = {
     Kind.BETTER: (
         "better",
-        "one of two arms is better if the difference of their gold on the same prompts, over two "
-        "seeds or more, has a Holm-corrected p below .05; the test covers the variation between "
-        "seeds and between prompts",
+        "one of two arms is better if the difference of their gold on the same prompts, over "
+        f"{st.VERDICT_SEEDS} seeds or more, has a Holm-corrected p below .05; the test covers the "
+        "variation between seeds and between prompts; if runs failed, the difference that is "
+        "tested counts each of them as no gain, and neither the gain of the runs that ended nor "
+        "the share that failed may speak for the other arm",
     ),
     Kind.EQUIVALENT: (
         "equivalent",
@@ -41,7 +43,9 @@ def label(arm: str) -> str:
 
 
 def fixed(value: float, spec: str) -> str:
-    """Format a number with a true minus sign, and no sign before a zero."""
+    """Format a number with a true minus sign, and no sign before a zero; a dash if it is none."""
+    if not math.isfinite(value):
+        return "–"
     text = format(value, spec)
     nothing = not text.strip("+-0.,")  # a sign before a zero would claim what digits do not show
     return (text.lstrip("+-") if nothing else text).replace("-", "−")
@@ -101,14 +105,22 @@ def p_words(p: float, equals: str = "") -> str:
 
 def verdict(row: Comparison) -> str:
     """Say a verdict in a table's cell: 'DPO better', 'equivalent within 0.1', 'inconclusive'."""
-    if row.interval.seeds < 2:
-        return f"one seed: {INCONCLUSIVE}"
     words = {
         Kind.BETTER: f"{label(row.winner or '')} {BETTER}",
         Kind.EQUIVALENT: f"{EQUIVALENT} within {row.margin:.2g}",
-        Kind.INCONCLUSIVE: INCONCLUSIVE,
+        Kind.INCONCLUSIVE: f"{INCONCLUSIVE}{why_open(row)}",
     }
     return words[row.kind]
+
+
+def why_open(row: Comparison) -> str:
+    """Say ': 2 shared seeds' if failed runs alone, or too few seeds, leave a comparison open."""
+    failed = [a for a, share in zip((row.a, row.b), row.ended, strict=True) if not share.count]
+    if failed:
+        return f": every run of {named(failed)} failed"
+    if row.interval.seeds < st.VERDICT_SEEDS:
+        return f": {count(row.interval.seeds, 'shared seed')}"
+    return ": gain and failures disagree" * (row.p_holm < 1 - st.LEVEL)
 
 
 def pair(row) -> str:
@@ -116,18 +128,28 @@ def pair(row) -> str:
     return f"{label(row.a)} − {label(row.b)}"
 
 
-def size(row: Comparison, more: str = "") -> str:
-    """Format a difference in the direction in which it is positive: '0.48 (0.30 to 0.66)'."""
-    i = row.interval
-    values = (i.mean, i.low, i.high) if i.mean >= 0 else (-i.mean, -i.high, -i.low)
+def size(i: st.Interval, swap: bool = False, more: str = "") -> str:
+    """Format a difference, a - b or if swapped b - a: '0.48 (0.30 to 0.66)'."""
+    values = (-i.mean, -i.high, -i.low) if swap else (i.mean, i.low, i.high)
     mean, low, high = (fixed(value, ".2f") for value in values)
     return f"{mean} ({low} to {high}{more})"
 
 
 def decided(row: Comparison) -> str:
     """Say 'PPO is better than IPO by 0.48 (0.30 to 0.66; Holm p = 0.014).'"""
-    p = f"; Holm p {p_words(row.p_holm, '= ')}"
-    return f"{label(row.winner)} is {BETTER} than {label(row.loser)} by {size(row, p)}."
+    p, swap = f"; Holm p {p_words(row.p_holm, '= ')}", row.winner == row.b
+    head = f"{label(row.winner)} is {BETTER} than {label(row.loser)} by"
+    if row.failures is None:
+        return f"{head} {size(row.interval, swap, p)}."
+    counted = f"{size(row.failures, swap, p)} with failed runs counted as no gain"
+    return f"{head} {counted}; by {size(row.interval, swap)} in the runs that ended."
+
+
+def some_ended(arm: str, share: st.Share) -> str:
+    """Say '8 of 10 runs of DPO ended', 'every run of DPO failed'."""
+    if not share.count:
+        return f"every run of {label(arm)} failed"
+    return f"{share.count} of {count(share.n, 'run')} of {label(arm)} ended"
 
 
 def same(row: Comparison, other: str = "", where: str = "") -> str:

@@ -19,7 +19,7 @@ PAIRS = (("ppo", "dpo"), ("ppo", "ipo"), ("dpo", "ipo"))
 def row(a: str, b: str, mean: float, p: float, seeds: int = 5, margin: float = 0.0) -> Comparison:
     """A comparison with this difference and p, whatever scores would give them."""
     interval = st.Interval(mean, mean - 0.1, mean + 0.1, 0.05, 4.0, seeds, 40, "seeds and prompts")
-    return Comparison(a, b, interval, p, (seeds, seeds), margin)
+    return Comparison(a, b, interval, p, (st.Share(seeds, seeds),) * 2, margin=margin)
 
 
 def family(*found: tuple[float, float]) -> Family:

@@ -66,8 +66,8 @@ def alike(rng, arms, regime, seeds, own):
 def compared(difference, margin=0.0):
     """A comparison of two arms with this difference, alone in its family until it joins one."""
     p = st.p_value(difference)
-    seeds = (difference.seeds, difference.seeds)
-    return Comparison("a", "b", difference, p, seeds, margin, p_holm=p)
+    ended = (st.Share(difference.seeds, difference.seeds),) * 2
+    return Comparison("a", "b", difference, p, ended, margin=margin, p_holm=p)
 
 
 def brute_force_mean_squares(y):

@@ -16,7 +16,7 @@ def row(a: str, b: str, winner: str | None = None) -> Comparison:
     """A comparison that `winner` won, or one that decides nothing."""
     mean, p = (-0.4 if winner == b else 0.4), (0.001 if winner else 0.5)
     gap = st.Interval(mean, mean - 0.2, mean + 0.2, 0.1, 4.0, 5, 1, "seeds")
-    return Comparison(a, b, gap, p, (5, 5), p_holm=p)
+    return Comparison(a, b, gap, p, (st.Share(5, 5),) * 2, p_holm=p)
 
 
 def at_equal(rows=None, waiting=None, longer=None, still=None, ends=(), seeds=5):
@@ -29,7 +29,7 @@ def at_equal(rows=None, waiting=None, longer=None, still=None, ends=(), seeds=5)
         views.append(View("Equal FLOPs", COMPUTE, Family(rows), waiting=waiting or {}))
     if longer is not None:
         views.append(View("Equal FLOPs (longer runs)", LONGER, Family(longer), waiting=still or {}))
-    return SimpleNamespace(views=views, seeds=seeds, versus=Family(ends), results=None)
+    return SimpleNamespace(views=views, seeds=seeds, few=seeds < 3, versus=Family(ends), results=None)
 
 
 @pytest.fixture(autouse=True)

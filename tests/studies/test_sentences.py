@@ -108,7 +108,7 @@ def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path):
 
 def test_an_arm_as_good_as_sft_is_named():
     near = st.Interval(0.01, -0.01, 0.03, 0.01, 9.0, 10, 80, "seeds and prompts")
-    family = Family.of([Comparison("orpo", "sft", near, 0.3, (10, 1), margin=0.1)])
+    family = Family.of([Comparison("orpo", "sft", near, 0.3, (st.Share(10, 10), st.Share(1, 1)), margin=0.1)])
     assert family[0].kind is Kind.EQUIVALENT
     (line,) = sentences.against_sft(SimpleNamespace(versus_sft=family, many=False))
     assert line == "ORPO and the SFT base are equivalent within 0.1 in gold."

@@ -197,7 +197,7 @@ def decided(*winners):
         mean = {a: 1.0, b: -1.0, None: 0.0}[winner]
         interval = st.Interval(mean, mean - 0.1, mean + 0.1, 0.05, 4.0, 5, 40, "seeds and prompts")
         p = 0.5 if winner is None else 1e-6
-        rows.append(Comparison(a, b, interval, p, (5, 5)))
+        rows.append(Comparison(a, b, interval, p, (st.Share(5, 5),) * 2))
     family = Family.of(rows)
     assert [row.winner for row in family] == list(winners)
     return family

@@ -53,8 +53,10 @@ def interval(results: Results, arm: str, key: str) -> st.Interval | None:
     return st.Interval(**rows.iloc[0][list(st.Interval.__dataclass_fields__)].to_dict())
 
 
-def interval_of(found: pd.DataFrame | pd.Series) -> st.Interval | None:
+def interval_of(found: pd.DataFrame | pd.Series | st.Interval | None) -> st.Interval | None:
     """Return the interval of what a measure returned; None if that is empty."""
+    if found is None or isinstance(found, st.Interval):
+        return found
     if isinstance(found, pd.DataFrame):
         return st.crossed(found) if found.size else None
     found = found.dropna()
@@ -64,6 +66,8 @@ def interval_of(found: pd.DataFrame | pd.Series) -> st.Interval | None:
 def by_seed(results: Results, arm: str, key: str) -> pd.Series:
     """Return a measure of each ended run of an arm, by seed, averaged over prompts."""
     found = BY_KEY[key](results, arm)
+    if found is None or isinstance(found, st.Interval):
+        return pd.Series(dtype=float)  # a number of all runs together
     if isinstance(found, pd.DataFrame):
         found = found.mean(axis=1) if found.size else pd.Series(dtype=float)
     return found.dropna()

@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from bench.analysis import expected
+from bench.analysis import statistics as st
 from bench.analysis.curves import of_ended
 from bench.analysis.measure import NEITHER, SIGNED, UP, measure
 from bench.analysis.proxy import scale_of, scaled
 from bench.analysis.results import Results
+from bench.analysis.statistics import Interval
 
 GOLD = "the testbed's ground truth, which no method trains on"
 GOLD_IN = ("worlds/*/gold.py:Gold",)
@@ -26,6 +29,22 @@ def gold_delta(results: Results, arm: str) -> pd.DataFrame:
     """Mean over prompts of gold minus the SFT base's gold on the same prompt."""
     mine, base = beside_base(results, arm, "gold")
     return mine - base
+
+
+@measure(
+    "Expected gain", "gold", UP, form=SIGNED, source="MOVER, Zou & Donner 2008",
+    shown=("scorecard",), made_by=GOLD_IN,
+)  # fmt: skip
+def expected_gain(results: Results, arm: str) -> Interval | None:
+    """Share of runs that ended times their gold above SFT: a failed run leaves its user with the
+    SFT base, and gains nothing. Given if a run of the study failed."""
+    if arm in results.bases or len(results.ended()) == len(results.runs):
+        return None
+    share = results.share_ended(arm)
+    if not share.count:
+        return Interval(0.0, *[float("nan")] * 3, 0.0, 0, 0, "nothing (every run failed)")
+    gain = gold_delta(results, arm)
+    return expected.gain(share, st.crossed(gain)) if gain.size else None
 
 
 @measure("Win rate against SFT", "%", UP, source=GOLD, digits=1, shown=("scorecard",))

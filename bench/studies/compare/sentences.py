@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.analysis import costs
 from bench.analysis import statistics as st
-from bench.analysis.comparisons import Comparison, Kind
+from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.analysis.measures.stability import spread
 from bench.analysis.tasks import changes
 from bench.core.names import SFT
@@ -31,6 +31,7 @@ from bench.report.words import (
     open_pairs,
     said,
     same,
+    some_ended,
 )
 
 LISTED = 8  # how many losses a sentence names
@@ -41,29 +42,46 @@ LISTED = 8  # how many losses a sentence names
 
 def headline(study) -> str:
     """Say who is best in gold, if that can be said."""
-    family, lost = study.versus, without_runs(study)
-    if len(lost) == len(study.arms):
+    family = study.versus
+    if not any(share.count for share in study.ended.values()):
         return "Every run failed: there is nothing to compare."
-    if study.seeds == 1:
-        return f"One seed shows what the methods do, but not which of them is {BETTER}."
+    if study.few:
+        return few_seeds(study)
     if not family:
         return _headline_without_pairs(study)
-    ended = " whose runs ended" * bool(lost)
-    if top := family.champion():
-        best = f"{label(top)} reaches the highest gold reward"
-        return f"{scale(study)}{best}, {BETTER} than every other method{ended}."
-    unbeaten = family.unbeaten()
-    if len(unbeaten) == len(family.arms):
+    return f"{scale(study)}{_best(study, family)}{_not_judged(family)}."
+
+
+def few_seeds(study) -> str:
+    """Say that so few seeds decide nothing."""
+    seeds = "One seed shows" if study.seeds == 1 else f"{study.seeds} seeds show"
+    needed = f"{st.VERDICT_SEEDS} seeds or more"
+    return f"{seeds} what the methods do, but not which of them is {BETTER}: that takes {needed}."
+
+
+def _best(study, family: Family) -> str:
+    """Say which method is better than every other that is judged, or which are not beaten."""
+    judged, unbeaten = family.judged, family.unbeaten()
+    if len(judged) > 1 and (top := family.champion()):
+        others = [arm for arm in judged if arm != top]
+        than = "every other method" if len(judged) == len(family.arms) else named(others)
+        return f"{label(top)} reaches the highest gold reward, {BETTER} than {than}"
+    if len(unbeaten) == len(judged):
         tuned = " as tuned" * bool(study.versus_tuned)
-        return f"{scale(study)}no method{tuned} can be told from another in gold reward."
+        return f"no method{tuned} can be told from another in gold reward"
     verb = "is" if len(unbeaten) == 1 else "are"
-    beaten = f"{named(unbeaten)} {verb} beaten by no other method in gold reward"
-    return f"{scale(study)}there is no single best: {beaten}."
+    return (
+        f"there is no single best: {named(unbeaten)} {verb} beaten by no other method in gold "
+        "reward"
+    )
 
 
-def without_runs(study) -> list[str]:
-    """List the arms whose every run failed, or is missing."""
-    return [arm for arm in study.arms if arm not in study.versus_sft.arms]
+def _not_judged(family: Family) -> str:
+    """Say of which methods too few runs ended for a verdict."""
+    short = {arm: share for arm, share in family.ended.items() if arm not in family.judged}
+    items = [some_ended(arm, share) for arm, share in short.items()]
+    few = any(share.count for share in short.values())
+    return f"; {joined(items)}{', too few for a verdict' * few}" if items else ""
 
 
 def scale(study) -> str:
@@ -88,7 +106,7 @@ def glance_at_cost(study) -> str:
     if len(flops) < 2 or flops.keys() != seconds.keys():
         return ""
     cheap, dear = min(flops, key=flops.get), max(flops, key=flops.get)
-    top = study.versus.champion() if study.seeds > 1 else None
+    top = None if study.few else study.versus.champion()
     if flops[cheap] == flops[dear]:
         return "All take the same FLOPs."
     if top == cheap:
@@ -117,18 +135,34 @@ def glance_at_failures(study) -> str:
 
 def quality(study) -> list[str]:
     """Say who is above SFT, and who is better than whom."""
-    lost = without_runs(study)
-    failed = [f"{named(lost)}: every run failed."] if lost else []
-    if study.seeds == 1:
-        return [*_one_seed(study), *failed, f"One seed calls no method {BETTER} than another."]
-    return [*against_sft(study), *failed, *between_methods(study), *variants(study)]
+    if study.few:
+        return [*_few(study), *failed_runs(study), few_seeds(study)]
+    return [
+        *against_sft(study), *failed_runs(study), *between_methods(study), *variants(study)
+    ]  # fmt: skip
 
 
-def _one_seed(study) -> list[str]:
-    """Say what one seed measured."""
-    gains = ", ".join(f"{label(row.a)} {said(row.interval)}" for row in study.versus_sft)
-    said_of = "Gold above the SFT base, with 95 % intervals over prompts only"
-    return [f"{said_of}: {gains}."] if gains else []
+def _few(study) -> list[str]:
+    """Say what one seed measured, or two."""
+    known = [row for row in study.versus_sft if row.interval.seeds]
+    gains = ", ".join(f"{label(row.a)} {said(row.interval)}" for row in known)
+    covers = "prompts only" if study.seeds == 1 else "seeds and prompts"
+    return [f"Gold above the SFT base, with 95 % intervals over {covers}: {gains}."] if gains else []
+
+
+def failed_runs(study) -> list[str]:
+    """Say how many runs of each arm ended, and what it gains if those that failed gain nothing."""
+    items = []
+    for arm, share in study.ended.items():
+        if not share.all:
+            found = study.interval(arm, "expected_gain")
+            gain = f" (expected gain {said(found)})" if found and share.count else ""
+            items.append(f"{some_ended(arm, share)}{gain}")
+    if not items:
+        return []
+    text = joined(items)
+    counted = "A run that failed leaves its user with the SFT base: it counts as no gain."
+    return [f"{text[0].upper()}{text[1:]}. {counted}"]
 
 
 def against_sft(study) -> list[str]:
@@ -138,7 +172,9 @@ def against_sft(study) -> list[str]:
     groups = {
         ("ends", "end", "above the SFT base"): [r for r in better if r.winner == r.a],
         ("ends", "end", "below the SFT base"): [r for r in better if r.winner == r.b],
-        ("cannot", "cannot", "be told from the SFT base"): family.of_kind(Kind.INCONCLUSIVE),
+        ("cannot", "cannot", "be told from the SFT base"): [
+            row for row in family.of_kind(Kind.INCONCLUSIVE) if row.interval.seeds
+        ],
     }
     found = [_where(study, rows, *words) for words, rows in groups.items() if rows]
     equal = family.of_kind(Kind.EQUIVALENT)
@@ -147,9 +183,7 @@ def against_sft(study) -> list[str]:
 
 def _where(study, rows: list[Comparison], one: str, many: str, where: str) -> str:
     """Say where all arms with the same verdict against SFT ended."""
-    items = [
-        f"{label(r.a)} {said(r.interval)}{' (one seed)' * (r.interval.seeds == 1)}" for r in rows
-    ]
+    items = [f"{label(r.a)} {said(r.interval)}" for r in rows]
     numbers = "" if study.many else f", with 95 % intervals: {', '.join(items)}"
     verb = one if len(items) == 1 else many
     return f"{named(r.a for r in rows)} {verb} {where} in gold{numbers}."
@@ -301,6 +335,7 @@ def stability(study) -> list[str]:
 def certainty(study) -> list[str]:
     """Say seeds, prompts, the smallest effect that would be found, and what is never said."""
     out = [f"{count(study.seeds, 'seed')} × {study.prompts} test prompts."]
+    out += [f"{text[0].upper()}{text[1:]}." for text in _short(study)]
     if study.seeds == 1:
         out.append(
             "Intervals cover the choice of prompts only: another seed may reverse any order."
@@ -312,6 +347,11 @@ def certainty(study) -> list[str]:
                 f"{EQUIVALENT}: '{INCONCLUSIVE}' does not mean equal."]  # fmt: skip
     within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the SFT base's gold over prompts"
     return [*out, f"'{EQUIVALENT.capitalize()}' means {within}."]
+
+
+def _short(study) -> list[str]:
+    """Say of which arms not all runs ended."""
+    return [some_ended(arm, share) for arm, share in study.ended.items() if not share.all]
 
 
 def detectable(study) -> str:

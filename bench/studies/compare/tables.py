@@ -4,6 +4,7 @@ import math
 
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
+from bench.analysis.statistics import Share
 from bench.analysis.tasks import changes
 from bench.methods import METHODS
 from bench.report.reference import COUNTED
@@ -26,7 +27,7 @@ def scorecard(study, lent: list) -> Table:
 
     lent: (measure, {arm: Share}, link) of the columns that other studies lend.
     """
-    shown = ms.shown_in("scorecard")
+    shown = [m for m in ms.shown_in("scorecard") if not m.interval or study.known(m.key)]
     heads = [head(m, study.meta) for m in (*shown, *(m for m, *_ in lent))]
     rows = [
         [*_row(study, arm, shown), *(_lent(arm, *column) for column in lent)]
@@ -37,7 +38,7 @@ def scorecard(study, lent: list) -> Table:
         f"Each cell is the mean ± half of its 95 % interval over {covers}; for cost and memory, "
         "over seeds only. A count of failures has its exact 95 % interval beside it; the SD "
         "between seeds has none. A dash means not measured or not applicable. Failed runs are in "
-        "no mean.",
+        "no mean but the expected gain.",
         *libraries(study),
     ]
     return Table("Scorecard", [("", ""), *heads], rows, notes)
@@ -85,31 +86,58 @@ def libraries(study) -> list[str]:
 
 def comparisons(study) -> Table:
     """Tabulate the declared comparisons."""
-    header = [("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", ""),
-              ("p", "alone"), ("p", "Holm"), ("Seeds", "of each"), ("Verdict", "")]  # fmt: skip
     families = (study.versus_sft, study.versus, study.versus_tuned)
-    rows = [_compared(row) for family in families for row in family]
+    counted = any(row.failures for family in families for row in family)
+    header = [
+        *(("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", "")),
+        *([("Expected", "failed runs counted")] if counted else []),
+        *(("p", "alone"), ("p", "Holm"), ("Seeds", "of each"), ("Verdict", "")),
+    ]
+    rows = [_compared(row, counted) for family in families for row in family]
     own = ", every variant against its method as tuned" * bool(study.versus_tuned)
     note = (
         "Holm's correction is made within each family of comparisons: every arm against SFT, "
         f"every pair of methods as tuned{own}. Without it, some of many comparisons would look "
         "decided by chance."
     )
-    return Table("Comparisons of gold reward", header, rows, [note])
+    return Table("Comparisons of gold reward", header, rows, [note, *failure_notes(counted)])
 
 
-def _compared(row) -> list[Cell]:
-    """Return the row of a declared pair."""
-    seeds = " and ".join(map(str, dict.fromkeys(row.seeds)))
+def failure_notes(counted: bool) -> list[str]:
+    """Say how failed runs count, if any failed."""
+    return [
+        "The difference in gold is that of the runs that ended. 'Expected' counts each failed run "
+        "as no gain, since its user keeps the SFT base; its interval covers the share that fails "
+        "too (MOVER), and p tests it where a run of the pair failed. A comparison that cannot be "
+        "tested keeps its place in Holm's correction."
+    ] * counted
+
+
+def _counted(row) -> Cell:
+    """Format the difference in expected gain with its interval beside it."""
+    if row.failures is None:
+        return Cell("–")
+    return Cell(fixed(row.failures.mean, "+.2f"), bounds(row.failures), value=row.failures.mean)
+
+
+def _compared(row, counted: bool) -> list[Cell]:
+    """Return the row of a declared pair; counted: with the difference that counts failed runs."""
+    seeds = " and ".join(dict.fromkeys(map(_of_declared, row.ended)))
     return [
         Cell(pair(row), link="#runs"),
         Cell(fixed(row.interval.mean, "+.2f"), value=row.interval.mean),
         Cell(bounds(row.interval, "–")),
+        *([_counted(row)] if counted else []),
         Cell(p_words(row.p), value=row.p),
         Cell(p_words(row.p_holm), value=row.p_holm),
         Cell(seeds),
         Cell(verdict(row)),
     ]
+
+
+def _of_declared(ended: Share) -> str:
+    """Format '10', or '8 of 10' if runs failed."""
+    return f"{ended.n}" if ended.all else f"{ended.count} of {ended.n}"
 
 
 def ledger(study) -> Table:

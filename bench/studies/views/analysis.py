@@ -14,8 +14,9 @@ import pandas as pd
 
 from bench.analysis import comparisons, costs, curves
 from bench.analysis import statistics as st
-from bench.analysis.comparisons import Comparison, Family
+from bench.analysis.comparisons import Family, Side
 from bench.analysis.results import Arm, Meta, Results, once
+from bench.analysis.statistics import Share
 
 POINTS = 21  # budgets in the range of KL that both methods reached, evenly spaced in sqrt(KL)
 DATA, COMPUTE, LONGER, KL = "data", "compute", "longer", "kl"
@@ -69,8 +70,8 @@ def label_arms(meta: Meta) -> dict[int, dict[str, str]]:
 
 def equal_data(results: Results, n: int) -> View:
     """Compare methods that learned from n labels, each in its own way, on test prompts."""
-    scores = {m: results.scores(arm) for m, arm in label_arms(results.meta)[n].items()}
-    both = {(a, b): (scores[a], scores[b]) for a, b in combinations(scores, 2)}
+    sides = {m: comparisons.side(results, arm) for m, arm in label_arms(results.meta)[n].items()}
+    both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
     return View(f"{n:,} labels", DATA, comparisons.compared(both, comparisons.margin(results)))
 
 
@@ -97,14 +98,22 @@ def paths(results: Results, column: str, longer: bool = False) -> dict[str, Path
     before = costs.charged(results)
     before = before[before.step.isin(["reward", "reference"])]
     upfront = before.groupby(["arm", "seed"])[column].sum()
-    ended = [arm for arm in results.meta.arms if arm.name in set(rows.arm)]
-    method_of = {a: m for m, a in longest(ended, math.inf if longer else 1).items()}
+    method_of = {a: m for m, a in trained(results, longer).items()}
     found: dict[str, dict] = {}
     for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
         if arm in method_of:
             spent = run[column] + upfront.get((arm, seed), 0.0)
             path = pd.DataFrame({"spent": spent, "gain": run.gold - run.gold.iloc[0]})
             found.setdefault(method_of[arm], {})[seed] = path.reset_index(drop=True)
+    return {method: found[method] for method in results.meta.methods if method in found}
+
+
+@once
+def trained(results: Results, longer: bool = False) -> dict[str, str]:
+    """Return {method: the arm whose path it has}: of arms of which a run ended, if there is one."""
+    most, arms = math.inf if longer else 1, results.meta.arms
+    ended = [arm for arm in arms if results.share_ended(arm.name).count]
+    found = longest(arms, most) | longest(ended, most)
     return {method: found[method] for method in results.meta.methods if method in found}
 
 
@@ -129,15 +138,18 @@ def equal_compute(results: Results, column: str, unit: str, longer: bool = False
     Intervals are over seeds only, since curves hold means over prompts.
     """
     runs, rows, at, waiting = paths(results, column, longer), [], {}, {}
-    for a, b in combinations(runs, 2):
-        if not (seeds := sorted(runs[a].keys() & runs[b].keys())):
-            continue
-        at[a, b] = spent = budget(runs[a], runs[b])
-        gains = [gain_at(runs[a][s], spent) - gain_at(runs[b][s], spent) for s in seeds]
-        found = st.over_seeds(gains)
-        rows.append(Comparison(a, b, found, st.p_value(found), (len(runs[a]), len(runs[b]))))
-        if late := [m for m in (a, b) if begins(runs[m]) >= spent]:
-            waiting[a, b] = late[0]
+    ended = {m: results.share_ended(arm) for m, arm in trained(results, longer).items()}
+    for a, b in combinations(ended, 2):
+        mine, other = runs.get(a, {}), runs.get(b, {})
+        found, gains = comparisons.NOTHING, (math.nan, math.nan)
+        if seeds := sorted(mine.keys() & other.keys()):
+            at[a, b] = spent = budget(mine, other)
+            reached = [pd.Series({s: gain_at(r[s], spent) for s in r}) for r in (mine, other)]
+            gains = tuple(float(gain.mean()) for gain in reached)
+            found = st.over_seeds(reached[0][seeds] - reached[1][seeds])
+            if late := [m for m in (a, b) if begins(runs[m]) >= spent]:
+                waiting[a, b] = late[0]
+        rows.append(comparisons.tested(a, b, found, gains, (ended[a], ended[b])))
     name = f"Equal {unit}" + " (longer runs)" * longer
     return View(name, LONGER if longer else COMPUTE, Family.of(rows), at, waiting)
 
@@ -168,14 +180,16 @@ def common_range(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float] | None
     return (float(low), float(high)) if low < high else None
 
 
-def frontier_scores(results: Results, ends: pd.DataFrame, kls) -> pd.DataFrame:
-    """Return test gold [seeds x prompts] of the settings chosen at each KL, averaged over the KLs.
+def frontier(results: Results, ends: pd.DataFrame, kls) -> Side:
+    """Return the test gold of the settings chosen at each KL, averaged over the KLs.
 
-    Only seeds that ended at all of them count.
+    A seed ended if it did at all of them.
     """
     arms = [chosen(ends, kl) for kl in kls]
-    found = {arm: results.scores(arm) for arm in set(arms)}
-    return (sum(found[arm] for arm in arms) / len(arms)).dropna()
+    found = {arm: comparisons.side(results, arm) for arm in set(arms)}
+    scores = (sum(found[arm].scores for arm in arms) / len(arms)).dropna()
+    gain = float(np.mean([found[arm].gain for arm in arms]))
+    return Side(scores, gain, Share(len(scores), max(side.ended.n for side in found.values())))
 
 
 def equal_kl(results: Results) -> View:
@@ -189,9 +203,9 @@ def equal_kl(results: Results) -> View:
     swept = [m for m, rows in ends.items() if len(rows) > 1]
     ranges = {(a, b): common_range(ends[a], ends[b]) for a, b in combinations(swept, 2)}
     ranges = {pair: reached for pair, reached in ranges.items() if reached}
-    scores = {}
+    sides = {}
     for pair, reached in ranges.items():
         kls = np.linspace(*np.sqrt(reached), POINTS) ** 2
-        scores[pair] = tuple(frontier_scores(results, ends[m], kls) for m in pair)
-    family = comparisons.compared(scores, comparisons.margin(results))
+        sides[pair] = tuple(frontier(results, ends[m], kls) for m in pair)
+    family = comparisons.compared(sides, comparisons.margin(results))
     return View("Equal KL budget", KL, family, reached=ranges)

@@ -4,6 +4,7 @@ import pandas as pd
 
 from bench.analysis.comparisons import Comparison
 from bench.analysis.measures.stability import failed
+from bench.analysis.statistics import VERDICT_SEEDS
 from bench.report import reference
 from bench.report.figure import counts
 from bench.report.results import flat
@@ -13,6 +14,7 @@ from bench.report.words import (
     BETTER,
     INCONCLUSIVE,
     bounds,
+    count,
     fixed,
     joined,
     label,
@@ -79,14 +81,19 @@ def _cell(row: Comparison | None) -> Cell:
 
 def matrix_lines(study) -> list[str]:
     """Say who is unbeaten in each view."""
-    if study.seeds == 1:
-        return ["One seed decides no view."]
+    if study.few:
+        return [few_seeds(study)]
     groups: dict[tuple, list[str]] = {}
     for v in views(study):
         groups.setdefault(tuple(v.family.unbeaten()), []).append(v.name)
     if len(groups) == 1:
         return [f"In every view {unbeaten(next(iter(groups)))}."]
     return [f"{joined(names)}: {unbeaten(best)}." for best, names in groups.items()]
+
+
+def few_seeds(study) -> str:
+    """Say that so few seeds decide nothing."""
+    return f"{count(study.seeds, 'seed')}: no view is decided by fewer than {VERDICT_SEEDS}."
 
 
 def unbeaten(arms) -> str:
@@ -102,8 +109,8 @@ def headline(study) -> list[str]:
 def winner(study) -> str:
     """Say who beats every other method, and in how many views."""
     families, methods = [v.family for v in views(study)], study.meta.methods
-    if study.seeds == 1 or not families:
-        return "One seed decides no view." if families else "No two methods can be compared."
+    if study.few or not families:
+        return few_seeds(study) if families else "No two methods can be compared."
     sole = [top for family in families if (top := family.champion(methods))]
     if sole and len(set(sole)) > 1:
         return f"The winner changes with the view: {named(dict.fromkeys(sole))}."
@@ -164,7 +171,7 @@ def spent_lines(study, beside) -> list[str]:
     """
     beside = beside or study
     found, longer = view(beside, COMPUTE), view(beside, LONGER)
-    if found is None or beside.seeds == 1:
+    if found is None or beside.few:
         return []
     said_of = [*_waiting(beside, found), *_turned(study, found), *_longer(found, longer)]
     return said_of or ["At equal FLOPs every verdict between two methods is the same."]
