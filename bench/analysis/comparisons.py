@@ -139,7 +139,11 @@ class Family(tuple[Comparison, ...]):
     @property
     def ended(self) -> dict[str, Share]:
         """Return {arm: how many of its runs ended}."""
-        return {arm: share for row in self for arm, share in zip((row.a, row.b), row.ended, strict=True)}
+        return {
+            arm: share
+            for row in self
+            for arm, share in ((row.a, row.ended[0]), (row.b, row.ended[1]))
+        }
 
     @property
     def judged(self) -> list[str]:

@@ -7,9 +7,9 @@
 
 The function's name is the key of the measure, and its docstring the formula that readers see. The
 function returns a table of seeds x prompts, whose interval covers both, or one value per seed,
-whose interval covers seeds, or an `Interval`; empty or None if the arm was not measured. With ``interval=False`` it returns
-one number, or a `statistics.Share`. Tables, axes, results.csv, results.json and the glossary are
-made from these entries.
+whose interval covers seeds, or an `Interval`; empty or None if the arm was not measured. With
+``interval=False`` it returns one number, or a `statistics.Share`. Tables, axes, results.csv,
+results.json and the glossary are made from these entries.
 """
 
 import inspect

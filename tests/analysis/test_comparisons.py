@@ -1,6 +1,7 @@
 """Comparisons: who is better of two arms, and families that are corrected together."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import fake_runs
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from bench.analysis import comparisons as cs
 from bench.analysis import statistics as st
-from bench.analysis.comparisons import Comparison, Family, Kind, Verdict
+from bench.analysis.comparisons import Comparison, Family, Kind, Side, Verdict
 from bench.analysis.results import Arm
 from bench.core.thresholds import MARGIN
 
@@ -82,9 +83,9 @@ def test_holm_is_over_the_comparisons_of_a_family():
     assert [r.kind for r in found] == [Kind.BETTER, Kind.INCONCLUSIVE, Kind.INCONCLUSIVE]
 
 
-def test_a_p_that_is_missing_takes_no_place_in_the_correction():
-    found = family((1, 0.02), (1, float("nan")), (1, 0.04))
-    assert [found[0].p_holm, found[2].p_holm] == pytest.approx([0.04, 0.04])
+def test_a_comparison_that_cannot_be_tested_keeps_its_place_in_the_correction():
+    found = family((1, 0.01), (1, float("nan")), (1, 0.04))
+    assert [found[0].p_holm, found[2].p_holm] == pytest.approx([0.03, 0.08])
     assert np.isnan(found[1].p_holm)
 
 
@@ -129,41 +130,106 @@ def scores(level: float, seeds, prompts=range(20)) -> pd.DataFrame:
     return pd.DataFrame(level + np.array(prompts) + luck, index=seeds, columns=prompts)
 
 
+def side(scores: pd.DataFrame, of: int = 0) -> Side:
+    """A side whose rows ended, of as many runs or of more."""
+    gain = float(scores.to_numpy().mean()) if scores.size else float("nan")
+    return Side(scores, gain, st.Share(len(scores), of or len(scores)))
+
+
+def compared(**sides: Side) -> Family:
+    """All pairs of these sides as one family."""
+    return cs.compared({both: tuple(sides[x] for x in both) for both in combinations(sides, 2)})
+
+
 def test_a_comparison_is_paired_by_seed_and_prompt():
-    a, b = scores(1.0, (1, 2, 3)), scores(0.0, (2, 3, 4), range(5, 30))
-    (found,) = cs.compared({("a", "b"): (a, b)})
-    both, shared = [2, 3], list(range(5, 20))
+    a, b = scores(1.0, (1, 2, 3, 4)), scores(0.0, (2, 3, 4, 5), range(5, 30))
+    (found,) = compared(a=side(a), b=side(b))
+    both, shared = [2, 3, 4], list(range(5, 20))
     expected = st.crossed(a.loc[both, shared].to_numpy() - b.loc[both, shared].to_numpy())
     assert found.interval == expected and found.p == st.p_value(expected)
-    assert found.seeds == (3, 3) and (expected.seeds, expected.prompts) == (2, 15)
+    assert found.ended == (st.Share(4, 4),) * 2 and (expected.seeds, expected.prompts) == (3, 15)
 
 
-def test_a_pair_without_seeds_in_common_is_left_out_and_takes_no_place_in_holm():
+def test_survivors_of_other_seeds_leave_the_pair_in_place_and_open():
     a, b, c = scores(1.0, (1, 2, 3)), scores(0.0, (1, 2, 3)), scores(0.0, (7, 8, 9))
-    found = cs.compared({("a", "b"): (a, b), ("a", "c"): (a, c), ("b", "c"): (b, c)})
-    assert [(r.a, r.b) for r in found] == [("a", "b")]
-    assert found[0].p_holm == found[0].p
+    found = compared(a=side(a), b=side(b), c=side(c))
+    assert [(r.a, r.b) for r in found] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found[0].p_holm == pytest.approx(3 * found[0].p)  # the family keeps its size
+    assert all(r.interval is cs.NOTHING and np.isnan(r.p_holm) for r in found[1:])
+    assert {r.kind for r in found[1:]} == {Kind.INCONCLUSIVE}
 
 
-def test_a_pair_without_prompts_in_common_or_without_answers_is_left_out():
-    a, other = scores(1.0, (1, 2)), scores(0.0, (1, 2), range(50, 60))
-    nothing = pd.DataFrame()
-    pairs = {("a", "b"): (a, other), ("a", "c"): (a, nothing), ("d", "a"): (nothing, a)}
-    assert not cs.compared(pairs)
+def test_a_pair_without_prompts_in_common_or_without_answers_stays_open():
+    a, other = scores(1.0, (1, 2, 3)), scores(0.0, (1, 2, 3), range(50, 60))
+    found = compared(a=side(a), b=side(other), c=side(pd.DataFrame(), 3))
+    assert len(found) == 3 and {r.kind for r in found} == {Kind.INCONCLUSIVE}
+    assert found.judged == ["a", "b"] and found.champion() is None
+
+
+@pytest.mark.parametrize("shared", [1, 2])
+def test_under_three_shared_seeds_nothing_is_tested(shared):
+    """However clear: one seed's p would cover prompts alone."""
+    a, b = scores(9.0, (1, 2, 3)), scores(0.0, range(4 - shared, 7 - shared))
+    (found,) = compared(a=side(a), b=side(b))
+    assert found.interval.seeds == shared and np.isnan(found.p)
+    assert found.kind is Kind.INCONCLUSIVE
 
 
 def test_the_one_row_of_a_base_stands_against_every_seed():
     a, base = scores(1.0, (1, 2, 3)), scores(0.0, (0,))
-    (found,) = cs.compared({("a", "sft"): (a, base)})
+    (found,) = compared(a=side(a), sft=Side(base, 0.0, st.Share(1, 1)))
     assert found.interval == st.crossed(a.to_numpy() - base.to_numpy())
-    assert (found.interval.seeds, found.seeds) == (3, (3, 1))
+    assert (found.interval.seeds, found.ended[1]) == (3, st.Share(1, 1))
 
 
 def test_an_arm_of_one_seed_is_no_base():
     """Its seed is not that of the others: there is nothing to pair."""
-    assert not cs.compared({("a", "b"): (scores(1.0, (1, 2)), scores(0.0, (5,)))})
-    (found,) = cs.compared({("a", "b"): (scores(1.0, (1, 2)), scores(0.0, (2,)))})
+    (found,) = compared(a=side(scores(1.0, (1, 2))), b=side(scores(0.0, (5,))))
+    assert found.interval is cs.NOTHING
+    (found,) = compared(a=side(scores(1.0, (1, 2))), b=side(scores(0.0, (2,))))
     assert found.interval.seeds == 1 and found.kind is Kind.INCONCLUSIVE
+
+
+# --- failed runs
+
+
+def test_failures_take_away_what_the_runs_that_ended_gained():
+    """b fails in half of its runs: its gain of 1.2 is worth 0.6, and a's of 1.0 more."""
+    a, b = scores(1.0, range(10)), scores(1.2, range(5))
+    (found,) = compared(a=Side(a, 1.0, st.Share(10, 10)), b=Side(b, 1.2, st.Share(5, 10)))
+    assert found.interval.high < 0 < found.failures.mean == pytest.approx(0.4)
+    assert found.kind is Kind.INCONCLUSIVE  # the runs that ended speak for b
+
+
+def test_an_arm_that_fails_more_and_gains_no_more_is_worse():
+    a, b = scores(2.0, range(20)), scores(2.0, range(8))
+    sides = Side(a, 2.0, st.Share(20, 20)), Side(b, 2.0, st.Share(8, 20))
+    (found,) = compared(a=sides[0], b=sides[1])
+    assert found.verdict == Verdict(Kind.BETTER, "a") and found.failures.low > 0
+
+
+def test_a_winner_by_gain_that_fails_more_is_none():
+    """Both parts must agree."""
+    wins = replace(row("ppo", "dpo", 1.0, 0.001), p_holm=0.001)
+    fails = st.Share(4, 10), st.Share(10, 10)
+    assert wins.winner == "ppo" and replace(wins, ended=fails).winner is None
+    assert replace(wins, ended=(st.Share(9, 10), st.Share(10, 10))).winner == "ppo"
+
+
+def test_no_equivalence_where_failures_may_make_a_difference():
+    near = replace(row("ppo", "dpo", 0.0, 0.9, 10, 0.5), p_holm=0.9)
+    wide = replace(near.interval, low=-0.6, high=0.6)
+    assert near.kind is Kind.EQUIVALENT and replace(near, failures=wide).winner is None
+    assert replace(near, failures=wide).kind is Kind.INCONCLUSIVE
+
+
+def test_an_arm_whose_runs_failed_is_neither_champion_nor_unbeaten():
+    gone = side(pd.DataFrame(), 3)
+    a, b = side(scores(9.0, (1, 2, 3))), side(scores(0.0, (1, 2, 3)))
+    found = compared(a=a, b=b, c=gone)
+    assert found.ended["c"] == st.Share(0, 3) and found.judged == ["a", "b"]
+    assert (found.champion(), found.unbeaten()) == ("a", ["a"])
+    assert found.champion(["a", "b", "c"]) is None
 
 
 # --- of a study
@@ -199,4 +265,5 @@ def test_a_difference_of_no_interest_is_a_share_of_the_spread_of_sft(results):
 def test_a_variant_of_a_method_that_is_no_arm_is_compared_with_sft_alone():
     alone = fake_runs.by_hand([Arm("dpo-beta1", "dpo", varies=("beta",))], {})
     assert cs.pairs(alone) == cs.variants(alone) == []
-    assert not cs.against_sft(alone) and cs.margin(alone) == 0
+    (only,) = cs.against_sft(alone)
+    assert only.interval is cs.NOTHING and cs.margin(alone) == 0

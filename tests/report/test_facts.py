@@ -95,8 +95,8 @@ def test_keys_do_not_depend_on_how_runs_ended(tmp_path, facts):
     )
     assert set(whole) == set(one) == set(none) == set(facts)
     assert one["ipo.gold_delta"] == one["ipo.grammar.exact_match"] == "–"
-    assert one["ppo-ipo.verdict"] == "not compared"
-    assert "every run failed" in none["quality"].lower()
+    assert one["ppo-ipo.verdict"] == "inconclusive: every run of IPO failed"
+    assert "every run of ppo failed" in none["quality"].lower()
 
 
 def test_a_page_without_failures_has_no_empty_table(tmp_path):

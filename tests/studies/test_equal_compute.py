@@ -29,7 +29,9 @@ def at_equal(rows=None, waiting=None, longer=None, still=None, ends=(), seeds=5)
         views.append(View("Equal FLOPs", COMPUTE, Family(rows), waiting=waiting or {}))
     if longer is not None:
         views.append(View("Equal FLOPs (longer runs)", LONGER, Family(longer), waiting=still or {}))
-    return SimpleNamespace(views=views, seeds=seeds, few=seeds < 3, versus=Family(ends), results=None)
+    return SimpleNamespace(
+        views=views, seeds=seeds, few=seeds < 3, versus=Family(ends), results=None
+    )
 
 
 @pytest.fixture(autouse=True)

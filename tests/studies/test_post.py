@@ -99,7 +99,7 @@ def test_what_is_no_fact_does_not_depend_on_how_runs_ended(post, tmp_path):
     assert [*found_in(none)] == [*found_in(post)]
     assert prose(none) == prose(post)
     text = shown(none)
-    assert "every run failed" in text and "8 of 8 runs failed" in text
+    assert "every run of PPO failed" in text and "8 of 8 runs failed" in text
 
 
 def test_readers_do_not_see_marks(post, place):
@@ -149,8 +149,9 @@ def test_references_are_those_cited_and_each_is_found(study, post, place):
 
 def test_one_seed_decides_nothing(tmp_path):
     text = shown(drafted(fake_runs.study(tmp_path / "one", seeds=(1,)), tmp_path / "report"))
-    assert "One seed calls no method better than another." in text and "is better than" not in text
-    assert "one seed: inconclusive" in text and "(no interval)" not in found_in(text)
+    assert "not which of them is better: that takes 3 seeds" in text
+    assert "is better than" not in text
+    assert "inconclusive: 1 shared seed" in text and "(no interval)" not in found_in(text)
 
 
 def test_a_breach_stands_at_the_top(study, post, tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.report import page
-from bench.report.words import label, p_words, size
-from bench.studies.compare import sentences
+from bench.report.words import label, p_words, size, verdict
+from bench.studies.compare import sentences, tables
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,14 @@ def test_better_is_said_of_decided_comparisons_alone(study):
     decided = study.versus.of_kind(Kind.BETTER)
     assert {Kind.BETTER, Kind.INCONCLUSIVE} == {row.kind for row in study.versus}
     for row in decided:
-        assert row.p_holm < 0.05 and row.winner == (row.a if row.interval.mean > 0 else row.b)
+        assert row.p_holm < 0.05 and row.winner == (row.a if row.decisive.mean > 0 else row.b)
         (line,) = [
             x
             for x in said
             if x.startswith(f"{label(row.winner)} is better than {label(row.loser)}")
         ]
-        assert f"{size(row)[:-1]}; Holm p {p_words(row.p_holm, '= ')})." in line
+        number = size(row.decisive, swap=row.winner == row.b)
+        assert f"{number[:-1]}; Holm p {p_words(row.p_holm, '= ')})" in line
     beaten = re.findall(r"(\w+) is better than (\w+)", " ".join(said))
     assert len(beaten) == len(set(beaten)) == len(decided)
     assert len(re.findall("better", " ".join(said))) == len(decided)
@@ -60,8 +61,7 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
         f"{names} are beaten by no other method in gold reward."
     )
     won = Family(row for row in study.versus if row.winner == "ppo")
-    arms, sft = study.arms, study.versus_sft
-    sole = SimpleNamespace(seeds=5, versus=won, runs=study.runs, arms=arms, versus_sft=sft)
+    sole = SimpleNamespace(few=False, versus=won, runs=study.runs, ended=study.ended)
     assert sentences.headline(sole) == (
         "With a model of 0.41 million parameters, PPO reaches the highest gold reward, better than "
         "every other method."
@@ -70,7 +70,7 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
 
 def test_a_study_that_decides_nothing_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(fake_runs, "GAIN", dict.fromkeys(fake_runs.ARMS, 0.0))
-    found = fake_runs.study(tmp_path, seeds=(1, 2))
+    found = fake_runs.study(tmp_path, seeds=(1, 2, 3))
     words = " ".join(sentences.quality(found))
     assert "PPO, DPO, IPO and ORPO cannot be told from the SFT base" in words
     assert "Inconclusive: PPO against DPO" in words and "is better than" not in words
@@ -78,15 +78,17 @@ def test_a_study_that_decides_nothing_says_so(tmp_path, monkeypatch):
 
 
 def test_one_seed_decides_nothing_and_says_so(one_seed):
-    assert sentences.headline(one_seed).startswith("One seed")
+    few = "what the methods do, but not which of them is better: that takes 3 seeds or more."
+    assert sentences.headline(one_seed) == f"One seed shows {few}"
+    assert sentences.few_seeds(fake_runs.changed(one_seed, seeds=[1, 2])) == f"2 seeds show {few}"
     words = " ".join(sentences.quality(one_seed) + sentences.certainty(one_seed))
     assert "prompts only" in words and "is better than" not in words
-    assert "One seed calls no method better than another." in words
+    assert f"One seed shows {few}" in words
     assert "one seed, so no interval" in " ".join(sentences.cost(one_seed))
 
 
 def test_one_arm_alone_is_compared_with_none(tmp_path):
-    alone = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2))
+    alone = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2, 3))
     assert "parameters, DPO ends at +" in sentences.headline(alone)
 
 
@@ -96,7 +98,8 @@ def test_a_study_in_which_all_failed_says_so(tmp_path):
     assert "8 of 8 runs failed." in sentences.stability(found)
     assert sentences.headline(found) == "Every run failed: there is nothing to compare."
     assert sentences.cost(found) == ["Every run failed: no cost to compare."]
-    assert "PPO, DPO, IPO and ORPO: every run failed." in sentences.quality(found)
+    (line,) = sentences.failed_runs(found)
+    assert line.startswith("Every run of PPO failed, every run of DPO failed, every run of IPO")
 
 
 def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path):
@@ -108,16 +111,62 @@ def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path):
 
 def test_an_arm_as_good_as_sft_is_named():
     near = st.Interval(0.01, -0.01, 0.03, 0.01, 9.0, 10, 80, "seeds and prompts")
-    family = Family.of([Comparison("orpo", "sft", near, 0.3, (st.Share(10, 10), st.Share(1, 1)), margin=0.1)])
+    family = Family.of(
+        [Comparison("orpo", "sft", near, 0.3, (st.Share(10, 10), st.Share(1, 1)), margin=0.1)]
+    )
     assert family[0].kind is Kind.EQUIVALENT
     (line,) = sentences.against_sft(SimpleNamespace(versus_sft=family, many=False))
     assert line == "ORPO and the SFT base are equivalent within 0.1 in gold."
 
 
-def test_an_interval_of_one_surviving_seed_says_so(tmp_path):
-    found = fake_runs.study(tmp_path, seeds=(1, 2), prompts=24, fail={("ppo", 1): "oom"})
-    line = next(x for x in sentences.quality(found) if "PPO" in x)
-    assert line.count("(one seed)") == 1 and line.index("(one seed)") < line.index("DPO +")
+def failing(tmp_path, lost: dict[str, int], of: int = 5):
+    """A study in which so many runs of each of these arms failed."""
+    fail = {(arm, seed): "diverged" for arm, n in lost.items() for seed in range(1, n + 1)}
+    return fake_runs.study(tmp_path, seeds=range(1, of + 1), prompts=60, fail=fail)
+
+
+def test_a_method_whose_every_run_failed_stands_in_the_headline(tmp_path):
+    found = failing(tmp_path, {"dpo": 5})
+    assert sentences.headline(found) == (
+        "With a model of 0.41 million parameters, PPO reaches the highest gold reward, better than "
+        "IPO and ORPO; every run of DPO failed."
+    )
+    assert len(found.versus) == 6  # the family keeps its size
+    (row,) = [row for row in found.versus if (row.a, row.b) == ("ppo", "dpo")]
+    assert verdict(row) == "inconclusive: every run of DPO failed"
+    assert size(row.interval) == "– (– to –)"
+
+
+def test_a_method_down_to_two_seeds_is_not_judged(tmp_path):
+    found = failing(tmp_path, {"ppo": 3})
+    assert sentences.headline(found).endswith("; 2 of 5 runs of PPO ended, too few for a verdict.")
+    words = " ".join(sentences.quality(found) + sentences.certainty(found))
+    assert "PPO is better" not in words and "2 of 5 runs of PPO ended (expected gain +" in words
+    assert "it counts as no gain" in words
+    (row,) = [row for row in found.versus if (row.a, row.b) == ("ppo", "dpo")]
+    assert verdict(row) == "inconclusive: 2 shared seeds"
+
+
+def test_survivors_of_other_seeds_leave_the_pair_in_the_table(tmp_path):
+    fail = {("ppo", s): "oom" for s in (1, 2, 3)} | {("dpo", s): "oom" for s in (4, 5, 6)}
+    found = fake_runs.study(tmp_path, seeds=range(1, 7), prompts=60, fail=fail)
+    rows = {row[0].text: [cell.text for cell in row] for row in tables.comparisons(found).rows}
+    assert rows["PPO − DPO"][1:3] == ["–", "–"]
+    assert rows["PPO − DPO"][-2:] == ["3 of 6", "inconclusive: 0 shared seeds"]
+
+
+def test_a_win_with_failed_runs_says_both_numbers(tmp_path):
+    found = failing(tmp_path, {"orpo": 1}, of=10)
+    (row,) = [row for row in found.versus if (row.a, row.b) == ("ppo", "orpo")]
+    (line,) = [x for x in sentences.between_methods(found) if x.startswith("PPO is better than OR")]
+    counted = f"by {size(row.failures, more=f'; Holm p {p_words(row.p_holm, chr(61) + chr(32))}')}"
+    assert f"{counted} with failed runs counted as no gain" in line
+    assert line.endswith(f"by {size(row.interval)} in the runs that ended.")
+    assert row.failures.mean > row.interval.mean  # ORPO's failure takes a tenth of its gain
+    shown = tables.scorecard(found, [])
+    assert "Expected gain" in str(shown.header)
+    whole = tables.scorecard(fake_runs.study(tmp_path / "whole", prompts=30), [])
+    assert "Expected gain" not in str(whole.header)
 
 
 def test_costs_are_ratios_of_the_means_over_seeds(study):

@@ -137,9 +137,8 @@ def quality(study) -> list[str]:
     """Say who is above SFT, and who is better than whom."""
     if study.few:
         return [*_few(study), *failed_runs(study), few_seeds(study)]
-    return [
-        *against_sft(study), *failed_runs(study), *between_methods(study), *variants(study)
-    ]  # fmt: skip
+    parts = (against_sft, failed_runs, between_methods, variants)
+    return [sentence for part in parts for sentence in part(study)]
 
 
 def _few(study) -> list[str]:
@@ -147,7 +146,8 @@ def _few(study) -> list[str]:
     known = [row for row in study.versus_sft if row.interval.seeds]
     gains = ", ".join(f"{label(row.a)} {said(row.interval)}" for row in known)
     covers = "prompts only" if study.seeds == 1 else "seeds and prompts"
-    return [f"Gold above the SFT base, with 95 % intervals over {covers}: {gains}."] if gains else []
+    said_of = f"Gold above the SFT base, with 95 % intervals over {covers}"
+    return [f"{said_of}: {gains}."] if gains else []
 
 
 def failed_runs(study) -> list[str]:
