@@ -4,9 +4,8 @@ A run fails where that is visible without gold: no number, too far from the SFT 
 Its user keeps the SFT base, so it gains nothing. The expected gain is then the share of runs that
 ended times the gain of those. Its interval is by MOVER (Zou & Donner 2008): the distance to each
 limit is that of the factors' own limits, weighted with the slopes and added in squares; those of a
-share are exact (Clopper & Pearson 1934). A t interval over seeds, with zeros for failures, covers
-the truth in 53 to 65 % of cases at ten seeds, since a failure is rare and large; this covers it in
-93 to 99 % (`tests/analysis/test_expected.py` simulates both).
+share are exact (Clopper & Pearson 1934). A t interval over seeds with zeros for failures covers too
+little, since a failure is rare and large (`tests/analysis/test_expected.py` simulates both).
 """
 
 from collections.abc import Callable
@@ -68,13 +67,14 @@ def p_value(interval: Callable[[float], Interval]) -> float:
     """Return the two-sided p of the hypothesis 0: 1 - the highest level whose interval leaves 0
     out.
 
-    interval: a function of the level.
+    interval: a function of the level. No p is below 1e-9.
     """
 
     def nearest(p: float) -> float:
         found = interval(1 - p)
         return found.low if found.mean > 0 else -found.high
 
-    if not nearest(1 - 1e-9) > 0:
+    least, most = 1e-9, 1 - 1e-6
+    if not nearest(most) > 0:
         return 1.0
-    return float(optimize.brentq(nearest, 1e-15, 1 - 1e-9)) if nearest(1e-15) < 0 else 1e-15
+    return float(optimize.brentq(nearest, least, most)) if nearest(least) < 0 else least

@@ -99,7 +99,7 @@ def test_a_module_declares_its_own_measures_and_none_that_it_imports():
 def test_measures_stand_in_the_order_of_their_module():
     declared = [m.key for m in MEASURES if m.function.__module__ == quality.__name__]
     assert [m.key for m in entries(quality)] == declared
-    assert declared[:3] == ["gold", "gold_delta", "win"]
+    assert declared[:3] == ["gold", "gold_delta", "expected_gain"]
     assert list(measures.MODULES)[:3] == ["quality", "cost", "stability"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.report import page
-from bench.report.words import label, p_words, size, verdict
+from bench.report.words import label, named, p_words, size, verdict
 from bench.studies.compare import sentences, tables
 
 
@@ -55,7 +55,7 @@ def test_undecided_pairs_are_called_inconclusive(study):
 def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
     unbeaten = study.versus.unbeaten()
     assert study.versus.champion() is None and 1 < len(unbeaten) < len(study.arms)
-    names = " and ".join(map(label, unbeaten))
+    names = named(unbeaten)
     assert sentences.headline(study) == (
         "With a model of 0.41 million parameters, there is no single best: "
         f"{names} are beaten by no other method in gold reward."
