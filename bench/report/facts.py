@@ -17,13 +17,11 @@ import math
 import re
 from collections.abc import Iterator
 
-from bench.analysis import comparisons
 from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison
 from bench.analysis.measure import SCALED, Measure
 from bench.analysis.tasks import changes
-from bench.core.names import SFT
 from bench.report import render
 from bench.report.figure import counts
 from bench.report.marked_text import code, inert
@@ -147,21 +145,13 @@ def _shown(value: float, m: Measure, found: st.Interval) -> str:
 
 def of_pairs(study) -> Iterator[tuple[str, str]]:
     """Yield difference, Holm's p and verdict of each declared comparison in gold."""
-    declared = (
-        (study.versus_sft, [(arm, SFT) for arm in study.arms]),
-        (study.versus, comparisons.pairs(study.results)),
-        (study.versus_tuned, comparisons.variants(study.results)),
-    )
-    for family, pairs in declared:
-        for a, b in pairs:
-            for name, text in compared(family.between(a, b)).items():
-                yield f"{a}-{b}.{name}", text
+    for row in (*study.versus_sft, *study.versus, *study.versus_tuned):
+        for name, text in compared(row).items():
+            yield f"{row.a}-{row.b}.{name}", text
 
 
-def compared(row: Comparison | None) -> dict[str, str]:
-    """Return the facts of a pair; row is None if one of its arms has no run that ended."""
-    if row is None:
-        return {"difference": "–", "p": "–", "verdict": "not compared"}
+def compared(row: Comparison) -> dict[str, str]:
+    """Return the facts of a pair."""
     p, words = inert(p_words(row.p_holm)), inert(verdict(row))
     return {"difference": said(row.interval), "p": p, "verdict": words}
 

@@ -64,6 +64,8 @@ def said(interval: st.Interval, digits: int = 2, sign: str = "+") -> str:
     mean, low, high = (
         fixed(v, f"{sign}.{digits}f") for v in (interval.mean, interval.low, interval.high)
     )
+    if not math.isfinite(interval.mean):
+        return mean
     return f"{mean} ({low} to {high})" if math.isfinite(interval.half) else f"{mean} (no interval)"
 
 
