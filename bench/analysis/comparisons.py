@@ -4,9 +4,11 @@ A `Family` holds the comparisons that are corrected together by Holm's method. T
 verdicts are in `bench.report.words`.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -40,7 +42,7 @@ class Comparison:
     """A comparison of two arms on the same prompts.
 
     interval: of the mean difference in gold, a - b, of the runs that ended; ended: how many runs of
-    a and of b did; failures: the difference of expected gains, failed runs counted, if any run of a
+    a and of b did; expected: the difference of expected gains, failed runs counted, if any run of a
     or b failed; p: two-sided p-value, uncorrected, of that difference, else of the first; p_holm:
     corrected within the family; margin: a smaller difference in gold does not matter.
     """
@@ -50,14 +52,14 @@ class Comparison:
     interval: Interval
     p: float
     ended: tuple[Share, Share]
-    failures: Interval | None = None
+    expected: Interval | None = None
     margin: float = 0.0
     p_holm: float = float("nan")
 
     @property
     def decisive(self) -> Interval:
         """Return the difference that the p-value tests."""
-        return self.failures or self.interval
+        return self.expected or self.interval
 
     @property
     def verdict(self) -> Verdict:
@@ -89,7 +91,7 @@ class Comparison:
         """Return True if the arms are equivalent, failed runs counted."""
         if self.interval.seeds < st.EQUIVALENCE_SEEDS or not self.margin > 0:
             return False
-        ends = (self.failures.low, self.failures.high) if self.failures else (0.0,)
+        ends = (self.expected.low, self.expected.high) if self.expected else (0.0,)
         near = max(map(abs, ends)) < self.margin
         return near and st.equivalent(self.interval, self.margin)
 
@@ -116,7 +118,7 @@ class Family(tuple[Comparison, ...]):
     def of(cls, rows: Iterable[Comparison]) -> "Family":
         """Return the comparisons with Holm's p-values, corrected over all of them."""
         rows = list(rows)
-        corrected = st.holm([row.p for row in rows])
+        corrected = st.holm([row.p for row in rows], len(rows))
         return cls(replace(row, p_holm=float(p)) for row, p in zip(rows, corrected, strict=True))
 
     @property
@@ -138,12 +140,12 @@ class Family(tuple[Comparison, ...]):
 
     @property
     def ended(self) -> dict[str, Share]:
-        """Return {arm: how many of its runs ended}."""
-        return {
-            arm: share
-            for row in self
-            for arm, share in ((row.a, row.ended[0]), (row.b, row.ended[1]))
-        }
+        """Return {arm: how many of its runs ended}; the fewest, if its comparisons differ."""
+        found: dict[str, Share] = {}
+        for row in self:
+            for arm, share in zip((row.a, row.b), row.ended, strict=True):
+                found[arm] = min(found.get(arm, share), share, key=lambda share: share.count)
+        return found
 
     @property
     def judged(self) -> list[str]:
@@ -152,8 +154,10 @@ class Family(tuple[Comparison, ...]):
 
     def champion(self, among: Iterable[str] = ()) -> str | None:
         """Return the arm that is better than every other of `among`, or of those that are judged;
-        None if there is none."""
+        None if there is none, or only one."""
         arms = list(among) or self.judged
+        if len(arms) < 2:
+            return None
         won = {arm: {row.loser for row in self.won_by(arm)} for arm in arms}
         return next((arm for arm in arms if won[arm] >= {*arms} - {arm}), None)
 
@@ -178,13 +182,21 @@ def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 class Side:
     """One side of a comparison.
 
-    scores: gold [seeds x prompts] of its runs that ended; gain: their mean gain over the SFT base;
-    ended: how many they are, of how many runs.
+    scores: gold [seeds x prompts] of its runs that ended; base: of its SFT base [1 x prompts], the
+    same table if the side is the base itself; ended: how many runs ended, of how many.
     """
 
     scores: pd.DataFrame
-    gain: float
+    base: pd.DataFrame
     ended: Share
+
+    @property
+    def gain(self) -> float:
+        """Return the mean gain over the SFT base of the runs that ended."""
+        both = self.scores.columns.intersection(self.base.columns)
+        if both.empty:
+            return math.nan
+        return float(self.scores[both].to_numpy().mean() - self.base[both].to_numpy().mean())
 
 
 NOTHING = Interval(*[float("nan")] * 4, 0.0, 0, 0, "nothing (no seed ended on both sides)")
@@ -196,10 +208,17 @@ def compared(sides: Mapping[tuple[str, str], tuple[Side, Side]], margin: float =
     A pair without a seed or a prompt in common stays in it, without interval and p. margin: a
     smaller difference in gold does not matter.
     """
-    return Family.of(
-        tested(a, b, differing(i, j), (i.gain, j.gain), (i.ended, j.ended), margin)
-        for (a, b), (i, j) in sides.items()
-    )
+    return Family.of(_compared(a, b, i, j, margin) for (a, b), (i, j) in sides.items())
+
+
+def _compared(a: str, b: str, mine: Side, other: Side, margin: float) -> Comparison:
+    """Compare two arms by their sides."""
+    gold, ended = differing(mine, other), (mine.ended, other.ended)
+    if other.scores is other.base:
+        counted = partial(expected.gain, mine.ended, gold)
+    else:
+        counted = partial(expected.difference, ended, (mine.gain, other.gain), gold)
+    return tested(a, b, gold, ended, counted, margin)
 
 
 def differing(mine: Side, other: Side) -> Interval:
@@ -214,24 +233,20 @@ def tested(
     a: str,
     b: str,
     gold: Interval,
-    gains: tuple[float, float],
     ended: tuple[Share, Share],
+    counted: Callable[[float], Interval],
     margin: float = 0.0,
 ) -> Comparison:
     """Compare two arms, failed runs counted.
 
-    gold: the difference of the runs that ended; gains: their means over the SFT base. Without p
-    under VERDICT_SEEDS shared seeds.
+    gold: the difference of the runs that ended; counted: that of the expected gains, at a level.
+    Without p under VERDICT_SEEDS shared seeds.
     """
     if gold.seeds < st.VERDICT_SEEDS:
         return Comparison(a, b, gold, float("nan"), ended, margin=margin)
     if all(share.all for share in ended):
         return Comparison(a, b, gold, st.p_value(gold), ended, margin=margin)
-
-    def counted(level: float = st.LEVEL) -> Interval:
-        return expected.difference(ended, gains, gold, level)
-
-    return Comparison(a, b, gold, expected.p_value(counted), ended, counted(), margin)
+    return Comparison(a, b, gold, expected.p_value(counted), ended, counted(st.LEVEL), margin)
 
 
 @once
@@ -275,25 +290,27 @@ def against_tuned(results: Results) -> Family:
 @once
 def against_sft(results: Results) -> Family:
     """Compare each arm with its SFT base, which is called `sft` here."""
-    return compared(
-        {(arm, SFT): (side(results, arm), base_side(results, arm)) for arm in results.arms},
-        margin(results),
-    )
+    if not answered(results):
+        return Family()
+    sides = {arm: side(results, arm) for arm in results.arms}
+    against = {(a, SFT): (i, Side(i.base, i.base, Share(1, 1))) for a, i in sides.items()}
+    return compared(against, margin(results))
 
 
 def side(results: Results, arm: str) -> Side:
     """Return an arm's side of a comparison on the test prompts."""
-    scores, base = results.scores(arm), results.scores(results.base[arm])
-    both = scores.columns.intersection(base.columns)
-    gain = scores[both].to_numpy().mean() - base[both].to_numpy().mean() if len(both) else np.nan
-    return Side(scores, float(gain), results.share_ended(arm))
+    base = results.scores(results.base[arm])
+    return Side(results.scores(arm), base, results.share_ended(arm))
 
 
-def base_side(results: Results, arm: str) -> Side:
-    """Return the side of an arm's SFT base."""
-    return Side(results.scores(results.base[arm]), 0.0, Share(1, 1))
+def answered(results: Results) -> bool:
+    """Return False if runs ended, but none answered test prompts: the study needs curves alone."""
+    ended = results.ended().arm.unique()
+    return not len(ended) or any(results.scores(arm).size for arm in ended)
 
 
 def _of_pairs(results: Results, declared: list[tuple[str, str]]) -> Family:
+    if not answered(results):
+        return Family()
     sides = {(a, b): (side(results, a), side(results, b)) for a, b in declared}
     return compared(sides, margin(results))

@@ -9,7 +9,7 @@ little, since a failure is rare and large (`tests/analysis/test_expected.py` sim
 """
 
 from collections.abc import Callable
-from math import hypot, nan
+from math import hypot, isnan, nan
 
 from scipy import optimize
 
@@ -19,7 +19,10 @@ OVER = "seeds and prompts, failures counted"
 
 
 def gain(ended: Share, of_ended: Interval, level: float = LEVEL) -> Interval:
-    """Return the expected gain of an arm; of_ended: the gain over SFT of its runs that ended."""
+    """Return the expected gain of an arm; of_ended: the gain over SFT of its runs that ended.
+
+    One run that ended gives no interval.
+    """
     factors = [
         (ended.rate, of_ended.mean, of_ended.ends(level)),
         (of_ended.mean, ended.rate, rate_interval(ended.count, ended.n, level)),
@@ -59,7 +62,7 @@ def mover(
         sorted(slope * (limit - estimate) for limit in limits)
         for slope, estimate, limits in factors
     ]
-    low, high = (hypot(*ends) for ends in zip(*moves, strict=True))
+    low, high = (hypot(*ends) if like.seeds > 1 else nan for ends in zip(*moves, strict=True))
     return Interval(mean, mean - low, mean + high, nan, nan, like.seeds, like.prompts, OVER)
 
 
@@ -75,6 +78,8 @@ def p_value(interval: Callable[[float], Interval]) -> float:
         return found.low if found.mean > 0 else -found.high
 
     least, most = 1e-9, 1 - 1e-6
-    if not nearest(most) > 0:
+    if isnan(nearest(most)):
+        return nan
+    if nearest(most) <= 0:
         return 1.0
     return float(optimize.brentq(nearest, least, most)) if nearest(least) < 0 else least

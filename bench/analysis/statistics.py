@@ -176,17 +176,17 @@ def p_value(interval: Interval) -> float:
     return float(sum(2 * w * special.stdtr(d, -t) for w, d in _weights(interval.df, shape)))
 
 
-def holm(ps) -> np.ndarray:
-    """Return Holm's adjusted p-values (1979) in the order given.
+def holm(ps, size: int | None = None) -> np.ndarray:
+    """Return Holm's adjusted p-values (1979) in the order given; NaN stays.
 
-    NaN, a declared comparison that could not be tested, stays NaN and counts as p = 1: a family
-    does not shrink when runs fail.
+    size: of the declared family, which does not shrink when a comparison cannot be tested; by
+    default that of the p-values which are not NaN.
     """
     ps = np.asarray(ps, float)
     out, running = np.full(ps.shape, np.nan), 0.0
     order = [i for i in np.argsort(ps) if np.isfinite(ps[i])]
     for rank, i in enumerate(order):
-        running = max(running, min(1.0, (len(ps) - rank) * ps[i]))
+        running = max(running, min(1.0, ((size or len(order)) - rank) * ps[i]))
         out[i] = running
     return out
 
@@ -252,8 +252,8 @@ class Share:
 
     @property
     def all(self) -> bool:
-        """Return True if the count is all of n."""
-        return self.count == self.n
+        """Return True if the count is all of n, and n is not 0."""
+        return self.count == self.n > 0
 
     @property
     def span(self) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from bench.report.marked_text import code, inert
 from bench.report.reference import breaches
 from bench.report.sections import Kind
 from bench.report.tables import Table, single
-from bench.report.words import fixed, joined, p_words, said, scaled, verdict
+from bench.report.words import difference, fixed, joined, p_words, scaled, verdict
 
 
 def of(study, kind: Kind, shared: dict) -> dict[str, str]:
@@ -153,7 +153,7 @@ def of_pairs(study) -> Iterator[tuple[str, str]]:
 def compared(row: Comparison) -> dict[str, str]:
     """Return the facts of a pair."""
     p, words = inert(p_words(row.p_holm)), inert(verdict(row))
-    return {"difference": said(row.interval), "p": p, "verdict": words}
+    return {"difference": difference(row), "p": p, "verdict": words}
 
 
 def of_tasks(study) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,9 @@ def of_runs(study) -> list[Table]:
 
 def runs(study) -> Table:
     """Tabulate every run: its measures, the folder of its record, the hash of its weights."""
-    shown = [m for m in ms.SUMMARY if {"scorecard", "writing"}.intersection(m.shown)]
+    known = {*ms.of_runs(study.results).measure}  # of single runs, and measured in this study
+    of_arms = (m for m in ms.SUMMARY if {"scorecard", "writing"}.intersection(m.shown))
+    shown = [measure for measure in of_arms if measure.key in known]
     units = ((m.label, m.unit_in(study.meta)) for m in shown)
     header = [("Run", ""), ("Status", ""), *units, ("Weights", "sha256")]
     rows = [_run_row(study, row, shown) for row in study.runs.to_dict("records")]

@@ -103,7 +103,7 @@ def flat(row: Comparison) -> dict:
     found |= {"verdict": str(row.kind), "winner": row.winner, "margin": row.margin}
     found |= {"seeds_a": row.ended[0].count, "seeds_b": row.ended[1].count}
     found |= {"declared_a": row.ended[0].n, "declared_b": row.ended[1].n}
-    if counted := row.failures:
+    if counted := row.expected:
         found |= {"expected": counted.mean, "expected_low": counted.low}
         found |= {"expected_high": counted.high}
     return {key: number(value) for key, value in found.items()}

@@ -85,8 +85,16 @@ def cell(measure: Measure, found: st.Interval | None) -> Cell:
         return Cell(scaled(found.mean), quiet, value=found.mean)
     exact = found.half == 0 and found.mean == int(found.mean)
     digits = measure.digits + (measure.digits == 0 and abs(found.mean) < 10 and not exact)
-    quiet = f"± {found.half:,.{digits}f}" if math.isfinite(found.half) and not exact else ""
-    return Cell(fixed(found.mean, f"{measure.form}.{digits}f"), quiet, value=found.mean)
+    form = f"{measure.form}.{digits}f"
+    quiet = "" if exact or not math.isfinite(found.half) else spread(found, form, digits)
+    return Cell(fixed(found.mean, form), quiet, value=found.mean)
+
+
+def spread(found: st.Interval, form: str, digits: int) -> str:
+    """Format '± 0.16', or the ends of an interval that is longer on one side of its mean."""
+    if math.isclose(found.high - found.mean, found.mean - found.low, rel_tol=1e-6):
+        return f"± {found.half:,.{digits}f}"
+    return f"{fixed(found.low, form)} to {fixed(found.high, form)}"
 
 
 def single(measure: Measure, found: st.Share | float) -> Cell:

@@ -4,7 +4,7 @@ import math
 import re
 
 from bench.analysis import statistics as st
-from bench.analysis.comparisons import Comparison, Kind
+from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.core.thresholds import MARGIN
 
 # kind of verdict -> its name, and the rule that decides it
@@ -20,7 +20,8 @@ VERDICTS = {
     Kind.EQUIVALENT: (
         "equivalent",
         f"two arms are equivalent if, with ten seeds or more, two one-sided tests (Schuirmann "
-        f"1987) place the difference of their gold within {MARGIN:g} SDs of the SFT base's gold",
+        f"1987) place the difference of their gold within {MARGIN:g} SDs of the SFT base's gold; "
+        "if runs failed, the interval that counts them must lie there too",
     ),
     Kind.INCONCLUSIVE: ("inconclusive", "neither arm is better, and they are not equivalent"),
 }
@@ -59,14 +60,23 @@ def scaled(value: float, like: float | None = None) -> str:
     return f"{float(f'{value / size:.{digits}g}'):g} {prefix}".strip()
 
 
-def said(interval: st.Interval, digits: int = 2, sign: str = "+") -> str:
-    """Format '+0.71 (+0.55 to +0.87)'; the sentence around it says that this is a 95 % interval."""
+def said(interval: st.Interval, digits: int = 2, sign: str = "+", more: str = "") -> str:
+    """Format '+0.71 (+0.55 to +0.87)'; the sentence around it says that this is a 95 % interval.
+
+    more: stands before the closing bracket.
+    """
     mean, low, high = (
         fixed(v, f"{sign}.{digits}f") for v in (interval.mean, interval.low, interval.high)
     )
     if not math.isfinite(interval.mean):
         return mean
-    return f"{mean} ({low} to {high})" if math.isfinite(interval.half) else f"{mean} (no interval)"
+    span = f"{low} to {high}" if math.isfinite(interval.half) else "no interval"
+    return f"{mean} ({span}{more})"
+
+
+def difference(row: Comparison) -> str:
+    """Format the difference that is tested; '; failed runs counted' if some of the pair failed."""
+    return said(row.decisive, more="; failed runs counted" * (row.expected is not None))
 
 
 def bounds(interval: st.Interval, none: str = "") -> str:
@@ -141,17 +151,24 @@ def decided(row: Comparison) -> str:
     """Say 'PPO is better than IPO by 0.48 (0.30 to 0.66; Holm p = 0.014).'"""
     p, swap = f"; Holm p {p_words(row.p_holm, '= ')}", row.winner == row.b
     head = f"{label(row.winner)} is {BETTER} than {label(row.loser)} by"
-    if row.failures is None:
+    if row.expected is None:
         return f"{head} {size(row.interval, swap, p)}."
-    counted = f"{size(row.failures, swap, p)} with failed runs counted as no gain"
+    counted = f"{size(row.expected, swap, p)} with failed runs counted as no gain"
     return f"{head} {counted}; by {size(row.interval, swap)} in the runs that ended."
 
 
 def some_ended(arm: str, share: st.Share) -> str:
     """Say '8 of 10 runs of DPO ended', 'every run of DPO failed'."""
     if not share.count:
-        return f"every run of {label(arm)} failed"
+        return f"every run of {label(arm)} failed" if share.n else f"{label(arm)} has no run"
     return f"{share.count} of {count(share.n, 'run')} of {label(arm)} ended"
+
+
+def not_judged(family: Family) -> str:
+    """Say of which arms too few runs ended for a verdict: 'every run of DPO failed'; or ''."""
+    short = {arm: share for arm, share in family.ended.items() if arm not in family.judged}
+    few = ", too few for a verdict" * any(share.count for share in short.values())
+    return f"{joined(some_ended(*item) for item in short.items())}{few}"
 
 
 def same(row: Comparison, other: str = "", where: str = "") -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bench.analysis import comparisons as cs
+from bench.analysis import expected
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind, Side, Verdict
 from bench.analysis.results import Arm
@@ -131,9 +132,9 @@ def scores(level: float, seeds, prompts=range(20)) -> pd.DataFrame:
 
 
 def side(scores: pd.DataFrame, of: int = 0) -> Side:
-    """A side whose rows ended, of as many runs or of more."""
-    gain = float(scores.to_numpy().mean()) if scores.size else float("nan")
-    return Side(scores, gain, st.Share(len(scores), of or len(scores)))
+    """A side whose rows ended, of as many runs or of more; its SFT base has gold 0."""
+    base = pd.DataFrame(0.0, index=[0], columns=scores.columns)
+    return Side(scores, base, st.Share(len(scores), of or len(scores)))
 
 
 def compared(**sides: Side) -> Family:
@@ -145,9 +146,9 @@ def test_a_comparison_is_paired_by_seed_and_prompt():
     a, b = scores(1.0, (1, 2, 3, 4)), scores(0.0, (2, 3, 4, 5), range(5, 30))
     (found,) = compared(a=side(a), b=side(b))
     both, shared = [2, 3, 4], list(range(5, 20))
-    expected = st.crossed(a.loc[both, shared].to_numpy() - b.loc[both, shared].to_numpy())
-    assert found.interval == expected and found.p == st.p_value(expected)
-    assert found.ended == (st.Share(4, 4),) * 2 and (expected.seeds, expected.prompts) == (3, 15)
+    by_hand = st.crossed(a.loc[both, shared].to_numpy() - b.loc[both, shared].to_numpy())
+    assert found.interval == by_hand and found.p == st.p_value(by_hand)
+    assert found.ended == (st.Share(4, 4),) * 2 and (by_hand.seeds, by_hand.prompts) == (3, 15)
 
 
 def test_survivors_of_other_seeds_leave_the_pair_in_place_and_open():
@@ -177,7 +178,7 @@ def test_under_three_shared_seeds_nothing_is_tested(shared):
 
 def test_the_one_row_of_a_base_stands_against_every_seed():
     a, base = scores(1.0, (1, 2, 3)), scores(0.0, (0,))
-    (found,) = compared(a=side(a), sft=Side(base, 0.0, st.Share(1, 1)))
+    (found,) = compared(a=side(a), sft=Side(base, base, st.Share(1, 1)))
     assert found.interval == st.crossed(a.to_numpy() - base.to_numpy())
     assert (found.interval.seeds, found.ended[1]) == (3, st.Share(1, 1))
 
@@ -195,17 +196,19 @@ def test_an_arm_of_one_seed_is_no_base():
 
 def test_failures_take_away_what_the_runs_that_ended_gained():
     """b fails in half of its runs: its gain of 1.2 is worth 0.6, and a's of 1.0 more."""
-    a, b = scores(1.0, range(10)), scores(1.2, range(5))
-    (found,) = compared(a=Side(a, 1.0, st.Share(10, 10)), b=Side(b, 1.2, st.Share(5, 10)))
-    assert found.interval.high < 0 < found.failures.mean == pytest.approx(0.4)
+    a, b = (
+        pd.DataFrame(gain + scores(0, range(n)) - np.arange(20))
+        for gain, n in ((1.0, 10), (1.2, 5))
+    )
+    gain_a, gain_b = (float(table.to_numpy().mean()) for table in (a, b))
+    (found,) = compared(a=side(a), b=side(b, 10))
+    assert found.interval.high < 0 < found.expected.mean == pytest.approx(gain_a - gain_b / 2)
     assert found.kind is Kind.INCONCLUSIVE  # the runs that ended speak for b
 
 
 def test_an_arm_that_fails_more_and_gains_no_more_is_worse():
-    a, b = scores(2.0, range(20)), scores(2.0, range(8))
-    sides = Side(a, 2.0, st.Share(20, 20)), Side(b, 2.0, st.Share(8, 20))
-    (found,) = compared(a=sides[0], b=sides[1])
-    assert found.verdict == Verdict(Kind.BETTER, "a") and found.failures.low > 0
+    (found,) = compared(a=side(scores(2.0, range(20))), b=side(scores(2.0, range(8)), 20))
+    assert found.verdict == Verdict(Kind.BETTER, "a") and found.expected.low > 0
 
 
 def test_a_winner_by_gain_that_fails_more_is_none():
@@ -219,8 +222,8 @@ def test_a_winner_by_gain_that_fails_more_is_none():
 def test_no_equivalence_where_failures_may_make_a_difference():
     near = replace(row("ppo", "dpo", 0.0, 0.9, 10, 0.5), p_holm=0.9)
     wide = replace(near.interval, low=-0.6, high=0.6)
-    assert near.kind is Kind.EQUIVALENT and replace(near, failures=wide).winner is None
-    assert replace(near, failures=wide).kind is Kind.INCONCLUSIVE
+    assert near.kind is Kind.EQUIVALENT and replace(near, expected=wide).winner is None
+    assert replace(near, expected=wide).kind is Kind.INCONCLUSIVE
 
 
 def test_an_arm_whose_runs_failed_is_neither_champion_nor_unbeaten():
@@ -230,6 +233,25 @@ def test_an_arm_whose_runs_failed_is_neither_champion_nor_unbeaten():
     assert found.ended["c"] == st.Share(0, 3) and found.judged == ["a", "b"]
     assert (found.champion(), found.unbeaten()) == ("a", ["a"])
     assert found.champion(["a", "b", "c"]) is None
+
+
+def test_against_sft_the_gain_counts_with_the_arm_s_own_share_alone():
+    a = scores(1.0, range(8))
+    base = pd.DataFrame(0.0, index=[0], columns=a.columns)
+    (found,) = compared(a=side(a, 10), sft=Side(base, base, st.Share(1, 1)))
+    assert found.expected == expected.gain(st.Share(8, 10), found.interval)
+
+
+def test_arms_are_judged_by_the_comparison_with_the_fewest_runs():
+    """At equal KL an arm's share differs from pair to pair."""
+    few, many = st.Share(2, 5), st.Share(5, 5)
+    rows = [replace(row("a", x, 1.0, 0.5), ended=(n, many)) for x, n in (("b", few), ("c", many))]
+    assert [sorted(Family(order).judged) for order in (rows, rows[::-1])] == [["b", "c"]] * 2
+
+
+def test_one_arm_that_is_judged_is_no_champion():
+    rest = {name: side(pd.DataFrame(), 3) for name in "bc"}
+    assert compared(a=side(scores(9.0, (1, 2, 3))), **rest).champion() is None
 
 
 # --- of a study
@@ -254,6 +276,12 @@ def test_every_family_of_a_study_is_corrected_on_its_own(results):
         rows = found(results)
         np.testing.assert_array_equal([r.p_holm for r in rows], st.holm([r.p for r in rows]))
         assert {r.margin for r in rows} == {cs.margin(results)}
+
+
+def test_a_study_without_answers_to_test_prompts_compares_nothing(results):
+    """Such as `stability`: no pair of it is undecided."""
+    curves_alone = replace(results, prompts=results.prompts.iloc[:0], known={})
+    assert not cs.between_methods(curves_alone) and not cs.against_sft(curves_alone)
 
 
 def test_a_difference_of_no_interest_is_a_share_of_the_spread_of_sft(results):

@@ -196,7 +196,8 @@ def test_missing_scores_are_refused():
 def test_holm_by_hand():
     np.testing.assert_allclose(st.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
     assert np.isnan(st.holm([np.nan, 0.02])).tolist() == [True, False]
-    assert st.holm([np.nan, 0.02])[1] == 0.04  # what cannot be tested keeps its place
+    assert st.holm([np.nan, 0.02])[1] == 0.02
+    assert st.holm([np.nan, 0.02], size=2)[1] == 0.04  # what cannot be tested keeps its place
 
 
 def test_equivalence_is_never_said_below_ten_seeds():

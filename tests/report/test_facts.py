@@ -15,7 +15,7 @@ from bench.analysis.comparisons import pairs
 from bench.core.files import read_json
 from bench.report import facts as facts_of
 from bench.report import marked_text, page
-from bench.report.words import p_words, said, verdict
+from bench.report.words import difference, p_words, said, verdict
 from bench.steps import report as report
 from bench.studies import kind_of
 
@@ -72,7 +72,7 @@ def test_facts_are_the_statistics(study, facts):
     for row in (*study.versus, *study.versus_sft):
         key = f"{row.a}-{row.b}"
         assert facts[f"{key}.verdict"] == verdict(row)
-        assert facts[f"{key}.difference"] == said(row.interval)
+        assert facts[f"{key}.difference"] == difference(row)
         assert unescape(facts[f"{key}.p"]) == p_words(row.p_holm)
     assert facts["ipo.failed"] == "1 of 5" and facts["ppo.failed"] == "0 of 5"
     assert (facts["runs"], facts["seeds"], facts["prompts"]) == ("20", "5", "80")
@@ -86,11 +86,12 @@ def test_every_declared_pair_has_facts(study, facts):
 
 def test_keys_do_not_depend_on_how_runs_ended(tmp_path, facts):
     """Nor do they where every run of a method failed, or every run at all."""
-    two = {"seeds": (1, 2), "prompts": 30}
-    lost = {("ipo", seed): "oom" for seed in (1, 2)}
-    every_one = {(arm, seed): "oom" for arm in fake_runs.ARMS for seed in (1, 2)}
+    seeds = (1, 2, 3)
+    few = {"seeds": seeds, "prompts": 30}
+    lost = {("ipo", seed): "oom" for seed in seeds}
+    every_one = {(arm, seed): "oom" for arm in fake_runs.ARMS for seed in seeds}
     whole, one, none = (
-        every(fake_runs.study(tmp_path / name, fail=fail, **two))
+        every(fake_runs.study(tmp_path / name, fail=fail, **few))
         for name, fail in (("whole", {}), ("one", lost), ("none", every_one))
     )
     assert set(whole) == set(one) == set(none) == set(facts)

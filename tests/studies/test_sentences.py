@@ -128,8 +128,8 @@ def failing(tmp_path, lost: dict[str, int], of: int = 5):
 def test_a_method_whose_every_run_failed_stands_in_the_headline(tmp_path):
     found = failing(tmp_path, {"dpo": 5})
     assert sentences.headline(found) == (
-        "With a model of 0.41 million parameters, PPO reaches the highest gold reward, better than "
-        "IPO and ORPO; every run of DPO failed."
+        "With a model of 0.41 million parameters, PPO is better in gold reward than IPO and ORPO; "
+        "every run of DPO failed."
     )
     assert len(found.versus) == 6  # the family keeps its size
     (row,) = [row for row in found.versus if (row.a, row.b) == ("ppo", "dpo")]
@@ -141,7 +141,7 @@ def test_a_method_down_to_two_seeds_is_not_judged(tmp_path):
     found = failing(tmp_path, {"ppo": 3})
     assert sentences.headline(found).endswith("; 2 of 5 runs of PPO ended, too few for a verdict.")
     words = " ".join(sentences.quality(found) + sentences.certainty(found))
-    assert "PPO is better" not in words and "2 of 5 runs of PPO ended (expected gain +" in words
+    assert "PPO is better" not in words and "2 of 5 runs of PPO ended, expected gain +" in words
     assert "it counts as no gain" in words
     (row,) = [row for row in found.versus if (row.a, row.b) == ("ppo", "dpo")]
     assert verdict(row) == "inconclusive: 2 shared seeds"
@@ -152,17 +152,17 @@ def test_survivors_of_other_seeds_leave_the_pair_in_the_table(tmp_path):
     found = fake_runs.study(tmp_path, seeds=range(1, 7), prompts=60, fail=fail)
     rows = {row[0].text: [cell.text for cell in row] for row in tables.comparisons(found).rows}
     assert rows["PPO − DPO"][1:3] == ["–", "–"]
-    assert rows["PPO − DPO"][-2:] == ["3 of 6", "inconclusive: 0 shared seeds"]
+    assert rows["PPO − DPO"][-2:] == ["3 of 6; 0 shared", "inconclusive: 0 shared seeds"]
 
 
 def test_a_win_with_failed_runs_says_both_numbers(tmp_path):
     found = failing(tmp_path, {"orpo": 1}, of=10)
     (row,) = [row for row in found.versus if (row.a, row.b) == ("ppo", "orpo")]
     (line,) = [x for x in sentences.between_methods(found) if x.startswith("PPO is better than OR")]
-    counted = f"by {size(row.failures, more=f'; Holm p {p_words(row.p_holm, chr(61) + chr(32))}')}"
+    counted = f"by {size(row.expected, more=f'; Holm p {p_words(row.p_holm, chr(61) + chr(32))}')}"
     assert f"{counted} with failed runs counted as no gain" in line
     assert line.endswith(f"by {size(row.interval)} in the runs that ended.")
-    assert row.failures.mean > row.interval.mean  # ORPO's failure takes a tenth of its gain
+    assert row.expected.mean > row.interval.mean  # ORPO's failure takes a tenth of its gain
     shown = tables.scorecard(found, [])
     assert "Expected gain" in str(shown.header)
     whole = tables.scorecard(fake_runs.study(tmp_path / "whole", prompts=30), [])

@@ -25,9 +25,11 @@ from bench.report.words import (
     between,
     count,
     decided,
+    difference,
     joined,
     label,
     named,
+    not_judged,
     open_pairs,
     said,
     same,
@@ -48,26 +50,40 @@ def headline(study) -> str:
     if study.few:
         return few_seeds(study)
     if not family:
-        return _headline_without_pairs(study)
-    return f"{scale(study)}{_best(study, family)}{_not_judged(family)}."
+        return f"{_without_pairs(study)}{_all_failed(study)}."
+    rest = not_judged(family)
+    if len(family.judged) < 2:
+        return f"Too few runs ended for a verdict between methods: {rest}."
+    return f"{scale(study)}{_best(study, family)}{f'; {rest}' if rest else ''}."
 
 
 def few_seeds(study) -> str:
     """Say that so few seeds decide nothing."""
     seeds = "One seed shows" if study.seeds == 1 else f"{study.seeds} seeds show"
-    needed = f"{st.VERDICT_SEEDS} seeds or more"
-    return f"{seeds} what the methods do, but not which of them is {BETTER}: that takes {needed}."
+    start = f"{seeds} what the methods do, but not which of them is {BETTER}: that takes"
+    return f"{start} {st.VERDICT_SEEDS} seeds or more{_all_failed(study)}."
+
+
+def _all_failed(study) -> str:
+    """Say '; every run of DPO failed'; or ''."""
+    items = [some_ended(arm, share) for arm, share in study.ended.items() if not share.count]
+    return f"; {joined(items)}" if items else ""
 
 
 def _best(study, family: Family) -> str:
     """Say which method is better than every other that is judged, or which are not beaten."""
     judged, unbeaten = family.judged, family.unbeaten()
-    if len(judged) > 1 and (top := family.champion()):
-        others = [arm for arm in judged if arm != top]
-        than = "every other method" if len(judged) == len(family.arms) else named(others)
-        return f"{label(top)} reaches the highest gold reward, {BETTER} than {than}"
+    others = len(judged) < len(family.arms)
+    if top := family.champion():
+        if not others and all(share.all for share in family.ended.values()):
+            return f"{label(top)} reaches the highest gold reward, {BETTER} than every other method"
+        than = named(arm for arm in judged if arm != top)
+        counted = " with failed runs counted as no gain" * any(r.expected for r in family)
+        return f"{label(top)} is {BETTER} in gold reward than {than}{counted}"
     if len(unbeaten) == len(judged):
         tuned = " as tuned" * bool(study.versus_tuned)
+        if others:
+            return f"{named(judged)} cannot be told apart in gold reward"
         return f"no method{tuned} can be told from another in gold reward"
     verb = "is" if len(unbeaten) == 1 else "are"
     return (
@@ -76,28 +92,22 @@ def _best(study, family: Family) -> str:
     )
 
 
-def _not_judged(family: Family) -> str:
-    """Say of which methods too few runs ended for a verdict."""
-    short = {arm: share for arm, share in family.ended.items() if arm not in family.judged}
-    items = [some_ended(arm, share) for arm, share in short.items()]
-    few = any(share.count for share in short.values())
-    return f"; {joined(items)}{', too few for a verdict' * few}" if items else ""
-
-
 def scale(study) -> str:
     """Say 'With a model of 0.18 million parameters, '."""
     return f"With a model of {parameters(study)} parameters, "
 
 
-def _headline_without_pairs(study) -> str:
+def _without_pairs(study) -> str:
     """Name the highest mean of a study without a pair of methods, without calling it the best."""
     found = study.known("gold_delta")
+    if not found:
+        return "No run that ended has been evaluated"
     best = max(found, key=lambda arm: found[arm].mean)
     if len(found) == 1:
-        return f"{scale(study)}{label(best)} ends at {said(found[best])} gold above SFT."
+        return f"{scale(study)}{label(best)} ends at {said(found[best])} gold above SFT"
     start = f"{scale(study)}the highest mean gold above SFT is {label(best)}'s, {said(found[best])}"
     tests = "variants are tested against their method as tuned, not against each other"
-    return f"{start}; {tests if study.versus_tuned else 'no two of these arms are compared'}."
+    return f"{start}; {tests if study.versus_tuned else 'no two of these arms are compared'}"
 
 
 def glance_at_cost(study) -> str:
@@ -144,7 +154,7 @@ def quality(study) -> list[str]:
 def _few(study) -> list[str]:
     """Say what one seed measured, or two."""
     known = [row for row in study.versus_sft if row.interval.seeds]
-    gains = ", ".join(f"{label(row.a)} {said(row.interval)}" for row in known)
+    gains = ", ".join(map(_gain, known))
     covers = "prompts only" if study.seeds == 1 else "seeds and prompts"
     said_of = f"Gold above the SFT base, with 95 % intervals over {covers}"
     return [f"{said_of}: {gains}."] if gains else []
@@ -156,7 +166,7 @@ def failed_runs(study) -> list[str]:
     for arm, share in study.ended.items():
         if not share.all:
             found = study.interval(arm, "expected_gain")
-            gain = f" (expected gain {said(found)})" if found and share.count else ""
+            gain = f", expected gain {said(found)}" if found and share.count else ""
             items.append(f"{some_ended(arm, share)}{gain}")
     if not items:
         return []
@@ -167,23 +177,30 @@ def failed_runs(study) -> list[str]:
 
 def against_sft(study) -> list[str]:
     """Say where the arms ended against the SFT base."""
-    family = study.versus_sft
+    family, enough = study.versus_sft, st.VERDICT_SEEDS
     better = family.of_kind(Kind.BETTER)
     groups = {
         ("ends", "end", "above the SFT base"): [r for r in better if r.winner == r.a],
         ("ends", "end", "below the SFT base"): [r for r in better if r.winner == r.b],
         ("cannot", "cannot", "be told from the SFT base"): [
-            row for row in family.of_kind(Kind.INCONCLUSIVE) if row.interval.seeds
+            row for row in family.of_kind(Kind.INCONCLUSIVE) if row.interval.seeds >= enough
         ],
     }
     found = [_where(study, rows, *words) for words, rows in groups.items() if rows]
+    few = [_gain(row) for row in family if 0 < row.interval.seeds < enough]
+    short = f"Gold above the SFT base of which too few runs ended for a verdict: {joined(few)}."
     equal = family.of_kind(Kind.EQUIVALENT)
-    return found + [same(r, "the SFT base", " in gold") for r in equal]
+    return found + [short] * bool(few) + [same(r, "the SFT base", " in gold") for r in equal]
+
+
+def _gain(row: Comparison) -> str:
+    """Say 'DPO +0.41 (+0.30 to +0.52)', with '; one seed' in the brackets where that is so."""
+    return f"{label(row.a)} {said(row.interval, more='; one seed' * (row.interval.seeds == 1))}"
 
 
 def _where(study, rows: list[Comparison], one: str, many: str, where: str) -> str:
     """Say where all arms with the same verdict against SFT ended."""
-    items = [f"{label(r.a)} {said(r.interval)}" for r in rows]
+    items = [f"{label(r.a)} {difference(r)}" for r in rows]
     numbers = "" if study.many else f", with 95 % intervals: {', '.join(items)}"
     verb = one if len(items) == 1 else many
     return f"{named(r.a for r in rows)} {verb} {where} in gold{numbers}."
@@ -211,7 +228,7 @@ def variants(study) -> list[str]:
         "Not told apart": [row for row in family if row.winner is None],
     }
     listed = [
-        f"{word}: {', '.join(f'{label(r.a)} {said(r.interval)}' for r in rows)}."
+        f"{word}: {', '.join(f'{label(r.a)} {difference(r)}' for r in rows)}."
         for word, rows in groups.items()
         if rows
     ]
@@ -340,7 +357,13 @@ def certainty(study) -> list[str]:
         out.append(
             "Intervals cover the choice of prompts only: another seed may reverse any order."
         )
-    if any(row.interval.seeds > 1 for row in study.versus):
+    elif not len(study.failures) and not study.few:
+        most = 100 * st.rate_interval(0, study.seeds)[1]
+        out.append(
+            f"No run failed; a method whose {study.seeds} runs all ended may still fail in up to "
+            f"{most:.0f} % of seeds."
+        )
+    if any(row.interval.seeds >= st.VERDICT_SEEDS for row in study.versus):
         out.append(detectable(study))
     if study.seeds < st.EQUIVALENCE_SEEDS:
         return [*out, f"With fewer than {st.EQUIVALENCE_SEEDS} seeds, no two methods are called "
@@ -356,15 +379,16 @@ def _short(study) -> list[str]:
 
 def detectable(study) -> str:
     """Say the smallest true difference between two methods that such a study finds 4 times in 5."""
-    intervals = [row.interval for row in study.versus if row.interval.seeds > 1]
+    intervals = [r.interval for r in study.versus if r.interval.seeds >= st.VERDICT_SEEDS]
     m = len(study.versus)
     alone = between([st.detectable(i) for i in intervals])
     first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
     holm = f" (tested alone) or {first} (as the first of {m} in Holm's correction)" * (m > 1)
+    fails = ", and no run fails" * bool(len(study.failures))
     return (
         f"A study of this size, with the standard errors found here, finds a true difference "
-        f"between two methods 4 times in 5 if it is {alone} gold{holm}. These standard errors are "
-        "themselves estimates."
+        f"between two methods 4 times in 5 if it is {alone} gold{holm}{fails}. These standard "
+        "errors are themselves estimates."
     )
 
 

@@ -4,8 +4,8 @@ import math
 
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
-from bench.analysis.statistics import Share
 from bench.analysis.tasks import changes
+from bench.core.names import SFT
 from bench.methods import METHODS
 from bench.report.reference import COUNTED
 from bench.report.tables import Cell, Table, arm_cell, cell, head, share, short, single
@@ -27,7 +27,9 @@ def scorecard(study, lent: list) -> Table:
 
     lent: (measure, {arm: Share}, link) of the columns that other studies lend.
     """
-    shown = [m for m in ms.shown_in("scorecard") if not m.interval or study.known(m.key)]
+    shown = ms.shown_in("scorecard")
+    if not len(study.failures):
+        shown = [measure for measure in shown if measure.key != "expected_gain"]
     heads = [head(m, study.meta) for m in (*shown, *(m for m, *_ in lent))]
     rows = [
         [*_row(study, arm, shown), *(_lent(arm, *column) for column in lent)]
@@ -87,11 +89,11 @@ def libraries(study) -> list[str]:
 def comparisons(study) -> Table:
     """Tabulate the declared comparisons."""
     families = (study.versus_sft, study.versus, study.versus_tuned)
-    counted = any(row.failures for family in families for row in family)
+    counted = any(row.expected for family in families for row in family)
     header = [
         *(("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", "")),
         *([("Expected", "failed runs counted")] if counted else []),
-        *(("p", "alone"), ("p", "Holm"), ("Seeds", "of each"), ("Verdict", "")),
+        *(("p", "alone"), ("p", "Holm"), ("Seeds", "that ended"), ("Verdict", "")),
     ]
     rows = [_compared(row, counted) for family in families for row in family]
     own = ", every variant against its method as tuned" * bool(study.versus_tuned)
@@ -115,14 +117,13 @@ def failure_notes(counted: bool) -> list[str]:
 
 def _counted(row) -> Cell:
     """Format the difference in expected gain with its interval beside it."""
-    if row.failures is None:
+    if row.expected is None:
         return Cell("–")
-    return Cell(fixed(row.failures.mean, "+.2f"), bounds(row.failures), value=row.failures.mean)
+    return Cell(fixed(row.expected.mean, "+.2f"), bounds(row.expected), value=row.expected.mean)
 
 
 def _compared(row, counted: bool) -> list[Cell]:
     """Return the row of a declared pair; counted: with the difference that counts failed runs."""
-    seeds = " and ".join(dict.fromkeys(map(_of_declared, row.ended)))
     return [
         Cell(pair(row), link="#runs"),
         Cell(fixed(row.interval.mean, "+.2f"), value=row.interval.mean),
@@ -130,14 +131,17 @@ def _compared(row, counted: bool) -> list[Cell]:
         *([_counted(row)] if counted else []),
         Cell(p_words(row.p), value=row.p),
         Cell(p_words(row.p_holm), value=row.p_holm),
-        Cell(seeds),
+        Cell(_seeds(row)),
         Cell(verdict(row)),
     ]
 
 
-def _of_declared(ended: Share) -> str:
-    """Format '10', or '8 of 10' if runs failed."""
-    return f"{ended.n}" if ended.all else f"{ended.count} of {ended.n}"
+def _seeds(row) -> str:
+    """Format '10', or '8 of 10 and 10; 8 shared' if runs failed."""
+    ended = row.ended[:1] if row.b == SFT else row.ended
+    each = dict.fromkeys(str(n.n) if n.all else f"{n.count} of {n.n}" for n in ended)
+    shared = f"; {row.interval.seeds} shared" * any(n.count != row.interval.seeds for n in ended)
+    return f"{' and '.join(each)}{shared}"
 
 
 def ledger(study) -> Table:

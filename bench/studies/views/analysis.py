@@ -7,12 +7,13 @@ the winner changes with the view.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis import comparisons, costs, curves
+from bench.analysis import comparisons, costs, curves, expected
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Family, Side
 from bench.analysis.results import Arm, Meta, Results, once
@@ -110,10 +111,9 @@ def paths(results: Results, column: str, longer: bool = False) -> dict[str, Path
 
 @once
 def trained(results: Results, longer: bool = False) -> dict[str, str]:
-    """Return {method: the arm whose path it has}: of arms of which a run ended, if there is one."""
+    """Return {method: the arm whose path it has}."""
     most, arms = math.inf if longer else 1, results.meta.arms
-    ended = [arm for arm in arms if results.share_ended(arm.name).count]
-    found = longest(arms, most) | longest(ended, most)
+    found = longest(arms, most)
     return {method: found[method] for method in results.meta.methods if method in found}
 
 
@@ -141,7 +141,7 @@ def equal_compute(results: Results, column: str, unit: str, longer: bool = False
     ended = {m: results.share_ended(arm) for m, arm in trained(results, longer).items()}
     for a, b in combinations(ended, 2):
         mine, other = runs.get(a, {}), runs.get(b, {})
-        found, gains = comparisons.NOTHING, (math.nan, math.nan)
+        found, gains, shares = comparisons.NOTHING, (math.nan, math.nan), (ended[a], ended[b])
         if seeds := sorted(mine.keys() & other.keys()):
             at[a, b] = spent = budget(mine, other)
             reached = [pd.Series({s: gain_at(r[s], spent) for s in r}) for r in (mine, other)]
@@ -149,7 +149,8 @@ def equal_compute(results: Results, column: str, unit: str, longer: bool = False
             found = st.over_seeds(reached[0][seeds] - reached[1][seeds])
             if late := [m for m in (a, b) if begins(runs[m]) >= spent]:
                 waiting[a, b] = late[0]
-        rows.append(comparisons.tested(a, b, found, gains, (ended[a], ended[b])))
+        counted = partial(expected.difference, shares, gains, found)
+        rows.append(comparisons.tested(a, b, found, shares, counted))
     name = f"Equal {unit}" + " (longer runs)" * longer
     return View(name, LONGER if longer else COMPUTE, Family.of(rows), at, waiting)
 
@@ -188,8 +189,8 @@ def frontier(results: Results, ends: pd.DataFrame, kls) -> Side:
     arms = [chosen(ends, kl) for kl in kls]
     found = {arm: comparisons.side(results, arm) for arm in set(arms)}
     scores = (sum(found[arm].scores for arm in arms) / len(arms)).dropna()
-    gain = float(np.mean([found[arm].gain for arm in arms]))
-    return Side(scores, gain, Share(len(scores), max(side.ended.n for side in found.values())))
+    runs = max(side.ended.n for side in found.values())
+    return Side(scores, found[arms[0]].base, Share(len(scores), runs))
 
 
 def equal_kl(results: Results) -> View:

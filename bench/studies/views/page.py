@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bench.analysis.comparisons import Comparison
+from bench.analysis.comparisons import Comparison, Family
 from bench.analysis.measures.stability import failed
 from bench.analysis.statistics import VERDICT_SEEDS
 from bench.report import reference
@@ -15,14 +15,17 @@ from bench.report.words import (
     INCONCLUSIVE,
     bounds,
     count,
+    difference,
     fixed,
     joined,
     label,
     named,
+    not_judged,
     p_words,
     pair,
     said,
     scaled,
+    verdict,
 )
 from bench.studies.views import analysis
 from bench.studies.views.analysis import COMPUTE, DATA, KL, LONGER, View
@@ -54,8 +57,11 @@ def matrix(study) -> Table:
     """Tabulate views x pairs of methods: the difference in gold, and who is better."""
     found = views(study)
     first = {(row.a, row.b): row for v in found for row in v.family}
-    header = [("View", ""), *((pair(row), "gold") for row in first.values())]
-    rows = [[Cell(v.name), *(_cell(v.family.between(*both)) for both in first)] for v in found]
+    header = [("View", ""), *((pair(row), "gold") for row in first.values()), ("Seeds", "shared")]
+    rows = [
+        [Cell(v.name), *(_cell(v.family.between(*both)) for both in first), Cell(_seeds(v.family))]
+        for v in found
+    ]
     return Table("Does the winner change with the view?", header, rows, matrix_notes(found))
 
 
@@ -65,7 +71,8 @@ def matrix_notes(found: list[View]) -> list[str]:
     shown = " ".join(text for kind, text in NOTES.items() if kind in kinds)
     return [
         f"Each cell is a difference with its 95 % interval. A name means that this method is "
-        f"{BETTER} after Holm's correction within the row; no name means {INCONCLUSIVE}. {shown}",
+        f"{BETTER} after Holm's correction within the row; no name means {INCONCLUSIVE}. Where a "
+        f"run of a pair failed, the difference counts it as no gain. {shown}",
         "The primary endpoint is all labels at the end of training; the other rows ask whether its "
         "answer depends on the view. Rows share runs, so they are not independent tests.",
     ]
@@ -76,19 +83,27 @@ def _cell(row: Comparison | None) -> Cell:
     if row is None:
         return Cell("–")
     name = label(row.winner) if row.winner else ""
-    return Cell(f"{fixed(row.interval.mean, '+.2f')} {name}".strip(), bounds(row.interval))
+    counted = ", failed runs counted" * (row.expected is not None)
+    text = f"{fixed(row.decisive.mean, '+.2f')} {name}".strip()
+    return Cell(text, f"{bounds(row.decisive)}{counted}")
+
+
+def _seeds(family: Family) -> str:
+    """Format how many seeds the two of a pair share: '10', '8 to 10'."""
+    found = [row.interval.seeds for row in family]
+    return f"{min(found)}" if len({*found}) == 1 else f"{min(found)} to {max(found)}"
 
 
 def matrix_lines(study) -> list[str]:
     """Say who is unbeaten in each view."""
     if study.few:
         return [few_seeds(study)]
-    groups: dict[tuple, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for v in views(study):
-        groups.setdefault(tuple(v.family.unbeaten()), []).append(v.name)
+        groups.setdefault(unbeaten(v.family), []).append(v.name)
     if len(groups) == 1:
-        return [f"In every view {unbeaten(next(iter(groups)))}."]
-    return [f"{joined(names)}: {unbeaten(best)}." for best, names in groups.items()]
+        return [f"In every view {next(iter(groups))}."]
+    return [f"{joined(names)}: {words}." for words, names in groups.items()]
 
 
 def few_seeds(study) -> str:
@@ -96,9 +111,13 @@ def few_seeds(study) -> str:
     return f"{count(study.seeds, 'seed')}: no view is decided by fewer than {VERDICT_SEEDS}."
 
 
-def unbeaten(arms) -> str:
-    """Say 'PPO is beaten by no other', 'PPO and DPO are beaten by no other'."""
-    return f"{named(arms)} {'is' if len(arms) == 1 else 'are'} beaten by no other"
+def unbeaten(family: Family) -> str:
+    """Say 'PPO is beaten by no other; every run of DPO failed'."""
+    arms, rest = family.unbeaten(), not_judged(family)
+    if len(family.judged) < 2:
+        return f"too few runs ended for a verdict: {rest}"
+    verb = "is" if len(arms) == 1 else "are"
+    return f"{named(arms)} {verb} beaten by no other{f'; {rest}' if rest else ''}"
 
 
 def headline(study) -> list[str]:
@@ -111,17 +130,32 @@ def winner(study) -> str:
     families, methods = [v.family for v in views(study)], study.meta.methods
     if study.few or not families:
         return few_seeds(study) if families else "No two methods can be compared."
-    sole = [top for family in families if (top := family.champion(methods))]
+    sole = [top for family in families if (top := family.champion(in_the_race(family, methods)))]
+    short = [
+        method for method in methods if any(falls_short(family, method) for family in families)
+    ]
+    rest = f"; too few runs of {named(short)} ended for a verdict in some view" * bool(short)
+    other = "every other method" + " of which enough runs ended" * bool(short)
     if sole and len(set(sole)) > 1:
-        return f"The winner changes with the view: {named(dict.fromkeys(sole))}."
+        return f"The winner changes with the view: {named(dict.fromkeys(sole))}{rest}."
     if sole and len(sole) == len(families):
-        return f"{label(sole[0])} beats every other method in every view."
+        return f"{label(sole[0])} beats {other} in every view{rest}."
     if sole:
-        beaten = [family for family in families if sole[0] not in family.unbeaten()]
+        beaten = [family for family in families if any(r.loser == sole[0] for r in family)]
         lost = f"; in {len(beaten)} it loses to another" if beaten else ""
         share_of = f"{len(sole)} of {len(families)} views"
-        return f"{label(sole[0])} beats every other method in {share_of}{lost}."
-    return "In no view does one method beat all others."
+        return f"{label(sole[0])} beats {other} in {share_of}{lost}{rest}."
+    return f"In no view does one method beat all others{rest}."
+
+
+def in_the_race(family: Family, methods: list[str]) -> list[str]:
+    """Return the methods but those of which too few runs ended; one without a comparison stays."""
+    return [method for method in methods if not falls_short(family, method)]
+
+
+def falls_short(family: Family, method: str) -> bool:
+    """Return True if too few runs of a method ended for a verdict."""
+    return method in family.ended and method not in family.judged
 
 
 def ends_table(study) -> Table:
@@ -147,7 +181,11 @@ def kl_lines(study) -> list[str]:
     found = view(study, KL)
     return [
         f"{label(r.a)} against {label(r.b)}, from {low:.2f} to {high:.2f} nats: "
-        f"{said(r.interval)}, Holm p {p_words(r.p_holm, '= ')}."
+        + (
+            f"{difference(r)}, Holm p {p_words(r.p_holm, '= ')}."
+            if r.interval.seeds
+            else f"{verdict(r)}."
+        )
         for r in (found.family if found else ())
         for low, high in [found.reached[r.a, r.b]]
     ]
@@ -174,7 +212,9 @@ def spent_lines(study, beside) -> list[str]:
     if found is None or beside.few:
         return []
     said_of = [*_waiting(beside, found), *_turned(study, found), *_longer(found, longer)]
-    return said_of or ["At equal FLOPs every verdict between two methods is the same."]
+    if said_of or len(found.family.judged) < 2:
+        return said_of
+    return ["At equal FLOPs every verdict between two methods is the same."]
 
 
 def _waiting(study, found: View) -> list[str]:
@@ -213,9 +253,11 @@ def _decision(row: Comparison) -> str:
 def _longer(found: View, longer: View | None) -> list[str]:
     """Compare pairs of a method that had not begun, if the other trains on until it has."""
     items = [
-        f"{pair(row)} {said(row.interval)}{f' ({INCONCLUSIVE})' * (row.winner is None)}"
+        f"{pair(row)} {difference(row)}{f' ({INCONCLUSIVE})' * (row.winner is None)}"
         for row in (longer.family if longer else ())
-        if (row.a, row.b) in found.waiting and (row.a, row.b) not in longer.waiting
+        if (row.a, row.b) in found.waiting
+        and (row.a, row.b) not in longer.waiting
+        and row.interval.seeds
     ]
     if not items:
         return []
