@@ -280,7 +280,7 @@ def test_every_family_of_a_study_is_corrected_on_its_own(results):
 
 def test_a_study_without_answers_to_test_prompts_compares_nothing(results):
     """Such as `stability`: no pair of it is undecided."""
-    curves_alone = replace(results, prompts=results.prompts.iloc[:0], known={})
+    curves_alone = replace(results, prompts=results.prompts.iloc[:0])
     assert not cs.between_methods(curves_alone) and not cs.against_sft(curves_alone)
 
 
