@@ -31,7 +31,7 @@ COLUMNS = {
     "log": (*RUN, "step", "grad_norm", "logps_chosen"),
     "prompts": (*RUN, "prompt_id", "family", "gold", "proxy", "kl", "entropy", "length"),
     "tasks": (*RUN, "task", "metric", "value", "stderr", "n", "higher_is_better"),
-    "reward": ("reward_model", "label_set", "seed", "gold_order_accuracy", "score_mean",
+    "reward": ("reward_model", "label_set", "seed", "peak_mb", "gold_order_accuracy", "score_mean",
                "score_sd"),
     "ledger": ("step", "processes", "wall_s", "cpu_s"),
 }  # fmt: skip

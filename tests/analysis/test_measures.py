@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -136,6 +137,15 @@ def test_the_summary_holds_the_interval_of_every_measure_and_arm(results):
     flops = measures.interval(results, "dpo", "flops")
     assert (flops.seeds, flops.over) == (3, "seeds")
     assert set(table.loc["ppo"].index) >= {"gold", "win", "kl", "flops", "cost", "memory"}
+
+
+def test_peak_memory_covers_the_reward_model_that_a_run_is_charged(results):
+    table = results.reward.assign(peak_mb=[2000.0, 10.0, np.nan][: len(results.reward)])
+    found = replace(results, reward=table)
+    own = results.runs[results.runs.arm == "ppo"].set_index("seed").peak_mb
+    assert measures.by_seed(found, "ppo", "memory").to_dict() == own.to_dict() | {1: 2000.0}
+    of_dpo = results.runs[results.runs.arm == "dpo"].set_index("seed").peak_mb
+    assert measures.by_seed(found, "dpo", "memory").to_dict() == of_dpo.to_dict()
 
 
 def test_the_value_of_a_run_is_what_its_arm_is_averaged_over(results):

@@ -37,9 +37,20 @@ def cost(results: Results, arm: str) -> pd.Series:
     made_by=METER,
 )  # fmt: skip
 def memory(results: Results, arm: str) -> pd.Series:
-    """Peak over the charged phases of the training process: memory allocated by CUDA, else resident
-    memory above the idle process; without the models that only measure the curve."""
-    return of_runs(results, arm, "peak_mb")
+    """Peak over the charged phases of training and, where a run is charged it, over the reward
+    model's training: memory allocated by CUDA, else resident memory above the idle process; without
+    the models that only measure the curve."""
+    own, before = of_runs(results, arm, "peak_mb"), reward_peaks(results, arm)
+    return pd.concat([own, before[before.index.isin(own.index)]], axis=1).max(axis=1)
+
+
+def reward_peaks(results: Results, arm: str) -> pd.Series:
+    """Return the peak of training the reward model of each of an arm's runs that is charged it."""
+    rows = costs.charged(results)
+    seeds = rows[(rows.arm == arm) & (rows.step == "reward")].seed.unique()
+    name = next((a.proxy for a in results.meta.arms if a.name == arm), None)
+    trained = results.reward[results.reward.reward_model == name].set_index("seed").peak_mb
+    return trained[trained.index.isin(seeds)].astype(float)
 
 
 @measure("Peak reserved", "MiB", DOWN, source=LEDGER, digits=0, shown=("ledger",), made_by=METER)
