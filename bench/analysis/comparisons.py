@@ -4,7 +4,6 @@ A `Family` holds the comparisons that are corrected together by Holm's method. T
 verdicts are in `bench.report.words`.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -149,8 +148,9 @@ class Family(tuple[Comparison, ...]):
 
     @property
     def judged(self) -> list[str]:
-        """Return the arms of which enough runs ended for a verdict."""
-        return [arm for arm, share in self.ended.items() if share.count >= st.VERDICT_SEEDS]
+        """Return the arms that are compared with another on enough seeds for a verdict."""
+        tested = [row for row in self if row.interval.seeds >= st.VERDICT_SEEDS]
+        return [arm for arm in self.arms if any(arm in (row.a, row.b) for row in tested)]
 
     def champion(self, among: Iterable[str] = ()) -> str | None:
         """Return the arm that is better than every other of `among`, or of those that are judged;
@@ -191,12 +191,12 @@ class Side:
     ended: Share
 
     @property
-    def gain(self) -> float:
-        """Return the mean gain over the SFT base of the runs that ended."""
+    def gain(self) -> Interval:
+        """Return the interval of the gain over the SFT base of the runs that ended."""
         both = self.scores.columns.intersection(self.base.columns)
-        if both.empty:
-            return math.nan
-        return float(self.scores[both].to_numpy().mean() - self.base[both].to_numpy().mean())
+        if self.scores.empty or both.empty:
+            return NOTHING
+        return st.crossed(self.scores[both].to_numpy() - self.base[both].to_numpy())
 
 
 NOTHING = Interval(*[float("nan")] * 4, 0.0, 0, 0, "nothing (no seed ended on both sides)")

@@ -32,23 +32,32 @@ def gain(ended: Share, of_ended: Interval, level: float = LEVEL) -> Interval:
 
 def difference(
     ended: tuple[Share, Share],
-    gains: tuple[float, float],
+    gains: tuple[Interval, Interval],
     paired: Interval,
     level: float = LEVEL,
 ) -> Interval:
     """Return the difference of two arms' expected gains.
 
     gains: of the runs that ended; paired: the difference of gold on the seeds and prompts that both
-    have. With shares q and gains g, q_a g_a - q_b g_b varies with the paired difference at the mean
-    share, with q_a at slope g_a, and with q_b at slope -g_b.
+    have. With shares q and gains g, q_a g_a - q_b g_b is the paired difference at the mean share,
+    plus the mean gain at the difference of the shares, whose limits are here those of the gain that
+    is known less well; it varies with q_a at slope g_a, and with q_b at slope -g_b.
     """
     (a, b), (gain_a, gain_b) = ended, gains
+    middle, width = (gain_a.mean + gain_b.mean) / 2, max(_half(g, level) for g in gains)
     factors = [
         ((a.rate + b.rate) / 2, paired.mean, paired.ends(level)),
-        (gain_a, a.rate, rate_interval(a.count, a.n, level)),
-        (-gain_b, b.rate, rate_interval(b.count, b.n, level)),
+        (a.rate - b.rate, middle, (middle - width, middle + width)),
+        (gain_a.mean, a.rate, rate_interval(a.count, a.n, level)),
+        (-gain_b.mean, b.rate, rate_interval(b.count, b.n, level)),
     ]
-    return mover(a.rate * gain_a - b.rate * gain_b, factors, paired)
+    return mover(a.rate * gain_a.mean - b.rate * gain_b.mean, factors, paired)
+
+
+def _half(interval: Interval, level: float) -> float:
+    """Return half the width of an interval at another level."""
+    low, high = interval.ends(level)
+    return (high - low) / 2
 
 
 def mover(

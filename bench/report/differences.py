@@ -163,12 +163,15 @@ def verdict_table(both: Two) -> Table:
 
 
 def _verdict(row: dict) -> Cell:
-    """Return '+0.31 PPO better' with the interval beside it."""
+    """Return '+0.31 PPO better' with the interval beside it; of the difference that was tested."""
     word, _ = VERDICTS[Kind(row["verdict"])]
     words = f"{label(row['winner'])} {BETTER}" if row["winner"] else word
-    known = row["low"] is not None
-    span = f"{fixed(row['low'], '+.2f')} to {fixed(row['high'], '+.2f')}" if known else ""
-    return Cell(f"{fixed(row['mean'], '+.2f')} {words}", span, value=row["mean"])
+    counted = row.get("expected") is not None
+    keys = ("expected", "expected_low", "expected_high") if counted else ("mean", "low", "high")
+    mean, low, high = (math.nan if row[key] is None else row[key] for key in keys)
+    span = f"{fixed(low, '+.2f')} to {fixed(high, '+.2f')}" if math.isfinite(low) else ""
+    span += ", failed runs counted" * counted
+    return Cell(f"{fixed(mean, '+.2f')} {words}", span, value=row[keys[0]])
 
 
 def moved_table(both: Two) -> Table:

@@ -91,8 +91,8 @@ def cell(measure: Measure, found: st.Interval | None) -> Cell:
 
 
 def spread(found: st.Interval, form: str, digits: int) -> str:
-    """Format '± 0.16', or the ends of an interval that is longer on one side of its mean."""
-    if math.isclose(found.high - found.mean, found.mean - found.low, rel_tol=1e-6):
+    """Format '± 0.16', or the ends of an interval without a standard error, which is lopsided."""
+    if math.isfinite(found.se):
         return f"± {found.half:,.{digits}f}"
     return f"{fixed(found.low, form)} to {fixed(found.high, form)}"
 

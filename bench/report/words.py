@@ -127,9 +127,9 @@ def verdict(row: Comparison) -> str:
 
 def why_open(row: Comparison) -> str:
     """Say ': 2 shared seeds' if failed runs alone, or too few seeds, leave a comparison open."""
-    failed = [a for a, share in zip((row.a, row.b), row.ended, strict=True) if not share.count]
-    if failed:
-        return f": every run of {named(failed)} failed"
+    sides = zip((row.a, row.b), row.ended, strict=True)
+    if failed := [some_ended(arm, share) for arm, share in sides if not share.count]:
+        return f": {joined(failed)}"
     if row.interval.seeds < st.VERDICT_SEEDS:
         return f": {count(row.interval.seeds, 'shared seed')}"
     return ": gain and failures disagree" * (row.p_holm < 1 - st.LEVEL)
@@ -157,18 +157,27 @@ def decided(row: Comparison) -> str:
     return f"{head} {counted}; by {size(row.interval, swap)} in the runs that ended."
 
 
-def some_ended(arm: str, share: st.Share) -> str:
+def some_ended(arm: str, share: st.Share, what: str = "run", where: str = "") -> str:
     """Say '8 of 10 runs of DPO ended', 'every run of DPO failed'."""
+    if not share.count and where:
+        return f"no {what} of {label(arm)} ended{where}"
     if not share.count:
-        return f"every run of {label(arm)} failed" if share.n else f"{label(arm)} has no run"
-    return f"{share.count} of {count(share.n, 'run')} of {label(arm)} ended"
+        return f"every {what} of {label(arm)} failed" if share.n else f"{label(arm)} has no {what}"
+    return f"{share.count} of {count(share.n, what)} of {label(arm)} ended{where}"
 
 
-def not_judged(family: Family) -> str:
-    """Say of which arms too few runs ended for a verdict: 'every run of DPO failed'; or ''."""
-    short = {arm: share for arm, share in family.ended.items() if arm not in family.judged}
-    few = ", too few for a verdict" * any(share.count for share in short.values())
-    return f"{joined(some_ended(*item) for item in short.items())}{few}"
+def not_judged(family: Family, *of: str) -> list[str]:
+    """Say what keeps arms or pairs from a verdict: 'every run of DPO failed'.
+
+    of: what ended, and where, if not a run (`some_ended`).
+    """
+    few = {arm: share for arm, share in family.ended.items() if share.count < st.VERDICT_SEEDS}
+    apart = [
+        f"{label(row.a)} and {label(row.b)} share too few seeds that ended"
+        for row in family
+        if row.interval.seeds < st.VERDICT_SEEDS and not {row.a, row.b} & few.keys()
+    ]
+    return [*(some_ended(*item, *of) for item in few.items()), *apart]
 
 
 def same(row: Comparison, other: str = "", where: str = "") -> str:

@@ -164,7 +164,7 @@ def test_a_pair_without_prompts_in_common_or_without_answers_stays_open():
     a, other = scores(1.0, (1, 2, 3)), scores(0.0, (1, 2, 3), range(50, 60))
     found = compared(a=side(a), b=side(other), c=side(pd.DataFrame(), 3))
     assert len(found) == 3 and {r.kind for r in found} == {Kind.INCONCLUSIVE}
-    assert found.judged == ["a", "b"] and found.champion() is None
+    assert found.judged == [] and found.champion() is None
 
 
 @pytest.mark.parametrize("shared", [1, 2])
@@ -246,7 +246,14 @@ def test_arms_are_judged_by_the_comparison_with_the_fewest_runs():
     """At equal KL an arm's share differs from pair to pair."""
     few, many = st.Share(2, 5), st.Share(5, 5)
     rows = [replace(row("a", x, 1.0, 0.5), ended=(n, many)) for x, n in (("b", few), ("c", many))]
-    assert [sorted(Family(order).judged) for order in (rows, rows[::-1])] == [["b", "c"]] * 2
+    assert [Family(order).ended["a"] for order in (rows, rows[::-1])] == [few, few]
+
+
+def test_arms_that_share_too_few_seeds_are_not_judged():
+    early, late, all_ = scores(9.0, (1, 2, 3)), scores(0.0, (4, 5, 6)), scores(0.0, range(1, 7))
+    pair = compared(a=side(early, 6), b=side(late, 6))
+    assert pair.judged == [] and pair.champion() is None
+    assert compared(a=side(early, 6), b=side(late, 6), c=side(all_)).judged == ["a", "b", "c"]
 
 
 def test_one_arm_that_is_judged_is_no_champion():

@@ -56,10 +56,12 @@ def test_runs_that_all_ended_may_fail_next_time():
 
 def test_difference_by_hand():
     ended, paired = (Share(10, 10), Share(5, 10)), interval(-0.2, 0.1)
+    gains = interval(1.0, 0.1), interval(1.2, 0.4)
     (low_a, _), (low_b, high_b) = (st.rate_interval(share.count, 10) for share in ended)
-    found = expected.difference(ended, (1.0, 1.2), paired)
-    down = np.sqrt((0.75 * 0.1) ** 2 + (1 - low_a) ** 2 + (1.2 * (high_b - 0.5)) ** 2)
-    close(found, 0.4, 0.4 - down, 0.4 + np.hypot(0.75 * 0.1, 1.2 * (0.5 - low_b)))
+    found = expected.difference(ended, gains, paired)
+    gain = (0.75 * 0.1) ** 2 + (0.5 * 0.4) ** 2
+    down = np.sqrt(gain + (1 - low_a) ** 2 + (1.2 * (high_b - 0.5)) ** 2)
+    close(found, 0.4, 0.4 - down, 0.4 + np.sqrt(gain + (1.2 * (0.5 - low_b)) ** 2))
 
 
 def test_one_run_that_ended_gives_no_interval():
@@ -74,9 +76,10 @@ def test_no_gain_has_no_p():
 @pytest.mark.parametrize("mean", [0.8, -0.8, 0.3])
 def test_p_is_where_the_interval_begins_to_leave_out_zero(mean):
     def counted(level: float = st.LEVEL) -> Interval:
-        return expected.difference((Share(9, 10), Share(10, 10)), (mean, 0.0), paired, level)
+        return expected.difference((Share(9, 10), Share(10, 10)), gains, paired, level)
 
     paired = interval(mean, 0.2)
+    gains = paired, interval(0.0, 0.1)
     p = expected.p_value(counted)
     found = counted(1 - p)
     assert 1e-9 < p < 1
@@ -86,28 +89,33 @@ def test_p_is_where_the_interval_begins_to_leave_out_zero(mean):
 def test_p_of_no_difference_is_one_and_of_a_sure_one_is_tiny():
     ended = Share(9, 10), Share(9, 10)
     nothing = interval(0.0, 0.2)
-    assert expected.p_value(lambda level: expected.difference(ended, (1, 1), nothing, level)) == 1
+    one = (interval(1.0, 0.2),) * 2
+    assert expected.p_value(lambda level: expected.difference(ended, one, nothing, level)) == 1
     sure = interval(9.0, 1e-9)
     ended = Share(999, 1000), Share(1, 1)
-    p = expected.p_value(lambda level: expected.difference(ended, (9, 0), sure, level))
+    gains = sure, interval(0.0, 1e-9)
+    p = expected.p_value(lambda level: expected.difference(ended, gains, sure, level))
     assert p == 1e-9
 
 
 # --- against simulated truth
 
 
-def side(rng, gain: float, rate: float, hard: np.ndarray, survivors: int | None = None) -> Side:
+def side(rng, gain: float, rate: float, hard: tuple, survivors: int | None = None) -> Side:
     """An arm of SEEDS runs, of which each fails with a rate, or all but so many."""
     ended = rng.random(SEEDS) >= rate
     if survivors is not None:
         ended = rng.permutation(SEEDS) < survivors
     gold = gain + rng.normal(0, SD_SEED, (SEEDS, 1)) + rng.normal(0, SD_REST, (SEEDS, PROMPTS))
-    table = pd.DataFrame(gold + hard)[ended]
-    return Side(table, pd.DataFrame([hard]), Share(int(ended.sum()), SEEDS))
+    truth, base = hard
+    table = pd.DataFrame(gold + truth)[ended]
+    return Side(table, pd.DataFrame([base]), Share(int(ended.sum()), SEEDS))
 
 
-def prompts(rng) -> np.ndarray:
-    return rng.normal(0, SD_PROMPT, PROMPTS)
+def prompts(rng) -> tuple[np.ndarray, np.ndarray]:
+    """The prompts' own gold, and that of the SFT base's one answer to each."""
+    hard = rng.normal(0, SD_PROMPT, PROMPTS)
+    return hard, hard + rng.normal(0, SD_REST, PROMPTS)
 
 
 def share_of(cell: str, found: list[bool]) -> float:
@@ -131,10 +139,11 @@ def test_the_expected_gain_is_covered(rate):
         found = side(rng, 1.0, rate, hard)
         if len(found.scores) < st.VERDICT_SEEDS:
             continue
-        gain = expected.gain(found.ended, st.crossed(found.scores - hard))
+        gain = expected.gain(found.ended, found.gain)
         covered.append(gain.low <= 1 - rate <= gain.high)
         zeros = np.zeros(SEEDS - len(found.scores))
-        values = st.over_seeds(np.concatenate([(found.scores - hard).mean(axis=1), zeros]))
+        gains = (found.scores - found.base.iloc[0]).mean(axis=1)
+        values = st.over_seeds(np.concatenate([gains, zeros]))
         plain.append(values.low <= 1 - rate <= values.high)
     assert share_of(f"expected gain, {rate} fail", covered) > 1 - above(0.07)
     if rate:

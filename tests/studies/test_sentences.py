@@ -99,7 +99,7 @@ def test_a_study_in_which_all_failed_says_so(tmp_path):
     assert sentences.headline(found) == "Every run failed: there is nothing to compare."
     assert sentences.cost(found) == ["Every run failed: no cost to compare."]
     (line,) = sentences.failed_runs(found)
-    assert line.startswith("Every run of PPO failed, every run of DPO failed, every run of IPO")
+    assert line.startswith("Every run of PPO failed; every run of DPO failed; every run of IPO")
 
 
 def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path):
@@ -139,7 +139,7 @@ def test_a_method_whose_every_run_failed_stands_in_the_headline(tmp_path):
 
 def test_a_method_down_to_two_seeds_is_not_judged(tmp_path):
     found = failing(tmp_path, {"ppo": 3})
-    assert sentences.headline(found).endswith("; 2 of 5 runs of PPO ended, too few for a verdict.")
+    assert sentences.headline(found).endswith("; 2 of 5 runs of PPO ended.")
     words = " ".join(sentences.quality(found) + sentences.certainty(found))
     assert "PPO is better" not in words and "2 of 5 runs of PPO ended, expected gain +" in words
     assert "it counts as no gain" in words
@@ -153,6 +153,29 @@ def test_survivors_of_other_seeds_leave_the_pair_in_the_table(tmp_path):
     rows = {row[0].text: [cell.text for cell in row] for row in tables.comparisons(found).rows}
     assert rows["PPO − DPO"][1:3] == ["–", "–"]
     assert rows["PPO − DPO"][-2:] == ["3 of 6; 0 shared", "inconclusive: 0 shared seeds"]
+
+
+def test_survivors_of_other_seeds_alone_are_not_called_alike(tmp_path):
+    fail = {("ppo", s): "oom" for s in (1, 2, 3)} | {("dpo", s): "oom" for s in (4, 5, 6)}
+    two = {arm: arm for arm in ("ppo", "dpo")}
+    found = fake_runs.study(tmp_path, arms=two, seeds=range(1, 7), prompts=24, fail=fail)
+    assert sentences.headline(found) == (
+        "Too few runs ended for a verdict between methods: PPO and DPO share too few seeds that "
+        "ended."
+    )
+
+
+def test_one_arm_with_a_failed_run_says_so_in_the_headline(tmp_path):
+    fail = {("dpo", 1): "oom"}
+    found = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2, 3, 4), fail=fail)
+    assert sentences.headline(found).endswith("gold above SFT; 3 of 4 runs of DPO ended.")
+
+
+def test_power_is_that_of_the_pairs_with_the_most_seeds(tmp_path):
+    found = failing(tmp_path, {"orpo": 2})
+    assert "A study of this size" in sentences.detectable(found)
+    none_whole = failing(tmp_path / "more", dict.fromkeys(("ppo", "dpo", "ipo", "orpo"), 1))
+    assert "A study of 4 seeds" in sentences.detectable(none_whole)
 
 
 def test_a_win_with_failed_runs_says_both_numbers(tmp_path):

@@ -272,7 +272,13 @@ def test_every_view_is_corrected_on_its_own(results):
     assert [view.name for view in found] == [
         "250 labels", "1,000 labels", "Equal FLOPs", "Equal core-seconds", "Equal KL budget",
     ]  # fmt: skip
-    more = views.every(with_arms(results, [*ARMS, LONGER]))
+    assert views.every(with_arms(results, [*ARMS, LONGER])) == found  # of which no run ended
+    of_longer = {
+        name: pd.concat([rows, rows[rows.arm == LONGER.method].assign(arm=LONGER.name)])
+        for name in ("runs", "curve", "cost")
+        for rows in [getattr(results, name)]
+    }
+    more = views.every(with_arms(replace(results, **of_longer), [*ARMS, LONGER]))
     assert {view.name for view in more} - {view.name for view in found} == {
         "Equal FLOPs (longer runs)",
         "Equal core-seconds (longer runs)",

@@ -41,6 +41,8 @@ def expected_gain(results: Results, arm: str) -> Interval | None:
     if arm in results.bases or len(results.ended()) == len(results.runs):
         return None
     share = results.share_ended(arm)
+    if not share.n:
+        return None
     if not share.count:
         return Interval(0.0, *[float("nan")] * 3, 0.0, 0, 0, "nothing (every run failed)")
     gain = gold_delta(results, arm)

@@ -34,6 +34,7 @@ from bench.report.words import (
     said,
     same,
     some_ended,
+    why_open,
 )
 
 LISTED = 8  # how many losses a sentence names
@@ -50,24 +51,24 @@ def headline(study) -> str:
     if study.few:
         return few_seeds(study)
     if not family:
-        return f"{_without_pairs(study)}{_all_failed(study)}."
+        return f"{_also(_without_pairs(study), _short(study))}."
     rest = not_judged(family)
     if len(family.judged) < 2:
-        return f"Too few runs ended for a verdict between methods: {rest}."
-    return f"{scale(study)}{_best(study, family)}{f'; {rest}' if rest else ''}."
+        return f"Too few runs ended for a verdict between methods: {joined(rest)}."
+    return f"{_also(f'{scale(study)}{_best(study, family)}', rest)}."
 
 
 def few_seeds(study) -> str:
     """Say that so few seeds decide nothing."""
     seeds = "One seed shows" if study.seeds == 1 else f"{study.seeds} seeds show"
     start = f"{seeds} what the methods do, but not which of them is {BETTER}: that takes"
-    return f"{start} {st.VERDICT_SEEDS} seeds or more{_all_failed(study)}."
+    lost = [some_ended(arm, share) for arm, share in study.ended.items() if not share.count]
+    return f"{_also(f'{start} {st.VERDICT_SEEDS} seeds or more', lost)}."
 
 
-def _all_failed(study) -> str:
-    """Say '; every run of DPO failed'; or ''."""
-    items = [some_ended(arm, share) for arm, share in study.ended.items() if not share.count]
-    return f"; {joined(items)}" if items else ""
+def _also(text: str, items: list[str]) -> str:
+    """Say a text, and after a semicolon what belongs to it."""
+    return f"{text}; {joined(items)}" if items else text
 
 
 def _best(study, family: Family) -> str:
@@ -170,7 +171,7 @@ def failed_runs(study) -> list[str]:
             items.append(f"{some_ended(arm, share)}{gain}")
     if not items:
         return []
-    text = joined(items)
+    text = "; ".join(items)
     counted = "A run that failed leaves its user with the SFT base: it counts as no gain."
     return [f"{text[0].upper()}{text[1:]}. {counted}"]
 
@@ -225,7 +226,7 @@ def variants(study) -> list[str]:
     groups = {
         "Worse": [row for row in family if row.winner == row.b],
         BETTER.capitalize(): [row for row in family if row.winner == row.a],
-        "Not told apart": [row for row in family if row.winner is None],
+        "Not told apart": [row for row in family if row.winner is None and math.isfinite(row.p)],
     }
     listed = [
         f"{word}: {', '.join(f'{label(r.a)} {difference(r)}' for r in rows)}."
@@ -236,7 +237,8 @@ def variants(study) -> list[str]:
         "Variants are compared with their method as tuned: differences in gold with 95 % "
         "intervals, decided after Holm's correction."
     )
-    return [head, *listed]
+    open_ = [f"{label(r.a)}{why_open(r)}" for r in family if not math.isfinite(r.p)]
+    return [head, *listed, *([f"Not tested: {'; '.join(open_)}."] if open_ else [])]
 
 
 def tax(study) -> list[str]:
@@ -357,11 +359,11 @@ def certainty(study) -> list[str]:
         out.append(
             "Intervals cover the choice of prompts only: another seed may reverse any order."
         )
-    elif not len(study.failures) and not study.few:
+    if not study.few and any(share.all for share in study.ended.values()):
         most = 100 * st.rate_interval(0, study.seeds)[1]
         out.append(
-            f"No run failed; a method whose {study.seeds} runs all ended may still fail in up to "
-            f"{most:.0f} % of seeds."
+            f"A method whose {study.seeds} runs all ended may still fail in up to {most:.0f} % of "
+            "seeds."
         )
     if any(row.interval.seeds >= st.VERDICT_SEEDS for row in study.versus):
         out.append(detectable(study))
@@ -380,13 +382,16 @@ def _short(study) -> list[str]:
 def detectable(study) -> str:
     """Say the smallest true difference between two methods that such a study finds 4 times in 5."""
     intervals = [r.interval for r in study.versus if r.interval.seeds >= st.VERDICT_SEEDS]
+    most = max(i.seeds for i in intervals)
+    intervals = [i for i in intervals if i.seeds == most]
     m = len(study.versus)
     alone = between([st.detectable(i) for i in intervals])
     first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
     holm = f" (tested alone) or {first} (as the first of {m} in Holm's correction)" * (m > 1)
     fails = ", and no run fails" * bool(len(study.failures))
+    size = "of this size" if most == study.seeds else f"of {most} seeds"
     return (
-        f"A study of this size, with the standard errors found here, finds a true difference "
+        f"A study {size}, with the standard errors found here, finds a true difference "
         f"between two methods 4 times in 5 if it is {alone} gold{holm}{fails}. These standard "
         "errors are themselves estimates."
     )

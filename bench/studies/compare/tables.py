@@ -40,7 +40,9 @@ def scorecard(study, lent: list) -> Table:
         f"Each cell is the mean ± half of its 95 % interval over {covers}; for cost and memory, "
         "over seeds only. A count of failures has its exact 95 % interval beside it; the SD "
         "between seeds has none. A dash means not measured or not applicable. Failed runs are in "
-        "no mean but the expected gain.",
+        "no mean but the expected gain"
+        + ", which has the ends of its interval beside it." * bool(len(study.failures))
+        + "." * (not len(study.failures)),
         *libraries(study),
     ]
     return Table("Scorecard", [("", ""), *heads], rows, notes)

@@ -52,7 +52,7 @@ def every(results: Results) -> list[View]:
     if longest(meta.arms) != longest(meta.arms, 1):
         found += [equal_compute(results, key, unit, longer=True) for key, unit in units.items()]
     found.append(equal_kl(results))
-    return [view for view in found if view.family]
+    return [view for view in found if any(row.interval.seeds for row in view.family)]
 
 
 def usual(arm: Arm) -> bool:
@@ -141,11 +141,11 @@ def equal_compute(results: Results, column: str, unit: str, longer: bool = False
     ended = {m: results.share_ended(arm) for m, arm in trained(results, longer).items()}
     for a, b in combinations(ended, 2):
         mine, other = runs.get(a, {}), runs.get(b, {})
-        found, gains, shares = comparisons.NOTHING, (math.nan, math.nan), (ended[a], ended[b])
+        found, gains, shares = comparisons.NOTHING, (), (ended[a], ended[b])
         if seeds := sorted(mine.keys() & other.keys()):
             at[a, b] = spent = budget(mine, other)
             reached = [pd.Series({s: gain_at(r[s], spent) for s in r}) for r in (mine, other)]
-            gains = tuple(float(gain.mean()) for gain in reached)
+            gains = tuple(map(st.over_seeds, reached))
             found = st.over_seeds(reached[0][seeds] - reached[1][seeds])
             if late := [m for m in (a, b) if begins(runs[m]) >= spent]:
                 waiting[a, b] = late[0]

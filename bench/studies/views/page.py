@@ -25,7 +25,7 @@ from bench.report.words import (
     pair,
     said,
     scaled,
-    verdict,
+    why_open,
 )
 from bench.studies.views import analysis
 from bench.studies.views.analysis import COMPUTE, DATA, KL, LONGER, View
@@ -39,7 +39,8 @@ NOTES = {
     LONGER: "Longer runs: the cheap methods train for more epochs, with all else as tuned.",
     KL: "Equal KL budget: over the range of KL that both methods reached, the best setting within "
     "each budget, chosen on validation prompts and scored on test prompts; beyond a method's best "
-    "setting, that one stays chosen. A dash means that there is no common range.",
+    "setting, that one stays chosen. A seed counts as failed if it did at one of the settings "
+    "chosen. A dash means that there is no common range.",
 }
 
 
@@ -71,8 +72,8 @@ def matrix_notes(found: list[View]) -> list[str]:
     shown = " ".join(text for kind, text in NOTES.items() if kind in kinds)
     return [
         f"Each cell is a difference with its 95 % interval. A name means that this method is "
-        f"{BETTER} after Holm's correction within the row; no name means {INCONCLUSIVE}. Where a "
-        f"run of a pair failed, the difference counts it as no gain. {shown}",
+        f"{BETTER} after Holm's correction within the row; no name means {INCONCLUSIVE}, or "
+        f"fewer than {VERDICT_SEEDS} shared seeds. 'Failed runs counted': as no gain. {shown}",
         "The primary endpoint is all labels at the end of training; the other rows ask whether its "
         "answer depends on the view. Rows share runs, so they are not independent tests.",
     ]
@@ -85,7 +86,8 @@ def _cell(row: Comparison | None) -> Cell:
     name = label(row.winner) if row.winner else ""
     counted = ", failed runs counted" * (row.expected is not None)
     text = f"{fixed(row.decisive.mean, '+.2f')} {name}".strip()
-    return Cell(text, f"{bounds(row.decisive)}{counted}")
+    few = row.interval.seeds < VERDICT_SEEDS
+    return Cell(text, f"{bounds(row.decisive)}{counted}{why_open(row) * few}".removeprefix(": "))
 
 
 def _seeds(family: Family) -> str:
@@ -100,7 +102,7 @@ def matrix_lines(study) -> list[str]:
         return [few_seeds(study)]
     groups: dict[str, list[str]] = {}
     for v in views(study):
-        groups.setdefault(unbeaten(v.family), []).append(v.name)
+        groups.setdefault(unbeaten(v), []).append(v.name)
     if len(groups) == 1:
         return [f"In every view {next(iter(groups))}."]
     return [f"{joined(names)}: {words}." for words, names in groups.items()]
@@ -111,10 +113,11 @@ def few_seeds(study) -> str:
     return f"{count(study.seeds, 'seed')}: no view is decided by fewer than {VERDICT_SEEDS}."
 
 
-def unbeaten(family: Family) -> str:
+def unbeaten(v: View) -> str:
     """Say 'PPO is beaten by no other; every run of DPO failed'."""
-    arms, rest = family.unbeaten(), not_judged(family)
-    if len(family.judged) < 2:
+    of = ("seed", " at every strength") if v.kind == KL else ()
+    arms, rest = v.family.unbeaten(), joined(not_judged(v.family, *of))
+    if len(v.family.judged) < 2:
         return f"too few runs ended for a verdict: {rest}"
     verb = "is" if len(arms) == 1 else "are"
     return f"{named(arms)} {verb} beaten by no other{f'; {rest}' if rest else ''}"
@@ -184,7 +187,7 @@ def kl_lines(study) -> list[str]:
         + (
             f"{difference(r)}, Holm p {p_words(r.p_holm, '= ')}."
             if r.interval.seeds
-            else f"{verdict(r)}."
+            else "no seed ended on both sides."
         )
         for r in (found.family if found else ())
         for low, high in [found.reached[r.a, r.b]]
@@ -214,7 +217,9 @@ def spent_lines(study, beside) -> list[str]:
     said_of = [*_waiting(beside, found), *_turned(study, found), *_longer(found, longer)]
     if said_of or len(found.family.judged) < 2:
         return said_of
-    return ["At equal FLOPs every verdict between two methods is the same."]
+    tested = all(row.interval.seeds >= VERDICT_SEEDS for row in found.family)
+    given = "" if tested else " that could be given"
+    return [f"At equal FLOPs every verdict between two methods{given} is the same."]
 
 
 def _waiting(study, found: View) -> list[str]:
