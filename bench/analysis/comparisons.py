@@ -7,7 +7,7 @@ verdicts are in `bench.report.words`.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -190,7 +190,7 @@ class Side:
     base: pd.DataFrame
     ended: Share
 
-    @property
+    @cached_property
     def gain(self) -> Interval:
         """Return the interval of the gain over the SFT base of the runs that ended."""
         both = self.scores.columns.intersection(self.base.columns)
@@ -214,10 +214,12 @@ def compared(sides: Mapping[tuple[str, str], tuple[Side, Side]], margin: float =
 def _compared(a: str, b: str, mine: Side, other: Side, margin: float) -> Comparison:
     """Compare two arms by their sides."""
     gold, ended = differing(mine, other), (mine.ended, other.ended)
-    if other.scores is other.base:
-        counted = partial(expected.gain, mine.ended, gold)
-    else:
-        counted = partial(expected.difference, ended, (mine.gain, other.gain), gold)
+
+    def counted(level: float) -> Interval:
+        if other.scores is other.base:
+            return expected.gain(mine.ended, gold, level)
+        return expected.difference(ended, (mine.gain, other.gain), gold, level)
+
     return tested(a, b, gold, ended, counted, margin)
 
 

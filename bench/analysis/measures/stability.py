@@ -20,8 +20,8 @@ CURVE, LOG = "training curve on validation prompts", "training log"
 )  # fmt: skip
 def failed(results: Results, arm: str) -> Share:
     """Count the runs of an arm that failed."""
-    runs = results.runs[results.runs.arm == arm]
-    return Share(int((runs.status != "ok").sum()), len(runs))
+    ended = results.share_ended(arm)
+    return Share(ended.n - ended.count, ended.n)
 
 
 @measure("Seed spread", "SD of gold", DOWN, digits=3, interval=False, shown=("scorecard",))
