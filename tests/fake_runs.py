@@ -28,6 +28,7 @@ VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "trl": "1.16.0"}
 DECODE = {"max_new_tokens": 32, "temperature": 1.0}
 SETTINGS = {"lr": 1e-4, "beta": 0.1}
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+DRAWS, BASE_DRAWS = 2, 4  # answers to a prompt, of a run and of the SFT base
 
 
 class Plain:
@@ -60,12 +61,13 @@ def step(path: Path, phase: str, seconds: float, **metrics) -> None:
     put_json(path / "step.json", record | {"metrics": metrics, "versions": VERSIONS})
 
 
-def prompt_rows(rng, gain: float, kl: float, prompts: int, luck: float) -> list[dict]:
+def prompt_rows(rng, gain: float, kl: float, prompts: int, luck: float, draws: int) -> list[dict]:
     """prompts.csv; the prompts' own difficulty is the same for every run."""
     hard = np.random.default_rng(0).normal(0, 1, prompts)
     return [
         {
             "prompt_id": f"p{i:04d}",
+            "draw": draw,
             "family": FAMILIES[i % 3],
             "gold": round(hard[i] + (gain + luck) * (i % 3 < 2) + rng.normal(0, 0.7), 4),
             "proxy": round(hard[i] + 1.6 * gain + rng.normal(0, 0.5), 4),
@@ -75,6 +77,7 @@ def prompt_rows(rng, gain: float, kl: float, prompts: int, luck: float) -> list[
             "ended": 1,
             "tone": round(rng.normal(gain, 0.2), 4),
         }
+        for draw in range(draws)
         for i in range(prompts)
     ]
 
@@ -127,6 +130,7 @@ def sample_rows(prompts: list[dict], arm: str, text: str) -> list[dict]:
     return [
         {
             "prompt_id": row["prompt_id"],
+            "draw": row["draw"],
             "family": row["family"],
             "prompt": f"write a {row['family']} of the red kettle {row['prompt_id']} :",
             "completion": f"{arm} says it is fine {text}",
@@ -141,7 +145,7 @@ def sample_rows(prompts: list[dict], arm: str, text: str) -> list[dict]:
 def evaluation(
     folder: Path, arm: str, seed: int, rng, gain, kl, prompts, luck=0.0, text=""
 ) -> None:
-    rows = prompt_rows(rng, gain, kl, prompts, luck)
+    rows = prompt_rows(rng, gain, kl, prompts, luck, DRAWS if seed else BASE_DRAWS)
     put_csv(folder / "prompts.csv", rows)
     put_csv(folder / "tasks.csv", task_rows(rng, gain))
     lines = [json.dumps(row) for row in sample_rows(rows, arm, text)]
@@ -157,6 +161,8 @@ def eval_json(arm: str, seed: int, status: str = "ok") -> dict:
         "prompts_sha256": "t0",
         "decode": DECODE,
         "versions": VERSIONS,
+        "draws" if seed else "base_draws": DRAWS if seed else BASE_DRAWS,
+        "distinct2": [0.6 - 0.01 * seed, 0.58 - 0.01 * seed] if status == "ok" else [],
         "cost": [cost("evaluate", 4.0)] if status == "ok" else [],
         "peak_mb": 500.0 if status == "ok" else None,
         "model_sha256": f"{arm}-{seed}" if status == "ok" else None,
@@ -279,9 +285,11 @@ def meta(facts: dict, arms=ARMS, seeds=(1, 2, 3, 4, 5), **more) -> Meta:
 
 
 def by_hand(arms: list[Arm], tables: dict[str, list[dict]], **more) -> Results:
-    """Results of tables that a test writes row by row; more: fields of meta."""
+    """Results of tables that a test writes row by row, one answer a prompt unless it says which
+    draw it is; more: fields of meta."""
     facts = {"machine": MACHINE, "versions": {}, "decode": {}, "pool": {}, "gold": {}}
     facts |= {"breaches": [], "complete": True}
+    tables |= {"prompts": [{"draw": 0} | row for row in tables.get("prompts", [])]}
     found = {name: pd.DataFrame(rows) for name, rows in tables.items()}
     return Results.of(found, [], meta(facts, arms, **more))
 

@@ -255,9 +255,9 @@ def tested(
 def margin(results: Results) -> float:
     """Return the difference in gold below which two arms count as equal.
 
-    It is MARGIN standard deviations of the SFT base's gold over prompts.
+    It is MARGIN standard deviations of the gold of the SFT base's answers.
     """
-    base = results.scores(SFT)
+    base = results.answers(SFT)
     return MARGIN * float(np.std(base.to_numpy(), ddof=1)) if base.size > 1 else 0.0
 
 

@@ -114,7 +114,6 @@ RULES = (
     Rule("reason", MAY_DIFFER, "a run that failed says why"),
     Rule("episodes", MAY_DIFFER, COUNT),
     Rule("steps", MAY_DIFFER, COUNT),
-    Rule("planned_steps", MAY_DIFFER, "the steps of an epoch depend on the method"),
     Rule("generated_tokens", MAY_DIFFER, COUNT),
     Rule("validation_loss", MAY_DIFFER, "each method has a loss of its own"),
     Rule("resident_models", MAY_DIFFER, COST),
@@ -122,12 +121,15 @@ RULES = (
     Rule("peak_mb", MAY_DIFFER, COST),
     Rule("peak_reserved_mb", MAY_DIFFER, COST),
     Rule("gpu_slots", MAY_DIFFER, SHARING, optional=True),
+    Rule("written", MAY_DIFFER, "each run has files of its own"),
+    Rule("sha256", MAY_DIFFER, "each record has a hash of its own"),
     # Evaluations, the SFT base's among them
     Rule("evaluation.arm", MATCH, OWN, to="folder_arm"),
     Rule("evaluation.seed", MATCH, OWN, to="folder_seed"),
     Rule("evaluation.status", MATCH, OF_RUN, to="status"),
     Rule("evaluation.model_sha256", MATCH, OF_RUN, to="model_sha256"),
     Rule("evaluation.prompts_sha256", MATCH, "the same test prompts"),
+    Rule("evaluation.draws", MATCH, "the same number of answers to a prompt", optional=True),
     Rule("evaluation.decode", MATCH, "the same sampling settings"),
     Rule("evaluation.versions", MATCH, "the same library versions"),
 )
@@ -221,6 +223,8 @@ def _taken_out(runs: list[dict]) -> list[dict]:
     asked = [r.field for r in RULES if r.optional or r.kind == MAY_DIFFER]
     for field, arm in product(asked, dict.fromkeys(run["folder_arm"] for run in runs)):
         ended = [r for r in runs if r["folder_arm"] == arm and r.get("status") == "ok"]
+        if _of_evaluation(field):
+            ended = [run for run in ended if run.get("evaluation")]
         lack = {name(run): "missing" for run in ended if value(run, field) is None}
         if 0 < len(lack) < len(ended):
             found.append(_breach(field, "present", "the runs of an arm have the same fields", lack))

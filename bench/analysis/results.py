@@ -18,7 +18,7 @@ from bench.core.files import plain, read_csv, read_json, write_text
 from bench.core.names import SFT
 from bench.core.schema import UserError
 
-SCHEMA = "prefbench.tables/2"
+SCHEMA = "prefbench.tables/3"
 AGAIN = "run `snakemake` to collect the study again"
 RUN = ("arm", "method", "seed")
 # the columns of each table that the analysis reads; tables may hold more
@@ -29,7 +29,8 @@ COLUMNS = {
     "curve": (*RUN, "fraction", "family", "n", "gold", "gold_se", "proxy", "kl", "length",
               "distinct2", "entropy", "wall_s", "cpu_s", "flops"),
     "log": (*RUN, "step", "grad_norm", "logps_chosen"),
-    "prompts": (*RUN, "prompt_id", "family", "gold", "proxy", "kl", "entropy", "length"),
+    "prompts": (*RUN, "prompt_id", "draw", "family", "gold", "proxy", "kl", "entropy", "length"),
+    "variety": (*RUN, "draw", "distinct2"),
     "tasks": (*RUN, "task", "metric", "value", "stderr", "n", "higher_is_better"),
     "reward": ("reward_model", "label_set", "seed", "peak_mb", "gold_order_accuracy", "score_mean",
                "score_sd"),
@@ -117,8 +118,8 @@ class Results:
 
     One row of a table is: in runs, a run; in cost, a phase of a step of a run; in curve, a point of
     a training curve, on validation prompts; in log, an optimiser step; in prompts, an answer to a
-    test prompt; in tasks, a score of lm-eval; in reward, a reward model; in ledger, all processes
-    of a step.
+    test prompt; in variety, all answers of a draw, one to a prompt; in tasks, a score of lm-eval;
+    in reward, a reward model; in ledger, all processes of a step.
     """
 
     meta: Meta
@@ -127,6 +128,7 @@ class Results:
     curve: pd.DataFrame
     log: pd.DataFrame
     prompts: pd.DataFrame
+    variety: pd.DataFrame
     tasks: pd.DataFrame
     reward: pd.DataFrame
     ledger: pd.DataFrame
@@ -187,13 +189,21 @@ class Results:
         """Return the SFT bases that arms start from, `sft` first."""
         return list(dict.fromkeys([SFT, *(arm.base for arm in self.meta.arms)]))
 
-    def scores(self, arm: str, column: str = "gold") -> pd.DataFrame:
-        """Return an arm's scores [seeds x prompts] on the tuned families, without prompts that have
-        a gap.
+    def answers(self, arm: str, column: str = "gold") -> pd.DataFrame:
+        """Return the scores of an arm's answers [(seed, draw) x prompts] on the tuned families,
+        without prompts that have a gap.
 
         Empty if the arm has no answers, since all its runs failed.
         """
+        return _answers(self, arm, column)
+
+    def scores(self, arm: str, column: str = "gold") -> pd.DataFrame:
+        """Return an arm's scores [seeds x prompts], each the mean over the answers to a prompt."""
         return _scores(self, arm, column)
+
+    def draws(self, arm: str) -> int:
+        """Return how many answers an arm's runs gave to each test prompt; 0 if it has none."""
+        return int(self.prompts[self.prompts.arm == arm].draw.nunique())
 
     def ended(self) -> pd.DataFrame:
         """Return arm and seed of the runs that did not fail."""
@@ -231,9 +241,16 @@ def once(function: Callable) -> Callable:
 
 
 @once
-def _scores(results: Results, arm: str, column: str) -> pd.DataFrame:
+def _answers(results: Results, arm: str, column: str) -> pd.DataFrame:
     rows = results.prompts
     rows = rows[(rows.arm == arm) & rows.family.isin(results.meta.tuned_families)]
     if rows[column].isna().all():
         return pd.DataFrame()
-    return rows.pivot_table(index="seed", columns="prompt_id", values=column).dropna(axis=1)
+    at = ["seed", "draw"]
+    return rows.pivot_table(index=at, columns="prompt_id", values=column).dropna(axis=1)
+
+
+@once
+def _scores(results: Results, arm: str, column: str) -> pd.DataFrame:
+    answers = results.answers(arm, column)
+    return answers.groupby(level="seed").mean() if answers.size else answers

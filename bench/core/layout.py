@@ -90,6 +90,11 @@ class RunFiles:
         """The folder of the trained policy; empty if training failed."""
         return self.folder / "model"
 
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The files that numbers come from, besides the record, which has their hashes."""
+        return self.log, self.curve, self.samples
+
 
 @dataclass(frozen=True)
 class EvaluationFiles:
@@ -104,7 +109,7 @@ class EvaluationFiles:
 
     @property
     def prompts(self) -> Path:
-        """The measures of each test prompt, one row per prompt, without texts."""
+        """The measures of each answer to a test prompt, one row per answer, without texts."""
         return self.folder / "prompts.csv"
 
     @property
@@ -116,6 +121,11 @@ class EvaluationFiles:
     def samples(self) -> Path:
         """The answers to the test prompts."""
         return self.folder / "samples.jsonl"
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The files that numbers come from, besides the record, which has their hashes."""
+        return self.prompts, self.tasks, self.samples
 
 
 class Layout:

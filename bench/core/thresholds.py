@@ -8,8 +8,8 @@ MAX_KL_WORDS = (
     f"{MAX_KL:g} nats per sample (1 per token, if answers may be longer than {MAX_KL:g} tokens)"
 )
 
-# In standard deviations of the SFT base's gold over prompts. Training failed if gold is lower than
-# the SFT base's by this much, and succeeded if it is higher by this much. A reader of single
+# In standard deviations of the gold of the SFT base's answers. Training failed if gold is lower
+# than the SFT base's by this much, and succeeded if it is higher by this much. A reader of single
 # answers could not see a smaller difference.
 MARGIN = 0.1
 

@@ -225,7 +225,10 @@ def looking(case: Case) -> float:
 
 def measuring(case: Case, rows: int) -> float:
     """Return the bytes of sampling ``rows`` answers and of their KL from the SFT base."""
-    return max(sampling_pass(case, rows), reading_pass(case, rows, case.made, COMPARED))
+    from bench.evaluation.samples import rows_at_once
+
+    read = min(rows, rows_at_once(case.made, case.shape.vocabulary))
+    return max(sampling_pass(case, rows), reading_pass(case, read, case.made, COMPARED))
 
 
 def needed(case: Case) -> float:

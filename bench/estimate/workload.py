@@ -271,7 +271,7 @@ class Workload:
         """Return the job of a run, with the points of its curve."""
         method, cfg, n = self.cfg.known_methods[arm.method], self.cfg, self.pairs(arm)
         scorer, points = "reward" in arm.needs, len(arm.curve or cfg.curve.fractions)
-        curve = self.measured(cfg.curve.prompts, cfg.curve.batch, scorer) * points
+        curve = self.measured(cfg.curve.prompts * cfg.curve.draws, cfg.curve.batch, scorer) * points
         head = getattr(method, "HEAD", "pair")
         if head == "rollout":
             return self.rollouts(arm, n, curve)
@@ -294,7 +294,7 @@ class Workload:
         if getattr(self.cfg.known_methods[arm.method], "HEAD", "") == "rollout":
             steps = self.pairs(arm) * s.epochs / s.batch
         points = len(arm.curve or curve.fractions)
-        return {"step": math.ceil(steps), "measure": points * curve.prompts}
+        return {"step": math.ceil(steps), "measure": points * curve.prompts * curve.draws}
 
     def rollouts(self, arm, n: int, curve: Work) -> Job:
         """Return the job of a run of PPO on ``n`` prompts; curve: work of measuring its curve."""
@@ -329,13 +329,14 @@ class Workload:
         It counts the test prompts and those tasks of lm-eval that are in TASKS.
         """
         cfg, case = self.cfg, self.bare
-        work = self.measured(cfg.eval.prompts, cfg.eval.batch, arm is not None)
+        answers = cfg.eval.prompts * (cfg.eval.draws if arm else cfg.eval.base_draws)
+        work = self.measured(answers, cfg.eval.batch, arm is not None)
         tasks = cfg.eval.tasks if arm is None or arm.tasks else ()
         work = sum(map(self.task, tasks), work)
         read = {name: self.sequences(name) for name in tasks if name in TASKS}
         models = 2 * memory.held(case) + (memory.held(case, scorer=True) if arm else 0)
         most = models + self.gold.bytes + memory.measuring(case, cfg.eval.batch)
-        own = {"of": arm, "times": {"measure": cfg.eval.prompts} | read}
+        own = {"of": arm, "times": {"measure": answers} | read}
         loads = models + self.gold.bytes
         return Job("evaluation", "evaluation", most, most, Work(), work, loads, **own)
 

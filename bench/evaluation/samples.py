@@ -12,6 +12,13 @@ from bench.models.passes import Samples, completion_logits, sequence_scores
 from bench.models.sampling import sample
 from bench.models.tokens import decode, prompt_ids
 
+MOST_LOGITS = 2**27  # that a pass may make: half a GB in float32
+
+
+def rows_at_once(length: int, vocabulary: int) -> int:
+    """Return how many answers of ``length`` tokens a pass may read to measure their KL."""
+    return max(1, MOST_LOGITS // (length * vocabulary))
+
 
 @torch.no_grad()
 def kl_and_entropy(policy, reference, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -21,12 +28,23 @@ def kl_and_entropy(policy, reference, samples: Samples) -> tuple[np.ndarray, np.
     This Rao-Blackwellised form of the sequence KL varies far less than the log-ratios of the drawn
     tokens. Returns two arrays (B,).
     """
+    rows, length = samples.mask.shape
+    most = rows_at_once(length, policy.config.vocab_size)
+    found = [
+        _kl_and_entropy(policy, reference, samples[start : start + most])
+        for start in range(0, rows, most)
+    ]
+    kl, entropy = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+    return kl, entropy
+
+
+def _kl_and_entropy(policy, reference, samples: Samples) -> tuple[torch.Tensor, torch.Tensor]:
     logp = completion_logits(policy, samples).log_softmax(-1)
     logq = completion_logits(reference, samples).log_softmax(-1)
     p = logp.exp()
     kl = ((p * (logp - logq)).sum(-1) * samples.mask).sum(1)
     entropy = (-(p * logp).sum(-1) * samples.mask).sum(1) / samples.mask.sum(1)
-    return kl.cpu().numpy(), entropy.cpu().numpy()
+    return kl, entropy
 
 
 class Measure:
@@ -34,33 +52,47 @@ class Measure:
 
     prompts: rows of ``prompts.jsonl``; gold: the testbed's ground truth; scorer: the reward model,
     or None; seed: of the sampling, the same for all runs so that they draw the same random numbers;
-    graph: as of ``sample``.
+    batch: answers sampled at once; graph: as of ``sample``; draws: answers to each prompt.
     """
 
     def __init__(
-        self, tokenizer, prompts, gold, reference, scorer, decode_settings, seed, batch, graph=False
+        self,
+        tokenizer,
+        prompts,
+        gold,
+        reference,
+        scorer,
+        decode_settings,
+        seed,
+        batch,
+        graph=False,
+        draws=1,
     ):
         self.tokenizer, self.prompts, self.gold = tokenizer, prompts, gold
-        self.reference, self.scorer = reference, scorer
+        self.reference, self.scorer, self.draws = reference, scorer, draws
         self.decode, self.seed, self.batch, self.graph = decode_settings, seed, batch, graph
-        self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts]
+        self.asked = [row for _ in range(draws) for row in prompts]  # one row per answer
+        self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts] * draws
 
     def __call__(self, policy) -> pd.DataFrame:
-        """Return one row per prompt: prompt_id, family, prompt, completion, gold, proxy, kl, ..."""
+        """Return one row per answer: prompt_id, draw, family, prompt, completion, gold, proxy, ...
+
+        Every prompt is answered once before any is answered again.
+        """
         training = policy.training
         policy.eval()
         generator = torch.Generator(policy.device).manual_seed(self.seed)
         chunks = [
-            self._chunk(policy, start, generator)
-            for start in range(0, len(self.prompts), self.batch)
+            self._chunk(policy, start, generator) for start in range(0, len(self.asked), self.batch)
         ]
         policy.train(training)
         table = pd.concat(chunks, ignore_index=True)
-        table["gold"] = self.gold(self.prompts, list(table.completion))
+        table.insert(1, "draw", np.arange(len(table)) // len(self.prompts))
+        table["gold"] = self.gold(self.asked, list(table.completion))
         return table
 
     def _chunk(self, policy, start: int, generator) -> pd.DataFrame:
-        rows = self.prompts[start : start + self.batch]
+        rows = self.asked[start : start + self.batch]
         ids = self.ids[start : start + self.batch]
         length, temperature = self.decode.max_new_tokens, self.decode.temperature
         draws = uniforms(length, len(ids), generator)
@@ -93,10 +125,18 @@ def distinct_2(texts: list[str]) -> float:
     return len(set(bigrams)) / len(bigrams) if bigrams else float("nan")
 
 
+def distinct_2_by_draw(table: pd.DataFrame) -> list[float]:
+    """Return the distinct bigrams of the answers of each draw, one answer to a prompt.
+
+    Fewer bigrams are distinct among more answers, so that only equal numbers of them compare.
+    """
+    return [distinct_2(list(rows.completion)) for _, rows in table.groupby("draw")]
+
+
 def summarise(table: pd.DataFrame, tuned: tuple[str, ...]) -> pd.DataFrame:
     """Average the measures by family, and as ``all`` over the tuned families; one row each.
 
-    Standard errors are over prompts.
+    n: prompts, over which the standard errors are; distinct2: mean over draws.
     """
     groups = {name: rows for name, rows in table.groupby("family", sort=True)}
     groups["all"] = table[table.family.isin(tuned)]
@@ -104,15 +144,16 @@ def summarise(table: pd.DataFrame, tuned: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _means(rows: pd.DataFrame) -> dict[str, float]:
+    by_prompt = rows.groupby("prompt_id")[["gold", "kl"]].mean()
     return {
-        "n": len(rows),
+        "n": len(by_prompt),
         "gold": rows.gold.mean(),
-        "gold_se": rows.gold.sem(),
+        "gold_se": by_prompt.gold.sem(),
         "proxy": rows.proxy.mean(),
         "kl": rows.kl.mean(),
-        "kl_se": rows.kl.sem(),
+        "kl_se": by_prompt.kl.sem(),
         "length": rows.length.mean(),
-        "distinct2": distinct_2(list(rows.completion)),
+        "distinct2": np.mean(distinct_2_by_draw(rows)),
         "entropy": rows.entropy.mean(),
         "ended": rows.ended.mean(),
     }

@@ -210,12 +210,14 @@ class Decode(Section):
 class Curve(Section):
     """The training curve of a run, measured on validation prompts; no method is charged for it."""
 
-    fractions: Fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
+    fractions: Fractions = (0.0, 0.25, 0.5, 1.0)
     """Points at which to measure, as shares of a run's optimiser steps; must include 0 and 1."""
     prompts: int = Field(96, ge=1)
     """Validation prompts answered at each point."""
+    draws: int = Field(4, ge=1)
+    """Answers to each prompt."""
     batch: int = Field(128, ge=1)
-    """Prompts answered at once."""
+    """Answers sampled at once."""
 
 
 class Eval(Section):
@@ -223,8 +225,12 @@ class Eval(Section):
 
     prompts: int = Field(256, ge=1)
     """Test prompts to answer."""
+    draws: int = Field(4, ge=1)
+    """Answers of each run to each prompt."""
+    base_draws: int = Field(32, ge=1)
+    """Answers of the SFT base to each prompt: all runs are compared with them."""
     batch: int = Field(128, ge=1)
-    """Prompts, or documents of lm-eval, processed at once."""
+    """Answers, or documents of lm-eval, processed at once."""
     tasks: Names = ()
     """Further lm-eval tasks, as names or paths of YAML files; those of the world always run."""
     limit: int | None = Field(None, ge=1)

@@ -340,7 +340,7 @@ def evaluation(rehearsal: Rehearsal) -> dict[str, float]:
         write_inputs(rehearsal, arm)
         policy = policy.eval().requires_grad_(False)
         measure = new_measure(cfg, arm, 1, tokenizer)
-    found = {"measure": measured(rehearsal, measure, policy, cfg.eval.prompts)}
+    found = {"measure": measured(rehearsal, measure, policy)}
     return found | harnessed(rehearsal, policy, tokenizer)
 
 
@@ -366,8 +366,8 @@ def harnessed(rehearsal: Rehearsal, policy, tokenizer) -> dict[str, float]:
     return found
 
 
-def measured(rehearsal: Rehearsal, m, policy, prompts: int) -> float:
-    """Return the seconds of answering one of ``prompts`` prompts and measuring the answer.
+def measured(rehearsal: Rehearsal, m, policy) -> float:
+    """Return the seconds of sampling an answer and measuring it.
 
     m: the ``Measure`` of the study's code, which here gets prompts of its own.
     """
@@ -377,7 +377,7 @@ def measured(rehearsal: Rehearsal, m, policy, prompts: int) -> float:
         models = m.gold, m.reference, m.scorer
         Measure(m.tokenizer, rows, *models, m.decode, m.seed, m.batch, m.graph)(policy)
 
-    return rehearsal.timed("measure", min(prompts, m.batch), work)
+    return rehearsal.timed("measure", min(len(m.asked), m.batch), work)
 
 
 def write_inputs(rehearsal: Rehearsal, arm) -> None:
@@ -406,7 +406,7 @@ def run(rehearsal: Rehearsal) -> dict[str, float]:
     loaded = rehearsal.seconds(rows["load"])
 
     def point(policy) -> None:
-        found["measure"] = measured(rehearsal, measure, policy, cfg.curve.prompts)
+        found["measure"] = measured(rehearsal, measure, policy)
 
     with whole.phase("train"):
         for longest, steps in PASSES:

@@ -18,12 +18,12 @@ from bench.core.files import (
     json_sha256,
     read_rows,
     spread,
-    write_json,
     write_lines,
     write_table,
 )
 from bench.core.machine import gpu_slots, is_shared
 from bench.core.progress import Progress, say
+from bench.core.records import write_record
 from bench.core.schema import UserError
 from bench.core.thresholds import max_kl
 from bench.steps import runner
@@ -142,6 +142,7 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
         CURVE_SEED,
         cfg.curve.batch,
         cfg.launch.cuda_graph,
+        cfg.curve.draws,
     )
     progress = Progress(name, None)
     fractions = arm.curve or cfg.curve.fractions
@@ -208,7 +209,7 @@ def write(cfg, arm, todo: Run, status: str, reason: str, inputs: dict[str, str])
     write_table(files.log, todo.monitor.log, ["step"])
     write_table(files.curve, todo.monitor.curve, ["fraction", "step", "family"])
     write_lines(files.samples, todo.monitor.samples)
-    write_json(files.record, record)
+    write_record(files.record, record, files.written)
 
 
 def write_model(todo: Run, folder: Path, status: str) -> None:
@@ -250,8 +251,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
         "parameters": total,
         "pairs": len(todo.pairs),
         "episodes": todo.episodes,
-        "steps": log[-1]["step"] if log else 0,
-        "planned_steps": todo.monitor.total,
+        "steps": sum(row.get("inner_steps", 1) for row in log),
         "trajectory_sha256": json_sha256(log),
         "validation_loss": todo.validation_loss,
         "resident_models": todo.resident_models,

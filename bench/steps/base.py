@@ -6,7 +6,8 @@ python -m bench base --testbed micro
 import argparse
 from pathlib import Path
 
-from bench.core.files import atomic, read_rows, write_json
+from bench.core.files import atomic, read_rows
+from bench.core.records import write_record
 
 
 def run(cfg, args: argparse.Namespace) -> None:
@@ -25,7 +26,7 @@ def convert(cfg, out: Path) -> None:
     ledger = Ledger()
     with atomic(out) as part, ledger.phase("convert"):
         gguf.convert(part)
-        write_json(part / "step.json", step_record("base", cfg, ledger, {}))
+        write_record(part / "step.json", step_record("base", cfg, ledger, {}))
 
 
 def fetch(cfg, out: Path) -> None:
@@ -37,7 +38,7 @@ def fetch(cfg, out: Path) -> None:
     ledger = Ledger()
     with atomic(out) as part, ledger.phase("fetch"):
         hub_model.fetch(cfg.model.hub, cfg.model.dtype, part)
-        write_json(part / "step.json", step_record("base", cfg, ledger, {}))
+        write_record(part / "step.json", step_record("base", cfg, ledger, {}))
 
 
 def pretrain(cfg, out: Path) -> None:
@@ -64,7 +65,7 @@ def pretrain(cfg, out: Path) -> None:
         metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
         with atomic(out) as part:
             save(model, tokenizer, part)
-            write_json(part / "step.json", job.step_record("base", cfg, ledger, metrics))
+            write_record(part / "step.json", job.step_record("base", cfg, ledger, metrics))
 
 
 def base_trainer(todo, rows: list[dict]):

@@ -82,9 +82,8 @@ def cost_table(members: Members, runs: list[dict], evals: list[dict], shared: La
             rows += _phases(key, need, *_needed(member, need, run))
         if (pool := pool_of(member.arm.label_set)) != POOL:  # all share the testbed's own pool
             rows += _phases(key, pool, *_own_pairs(member, pool, run))
-    methods = {r["arm"]: r["method"] for r in runs}
     for e in evals:
-        key = {"arm": e["arm"], "method": methods.get(e["arm"], SFT), "seed": e["seed"]}
+        key = {k: e[k] for k in ("arm", "method", "seed")}
         rows += _phases(key, "evaluate", e, charged=False)
     records = {
         "base": shared.base / STEP,
@@ -153,6 +152,18 @@ def reward_table(members: Members, evaluated: bool = True):
     )
 
 
+def variety_table(evals: list[dict]):
+    """Return one row per draw of an evaluation: the distinct bigrams of its answers."""
+    import pandas as pd
+
+    rows = [
+        {"arm": e["arm"], "method": e["method"], "seed": e["seed"], "draw": i, "distinct2": share}
+        for e in evals
+        for i, share in enumerate(e.get("distinct2", []))
+    ]
+    return pd.DataFrame(rows, columns=["arm", "method", "seed", "draw", "distinct2"])
+
+
 def ledger_table(members: Members, bases: dict[str, Layout], overhead: Path, evaluated=True):
     """Return one row per step: its processes and all their seconds, with imports and evaluation.
 
@@ -176,14 +187,14 @@ def ledger_table(members: Members, bases: dict[str, Layout], overhead: Path, eva
 
 
 def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
-    """Return the evaluated answers of every (arm, method, seed, file), with arm and seed."""
+    """Return the first answer to each prompt of every (arm, method, seed, file), with arm and
+    seed."""
     found = []
     for arm, _, seed, path in rows:
         if path.exists():
             lines = path.read_text(encoding="utf-8").split("\n")
-            found += [
-                {"arm": arm, "seed": seed} | json.loads(line) for line in lines if line.strip()
-            ]
+            answers = [json.loads(line) for line in lines if line.strip()]
+            found += [{"arm": arm, "seed": seed} | row for row in answers if row["draw"] == 0]
     return found
 
 
@@ -199,13 +210,18 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
     keys = [(m.arm.name, m.arm.method, m.seed, m.files, m.evaluation) for m in members]
     asked = [(name, SFT, 0, at.evaluation(None)) for name, at in bases.items()] if evaluated else []
     asked += [(*key, own) for *key, _, own in keys] if evaluated else []
-    evals = [found for *_, at in asked if (found := read_json(at.record))]
+    evals = [
+        found | {"arm": arm, "method": method}
+        for arm, method, _, at in asked
+        if (found := read_json(at.record))
+    ]
     tables = {
         "runs": runs_table(runs, evals),
         "cost": cost_table(members, runs, evals, shared),
         "curve": stack([(*key, files.curve) for *key, files, _ in keys]),
         "log": stack([(*key, files.log) for *key, files, _ in keys]),
         "prompts": stack([(*key, at.prompts) for *key, at in asked]),
+        "variety": variety_table(evals),
         "tasks": stack([(*key, at.tasks) for *key, at in asked]),
         "reward": reward_table(members, evaluated),
         "ledger": ledger_table(members, bases, layout.overhead, evaluated),

@@ -14,12 +14,12 @@ from bench.core.files import (
     read_json,
     read_rows,
     spread,
-    write_json,
     write_lines,
     write_table,
 )
 from bench.core.names import SFT
 from bench.core.progress import say
+from bench.core.records import write_record
 from bench.worlds import world
 
 TEST_SEED = 2000  # of sampling on test prompts; all runs draw the same random numbers
@@ -37,7 +37,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     arm = None if args.arm == SFT else cfg.arm(args.arm)
     files = cfg.layout.evaluation(arm, args.seed)
     status = read_json(cfg.layout.run(arm, args.seed).record)["status"] if arm else "ok"
-    conditions = {"arm": args.arm, "seed": args.seed, "status": status} | shared(cfg)
+    conditions = {"arm": args.arm, "seed": args.seed, "status": status} | shared(cfg, arm)
     if status == "ok":
         evaluate(cfg, arm, args.seed, files, conditions)
     else:
@@ -46,19 +46,25 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 def write_failed(files, conditions: dict) -> None:
     """Write all outputs without rows, because a failed run has no model."""
-    write_table(files.prompts, [], ["prompt_id", "family", "gold"])
+    write_table(files.prompts, [], ["prompt_id", "draw", "family", "gold"])
     write_table(files.tasks, [], ["task", "metric", "value"])
     write_lines(files.samples, [])
     nothing = {"cost": [], "model_sha256": None, "peak_mb": None, "peak_reserved_mb": None}
-    write_json(files.record, conditions | nothing)
+    write_record(files.record, conditions | nothing | {"distinct2": []}, files.written)
 
 
-def shared(cfg) -> dict:
+def draws(cfg, arm) -> int:
+    """Return how many answers to each prompt are drawn; arm None: of the SFT base."""
+    return cfg.eval.draws if arm else cfg.eval.base_draws
+
+
+def shared(cfg, arm) -> dict:
     """Return what the fairness contract compares of evaluations, besides the weights."""
     from bench.training.ledger import versions
 
     return {
         "prompts_sha256": ids_sha256(test_prompts(cfg)),
+        "draws" if arm else "base_draws": draws(cfg, arm),
         "decode": cfg.decode.model_dump(),
         "versions": versions(),
         "gpu_slots": machine.gpu_slots(),
@@ -71,6 +77,7 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
     arm None: the SFT base.
     """
     from bench.evaluation.harness import lm_eval_rows
+    from bench.evaluation.samples import distinct_2_by_draw
     from bench.models.loading import load_policy, load_tokenizer, weights_sha256
     from bench.training import job, trainer
     from bench.training.ledger import Ledger
@@ -89,7 +96,9 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
         rows = lm_eval_rows(cfg, policy, tokenizer) if arm is None or arm.tasks else []
     write_table(files.tasks, rows, ["task", "metric", "value"])
     cost = {"cost": ledger.table(), **ledger.memory.peaks, "model_sha256": weights_sha256(folder)}
-    write_json(files.record, conditions | cost)
+    tuned = table[table.family.isin(world(cfg.data.kind).TUNED_FAMILIES)]
+    variety = {"distinct2": distinct_2_by_draw(tuned)}
+    write_record(files.record, conditions | cost | variety, files.written)
     found = ", ".join(f"{r['task']} {r['value']:.3f}" for r in rows)
     say(f"evaluate {arm.name if arm else SFT} seed {seed}", found)
 
@@ -104,7 +113,7 @@ def sampled(cfg, arm, seed: int, policy, tokenizer):
     """Sample on the test prompts; returns the table of samples, and the parts of their gold."""
     measure = new_measure(cfg, arm, seed, tokenizer)
     table = measure(policy)
-    return table, measure.gold.parts(measure.prompts, list(table.completion))
+    return table, measure.gold.parts(measure.asked, list(table.completion))
 
 
 def new_measure(cfg, arm, seed: int, tokenizer):
@@ -116,7 +125,7 @@ def new_measure(cfg, arm, seed: int, tokenizer):
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
     scorer = load_proxy(cfg, arm, seed) if arm else None
     where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
-    return Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph)
+    return Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph, draws(cfg, arm))
 
 
 def load_proxy(cfg, arm, seed: int):
@@ -131,7 +140,7 @@ def write_samples(files, table, parts: list[dict]) -> None:
     """Write prompts.csv, with numbers only, and samples.jsonl, with the texts."""
     numbers = table.drop(columns=["prompt", "completion"]).to_dict("records")
     write_table(files.prompts, [row | part for row, part in zip(numbers, parts, strict=True)], [])
-    keep = ["prompt_id", "family", "prompt", "completion", "gold", "kl"]
+    keep = ["prompt_id", "draw", "family", "prompt", "completion", "gold", "kl"]
     texts = table[keep].to_dict("records")
     lines = [row | {"parts": part} for row, part in zip(texts, parts, strict=True)]
     write_lines(files.samples, lines)

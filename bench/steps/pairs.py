@@ -11,9 +11,10 @@ A label set may end with a number: `gold-n750` holds the first 750 of the seed's
 import argparse
 from collections.abc import Callable
 
-from bench.core.files import read_rows, write_json, write_lines
+from bench.core.files import read_rows, write_lines
 from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, parsed, pool_of
 from bench.core.progress import Progress
+from bench.core.records import write_record
 from bench.core.schema import UserError
 from bench.core.streams import stream
 from bench.worlds import world
@@ -63,7 +64,8 @@ def make_pool(cfg) -> None:
             "or raise pairs.pool (data.pool, if the testbed comes with pairs)"
         )
     write_lines(layout.pool(POOL), pool)
-    write_json(layout.pool_record(POOL), job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
+    record = job.step_record("pairs", cfg, ledger, pool_metrics(pool))
+    write_record(layout.pool_record(POOL), record, [layout.pool(POOL)])
 
 
 def with_gold(cfg, pool: list[dict]) -> list[dict]:
@@ -251,7 +253,7 @@ def make_on_policy(cfg) -> None:
 def write_own(cfg, name: str, pool: list[dict], record: dict) -> None:
     """Write a pool besides the testbed's, and the record of how it was made."""
     write_lines(cfg.layout.pool(name), pool)
-    write_json(cfg.layout.pool_record(name), record)
+    write_record(cfg.layout.pool_record(name), record, [cfg.layout.pool(name)])
 
 
 def demonstrated(i: int, row: dict, text: str) -> dict:

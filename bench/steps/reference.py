@@ -6,9 +6,10 @@ python -m bench reference --testbed micro --pool pool
 import argparse
 import csv
 
-from bench.core.files import atomic, read_rows, write_json
+from bench.core.files import atomic, read_rows
 from bench.core.names import ON_POLICY, POOL
 from bench.core.progress import Progress
+from bench.core.records import write_record
 from bench.training.batches import REFERENCE_BATCH
 
 
@@ -33,9 +34,8 @@ def run(cfg, args: argparse.Namespace) -> None:
     out = cfg.layout.reference(args.pool)
     with atomic(out) as part, open(part, "w", newline="") as file:
         csv.writer(file).writerows([("id", "a", "b"), *table])
-    write_json(
-        out.with_name("step.json"), job.step_record("reference", cfg, ledger, {"pairs": len(pool)})
-    )
+    record = job.step_record("reference", cfg, ledger, {"pairs": len(pool)})
+    write_record(out.with_name("step.json"), record, [out])
 
 
 def logps(

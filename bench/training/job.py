@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.core import processes
-from bench.core.files import atomic, write_json
+from bench.core.files import atomic
 from bench.core.machine import gpu_slots
 from bench.core.progress import Progress
+from bench.core.records import write_record
 from bench.core.schema import UserError
 from bench.training import checkpoints
 from bench.training.ledger import Ledger, machine, versions
@@ -94,4 +95,4 @@ def write(folder: Path, todo, model, recorded: dict) -> None:
         return
     with atomic(folder) as part:
         save(model, todo.tokenizer, part, todo.weights)
-        write_json(part / "step.json", recorded)
+        write_record(part / "step.json", recorded)

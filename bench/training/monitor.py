@@ -17,7 +17,8 @@ class Diverged(RuntimeError):
 
 
 class Monitor:
-    """Watches one run; the trainer calls ``step`` once per optimiser step (PPO: per rollout).
+    """Watches one run; the trainer calls ``step`` once per optimiser step (PPO: per rollout, whose
+    ``inner_steps`` are its optimiser steps).
 
     measure: function from a policy to a table of samples, or None for no curve; fractions: shares
     of the steps at which to add a point to the curve and to write a checkpoint; tuned: prompt

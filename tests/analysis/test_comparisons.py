@@ -294,6 +294,7 @@ def test_a_study_without_answers_to_test_prompts_compares_nothing(results):
 def test_a_difference_of_no_interest_is_a_share_of_the_spread_of_sft(results):
     rows = results.prompts
     gold = rows[(rows.arm == "sft") & rows.family.isin(fake_runs.TUNED)].gold
+    assert len(gold) == 80 * fake_runs.BASE_DRAWS  # of answers, which readers see
     assert cs.margin(results) == pytest.approx(MARGIN * gold.std())
 
 

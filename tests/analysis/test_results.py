@@ -49,9 +49,15 @@ def test_a_column_that_is_missing_is_unknown_and_one_more_is_kept():
 def test_scores_are_seeds_by_prompts_of_the_tuned_families(results):
     scores = results.scores("dpo")
     rows = results.prompts[results.prompts.family.isin(fake_runs.TUNED)]
-    one = rows[(rows.arm == "dpo") & (rows.seed == 2)].set_index("prompt_id").gold
+    one = rows[(rows.arm == "dpo") & (rows.seed == 2)]
     assert list(scores.index) == [1, 2, 3] and scores.shape == (3, 80)
-    pd.testing.assert_series_equal(scores.loc[2], one.sort_index(), check_names=False)
+    means = one.groupby("prompt_id").gold.mean()
+    pd.testing.assert_series_equal(scores.loc[2], means, check_names=False)
+    assert (results.draws("dpo"), results.draws("sft")) == (2, 4)
+    drawn = results.answers("dpo")
+    assert drawn.shape == (3 * 2, 80)
+    second = one[one.draw == 1].set_index("prompt_id").gold.sort_index()
+    pd.testing.assert_series_equal(drawn.loc[(2, 1)], second, check_names=False)
     assert list(results.scores("ipo").index) == [1, 3]  # seed 2 diverged
     assert results.scores("nobody").empty
 
@@ -154,7 +160,7 @@ def test_a_function_is_computed_once_for_each_results_and_arguments(results, cou
 def test_a_changed_copy_is_computed_anew(results, counted):
     lengths, calls = counted
     whole, empty = replace(results), replace(results, prompts=results.prompts[:0])
-    assert (lengths(whole), lengths(empty), lengths(whole)) == (len(results.prompts), 0, 1440)
+    assert (lengths(whole), lengths(empty), lengths(whole)) == (len(results.prompts), 0, 3120)
     assert len(calls) == 2
     assert replace(whole).known == {} != whole.known
 

@@ -102,9 +102,10 @@ def test_every_phase_is_scaled_to_the_numbers_of_the_settings(played):
     assert found["dpo-hot"].times("train") == 18
     for phase in ("rollout", "score", "reference", "update"):
         assert found["ppo"].times(phase) == pairs / cfg.ppo.batch == 3
-    assert found["ppo"].times("measure") == points * cfg.curve.prompts == 105
+    answers = cfg.curve.prompts * cfg.curve.draws
+    assert found["ppo"].times("measure") == points * answers == 168
     assert found["pool"].times("sample") == 4 * pairs
-    assert found["evaluation"].times("measure") == cfg.eval.prompts
+    assert found["evaluation"].times("measure") == cfg.eval.prompts * cfg.eval.draws
 
 
 def test_every_phase_was_measured(played):
@@ -151,7 +152,7 @@ def test_the_sum_is_that_of_all_runs(played):
     assert f"about {rehearse.number(hours)} core-hours" in line
     ppo = by_name(results)["ppo"]
     steps = sum(ppo.seconds[phase] for phase in ("rollout", "score", "reference", "update"))
-    assert ppo.total == pytest.approx(ppo.load + 3 * steps + 105 * ppo.seconds["measure"])
+    assert ppo.total == pytest.approx(ppo.load + 3 * steps + 168 * ppo.seconds["measure"])
 
 
 # --- a model of the hub ---------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def test_each_run_is_a_row_failed_ones_too(study):
 
 def test_tables_lead_with_the_run_and_hold_the_sft(study):
     prompts = study.prompts
-    assert len(prompts) == 120 * (11 + 1)
+    assert len(prompts) == 120 * (11 * fake_runs.DRAWS + fake_runs.BASE_DRAWS)
     assert set(prompts.arm) == {"sft", "ppo", "dpo", "ipo", "orpo"}
     assert len(study.curve) == 11 * 5 * 4 and len(study.log) == 11 * 100
 

@@ -5,7 +5,6 @@ import pandas as pd
 
 from bench.analysis import expected
 from bench.analysis import statistics as st
-from bench.analysis.curves import of_ended
 from bench.analysis.measure import NEITHER, SIGNED, UP, measure
 from bench.analysis.proxy import scale_of, scaled
 from bench.analysis.results import Results
@@ -51,9 +50,23 @@ def expected_gain(results: Results, arm: str) -> Interval | None:
 
 @measure("Win rate against SFT", "%", UP, source=GOLD, digits=1, shown=("scorecard",))
 def win(results: Results, arm: str) -> pd.DataFrame:
-    """Share of prompts where gold is above the SFT base's on the same prompt; a tie counts half."""
-    mine, base = beside_base(results, arm, "gold")
-    return 50 * (1 + np.sign(mine - base))
+    """Share of answers whose gold is above that of the SFT base's to the same prompt: each answer
+    is compared with each of the base's. A tie counts half."""
+    wins = won(results, arm)
+    return wins.groupby(level="seed").mean() if wins.size else wins
+
+
+def won(results: Results, arm: str) -> pd.DataFrame:
+    """Return the share, in %, of the SFT base's answers to a prompt that each answer beats.
+
+    [(seed, draw) x prompts]; empty if the arm is itself a base.
+    """
+    mine, base = results.answers(arm), results.answers(results.base[arm])
+    if arm in results.bases or not mine.size or not base.size:
+        return pd.DataFrame()
+    both = mine.columns.intersection(base.columns)
+    higher = np.sign(mine[both].to_numpy()[:, None] - base[both].to_numpy()[None]).mean(axis=1)
+    return pd.DataFrame(50 * (1 + higher), mine.index, both)
 
 
 @measure(
@@ -61,14 +74,18 @@ def win(results: Results, arm: str) -> pd.DataFrame:
     source="Dubois et al. 2024, 2404.04475, eq. 1-2, length alone",
 )  # fmt: skip
 def win_lc(results: Results, arm: str) -> pd.Series:
-    """Win rate expected for answers as long as the SFT base's, by a logistic regression of wins on
-    tanh(difference in length / its SD), fitted for each seed."""
-    wins, (mine, base) = win(results, arm), beside_base(results, arm, "length")
-    if not (wins.size and mine.size):
+    """Win rate expected for answers as long as the SFT base's are on average, by a logistic
+    regression of wins on tanh(difference in length / its SD), fitted for each seed."""
+    wins, length = won(results, arm), results.answers(arm, "length")
+    base = results.scores(results.base[arm], "length")
+    if not (wins.size and length.size and base.size):
         return pd.Series(dtype=float)
-    longer = mine - base
-    both = wins.columns.intersection(longer.columns)
-    rates = {s: win_at_no_difference(wins.loc[s, both], longer.loc[s, both]) for s in wins.index}
+    both = wins.columns.intersection(length.columns).intersection(base.columns)
+    longer = length[both] - base[both].iloc[0]
+    rates = {
+        seed: win_at_no_difference(of_seed.to_numpy().ravel(), longer.loc[seed].to_numpy().ravel())
+        for seed, of_seed in wins[both].groupby(level="seed")
+    }
     return pd.Series(rates, dtype=float)
 
 
@@ -104,14 +121,14 @@ def proxy(results: Results, arm: str) -> pd.DataFrame:
 
 
 @measure(
-    "Distinct bigrams", "share", NEITHER, source="Li et al. 2016, 1510.03055", interval=False,
-    made_by=(f"{SAMPLES}:distinct_2",),
+    "Distinct bigrams", "share", NEITHER, source="Li et al. 2016, 1510.03055",
+    shown=("scorecard",), made_by=(f"{SAMPLES}:distinct_2",),
 )  # fmt: skip
-def distinct2(results: Results, arm: str) -> float:
-    """Distinct word bigrams as a share of all word bigrams, in the answers to the validation
-    prompts."""
-    rows = of_ended(results, arm)
-    return float(rows.groupby("seed").distinct2.last().mean())
+def distinct2(results: Results, arm: str) -> pd.Series:
+    """Distinct word bigrams as a share of all word bigrams in the answers to the test prompts, one
+    to each; mean over draws."""
+    rows = results.variety[results.variety.arm == arm]
+    return rows.groupby("seed").distinct2.mean().astype(float)
 
 
 @measure(
