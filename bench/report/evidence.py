@@ -33,7 +33,7 @@ MANIFEST = "manifest.json"
 CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
 RUN = ("arm", "method", "seed")
 LOG = {"log.csv": (*RUN, "step", "grad_norm", "logps_chosen")}
-SCORES = {"prompts.csv": (*RUN, "prompt_id", "family", "gold", "kl")}
+SCORES = {"prompts.csv": (*RUN, "prompt_id", "draw", "family", "gold", "kl")}
 DRAWN_WITH = ("jinja2", "matplotlib", "numpy", "pandas", "pillow", "scipy")
 
 
