@@ -32,6 +32,7 @@ COLUMNS = {
     "prompts": (*RUN, "prompt_id", "draw", "family", "gold", "proxy", "kl", "entropy", "length"),
     "variety": (*RUN, "draw", "distinct2"),
     "tasks": (*RUN, "task", "metric", "value", "stderr", "n", "higher_is_better"),
+    "items": (*RUN, "task", "metric", "item", "value"),
     "reward": ("reward_model", "label_set", "seed", "peak_mb", "gold_order_accuracy", "score_mean",
                "score_sd"),
     "ledger": ("step", "processes", "wall_s", "cpu_s"),
@@ -119,7 +120,8 @@ class Results:
     One row of a table is: in runs, a run; in cost, a phase of a step of a run; in curve, a point of
     a training curve, on validation prompts; in log, an optimiser step; in prompts, an answer to a
     test prompt; in variety, all answers of a draw, one to a prompt; in tasks, a score of lm-eval;
-    in reward, a reward model; in ledger, all processes of a step.
+    in items, that of one of its documents; in reward, a reward model; in ledger, all processes of a
+    step.
     """
 
     meta: Meta
@@ -130,6 +132,7 @@ class Results:
     prompts: pd.DataFrame
     variety: pd.DataFrame
     tasks: pd.DataFrame
+    items: pd.DataFrame
     reward: pd.DataFrame
     ledger: pd.DataFrame
     samples: list[dict] = field(default_factory=list)

@@ -118,6 +118,11 @@ class EvaluationFiles:
         return self.folder / "tasks.csv"
 
     @property
+    def items(self) -> Path:
+        """The results of lm-eval on single documents, one row per task, metric and document."""
+        return self.folder / "items.csv"
+
+    @property
     def samples(self) -> Path:
         """The answers to the test prompts."""
         return self.folder / "samples.jsonl"
@@ -125,7 +130,7 @@ class EvaluationFiles:
     @property
     def written(self) -> tuple[Path, ...]:
         """The files that numbers come from, besides the record, which has their hashes."""
-        return self.prompts, self.tasks, self.samples
+        return self.prompts, self.tasks, self.items, self.samples
 
 
 class Layout:

@@ -6,6 +6,7 @@ files of the user's. Their documents come from the hub. A group is reported task
 """
 
 import io
+import math
 import sys
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -21,14 +22,16 @@ SEED = 2000  # of lm-eval's own draws
 FEWSHOT_SEED = 1234  # of examples in prompts: lm-eval's default, so that they are the usual ones
 
 
-def lm_eval_rows(cfg, policy, tokenizer) -> list[dict]:
-    """Return one row per task and metric: value, standard error, number of documents, direction."""
+def lm_eval_rows(cfg, policy, tokenizer) -> tuple[list[dict], list[dict]]:
+    """Return one row per task and metric (value, standard error, number of documents, direction),
+    and one per document of those metrics that are means over documents."""
     model = harness_model(cfg, policy, tokenizer)
     own = [task_config(cfg, name) for name in task_names(cfg)]
-    rows = harnessed(model, own)
-    if not cfg.eval.tasks:
-        return rows
-    return rows + harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
+    rows, items = harnessed(model, own)
+    if cfg.eval.tasks:
+        more, more_items = harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
+        rows, items = rows + more, items + more_items
+    return rows, items
 
 
 def harness_model(cfg, policy, tokenizer):
@@ -44,8 +47,8 @@ def harness_model(cfg, policy, tokenizer):
     )
 
 
-def harnessed(model, tasks: list, **options) -> list[dict]:
-    """Run lm-eval on tasks; returns its results as rows.
+def harnessed(model, tasks: list, **options) -> tuple[list[dict], list[dict]]:
+    """Run lm-eval on tasks; returns its results as rows, and those of single documents.
 
     Does what lm-eval's ``simple_evaluate`` does, but for its record of the environment, which takes
     a second and other processes each time.
@@ -66,11 +69,14 @@ def harnessed(model, tasks: list, **options) -> list[dict]:
             apply_chat_template=model.tokenizer.chat_template is not None,
             fewshot_as_multiturn=True,
             bootstrap_iters=100,
-            log_samples=False,
+            log_samples=True,
             verbosity="ERROR",
             **options,
         )
-    return [row for name in found["results"] for row in task_rows(found, name)]
+    rows = [row for name in found["results"] for row in task_rows(found, name)]
+    return [{k: v for k, v in row.items() if k != "filter"} for row in rows], [
+        item for row in rows for item in item_rows(found["samples"][row["task"]], row)
+    ]
 
 
 @contextmanager
@@ -118,6 +124,7 @@ def task_rows(found: dict, name: str) -> list[dict]:
         rows.append(
             {
                 "task": name,
+                "filter": chosen_filter,
                 "metric": metric + (f" ({chosen_filter})" if metrics.count(metric) > 1 else ""),
                 "value": value,
                 "stderr": stderr if isinstance(stderr, float) else "",
@@ -126,6 +133,29 @@ def task_rows(found: dict, name: str) -> list[dict]:
             }
         )
     return rows
+
+
+def item_rows(samples: list[dict], row: dict) -> list[dict]:
+    """Return one row per document, whose mean is the value of a task's row; [] if there is none.
+
+    samples: lm-eval's record of each document. Bits per byte are a ratio of two sums: a document
+    then counts with its bits over the mean number of bytes.
+    """
+    metric = row["metric"].partition(" (")[0]
+    mine = [sample for sample in samples if sample["filter"] == row["filter"]]
+    values = [sample.get(metric) for sample in mine]
+    if metric == "bits_per_byte":
+        size = sum(size for _, size in values) / len(values)
+        values = [-logp / math.log(2) / size for logp, _ in values]
+    if not all(isinstance(value, int | float) for value in values):
+        return []
+    if not math.isclose(sum(values) / len(values), row["value"], rel_tol=1e-6, abs_tol=1e-9):
+        return []
+    head = {"task": row["task"], "metric": row["metric"]}
+    return [
+        head | {"item": sample["doc_id"], "value": float(value)}
+        for sample, value in zip(mine, values, strict=True)
+    ]
 
 
 def load(names: tuple[str, ...]) -> list:

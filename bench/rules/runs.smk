@@ -253,6 +253,7 @@ rule evaluate:
         EVALUATION.record,
         EVALUATION.prompts,
         EVALUATION.tasks,
+        EVALUATION.items,
         EVALUATION.samples,
     log:
         MADE.log("evaluate-{arm}{key}-seed{seed}"),

@@ -223,6 +223,7 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
         "prompts": stack([(*key, at.prompts) for *key, at in asked]),
         "variety": variety_table(evals),
         "tasks": stack([(*key, at.tasks) for *key, at in asked]),
+        "items": stack([(*key, at.items) for *key, at in asked]),
         "reward": reward_table(members, evaluated),
         "ledger": ledger_table(members, bases, layout.overhead, evaluated),
     }

@@ -33,7 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(cfg, args: argparse.Namespace) -> None:
-    """Write ``evaluate/<arm>/seed<k>``: prompts.csv, tasks.csv, samples.jsonl, eval.json."""
+    """Write ``evaluate/<arm>/seed<k>``: prompts, tasks, items (csv), samples.jsonl, eval.json."""
     arm = None if args.arm == SFT else cfg.arm(args.arm)
     files = cfg.layout.evaluation(arm, args.seed)
     status = read_json(cfg.layout.run(arm, args.seed).record)["status"] if arm else "ok"
@@ -48,6 +48,7 @@ def write_failed(files, conditions: dict) -> None:
     """Write all outputs without rows, because a failed run has no model."""
     write_table(files.prompts, [], ["prompt_id", "draw", "family", "gold"])
     write_table(files.tasks, [], ["task", "metric", "value"])
+    write_table(files.items, [], ["task", "metric", "item", "value"])
     write_lines(files.samples, [])
     nothing = {"cost": [], "model_sha256": None, "peak_mb": None, "peak_reserved_mb": None}
     write_record(files.record, conditions | nothing | {"distinct2": []}, files.written)
@@ -93,8 +94,10 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
         table, parts = sampled(cfg, arm, seed, policy, tokenizer)
     write_samples(files, table, parts)
     with ledger.phase("lm-eval", charged=False):
-        rows = lm_eval_rows(cfg, policy, tokenizer) if arm is None or arm.tasks else []
+        asked = arm is None or arm.tasks
+        rows, items = lm_eval_rows(cfg, policy, tokenizer) if asked else ([], [])
     write_table(files.tasks, rows, ["task", "metric", "value"])
+    write_table(files.items, items, ["task", "metric", "item", "value"])
     cost = {"cost": ledger.table(), **ledger.memory.peaks, "model_sha256": weights_sha256(folder)}
     tuned = table[table.family.isin(world(cfg.data.kind).TUNED_FAMILIES)]
     variety = {"distinct2": distinct_2_by_draw(tuned)}

@@ -1,5 +1,6 @@
 """What only a CUDA device can show; the same trainings are tested on CPUs elsewhere."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,8 @@ def take_memory(again):
 
 def test_a_slot_has_its_part_of_the_memory_and_a_run_alone_has_more(monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     (tmp_path / "step.py").write_text(MOST + STEP)
     words = [sys.executable, tmp_path / "step.py", tmp_path]
     done = subprocess.run(words, capture_output=True, text=True)
