@@ -152,8 +152,3 @@ def write_rows(path: Path, rows: list[dict]) -> dict[str, str | int]:
     """Write rows as JSON lines; returns the file's entry in the manifest."""
     write_lines(path, rows)
     return {"sha256": file_sha256(path), "rows": len(rows)}
-
-
-def write_manifest(out: Path, manifest: dict) -> None:
-    """Write manifest.json, the last file of a data folder: hashes and sources of the others."""
-    write_text(Path(out, "manifest.json"), json.dumps(manifest, indent=1) + "\n")

@@ -18,6 +18,15 @@ def write_record(path: Path, record: dict, files: Iterable[Path] = ()) -> None:
     write_json(path, sealed(record | {WRITTEN: {file.name: file_sha256(file) for file in files}}))
 
 
+def write_manifest(out: Path, entries: dict[str, dict], **more) -> None:
+    """Write manifest.json, the last file of a data folder.
+
+    entries: what ``write_rows`` returned of each file; more: what else to say of the data.
+    """
+    written = {name: entry["sha256"] for name, entry in entries.items()}
+    write_json(Path(out, "manifest.json"), sealed(entries | more | {WRITTEN: written}))
+
+
 def sealed(record: dict) -> dict:
     """Return the record with the hash of its content."""
     content = {key: value for key, value in record.items() if key != OWN}

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.core import machine, processes, warm
-from bench.core.files import MISSING, write_json
+from bench.core.files import MISSING
 from bench.core.names import DEFAULT_TESTBED, SFT
 from bench.core.progress import say
+from bench.core.records import write_record
 from bench.core.schema import UserError
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -120,7 +121,8 @@ def book(cfg: Any, step: str, args: argparse.Namespace) -> None:
     row = {"step": step, "arm": getattr(args, "arm", None) or "", "process": label(step, args)}
     row |= {"wall_s": sum(walls), "cpu_s": sum(cpus)}
     if processes.is_main():
-        write_json(cfg.layout.ledger(step, made(cfg, step, args), getattr(args, "seed", None)), row)
+        place = cfg.layout.ledger(step, made(cfg, step, args), getattr(args, "seed", None))
+        write_record(place, row)
 
 
 def made(cfg: Any, step: str, args: argparse.Namespace) -> str:

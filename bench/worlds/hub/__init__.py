@@ -20,8 +20,9 @@ from random import Random
 from pydantic import Field
 
 from bench.core import streams
-from bench.core.files import write_manifest, write_rows
+from bench.core.files import write_rows
 from bench.core.hub import Rows, load_rows
+from bench.core.records import write_manifest
 from bench.core.schema import Section, UserError
 from bench.worlds.bradley_terry import on_policy
 from bench.worlds.hub.gold import ASSISTANT, Gold, GoldModel, keep
@@ -105,7 +106,7 @@ def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict
             )
         entries[name] = write_rows(out / name, rows)
     sources = settings.model_dump(include={"sft", "pairs", "gold"})
-    write_manifest(out, entries | {"sources": sources, "left_out": left_out})
+    write_manifest(out, entries, sources=sources, left_out=left_out)
 
 
 def stream(settings: Settings, name: str) -> Random:

@@ -14,7 +14,8 @@ from random import Random
 from pydantic import Field
 
 from bench.core import streams
-from bench.core.files import write_manifest, write_rows
+from bench.core.files import write_rows
+from bench.core.records import write_manifest
 from bench.core.schema import Section, UserError
 from bench.worlds.micro import grammar as g
 from bench.worlds.micro import sums as sums
@@ -127,7 +128,7 @@ def write(settings: Settings, out: Path) -> None:
     }
     (out / "tasks").mkdir(parents=True, exist_ok=True)
     entries = {name: write_rows(out / name, rows) for name, rows in files.items()}
-    write_manifest(out, entries | {"sources": [SOURCE]})
+    write_manifest(out, entries, sources=[SOURCE])
 
 
 SOURCE = {

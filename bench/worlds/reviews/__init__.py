@@ -18,7 +18,8 @@ from random import Random
 from pydantic import Field
 
 from bench.core import streams
-from bench.core.files import write_manifest, write_rows
+from bench.core.files import write_rows
+from bench.core.records import write_manifest
 from bench.core.schema import Section, UserError
 from bench.worlds.bradley_terry import on_policy
 from bench.worlds.reviews.gold import FILE, MENTION, REPETITION, Gold, Regressor
@@ -111,7 +112,7 @@ def write_files(files: dict[str, list[dict]], found: dict, out: Path) -> None:
         if not rows:
             raise UserError(f"data: {name} would be empty: raise data.max_words or data.*_share")
         entries[name] = write_rows(out / name, rows)
-    write_manifest(out, entries | {"sources": [SOURCE], "gold": found})
+    write_manifest(out, entries, sources=[SOURCE], gold=found)
 
 
 SOURCE = {
