@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.results import SCHEMA, Arm, Meta, Results
+from bench.core.files import file_sha256
+from bench.core.records import write_manifest, write_record
 from bench.report.study import Study
 
 HOSTILE = (
@@ -28,6 +30,9 @@ VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "trl": "1.16.0"}
 DECODE = {"max_new_tokens": 32, "temperature": 1.0}
 SETTINGS = {"lr": 1e-4, "beta": 0.1}
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+EVALUATED = ("prompts.csv", "tasks.csv", "items.csv", "samples.jsonl")
+TRAINED = ("log.csv", "curve.csv", "samples.jsonl")
+ITEMS = 200  # documents of a task of lm-eval
 DRAWS, BASE_DRAWS = 2, 4  # answers to a prompt, of a run and of the SFT base
 
 
@@ -51,14 +56,19 @@ def put_csv(path: Path, rows: list[dict], header=()) -> None:
         writer.writerows(rows)
 
 
+def put_record(path: Path, value: dict, *files: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_record(path, value, files)
+
+
 def cost(phase: str, seconds: float, **more) -> dict:
     spent = {"wall_s": seconds, "cpu_s": seconds * 0.97, "flops": seconds * 1e9, "joules": None}
     return {"phase": phase, "tokens": 1000, "generated": 0} | spent | more
 
 
-def step(path: Path, phase: str, seconds: float, **metrics) -> None:
+def step(path: Path, phase: str, seconds: float, *files: Path, **metrics) -> None:
     record = {"step": phase, "status": "ok", "cost": [cost(phase, seconds)], "peak_mb": 700.0}
-    put_json(path / "step.json", record | {"metrics": metrics, "versions": VERSIONS})
+    put_record(path / "step.json", record | {"metrics": metrics, "versions": VERSIONS}, *files)
 
 
 def prompt_rows(rng, gain: float, kl: float, prompts: int, luck: float, draws: int) -> list[dict]:
@@ -126,6 +136,20 @@ def task_rows(rng, gain: float) -> list[dict]:
     ]
 
 
+def item_rows(tasks: list[dict]) -> list[dict]:
+    """items.csv: ITEMS documents of each task, whose mean is about the task's score."""
+    return [
+        {"task": row["task"], "metric": row["metric"], "item": i}
+        | {"value": float(i < round(ITEMS * row["value"]))}
+        for row in tasks
+        for i in range(ITEMS)
+    ]
+
+
+def written(folder: Path, names) -> list[Path]:
+    return [folder / name for name in names]
+
+
 def sample_rows(prompts: list[dict], arm: str, text: str) -> list[dict]:
     return [
         {
@@ -147,10 +171,11 @@ def evaluation(
 ) -> None:
     rows = prompt_rows(rng, gain, kl, prompts, luck, DRAWS if seed else BASE_DRAWS)
     put_csv(folder / "prompts.csv", rows)
-    put_csv(folder / "tasks.csv", task_rows(rng, gain))
+    put_csv(folder / "tasks.csv", tasks := task_rows(rng, gain))
+    put_csv(folder / "items.csv", item_rows(tasks))
     lines = [json.dumps(row) for row in sample_rows(rows, arm, text)]
     (folder / "samples.jsonl").write_text("\n".join(lines) + "\n")
-    put_json(folder / "eval.json", eval_json(arm, seed))
+    put_record(folder / "eval.json", eval_json(arm, seed), *written(folder, EVALUATED))
 
 
 def eval_json(arm: str, seed: int, status: str = "ok") -> dict:
@@ -174,7 +199,6 @@ def align(root: Path, arm: str, method: str, seed: int, prompts: int, text: str)
     rng = np.random.default_rng([len(arm), ord(arm[0]), seed, ord(arm[-1])])
     luck = rng.normal(0, 0.06)
     folder = root / "align" / arm / f"seed{seed}"
-    put_json(folder / "run.json", run_json(arm, method, seed))
     rows = curve_rows(rng, method, luck)
     if method != "ppo":
         rows = [row | {"proxy": ""} for row in rows]
@@ -184,6 +208,8 @@ def align(root: Path, arm: str, method: str, seed: int, prompts: int, text: str)
         for s in range(1, 101)
     ]
     put_csv(folder / "log.csv", log)
+    (folder / "samples.jsonl").write_text("")
+    put_record(folder / "run.json", run_json(arm, method, seed), *written(folder, TRAINED))
     at = root / "evaluate" / arm / f"seed{seed}"
     evaluation(at, arm, seed, rng, GAIN[method], REACH[method], prompts, luck, text)
 
@@ -231,23 +257,31 @@ def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
 
 def failed(root: Path, arm: str, method: str, seed: int, status: str) -> None:
     """A run that diverged or ran out of memory: every file is there, the tables are empty."""
-    put_json(root / "align" / arm / f"seed{seed}" / "run.json", run_json(arm, method, seed, status))
-    at = root / "evaluate" / arm / f"seed{seed}"
-    put_csv(root / "align" / arm / f"seed{seed}" / "log.csv", [], ["step", "loss"])
-    put_csv(root / "align" / arm / f"seed{seed}" / "curve.csv", [], ["fraction", "step", "family"])
-    put_csv(at / "prompts.csv", [], ["prompt_id", "family", "gold"])
+    run, at = (root / step / arm / f"seed{seed}" for step in ("align", "evaluate"))
+    put_csv(run / "log.csv", [], ["step", "loss"])
+    put_csv(run / "curve.csv", [], ["fraction", "step", "family"])
+    (run / "samples.jsonl").write_text("")
+    put_record(run / "run.json", run_json(arm, method, seed, status), *written(run, TRAINED))
+    put_csv(at / "prompts.csv", [], ["prompt_id", "draw", "family", "gold"])
     put_csv(at / "tasks.csv", [], ["task", "metric", "value"])
+    put_csv(at / "items.csv", [], ["task", "metric", "item", "value"])
     (at / "samples.jsonl").write_text("")
-    put_json(at / "eval.json", eval_json(arm, seed, status))
+    put_record(at / "eval.json", eval_json(arm, seed, status), *written(at, EVALUATED))
 
 
 def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), text="") -> Path:
     """Write the folder; `fail` is {(arm, seed): status}."""
     fail = dict(fail)
-    for name, seconds in (("base", 70.0), ("sft", 40.0), ("pairs", 20.0), ("reference/pool", 12.0)):
-        more = {"bayes_accuracy_gold": 0.758} if name == "pairs" else {}
-        step(root / name, name, seconds, **more)
-    put_csv(root / "reference/pool/logps.csv", [{"id": i, "a": -1, "b": -2} for i in range(3000)])
+    table, pool = root / "reference/pool/logps.csv", root / "pairs/pool.jsonl"
+    put_csv(table, [{"id": i, "a": -1, "b": -2} for i in range(3000)])
+    for name in ("pairs/pool.jsonl", "data/prompts.jsonl"):
+        put_json(root / name, {})
+    hashed = {"prompts.jsonl": {"sha256": file_sha256(root / "data/prompts.jsonl")}}
+    write_manifest(root / "data", hashed)
+    step(root / "base", "base", 70.0)
+    step(root / "sft", "sft", 40.0)
+    step(root / "pairs", "pairs", 20.0, pool, bayes_accuracy_gold=0.758)
+    step(root / "reference/pool", "reference/pool", 12.0, table)
     evaluation(root / "evaluate/sft/seed0", "sft", 0, np.random.default_rng(1), 0, 0, prompts)
     for seed in seeds:
         step(
@@ -288,7 +322,7 @@ def by_hand(arms: list[Arm], tables: dict[str, list[dict]], **more) -> Results:
     """Results of tables that a test writes row by row, one answer a prompt unless it says which
     draw it is; more: fields of meta."""
     facts = {"machine": MACHINE, "versions": {}, "decode": {}, "pool": {}, "gold": {}}
-    facts |= {"breaches": [], "complete": True}
+    facts |= {"breaches": [], "complete": True, "planned": {}}
     tables |= {"prompts": [{"draw": 0} | row for row in tables.get("prompts", [])]}
     found = {name: pd.DataFrame(rows) for name, rows in tables.items()}
     return Results.of(found, [], meta(facts, arms, **more))

@@ -17,6 +17,7 @@ from itertools import product
 from bench.core.names import SFT, pool_of
 
 MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
+EVIDENCE = "evidence"  # the field of a breach that names altered files
 # fields of the ledger that are not in run.json
 BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared", "pool")
 # rules that the evaluation of the SFT base must meet too
@@ -153,6 +154,15 @@ def breaches(
         itself = [*runs, *base] if rule.field in OF_BASE else runs
         found += _unlike_itself(rule, itself) if rule.to else _unlike_others(rule, [*runs, *base])
     return found
+
+
+def altered(wrong: dict[str, str]) -> list[dict]:
+    """Return a breach that lists the files that numbers come from and that are not as written.
+
+    wrong: {file: what is wrong with it}.
+    """
+    why = "numbers come from files as the steps wrote them"
+    return [_breach(EVIDENCE, "as written", why, wrong)] if wrong else []
 
 
 def name(run: dict) -> str:

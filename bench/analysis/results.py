@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.statistics import Share
-from bench.core.files import plain, read_csv, read_json, write_text
+from bench.core.files import file_sha256, plain, read_csv, read_json, write_text
 from bench.core.names import SFT
+from bench.core.records import WRITTEN, sealed
 from bench.core.schema import UserError
 
 SCHEMA = "prefbench.tables/3"
@@ -37,6 +38,7 @@ COLUMNS = {
                "score_sd"),
     "ledger": ("step", "processes", "wall_s", "cpu_s"),
 }  # fmt: skip
+FILES = (*(f"{name}.csv" for name in COLUMNS), "samples.jsonl")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Meta:
     """What a study's tables belong to: meta.json.
 
     world: the kind of the testbed's data; about: the testbed in one line; source: the testbed's
-    name on the command line; own_methods: files of methods from outside the package.
+    name on the command line; planned: {arm: the seeds that it was to run with}; own_methods: files
+    of methods from outside the package.
     """
 
     schema: str
@@ -85,6 +88,7 @@ class Meta:
     default_settings: bool
     overrides: list[str]
     seeds: list[int]
+    planned: dict[str, list[int]]
     pairs: int
     arms: list[Arm]
     methods: list[str]
@@ -148,15 +152,24 @@ class Results:
 
     @classmethod
     def read(cls, folder: Path) -> "Results":
-        """Read Results from the folder that `write` wrote."""
+        """Read Results from the folder that `write` wrote.
+
+        Raises UserError if a file is missing, or is not as it was written.
+        """
+        path = folder / "meta.json"
+        known = read_json(path, needed=True)
+        try:
+            meta = Meta.of(known)
+            if sealed(known) != known:
+                raise UserError(f"was changed: {AGAIN}")
+        except UserError as error:
+            raise UserError(f"{path} {error}") from None
+        for name in FILES:
+            if not (folder / name).is_file() or file_sha256(folder / name) != known[WRITTEN][name]:
+                raise UserError(f"{folder / name} is missing or was changed: {AGAIN}")
         tables = {name: read_csv(folder / f"{name}.csv") for name in COLUMNS}
         texts = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
         samples = [json.loads(line) for line in texts if line.strip()]
-        path = folder / "meta.json"
-        try:
-            meta = Meta.of(read_json(path))
-        except UserError as error:
-            raise UserError(f"{path} {error}") from None
         found = cls.of(tables, samples, meta)
         found.folder = folder
         return found
@@ -168,8 +181,8 @@ class Results:
             text = getattr(self, name).to_csv(index=False, lineterminator="\n")
             write_text(folder / f"{name}.csv", text)
         write_text(folder / "samples.jsonl", json_lines(self.samples))
-        text = json.dumps(plain(asdict(self.meta)), indent=1, sort_keys=True)
-        write_text(folder / "meta.json", text + "\n")
+        hashes = {name: file_sha256(folder / name) for name in FILES}
+        write_text(folder / "meta.json", meta_json(asdict(self.meta), hashes))
 
     @property
     def arms(self) -> list[str]:
@@ -213,9 +226,16 @@ class Results:
         return self.runs[self.runs.status == "ok"][["arm", "seed"]]
 
     def share_ended(self, arm: str) -> Share:
-        """Return how many of an arm's runs did not fail."""
+        """Return how many of an arm's planned runs ended without failing."""
         status = self.runs[self.runs.arm == arm].status
-        return Share(int((status == "ok").sum()), len(status))
+        planned = self.meta.planned.get(arm, [])
+        return Share(int((status == "ok").sum()), max(len(planned), len(status)))
+
+
+def meta_json(meta: dict, hashes: dict[str, str]) -> str:
+    """Return the text of meta.json; hashes: {file: sha256} of FILES."""
+    known = sealed(plain(meta) | {WRITTEN: hashes})
+    return json.dumps(known, indent=1) + "\n"
 
 
 def declared(table: pd.DataFrame | None, name: str) -> pd.DataFrame:

@@ -16,12 +16,13 @@ import io
 import json
 import lzma
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from bench.analysis.results import json_lines
+from bench.analysis.results import FILES, json_lines, meta_json
 from bench.core.files import atomic, file_sha256, write_json
 from bench.core.schema import UserError
 from bench.report import samples
@@ -54,8 +55,10 @@ def _texts(folder: Path, cut: dict[str, tuple[str, ...]], shown: list[dict]) -> 
     found = {p.name: p.read_bytes().decode() for p in sorted(folder.glob("*.csv"))}
     for name, kept in cut.items():
         found[name] = _text(c for c in _columns(found[name]) if c[0] in kept)
-    meta = (folder / "meta.json").read_bytes().decode()
-    return found | {"samples.jsonl": json_lines(shown), "meta.json": meta}
+    found["samples.jsonl"] = json_lines(shown)
+    meta = json.loads((folder / "meta.json").read_bytes())
+    hashes = {name: sha256(found[name].encode()).hexdigest() for name in FILES}
+    return found | {"meta.json": meta_json(meta, hashes)}
 
 
 def _write(out: Path, name: str, text: str) -> tuple[str, dict]:

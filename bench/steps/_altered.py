@@ -1,34 +1,88 @@
-"""Find records of steps, and files that they list, that are not as they were written."""
+"""Find records of steps, and the files that they list, that are missing or not as written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.core.files import file_sha256, read_json
+from bench.core.layout import Layout, Member
+from bench.core.names import POOL, pool_of
 from bench.core.records import OWN, WRITTEN, sealed
 from bench.core.schema import UserError
 
+STEP = "step.json"  # the record of a step
+CHANGED, MISSING, BARE = "changed", "missing", "without hashes"
 
-def altered(path: Path, asked: Iterable[str] = ()) -> list[str]:
-    """Say, of a record and of the files that it lists, which are missing or not as written.
 
-    asked: names of files that it must list. A record that is not there has nothing to compare, so
-    nothing is said of it.
+def altered(path: Path, asked: Iterable[str] = ()) -> dict[str, str]:
+    """Return {file: what is wrong with it} of a record and of the files that it lists.
+
+    asked: names of files that it must list.
     """
+    if not path.is_file():
+        return {path.as_posix(): MISSING}
     try:
         record = read_json(path)
     except UserError:
-        return [f"{path} is not valid JSON"]
-    if not record:
-        return []
-    if not isinstance(record, dict) or OWN not in record or WRITTEN not in record:
-        return [f"{path} has no hashes"]
-    found = [f"{path} was changed"] if sealed(record) != record else []
-    listed = record[WRITTEN]
-    found += [f"{path} does not list {name}" for name in asked if name not in listed]
-    for name, known in listed.items():
-        file = path.parent / name
-        if not file.is_file():
-            found.append(f"{file} is missing")
-        elif file_sha256(file) != known:
-            found.append(f"{file} was changed")
+        return {path.as_posix(): "not valid JSON"}
+    if not isinstance(record, dict) or not {OWN, WRITTEN} <= record.keys():
+        return {path.as_posix(): BARE}
+    found = {} if sealed(record) == record else {path.as_posix(): CHANGED}
+    found |= {_beside(path, name): BARE for name in asked if name not in record[WRITTEN]}
+    for name, known in record[WRITTEN].items():
+        if not (path.parent / name).is_file():
+            found[_beside(path, name)] = MISSING
+        elif file_sha256(path.parent / name) != known:
+            found[_beside(path, name)] = CHANGED
     return found
+
+
+def _beside(path: Path, name: str) -> str:
+    return (path.parent / name).as_posix()
+
+
+def evidence(
+    members: Sequence[Member], bases: Mapping[str, Layout], evaluated: bool = True
+) -> dict[str, str]:
+    """Return {file: what is wrong with it} of all that the numbers of a study's runs come from.
+
+    Runs and evaluations without a record are left out: the fairness contract names them.
+    """
+    found = {}
+    for path, names in dict(_records(members, bases, evaluated)).items():
+        found |= altered(path, names)
+    return found
+
+
+def _records(members, bases, evaluated: bool) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield every record, and the names of the files that it must list."""
+    for layout in bases.values():
+        yield layout.manifest, ("prompts.jsonl",)
+        yield layout.base / STEP, ()
+        yield layout.sft / STEP, ()
+        yield layout.pool_record(POOL), (layout.pool(POOL).name,)
+    made = [(member.files.record, member.files) for member in members]
+    if evaluated:
+        at = [layout.evaluation(None) for layout in bases.values()]
+        at += [member.evaluation for member in members]
+        made += [(files.record, files) for files in at]
+    for record, files in made:
+        if record.exists():
+            yield record, tuple(path.name for path in files.written)
+    for member in members:
+        yield from _inputs(member, evaluated)
+        for path in member.ledgers(evaluated):
+            if path.exists():
+                yield path, ()
+
+
+def _inputs(member: Member, evaluated: bool) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield the records of the steps that a run is charged for, or scored by."""
+    layout, arm = member.layout, member.arm
+    for label_set in member.reward_models(evaluated):
+        yield layout.reward(label_set, member.seed) / STEP, ()
+    pool = pool_of(arm.label_set)
+    if "reference" in arm.needs:
+        table = layout.reference(pool)
+        yield table.with_name(STEP), (table.name,)
+    if pool != POOL:
+        yield layout.pool_record(pool), (layout.pool(pool).name,)

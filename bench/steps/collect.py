@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench.analysis import fairness
 from bench.analysis.results import SCHEMA, Arm, Meta, Results
 from bench.core.files import read_csv, read_json
 from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
 from bench.core.progress import say
+from bench.core.schema import UserError
 from bench.settings import layers
+from bench.steps._altered import STEP, altered, evidence
 from bench.worlds import world
 
 Members = Sequence[Member]
-STEP = "step.json"  # the record of a step
 COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
 
@@ -229,11 +231,22 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
     }
     pool = read_json(shared.pool_record(POOL)).get("metrics", {})
     gold = read_json(shared.manifest).get("gold", {})
-    facts = _facts(runs) | {"pool": pool, "gold": gold, "breaches": list(breaches)}
+    wrong = fairness.altered(evidence(members, bases, evaluated))
+    breaches = [*wrong, *(b for b in breaches if b["field"] != fairness.EVIDENCE)]
+    facts = _facts(runs) | {"pool": pool, "gold": gold, "breaches": breaches}
     present = {(r["arm"], r["seed"]) for r in runs}
     done = {(e["arm"], e["seed"]) for e in evals} if evaluated else present
-    facts["complete"] = present & done >= {(m.arm.name, m.seed) for m in members}
+    whole = present & done >= {(m.arm.name, m.seed) for m in members}
+    facts |= {"complete": whole and not wrong, "planned": planned(members)}
     return tables, read_samples([(*key, at.samples) for *key, at in asked]), facts
+
+
+def planned(members: Members) -> dict[str, list[int]]:
+    """Return {arm: the seeds that it is to run with}."""
+    found: dict[str, list[int]] = {}
+    for member in members:
+        found.setdefault(member.arm.name, []).append(member.seed)
+    return found
 
 
 def _facts(runs: list[dict]) -> dict:
@@ -296,9 +309,14 @@ def described(cfg, name: str) -> Arm:
 
 
 def run(cfg, args) -> None:
-    """Collect the configured study into its results folder."""
+    """Collect the configured study into its results folder.
+
+    Raises UserError if contract.json is not as it was written.
+    """
     layout, members = cfg.layout, cfg.members
     found = read_json(layout.contract, needed=True)["breaches"]
+    if altered(layout.contract):
+        raise UserError(f"{layout.contract} was changed: delete it and run snakemake")
     tables, samples, facts = gather(members, cfg.layout, cfg.bases, found, cfg.evaluated)
     results = Results.of(tables, samples, meta_of(cfg, facts))
     results.write(layout.results)

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench.analysis import fairness
-from bench.core.files import read_json, write_json
+from bench.core.files import read_json
 from bench.core.layout import Layout, Member
 from bench.core.progress import say
+from bench.core.records import write_record
 from bench.core.schema import UserError
+from bench.steps._altered import STEP, evidence
 
 
 def ledger(members: Sequence[Member], provenance: dict | None = None) -> list[dict]:
@@ -43,7 +45,7 @@ def _entry(member: Member, provenance: dict | None) -> dict:
 def paid(member: Member) -> list[dict]:
     """Return the records of the steps that a run is charged for besides its own."""
     places = [member.needed[need] for need in member.arm.needs]
-    return [read_json((p if p.is_dir() else p.parent) / "step.json") for p in places]
+    return [read_json((p if p.is_dir() else p.parent) / STEP) for p in places]
 
 
 def check(
@@ -58,7 +60,8 @@ def check(
         name: read_json(at.evaluation(None).record) | {"base": at.names("sft")}
         for name, at in (bases.items() if evaluated else ())
     }
-    breaches = fairness.breaches(entries, starts, evaluated)
+    wrong = evidence(members, bases, evaluated)
+    breaches = [*fairness.altered(wrong), *fairness.breaches(entries, starts, evaluated)]
     rules = [asdict(rule) for rule in fairness.RULES]
     return {"runs": sum("arm" in run for run in entries), "rules": rules, "breaches": breaches}
 
@@ -68,7 +71,7 @@ def run(cfg, args) -> None:
     result = check(cfg.members, cfg.bases, cfg.provenance, cfg.evaluated)
     if not result["runs"]:
         raise UserError(f"{cfg.layout.root / 'align'} holds no run of this study: run snakemake")
-    write_json(cfg.layout.contract, result)
+    write_record(cfg.layout.contract, result)
     lines = [fairness.sentence(breach) for breach in result["breaches"]]
     if lines and cfg.strict:
         raise UserError(refusal(lines))

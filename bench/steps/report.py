@@ -140,7 +140,7 @@ def unfit(meta: Meta, out: Path) -> str:
     proof = evidence.size(out / EVIDENCE)
     size = sum((out / name).stat().st_size for name in travels(out)) - proof
     if not meta.complete:
-        return "runs are missing"
+        return "runs are missing or were changed"
     if not meta.default_settings:
         return "settings were overridden: " + " ".join(meta.overrides)
     if proof > evidence.MOST:

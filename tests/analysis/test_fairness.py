@@ -15,7 +15,8 @@ import fake_runs
 import pytest
 
 from bench.analysis.fairness import DIFFER, MATCH, MAY_DIFFER, RULES, breaches, fields, sentence
-from bench.core.files import read_json, write_json
+from bench.core.files import read_json
+from bench.core.records import sealed, write_json
 from bench.steps import align, contract
 from bench.studies import load
 
@@ -325,7 +326,7 @@ def made(tmp_path_factory) -> Path:
     for path in root.glob("align/*/*/run.json"):  # as the testbed configures its arms
         run = json.loads(path.read_text())
         settings = cfg.arm(run["arm"]).settings.model_dump(mode="json")
-        path.write_text(json.dumps(run | {"settings": settings}))
+        path.write_text(json.dumps(sealed(run | {"settings": settings})))
     return where
 
 
@@ -347,8 +348,9 @@ def step(where: Path, *words: str, name: str = "contract"):
 
 
 def tamper(where: Path, **more) -> None:
+    """Let a run say otherwise, as if its step had written so."""
     path = where / "runs/micro/align/dpo/seed1/run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | more)))
 
 
 def written(where: Path) -> dict:
@@ -425,7 +427,7 @@ def test_a_whole_arm_that_is_not_what_it_is_configured_to_be_is_caught(tmp_path,
     assert contract.check(runs, bases)["breaches"] == []
     for seed in (1, 2):
         path = tmp_path / f"align/dpo/seed{seed}/run.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {field: other}))
+        path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {field: other})))
     found = contract.check(runs, bases)["breaches"]
     assert field in {breach["field"] for breach in found}
     breach = next(b for b in found if b["field"] == field)

@@ -20,8 +20,8 @@ CURVE, LOG = "training curve on validation prompts", "training log"
 )  # fmt: skip
 def failed(results: Results, arm: str) -> Share:
     """Count the runs of an arm that failed."""
-    ended = results.share_ended(arm)
-    return Share(ended.n - ended.count, ended.n)
+    status = results.runs[results.runs.arm == arm].status
+    return Share(int((status != "ok").sum()), results.share_ended(arm).n)
 
 
 @measure("Seed spread", "SD of gold", DOWN, digits=3, interval=False, shown=("scorecard",))
