@@ -35,6 +35,7 @@ CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
 RUN = ("arm", "method", "seed")
 LOG = {"log.csv": (*RUN, "step", "grad_norm", "logps_chosen")}
 SCORES = {"prompts.csv": (*RUN, "prompt_id", "draw", "family", "gold", "kl")}
+CUT = (*LOG, "samples.jsonl")  # tables of the study that are packed in part
 DRAWN_WITH = ("jinja2", "matplotlib", "numpy", "pandas", "pillow", "scipy")
 
 

@@ -21,7 +21,7 @@ from bench.analysis import measures as ms
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison
 from bench.analysis.measure import SCALED, Measure
-from bench.analysis.tasks import changes
+from bench.analysis.tasks import Change, changes
 from bench.report import render
 from bench.report.figure import counts
 from bench.report.marked_text import code, inert
@@ -158,9 +158,8 @@ def compared(row: Comparison) -> dict[str, str]:
 
 def of_tasks(study) -> Iterator[tuple[str, str]]:
     """Yield the bases' lm-eval scores, and each arm's change from its base's with its interval."""
-    table = changes(study.results)
-    known = {(row.arm, row.task, row.metric): row for row in table.itertuples()}
-    for task, metric in dict.fromkeys(zip(table.task, table.metric, strict=True)):
+    known = {(row.arm, row.task, row.metric): row for row in changes(study.results)}
+    for task, metric in dict.fromkeys((task, metric) for _, task, metric in known):
         for arm in (*study.bases, *study.arms):
             row = known.get((arm, task, metric))
             yield f"{arm}.{task}.{metric}", "–" if row is None else scored(study, row)
@@ -171,12 +170,13 @@ def scored(study, row) -> str:
     return f"{row.mean:.3f}" if row.arm in study.bases else change(row)
 
 
-def change(row) -> str:
-    """Format a change, '−0.103 (−0.151 to −0.055)'; without an interval if all seeds agree."""
-    mean, low, high = (fixed(row.change + s * row.half, "+.3f") for s in (0, -1, 1))
-    if not math.isfinite(row.half):
-        return f"{fixed(row.change, '+.3f')} (no interval)"
-    return f"{mean} ({low} to {high})" if row.half else mean
+def change(row: Change) -> str:
+    """Format a change, '−0.103 (−0.151 to −0.055)'; without an interval if there is none."""
+    found = row.change
+    mean, low, high = (fixed(x, "+.3f") for x in (found.mean, found.low, found.high))
+    if not math.isfinite(found.half):
+        return f"{mean} (no interval)"
+    return f"{mean} ({low} to {high})" if found.half else mean
 
 
 def of_limitations(shared: dict) -> Iterator[tuple[str, str]]:

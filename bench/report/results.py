@@ -20,7 +20,7 @@ import pandas as pd
 from bench.analysis import measures as ms
 from bench.analysis.comparisons import Comparison, Family
 from bench.analysis.measure import Measure
-from bench.analysis.tasks import changes
+from bench.analysis.tasks import Change, changes
 from bench.core.files import plain
 from bench.report import reference
 from bench.report.words import label
@@ -112,8 +112,16 @@ def flat(row: Comparison) -> dict:
 def tasks(study) -> list[dict]:
     """Return lm-eval: a row per task, metric and arm, with mean over seeds, half-width, change from
     SFT."""
-    found = changes(study.results).to_dict("records")
-    return [{key: number(value) for key, value in row.items()} for row in found]
+    return [
+        {key: number(value) for key, value in _flat(row).items()} for row in changes(study.results)
+    ]
+
+
+def _flat(row: Change) -> dict:
+    """Return an entry with the parts of its interval beside its other fields."""
+    found = row.change
+    span = {"change": found.mean, "low": found.low, "high": found.high, "over": found.over}
+    return vars(row) | span
 
 
 def runs(study) -> list[dict]:

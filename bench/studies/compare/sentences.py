@@ -13,7 +13,7 @@ from bench.analysis import costs
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.analysis.measures.stability import spread
-from bench.analysis.tasks import changes
+from bench.analysis.tasks import Change, changes
 from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
 from bench.report.facts import change, parameters
@@ -242,30 +242,29 @@ def variants(study) -> list[str]:
 
 
 def tax(study) -> list[str]:
-    """List the tasks on which an arm lost so much that its interval over seeds excludes zero.
+    """List the tasks on which an arm lost, tested over seeds and documents with Holm's correction.
 
     Of a task with several metrics, only the first in its table counts.
     """
-    table, losses = changes(study.results), []
-    known = table[(table.arm != SFT) & np.isfinite(table.half.astype(float))]
-    metrics = table.groupby("task").metric.nunique()
-    for row in known.drop_duplicates(["task", "arm"]).itertuples():
-        loss = -row.change if row.higher_is_better else row.change
-        if loss > row.half:
-            losses.append((loss, f"{label(row.arm)} on {_task(row, metrics)} {change(row)}"))
-    if not len(known):
-        return []
-    worst = [words for _, words in sorted(losses, reverse=True)]
+    found = changes(study.results)
+    tested = [row for row in found if math.isfinite(row.p)]
+    if not tested:
+        asked = [row for row in found if row.arm not in study.bases]
+        return ["Losses on lm-eval tasks are not tested: the scores of documents were not kept."
+                ] * bool(asked)  # fmt: skip
+    how = f"tested over seeds and documents, with Holm's correction over {count(len(tested), 'change')}"
+    worst = sorted((row for row in tested if row.is_loss), key=lambda row: -row.lost)
     if not worst:
-        return ["No lm-eval task shows a loss whose interval over seeds excludes zero."]
+        return [f"No loss on an lm-eval task can be told from chance ({how})."]
+    named_ = [f"{label(row.arm)} on {_task(row, found)} {change(row)}" for row in worst[:LISTED]]
     rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
-    listed = f"{', '.join(worst[:LISTED])}{rest}"
-    return [f"Losses on lm-eval tasks whose interval over seeds excludes zero: {listed}."]
+    return [f"Losses on lm-eval tasks ({how}): {', '.join(named_)}{rest}."]
 
 
-def _task(row, metrics) -> str:
-    """Name a task, with its metric if it has several; metrics: {task: how many}."""
-    return f"{row.task} ({row.metric.replace('_', ' ')})" if metrics[row.task] > 1 else row.task
+def _task(row: Change, found: list[Change]) -> str:
+    """Name a task, with its metric if it has several."""
+    several = len({other.metric for other in found if other.task == row.task}) > 1
+    return f"{row.task} ({row.metric.replace('_', ' ')})" if several else row.task
 
 
 # --- cost

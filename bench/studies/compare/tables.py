@@ -4,7 +4,7 @@ import math
 
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
-from bench.analysis.tasks import changes
+from bench.analysis.tasks import Change, changes
 from bench.core.names import SFT
 from bench.methods import METHODS
 from bench.report.reference import COUNTED
@@ -180,34 +180,38 @@ def training(study) -> Table:
 
 def tasks(study) -> Table:
     """Tabulate lm-eval, a row per task and metric; each arm with its change from its SFT base."""
-    table, arms = changes(study.results), [*study.bases, *study.arms]
+    found, arms = changes(study.results), [*study.bases, *study.arms]
     header = [
         ("Task", "metric"),
         *((label(a), "" if a in study.bases else "change from SFT") for a in arms),
     ]
+    groups: dict[tuple, dict] = {}
+    for row in found:
+        groups.setdefault((row.task, row.metric), {})[row.arm] = row
     rows = []
-    for (task, metric), group in table.groupby(["task", "metric"], sort=False):
-        up = "↑" if group.higher_is_better.iloc[0] else "↓"
-        found = {r.arm: r for r in group.itertuples()}
-        first = Cell(task, f"{metric} {up}, n = {int(group.n.iloc[0])}")
-        rows.append([first, *(_task_cell(study, found.get(arm)) for arm in arms)])
+    for (task, metric), group in groups.items():
+        any_of = next(iter(group.values()))
+        up = "↑" if any_of.higher_is_better else "↓"
+        first = Cell(task, f"{metric} {up}, n = {any_of.n}")
+        rows.append([first, *(_task_cell(study, group.get(arm)) for arm in arms)])
+    known = any(row.items for row in found)
+    over = "seeds and documents" if known else "seeds alone: scores of documents were not kept"
     note = (
-        "An arrow shows which direction is good. ± is half of the 95 % t interval over seeds (0: "
-        "all seeds have the same score). It does not cover the choice of test items, which all "
-        "arms share."
+        "An arrow shows which direction is good. ± is half of the 95 % interval of the change, "
+        f"over {over}."
     )
     links = ["", *(f"#tasks-{arm}" if arm in study.arms else "" for arm in arms)]
-    return Table("lm-eval", header, rows, [*asked(study, set(table.task)), note], links)
+    return Table("lm-eval", header, rows, [*asked(study, {row.task for row in found}), note], links)
 
 
-def _task_cell(study, row) -> Cell:
+def _task_cell(study, row: Change | None) -> Cell:
     """Format '0.931' with the change from SFT and its ± beside it."""
     if row is None or not math.isfinite(row.mean):
         return Cell("–")
     if row.arm in study.bases:
         return Cell(f"{row.mean:.3f}", value=row.mean)
-    half = f" ± {row.half:.3f}" if math.isfinite(row.half) else ""
-    return Cell(f"{row.mean:.3f}", fixed(row.change, "+.3f") + half, value=row.mean)
+    half = f" ± {row.change.half:.3f}" if math.isfinite(row.change.half) else ""
+    return Cell(f"{row.mean:.3f}", fixed(row.change.mean, "+.3f") + half, value=row.mean)
 
 
 def asked(study, names: set[str]) -> list[str]:
