@@ -9,6 +9,7 @@ every value.
 
 import hashlib
 import json
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -148,6 +149,7 @@ def breaches(
     starts = starts or {}
     base = [_base(name, sft) for name, sft in starts.items() if "arm" in sft]
     found = _missing_runs(ledger) + _undeclared(runs) + _taken_out(runs) + _shared(runs)
+    found += _never_warm(runs)
     if evaluations_expected:
         found += _missing_evaluations(runs, starts)
     for rule in RULES:
@@ -249,6 +251,23 @@ def _shared(runs: list[dict]) -> list[dict]:
     """
     many = {name(run): n for run in runs if (n := run.get("gpu_slots") or 1) > 1}
     return [_breach("gpu_slots", "1", SHARING, many)] if many else []
+
+
+def _never_warm(runs: list[dict]) -> list[dict]:
+    """Return a breach that lists the runs whose learning rate never reached its setting.
+
+    Their warm-up takes at least as many steps (of PPO: rollouts) as the training has.
+    """
+    cold = {}
+    for run in runs:
+        own, pairs = run.get("settings") or {}, run.get("pairs") or 0
+        if not all(isinstance(own.get(key), int | float) for key in ("warmup", "batch", "epochs")):
+            continue
+        steps = math.ceil(math.ceil(pairs / own["batch"]) * own["epochs"])
+        if 0 < steps <= own["warmup"]:
+            cold[name(run)] = f"{own['warmup']} of {steps} steps"
+    why = "a rate that is still rising at the end of training is not the rate that was set"
+    return [_breach("settings.warmup", "less than the steps", why, cold)] if cold else []
 
 
 def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:

@@ -51,26 +51,51 @@ def introduction(study) -> list[str]:
     if study.prompts:
         scale = (
             f" The SFT base's answers score {fixed(study.base_gold, '.2f')} on average, with a "
-            f"standard deviation of {study.margin / MARGIN:.2f} between prompts."
+            f"standard deviation of {study.margin / MARGIN:.2f} between answers."
         )
     own = " An arm with an SFT base of its own is compared with that base." * (len(study.bases) > 1)
     return [
         f"SFT is the supervised fine-tuned model from which every method starts.{own}",
-        f"Gold is the score that counts. Here it is {words_of(meta.world).GOLD}; no method trains "
-        "on it."
-        f"{scale}",
+        f"Gold is the score that counts. Here it is {words_of(meta.world).GOLD}. "
+        f"{words_of(meta.world).LABELS}.{scale}",
         f"Testbed {meta.testbed}: {meta.about}",
     ]
 
 
-def limitations(study) -> list[str]:
-    """Say what this result does not show: in this study, and in general."""
+def conditions(study) -> list[str]:
+    """Say under which conditions the result holds, and which side they favour."""
+    return [
+        f"{sized(study)}: other sizes may order the methods otherwise.",
+        *words_of(study.meta.world).CONDITIONS,
+        bases(study),
+        by_hand(study),
+    ]
+
+
+def sized(study) -> str:
+    """Say 'One model of 175,744 parameters, from 3,000 pairs a run'."""
     size = study.runs.parameters.max()
     model = f" of {size:,.0f} parameters" * bool(size > 0)
+    return f"One model{model}, from {study.meta.pairs:,} pairs a run"
+
+
+def by_hand(study) -> str:
+    """Say which settings a search picked; all others were set by hand."""
+    spaces = (study.meta.provenance or {}).get("spaces", {})
+    if not spaces:
+        return "All settings of the methods were set by hand."
+    found = dict.fromkeys(key for method in study.method.values() for key in spaces.get(method, ()))
+    return (
+        f"A search picked {joined(found)} of each method. All other settings (epochs, batches, the "
+        "reward model's and PPO's own) were set by hand."
+    )
+
+
+def limitations(study) -> list[str]:
+    """Say what this result does not show: in this study, and in general."""
     out = [
-        f"One testbed ({study.meta.testbed}) and one model{model}: nothing here shows whether the "
-        "order of the methods holds for larger models or other data.",
-        bases(study),
+        f"One testbed ({study.meta.testbed}) and one model: nothing here shows whether the order "
+        "of the methods holds for larger models or other data.",
         searched(study),
         "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may "
         "score higher.",

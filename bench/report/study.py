@@ -143,6 +143,16 @@ class Study:
         return self.results.scores(SFT).shape[1]
 
     @property
+    def draws(self) -> int:
+        """Return how many answers the runs gave to each test prompt."""
+        return max(map(self.results.draws, self.arms), default=0)
+
+    @property
+    def base_draws(self) -> int:
+        """Return how many answers the SFT base gave to each test prompt."""
+        return self.results.draws(SFT)
+
+    @property
     def many(self) -> bool:
         """Return True if there are more arms than sentences can list and lines can show."""
         return len(self.arms) > MANY

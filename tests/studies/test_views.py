@@ -33,6 +33,19 @@ ENDS = {
 }  # fmt: skip
 
 
+def spent(arm: str, seed: int, times: float = 1.0) -> list[dict]:
+    """What a run is charged: PPO 300 and a reward model of 50, DPO 100, a quarter from 250 labels;
+    times: as many epochs."""
+    share, dear = 0.25 if "n250" in arm else 1.0, 3 if arm.startswith("ppo") else 1
+    head = {"arm": arm, "seed": seed, "charged": True}
+    found = {"align": 100.0 * dear * times * share, "reward": 50.0 * share * (dear == 3)}
+    return [
+        head | {"step": step, "phase": step, "flops": flops, "cpu_s": flops / 10}
+        for step, flops in found.items()
+        if flops
+    ]
+
+
 @pytest.fixture(scope="module")
 def results():
     rng = np.random.default_rng(0)
@@ -62,10 +75,7 @@ def results():
                 for f in (0.0, 0.5, 1.0)
                 for family in ("all", "review")
             ]
-    cost = [
-        {"arm": "ppo", "seed": s, "step": "reward", "charged": True, "flops": 50.0, "cpu_s": 5.0}
-        for s in range(1, SEEDS + 1)
-    ]
+    cost = [row for name in ENDS for s in range(1, SEEDS + 1) for row in spent(name, s)]
     cost += [row | {"flops": 999.0, "charged": False} for row in cost]  # checks, of nobody's cost
     tables = {"prompts": prompts, "curve": curve, "runs": runs, "cost": cost}
     return fake_runs.by_hand(ARMS, tables, seeds=range(1, SEEDS + 1), **META)
@@ -84,8 +94,8 @@ def one(view):
 BOTH = ("ppo", "dpo")
 
 
-def of_flops(results, longer=False):
-    return views.equal_compute(results, "flops", "FLOPs", longer)
+def of_flops(results, of=views.CHEAP):
+    return views.equal_compute(results, "flops", "FLOPs", of)
 
 
 def test_each_number_of_labels_has_one_arm_a_method(results):
@@ -103,21 +113,30 @@ def test_equal_data_compares_what_learned_from_as_many_labels(results):
     assert (all_.kind, all_.winner, all_.loser) == (Kind.BETTER, "ppo", "dpo")
 
 
-def test_equal_compute_is_at_the_most_that_both_spent_the_reward_model_included(results):
-    """DPO spends 100; by then PPO has paid 50 for its reward model and trained for 50 of 300."""
+def test_equal_compute_compares_pipelines_made_for_what_the_cheaper_spends(results):
+    """DPO spends 100. PPO from 250 labels, its reward model included, 87.5: it takes part."""
     view = of_flops(results)
     row = one(view)
-    assert view.at == {BOTH: pytest.approx(100)} and view.waiting == {}
-    assert row.interval.mean == pytest.approx(1.0 * 50 / 300 - 0.6, abs=0.03)
-    assert (row.kind, row.winner) == (Kind.BETTER, "dpo") and row.interval.over == "seeds"
+    assert view.made == {BOTH: (("ppo-n250", pytest.approx(87.5)), ("dpo", pytest.approx(100)))}
+    assert (row.a, row.b) == BOTH
+    assert row.interval.mean == pytest.approx(0.1 - 0.6, abs=0.03)
+    assert (row.kind, row.winner) == (Kind.BETTER, "dpo")
+    assert row.interval.over == "seeds and prompts"
 
 
-def test_a_method_that_a_budget_does_not_let_begin_is_named(results):
-    """Where its reward model alone takes what DPO spends, PPO stands at the SFT base."""
-    cost = results.cost.assign(flops=results.cost.flops + 50.0)
+def test_a_pair_without_a_pipeline_for_the_budget_is_not_compared(results):
+    """At 350, PPO's budget, DPO has nothing within a quarter."""
+    assert not of_flops(results, views.DEAR).family
+    assert views.made_for(100, {"a": 79.9, "b": 125.1}) is None
+    assert views.made_for(100, {"a": 80.1, "b": 124.9}) == ("a", 80.1)
+
+
+def test_two_methods_that_cost_the_same_are_no_view_of_their_own(results):
+    cost = results.cost.copy()
+    cost.loc[cost.arm == "ppo", "flops"] = 50.0  # align and reward: 100 in all
     view = of_flops(replace(results, cost=cost))
-    assert view.waiting == {BOTH: "ppo"} and view.at == {BOTH: pytest.approx(100)}
-    assert one(view).interval.mean == pytest.approx(-0.6, abs=0.03)
+    assert view.made[BOTH] == (("ppo", pytest.approx(100)), ("dpo", pytest.approx(100)))
+    assert not views.differs(view) and views.differs(of_flops(results))
 
 
 def test_paths_start_at_nothing_gained_once_what_came_before_is_paid(results):
@@ -134,36 +153,42 @@ def test_paths_start_at_nothing_gained_once_what_came_before_is_paid(results):
             assert (path.spent[0], path.gain[0]) == (pytest.approx(before), 0)
 
 
-def test_longer_runs_stand_for_their_method_at_equal_compute(results):
-    """With three times the epochs DPO spends 300, as much as PPO's training alone."""
-    curve, runs = results.curve, results.runs
-    more = curve[curve.arm == "dpo"].assign(arm=LONGER.name)
-    more[["flops", "cpu_s"]] *= 3
+def longer(results):
+    """The same results with DPO for three times the epochs, which costs 300."""
+    found = {
+        name: pd.concat([rows, rows[rows.arm == "dpo"].assign(arm=LONGER.name)])
+        for name in ("runs", "curve", "prompts")
+        for rows in [getattr(results, name)]
+    }
+    cost = [row for s in range(1, SEEDS + 1) for row in spent(LONGER.name, s, 3)]
+    found["cost"] = pd.concat([results.cost, pd.DataFrame(cost)])
+    return with_arms(replace(results, **found), [*ARMS, LONGER])
+
+
+def test_at_the_dearer_budget_the_cheaper_method_trains_for_longer(results):
+    view = of_flops(longer(results), views.DEAR)
+    assert view.made == {BOTH: (("ppo", pytest.approx(350)), (LONGER.name, pytest.approx(300)))}
+    assert one(view).interval.mean == pytest.approx(0.4, abs=0.03)
     assert views.longest([*ARMS, LONGER]) == {"ppo": "ppo", "dpo": "dpo-epochsx3"}
-    ended = pd.concat([runs, runs[runs.arm == "dpo"].assign(arm=LONGER.name)])
-    both = with_arms(results, [*ARMS, LONGER], curve=pd.concat([curve, more]), runs=ended)
-    assert of_flops(both).at == {BOTH: pytest.approx(100)}
-    view = of_flops(both, longer=True)
-    assert view.at == {BOTH: pytest.approx(300)} and view.kind == views.LONGER
-    assert one(view).interval.mean == pytest.approx(250 / 300 - 0.6, abs=0.03)
 
 
-def test_a_failed_run_neither_ends_the_budget_nor_takes_part(results):
-    """DPO's seed 2 diverged at half of its budget: the others are compared where they were."""
+def test_failed_runs_take_no_part_in_a_path_and_count_in_a_view(results):
+    """DPO's seed 2 diverged."""
     curve, runs = results.curve, results.runs.copy()
-    runs.loc[(runs.arm == "dpo") & (runs.seed == 2), "status"] = "diverged"
+    gone = (runs.arm == "dpo") & (runs.seed == 2)
+    runs.loc[gone, "status"] = "diverged"
+    prompts = results.prompts[(results.prompts.arm != "dpo") | (results.prompts.seed != 2)]
     cut = curve[(curve.arm != "dpo") | (curve.seed != 2) | (curve.fraction < 1)]
-    lost = replace(results, curve=cut, runs=runs)
-    view = of_flops(lost)
-    assert view.at == {BOTH: pytest.approx(100)}
-    assert one(view).interval.seeds == SEEDS - 1
-    assert one(view).ended == (st.Share(SEEDS, SEEDS), st.Share(SEEDS - 1, SEEDS))
-    assert one(view).interval.mean < one(view).expected.mean < 0  # DPO, ahead, loses a fifth
+    lost = replace(results, curve=cut, runs=runs, prompts=prompts)
+    row = one(of_flops(lost))
+    assert row.interval.seeds == SEEDS - 1
+    assert row.ended == (st.Share(SEEDS, SEEDS), st.Share(SEEDS - 1, SEEDS))
     lengths = {len(path) for path in views.paths(lost, "flops")["dpo"].values()}
     assert lengths == {3}  # paths of one length, as the figure draws them
-    gone = runs.assign(status=runs.status.where(runs.arm != "dpo", "diverged"))
-    row = one(of_flops(replace(results, runs=gone)))
-    assert row.ended[1].count == 0 and row.winner is None and row.interval.seeds == 0
+    every = runs.assign(status=runs.status.where(runs.arm != "dpo", "diverged"))
+    assert (
+        views.equal_compute(replace(results, runs=every), "flops", "FLOPs", views.CHEAP).made == {}
+    )
 
 
 def test_arms_of_other_labels_or_another_start_are_in_no_view(results):
@@ -212,27 +237,23 @@ def decided(*winners):
         ([("ppo", "ppo", None)] * 2, "PPO beats every other method in every"),
         # unbeaten alone, but it beats DPO only
         ([("ppo", None, "dpo")], "In no view does one method beat all"),
-        ([("ppo", "ppo", None), ("ppo",)], "in 1 of 2 views"),  # the second lacks a method
+        # the second lacks a method
         (
-            [("ppo", "ppo", None), ("dpo", None, "dpo")],
-            "The winner changes with the view: PPO and DPO.",
+            [("ppo", "ppo", None), ("ppo",)],
+            "PPO beats every other method at view 0; at view 1 none does.",
         ),
         (
-            [("ppo", "ppo", None), ("ppo", "ipo", None)],
-            "PPO beats every other method in 1 of 2 views; in 1 it loses to another.",
+            [("ppo", "ppo", None), ("dpo", None, "dpo")],
+            "The winner changes with the view: PPO beats every other method at view 0; DPO beats "
+            "every other method at view 1.",
         ),
     ],
 )
 def test_a_winner_beats_every_other_method(monkeypatch, families, words):
-    found = [views.View(str(i), views.DATA, decided(*f)) for i, f in enumerate(families)]
+    found = [views.View(f"view {i}", views.DATA, decided(*f)) for i, f in enumerate(families)]
     monkeypatch.setattr(views, "every", lambda results: found)
     meta = SimpleNamespace(methods=["ppo", "dpo", "ipo"])
     assert words in page.winner(SimpleNamespace(results=None, meta=meta, few=False))
-
-
-def test_before_its_training_has_begun_a_method_is_the_sft_base():
-    path = pd.DataFrame({"spent": [50.0, 100.0], "gain": [0.0, 1.0]})
-    assert [views.gain_at(path, at) for at in (10, 50, 75)] == [0, 0, 0.5]
 
 
 def test_settings_are_chosen_on_validation_prompts_within_a_kl(results):
@@ -270,18 +291,14 @@ def test_a_failed_run_has_no_end(results):
 def test_every_view_is_corrected_on_its_own(results):
     found = views.every(results)
     assert [view.name for view in found] == [
-        "250 labels", "1,000 labels", "Equal FLOPs", "Equal core-seconds", "Equal KL budget",
+        "250 labels", "1,000 labels", "Equal FLOPs, of the cheaper",
+        "Equal core-seconds, of the cheaper", "Equal KL budget",
     ]  # fmt: skip
     assert views.every(with_arms(results, [*ARMS, LONGER])) == found  # of which no run ended
-    of_longer = {
-        name: pd.concat([rows, rows[rows.arm == LONGER.method].assign(arm=LONGER.name)])
-        for name in ("runs", "curve", "cost")
-        for rows in [getattr(results, name)]
-    }
-    more = views.every(with_arms(replace(results, **of_longer), [*ARMS, LONGER]))
+    more = views.every(longer(results))
     assert {view.name for view in more} - {view.name for view in found} == {
-        "Equal FLOPs (longer runs)",
-        "Equal core-seconds (longer runs)",
+        "Equal FLOPs, of the dearer",
+        "Equal core-seconds, of the dearer",
     }
     for view in found:
         ps = [row.p for row in view.family]

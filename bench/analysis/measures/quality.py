@@ -10,7 +10,7 @@ from bench.analysis.proxy import scale_of, scaled
 from bench.analysis.results import Results
 from bench.analysis.statistics import Interval
 
-GOLD = "the testbed's ground truth, which no method trains on"
+GOLD = "the testbed's ground truth; methods see at most labels drawn from it"
 GOLD_IN = ("worlds/*/gold.py:Gold",)
 SAMPLES = "evaluation/samples.py"
 

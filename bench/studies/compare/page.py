@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bench.report import reference, results, samples
+from bench.report.page import conditions
 from bench.report.sections import Kind, Section
-from bench.studies.compare import costs, lent, quotes, sentences, tables
+from bench.studies.compare import costs, lent, parts, quotes, sentences, tables
 from bench.studies.compare.figures import FIGURES
 from bench.studies.compare.figures.scorecard import write_card
 
@@ -41,6 +42,8 @@ def own_sections(study) -> list[Section]:
         Section("verdict", "Verdict", body="verdict"),
         Section("scorecard", "Scorecard", tables=[tables.scorecard(study, lent.columns(study))]),
         Section("sure", "How sure", sentences.certainty(study), [tables.comparisons(study)]),
+        Section("conditions", "Under which conditions", conditions(study)),
+        Section("parts", "Gold in parts", parts.lines(study), [parts.table(study)]),
         Section("matched", "What was matched", tables.unmatched(study), body="matched"),
         Section("kl", "Reward against KL"),
         Section("compute", "Quality against compute, labels and KL"),

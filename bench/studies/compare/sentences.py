@@ -94,8 +94,8 @@ def _best(study, family: Family) -> str:
 
 
 def scale(study) -> str:
-    """Say 'With a model of 0.18 million parameters, '."""
-    return f"With a model of {parameters(study)} parameters, "
+    """Say 'With a model of 0.18 million parameters and 3,000 pairs, '."""
+    return f"With a model of {parameters(study)} parameters and {study.meta.pairs:,} pairs, "
 
 
 def _without_pairs(study) -> str:
@@ -252,7 +252,8 @@ def tax(study) -> list[str]:
         asked = [row for row in found if row.arm not in study.bases]
         return ["Losses on lm-eval tasks are not tested: the scores of documents were not kept."
                 ] * bool(asked)  # fmt: skip
-    how = f"tested over seeds and documents, with Holm's correction over {count(len(tested), 'change')}"
+    family = count(len(tested), "change")
+    how = f"tested over seeds and documents, with Holm's correction over {family}"
     worst = sorted((row for row in tested if row.is_loss), key=lambda row: -row.lost)
     if not worst:
         return [f"No loss on an lm-eval task can be told from chance ({how})."]
@@ -352,7 +353,8 @@ def stability(study) -> list[str]:
 
 def certainty(study) -> list[str]:
     """Say seeds, prompts, the smallest effect that would be found, and what is never said."""
-    out = [f"{count(study.seeds, 'seed')} × {study.prompts} test prompts."]
+    drawn = f"{count(study.draws, 'answer')} of a run to each, {study.base_draws} of the SFT base"
+    out = [f"{count(study.seeds, 'seed')} × {study.prompts} test prompts, {drawn}."]
     out += [f"{text[0].upper()}{text[1:]}." for text in _short(study)]
     if study.seeds == 1:
         out.append(
@@ -369,7 +371,7 @@ def certainty(study) -> list[str]:
     if study.seeds < st.EQUIVALENCE_SEEDS:
         return [*out, f"With fewer than {st.EQUIVALENCE_SEEDS} seeds, no two methods are called "
                 f"{EQUIVALENT}: '{INCONCLUSIVE}' does not mean equal."]  # fmt: skip
-    within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the SFT base's gold over prompts"
+    within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the gold of the SFT base's answers"
     return [*out, f"'{EQUIVALENT.capitalize()}' means {within}."]
 
 

@@ -7,20 +7,19 @@ the winner changes with the view.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis import comparisons, costs, curves, expected
-from bench.analysis import statistics as st
+from bench.analysis import comparisons, costs, curves
 from bench.analysis.comparisons import Family, Side
 from bench.analysis.results import Arm, Meta, Results, once
 from bench.analysis.statistics import Share
 
 POINTS = 21  # budgets in the range of KL that both methods reached, evenly spaced in sqrt(KL)
-DATA, COMPUTE, LONGER, KL = "data", "compute", "longer", "kl"
+NEAR = 1.25  # a pipeline fits a budget if its cost is within this factor of it
+DATA, CHEAP, DEAR, KL = "data", "cheap", "dear", "kl"
 Path = Mapping[int, pd.DataFrame]
 
 
@@ -28,17 +27,15 @@ Path = Mapping[int, pd.DataFrame]
 class View:
     """All pairs of methods in one view.
 
-    kind: DATA, COMPUTE, LONGER (compute, of longer runs) or KL; at: {pair: the budget of compute
-    that both spent}; waiting: {pair: the method that has not begun to train at that budget}, since
-    what it needs beforehand costs as much, so that it is still the SFT base; reached: {pair: the
-    range of KL that both reached}.
+    kind: DATA, CHEAP or DEAR (equal compute, at what the cheaper or the dearer of a pair spends),
+    or KL; made: {pair: the two arms that fit this budget of compute, each with its mean cost};
+    reached: {pair: the range of KL that both reached}.
     """
 
     name: str
     kind: str
     family: Family
-    at: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    waiting: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    made: Mapping[tuple[str, str], tuple[tuple[str, float], ...]] = field(default_factory=dict)
     reached: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
 
@@ -48,11 +45,15 @@ def every(results: Results) -> list[View]:
     training."""
     meta, units = results.meta, costs.spending(results.meta)
     found = [equal_data(results, n) for n in label_arms(meta)]
-    found += [equal_compute(results, key, unit) for key, unit in units.items()]
-    if longest(meta.arms) != longest(meta.arms, 1):
-        found += [equal_compute(results, key, unit, longer=True) for key, unit in units.items()]
+    equal = [equal_compute(results, *unit, of) for of in (CHEAP, DEAR) for unit in units.items()]
+    found += [view for view in equal if differs(view)]
     found.append(equal_kl(results))
     return [view for view in found if any(row.interval.seeds for row in view.family)]
+
+
+def differs(view: View) -> bool:
+    """Return True if a pipeline of a view is another than its method as tuned."""
+    return any(arm not in pair for pair, both in view.made.items() for arm, _ in both)
 
 
 def usual(arm: Arm) -> bool:
@@ -117,42 +118,47 @@ def trained(results: Results, longer: bool = False) -> dict[str, str]:
     return {method: found[method] for method in results.meta.methods if method in found}
 
 
-def budget(*methods: Path) -> float:
-    """Return the most that every run of these methods spent; beyond it one of them has no curve."""
-    return min(float(path.spent.iloc[-1]) for runs in methods for path in runs.values())
+@once
+def pipelines(results: Results, column: str) -> dict[str, dict[str, float]]:
+    """Return {method: {arm: its mean cost}}: as tuned, from fewer labels, or for more epochs.
 
-
-def begins(runs: Path) -> float:
-    """Return what a method's runs have spent on average before their first step."""
-    return float(np.mean([path.spent.iloc[0] for path in runs.values()]))
-
-
-def gain_at(path: pd.DataFrame, spent: float) -> float:
-    """Return the gain at a budget, linear between points; 0 before training begins."""
-    return float(np.interp(spent, path.spent, path.gain, left=0.0))
-
-
-def equal_compute(results: Results, column: str, unit: str, longer: bool = False) -> View:
-    """Compare each pair of methods at the largest budget that both reached.
-
-    Intervals are over seeds only, since curves hold means over prompts.
+    The cost is that of the whole pipeline of a run that ended: what it needed beforehand included.
     """
-    runs, rows, at, waiting = paths(results, column, longer), [], {}, {}
-    ended = {m: results.share_ended(arm) for m, arm in trained(results, longer).items()}
-    for a, b in combinations(ended, 2):
-        mine, other = runs.get(a, {}), runs.get(b, {})
-        found, gains, shares = comparisons.NOTHING, (), (ended[a], ended[b])
-        if seeds := sorted(mine.keys() & other.keys()):
-            at[a, b] = spent = budget(mine, other)
-            reached = [pd.Series({s: gain_at(r[s], spent) for s in r}) for r in (mine, other)]
-            gains = tuple(map(st.over_seeds, reached))
-            found = st.over_seeds(reached[0][seeds] - reached[1][seeds])
-            if late := [m for m in (a, b) if begins(runs[m]) >= spent]:
-                waiting[a, b] = late[0]
-        counted = partial(expected.difference, shares, gains, found)
-        rows.append(comparisons.tested(a, b, found, shares, counted))
-    name = f"Equal {unit}" + " (longer runs)" * longer
-    return View(name, LONGER if longer else COMPUTE, Family.of(rows), at, waiting)
+    found: dict[str, dict[str, float]] = {}
+    for arm in results.meta.arms:
+        fewer, longer = arm.n and not arm.varies, arm.varies == ("epochs",) and not arm.n
+        if arm.tuned or ((fewer or longer) and usual(arm)):
+            spent = costs.of_arm(results, arm.name, column)
+            if len(spent):
+                found.setdefault(arm.method, {})[arm.name] = float(spent.mean())
+    return {method: found[method] for method in results.meta.methods if method in found}
+
+
+def made_for(budget: float, arms: Mapping[str, float]) -> tuple[str, float] | None:
+    """Return the arm whose cost is nearest to a budget, and that cost; None if none fits it."""
+    arm = min(arms, key=lambda arm: abs(math.log(arms[arm] / budget)))
+    fits = budget / NEAR <= arms[arm] <= budget * NEAR
+    return (arm, arms[arm]) if fits else None
+
+
+def equal_compute(results: Results, column: str, unit: str, of: str) -> View:
+    """Compare each pair of methods by pipelines made for the same budget, on test prompts.
+
+    The budget is what the cheaper (of: CHEAP) or the dearer (DEAR) of the two methods spends as
+    tuned. It is not the beginning of a longer training, in which most would have been spent on what
+    the method needs beforehand. A pair without a pipeline that fits is left out.
+    """
+    known = {m: arms for m, arms in pipelines(results, column).items() if m in arms}
+    made, sides = {}, {}
+    for a, b in combinations(known, 2):
+        budget = (min if of == CHEAP else max)(known[a][a], known[b][b])
+        both = tuple(made_for(budget, known[m]) for m in (a, b))
+        if all(both):
+            made[a, b] = both
+            sides[a, b] = tuple(comparisons.side(results, arm) for arm, _ in both)
+    family = comparisons.compared(sides, comparisons.margin(results))
+    name = f"Equal {unit}, of the {'cheaper' if of == CHEAP else 'dearer'}"
+    return View(name, of, family, made=made)
 
 
 @once

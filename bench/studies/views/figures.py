@@ -138,7 +138,8 @@ def _swept(study) -> str:
 
 LABELS = Figure(
     "labels", "Gold reward against the number of labels", by_labels,
-    lambda s: f"Each point is a method's mean at the end of training. {interval_note(s)} "
+    lambda s: "Each point is a method's mean at the end of training. Fewer labels also mean fewer "
+    f"optimiser steps, so a line shows both. {interval_note(s)} "
     f"n = {counts(s)}. Points are moved apart sideways by 2 % so that intervals can be seen.",
     lambda s: f"Gold above SFT by number of labels: {_by_number(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",

@@ -28,15 +28,16 @@ from bench.report.words import (
     why_open,
 )
 from bench.studies.views import analysis
-from bench.studies.views.analysis import COMPUTE, DATA, KL, LONGER, View
+from bench.studies.views.analysis import CHEAP, DATA, DEAR, KL, NEAR, View
 from bench.studies.views.figures import COMPUTE as COMPUTE_FIGURE
 from bench.studies.views.figures import LABELS, SWEEP
 
 NOTES = {
     DATA: "Equal data: on test prompts, with intervals over seeds and prompts.",
-    COMPUTE: "Equal compute: on validation prompts, at the most that both methods spent, with "
-    "intervals over seeds only.",
-    LONGER: "Longer runs: the cheap methods train for more epochs, with all else as tuned.",
+    CHEAP: "Equal compute: pipelines made for the same budget, which is what the cheaper of a pair "
+    "spends as tuned. The dearer one learns from fewer labels, and its reward model too. On test "
+    f"prompts. A dash means that no pipeline costs the same within a factor of {NEAR:g}.",
+    DEAR: "At the budget of the dearer of a pair, the cheaper one trains for more epochs.",
     KL: "Equal KL budget: over the range of KL that both methods reached, the best setting within "
     "each budget, chosen on validation prompts and scored on test prompts; beyond a method's best "
     "setting, that one stays chosen. A seed counts as failed if it did at one of the settings "
@@ -129,26 +130,34 @@ def headline(study) -> list[str]:
 
 
 def winner(study) -> str:
-    """Say who beats every other method, and in how many views."""
+    """Say who beats every other method, and in which views; they share runs, so none is counted."""
     families, methods = [v.family for v in views(study)], study.meta.methods
     if study.few or not families:
         return few_seeds(study) if families else "No two methods can be compared."
-    sole = [top for family in families if (top := family.champion(in_the_race(family, methods)))]
+    sole = {
+        v.name: top
+        for v in views(study)
+        if (top := v.family.champion(in_the_race(v.family, methods)))
+    }
     short = [
         method for method in methods if any(falls_short(family, method) for family in families)
     ]
     rest = f"; too few runs of {named(short)} ended for a verdict in some view" * bool(short)
     other = "every other method" + " of which enough runs ended" * bool(short)
-    if sole and len(set(sole)) > 1:
-        return f"The winner changes with the view: {named(dict.fromkeys(sole))}{rest}."
-    if sole and len(sole) == len(families):
-        return f"{label(sole[0])} beats {other} in every view{rest}."
-    if sole:
-        beaten = [family for family in families if any(r.loser == sole[0] for r in family)]
-        lost = f"; in {len(beaten)} it loses to another" if beaten else ""
-        share_of = f"{len(sole)} of {len(families)} views"
-        return f"{label(sole[0])} beats {other} in {share_of}{lost}{rest}."
-    return f"In no view does one method beat all others{rest}."
+    if not sole:
+        return f"In no view does one method beat all others{rest}."
+    if len(sole) == len(families) and len({*sole.values()}) == 1:
+        return f"{label(next(iter(sole.values())))} beats {other} in every view{rest}."
+    groups: dict[str, list[str]] = {}
+    for name, top in sole.items():
+        groups.setdefault(top, []).append(name)
+    start = "The winner changes with the view: " * (len(groups) > 1)
+    told = "; ".join(
+        f"{label(top)} beats {other} at {joined(names)}" for top, names in groups.items()
+    )
+    open_ = [v.name for v in views(study) if v.name not in sole]
+    none = f"; at {joined(open_)} none does" * bool(open_)
+    return f"{start}{told}{none}{rest}."
 
 
 def in_the_race(family: Family, methods: list[str]) -> list[str]:
@@ -195,57 +204,40 @@ def kl_lines(study) -> list[str]:
 
 
 def compute_lines(study) -> list[str]:
-    """Say at which budgets the methods are compared."""
+    """Say which pipelines are compared at equal compute, and what they spend."""
     out = []
     for v in views(study):
-        items = [f"{label(a)} and {label(b)} {scaled(at)}" for (a, b), at in v.at.items()]
+        items = [f"{_made(v, both)}" for both in v.made]
         if items:
-            budgets = f"{v.name}: each pair is compared at the most that both methods spent"
-            out.append(f"{budgets}: {', '.join(items)}.")
+            out.append(f"{v.name}: {'; '.join(items)}.")
     return out
 
 
+def _made(v: View, both: tuple[str, str]) -> str:
+    """Say 'PPO n=750 at 1.1 T against DPO at 1 T'."""
+    first, second = (f"{label(arm)} at {scaled(spent).strip()}" for arm, spent in v.made[both])
+    return f"{first} against {second}"
+
+
 def spent_lines(study, beside) -> list[str]:
-    """Say which verdicts at the end of training change at equal FLOPs; nothing if that is unknown.
+    """Say which verdicts at the end of training are others at equal FLOPs; nothing if unknown.
 
     All of it comes from one study: the one of the views, if it has been run.
     """
     beside = beside or study
-    found, longer = view(beside, COMPUTE), view(beside, LONGER)
-    if found is None or beside.few:
+    found = view(beside, CHEAP)
+    if found is None or beside.few or len(found.family.judged) < 2:
         return []
-    said_of = [*_waiting(beside, found), *_turned(study, found), *_longer(found, longer)]
-    if said_of or len(found.family.judged) < 2:
-        return said_of
-    tested = all(row.interval.seeds >= VERDICT_SEEDS for row in found.family)
-    given = "" if tested else " that could be given"
-    return [f"At equal FLOPs every verdict between two methods{given} is the same."]
-
-
-def _waiting(study, found: View) -> list[str]:
-    """Name the methods that have not begun to train at a small budget."""
-    runs, groups = analysis.paths(study.results, "flops"), {}
-    for both, method in found.waiting.items():
-        groups.setdefault(method, []).extend(arm for arm in both if arm != method)
-    return [
-        f"With the FLOPs of a whole {joined(map(label, others), 'or')} run {label(method)} has not "
-        f"begun to train: what it needs beforehand takes {scaled(analysis.begins(runs[method]))}"
-        f"FLOPs. At that budget {label(method)} is still the SFT base."
-        for method, others in groups.items()
-    ]
-
-
-def _turned(study, found: View) -> list[str]:
-    """Name the other pairs whose verdict at equal FLOPs is not that at the end of training."""
     ends = {frozenset((row.a, row.b)): row.winner for row in study.versus}
     turned = [
-        _decision(row)
+        f"{_decision(row)} ({_made(found, (row.a, row.b))}; {difference(row)})"
         for row in found.family
-        if (row.a, row.b) not in found.waiting
-        and ends.get(frozenset((row.a, row.b)), row.winner) != row.winner
+        if ends.get(frozenset((row.a, row.b)), row.winner) != row.winner
     ]
-    head = "Verdicts that change at equal FLOPs, the most that both methods of a pair spent"
-    return [f"{head}: {joined(turned)}."] * bool(turned)
+    if turned:
+        head = "Verdicts that change between pipelines of equal FLOPs"
+        return [f"{head}: {'; '.join(turned)}."]
+    return ["Between pipelines of equal FLOPs, every verdict that can be compared is the same."]
 
 
 def _decision(row: Comparison) -> str:
@@ -253,24 +245,6 @@ def _decision(row: Comparison) -> str:
     if row.winner is None:
         return f"{' against '.join(sorted(map(label, (row.a, row.b))))} {INCONCLUSIVE}"
     return f"{label(row.winner)} {BETTER} than {label(row.loser)}"
-
-
-def _longer(found: View, longer: View | None) -> list[str]:
-    """Compare pairs of a method that had not begun, if the other trains on until it has."""
-    items = [
-        f"{pair(row)} {difference(row)}{f' ({INCONCLUSIVE})' * (row.winner is None)}"
-        for row in (longer.family if longer else ())
-        if (row.a, row.b) in found.waiting
-        and (row.a, row.b) not in longer.waiting
-        and row.interval.seeds
-    ]
-    if not items:
-        return []
-    return [
-        "If the cheap methods train on for more epochs (with settings tuned for the usual "
-        "length), the differences in gold, at the most FLOPs that both of a pair spent, are: "
-        f"{', '.join(items)}."
-    ]
 
 
 def sections(study) -> list[Section]:

@@ -2,6 +2,16 @@
 
 # how gold scores an answer
 GOLD = "exact: rules score the text itself, its tone by VADER"
+# how methods come to know of gold
+LABELS = "Methods see it only through labels, which are drawn from it"
+# what favours one side, said beside the result
+CONDITIONS = (
+    "Pairs are sampled from the SFT base, so that methods which learn from pairs train on answers "
+    "like their own: this favours DPO and IPO over learning from other people's pairs.",
+    "Labels are drawn from Bradley-Terry on gold, the very model that DPO and the reward model "
+    "assume.",
+    "Gold follows rules, which a reward model learns well: this favours PPO.",
+)
 # the same with its source, for a post
 GOLD_CITED = GOLD + " [@hutto2014]"
 # lm-eval task -> what it asks

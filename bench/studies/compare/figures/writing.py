@@ -2,7 +2,6 @@
 
 import math
 
-from bench.analysis import curves
 from bench.analysis import statistics as st
 from bench.analysis.measures import BY_KEY
 from bench.analysis.measures.quality import beside_base
@@ -13,7 +12,7 @@ from bench.report.style import WIDE
 from bench.report.words import label
 
 PANELS = {"length": "tokens above\nSFT's {}", "entropy": "nats/token above\nSFT's {}",
-          "distinct2": "share above SFT's\n{}, validation"}  # measure -> axis  # fmt: skip
+          "distinct2": "share above SFT's\n{}"}  # measure -> axis  # fmt: skip
 BOTH = {"win": -0.18, "win_lc": 0.2}  # measure -> how far below its row it is drawn
 
 
@@ -38,12 +37,11 @@ def draw(study, pen):
 def change(study, arm: str, measure: str) -> st.Interval | None:
     """Return how far an arm's answers are above SFT's to the same prompts; None if not measured.
 
-    Distinct bigrams are counted over a run's answers to the validation prompts, so their interval
-    is over seeds only.
+    Distinct bigrams are counted over all of a run's answers, so their interval is over seeds only.
     """
     if measure == "distinct2":
-        runs = curves.of_ended(study.results, arm).groupby("seed").distinct2
-        return st.over_seeds(runs.last() - runs.first()) if len(runs) else None
+        runs, base = study.by_seed(arm, measure), study.by_seed(study.base[arm], measure)
+        return st.over_seeds(runs - base.mean()) if len(runs) and len(base) else None
     mine, base = beside_base(study.results, arm, measure)
     return st.crossed(mine - base) if mine.size else None
 
@@ -62,14 +60,8 @@ def _changes(ax, study, pen, measure: str) -> None:
 
 def _of_sft(study, measure: str) -> str:
     """Return the SFT base's own value."""
-    if measure == "distinct2":
-        rows = curves.overall(study.results)
-        first = rows.arm.isin(curves.from_base(study.results)[:1]) & (rows.fraction == 0)
-        value = rows[first].distinct2.mean()
-    else:
-        found = study.interval(SFT, measure)
-        value = found.mean if found is not None else math.nan
-    return f"{value:.3g}"
+    found = study.interval(SFT, measure)
+    return f"{found.mean if found is not None else math.nan:.3g}"
 
 
 def _interval(ax, pen, arm: str, y: float, found: st.Interval, mark: dict) -> None:
@@ -109,10 +101,10 @@ def _seeds_alone(study) -> str:
 FIGURE = Figure(
     "writing", "How the answers changed, and whether length explains the wins", draw,
     lambda s: "Length and entropy: difference from SFT's answers to the same test prompts, with "
-    "95 % intervals as bars. Distinct bigrams: change since the start of training, on validation "
-    f"prompts{_seeds_alone(s)}. Win rate (filled marks): share of prompts where gold is above "
-    "SFT's; a tie counts half. Length-controlled (open marks): the win rate expected for answers "
-    "as long as SFT's, by a logistic regression for each seed (Dubois et al. 2024)"
+    f"95 % intervals as bars. Distinct bigrams: the same{_seeds_alone(s)}. Win rate (filled "
+    "marks): share of answers whose gold is above that of SFT's to the same prompt; a tie counts "
+    "half. Length-controlled (open marks): the win rate expected for answers as long as SFT's, by "
+    "a logistic regression for each seed (Dubois et al. 2024)"
     f"{_seeds_alone(s)}. n = {counts(s)}.",
     lambda s: f"Win rate against SFT in %: {listing(s, 'win', 0)}; length-controlled: "
     f"{listing(s, 'win_lc', 0)}. Length in tokens: {listing(s, 'length', 1)}.",

@@ -1,0 +1,87 @@
+"""Tabulate gold by family of prompts and by its parts: what a method gained it with."""
+
+import pandas as pd
+
+from bench.analysis import statistics as st
+from bench.analysis.results import COLUMNS, Results
+from bench.report.tables import Cell, Table
+from bench.report.words import label
+
+GOLD = "gold"
+OTHERS = {*COLUMNS["prompts"], "ended"}  # columns of an answer that are no parts of gold
+
+
+def named(results: Results) -> list[str]:
+    """Return the names of gold's parts in this world."""
+    return [name for name in results.prompts if name not in OTHERS]
+
+
+def found(results: Results, arm: str, family: str, part: str) -> st.Interval | None:
+    """Return the mean of a part over an arm's answers to a family's prompts, with its interval.
+
+    None if the family has no such part, or no run of the arm ended.
+    """
+    rows = results.prompts
+    rows = rows[(rows.arm == arm) & (rows.family == family)]
+    values = rows.assign(value=pd.to_numeric(rows[part], errors="coerce"))
+    scores = values.pivot_table(index="seed", columns="prompt_id", values="value").dropna(axis=1)
+    return st.crossed(scores) if scores.size else None
+
+
+def families(results: Results) -> list[str]:
+    """Return the families of test prompts, those that were tuned on first."""
+    tuned = results.meta.tuned_families
+    every = sorted(results.prompts.family.dropna().unique())
+    return [*(f for f in tuned if f in every), *(f for f in every if f not in tuned)]
+
+
+def table(study) -> Table:
+    """Tabulate gold and each of its parts, a row per family and part."""
+    results, arms = study.results, [*study.bases, *study.arms]
+    rows = []
+    for family in families(results):
+        for part in (GOLD, *named(results)):
+            values = [found(results, arm, family, part) for arm in arms]
+            if any(v is not None for v in values):
+                rows.append([Cell(family, part), *map(_cell, values)])
+    header = [("Family", "part"), *((label(arm), "") for arm in arms)]
+    note = (
+        "Means over the answers to the test prompts of a family; \u00b1 is half of the 95 % "
+        "interval over seeds and prompts. Gold weighs the parts as the testbed's world defines it."
+    )
+    return Table("Gold in parts", header, rows, [note])
+
+
+def _cell(value: st.Interval | None) -> Cell:
+    """Format '0.53' with its half-width beside it."""
+    if value is None:
+        return Cell("\u2013")
+    half = f"\u00b1 {value.half:.2f}" if value.half == value.half else ""
+    return Cell(f"{value.mean:.2f}".replace("-", "\u2212"), half, value=value.mean)
+
+
+def lines(study) -> list[str]:
+    """Name, for each arm, the part of gold that moved most, in SDs of its SFT base's answers."""
+    out = []
+    for arm in study.listed:
+        moves = [m for m in moved(study.results, arm, study.base[arm]) if m[0] == m[0]]
+        if moves:
+            _, family, part, before, after = max(moves)
+            out.append(f"{label(arm)} {part} of {family}, {before:.2f} to {after:.2f}")
+    if not out:
+        return []
+    most = "The part of gold that moved most from SFT, in SDs of SFT's answers"
+    return [f"{most}: {'; '.join(out)}."]
+
+
+def moved(results: Results, arm: str, base: str) -> list[tuple[float, str, str, float, float]]:
+    """Return (move in SDs of the base's answers, family, part, the base's mean, the arm's)."""
+    rows, out = results.prompts[results.prompts.arm == base], []
+    for family in results.meta.tuned_families:
+        for part in named(results):
+            mine, other = (found(results, a, family, part) for a in (arm, base))
+            spread = pd.to_numeric(rows[rows.family == family][part], errors="coerce").std()
+            if mine is not None and other is not None and spread > 0:
+                move = abs(mine.mean - other.mean) / spread
+                out.append((move, family, part, other.mean, mine.mean))
+    return out
