@@ -42,12 +42,13 @@ def table(study) -> Table:
     for family in families(results):
         for part in (GOLD, *named(results)):
             values = [found(results, arm, family, part) for arm in arms]
-            if any(v is not None for v in values):
+            if any(v is not None and v.mean != 0 for v in values):
                 rows.append([Cell(family, part), *map(_cell, values)])
     header = [("Family", "part"), *((label(arm), "") for arm in arms)]
     note = (
         "Means over the answers to the test prompts of a family; \u00b1 is half of the 95 % "
-        "interval over seeds and prompts. Gold weighs the parts as the testbed's world defines it."
+        "interval over seeds and prompts. Gold weighs the parts as the testbed's world defines it. "
+        "Parts that are 0 in all answers are left out."
     )
     return Table("Gold in parts", header, rows, [note])
 

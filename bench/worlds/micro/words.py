@@ -6,10 +6,8 @@ GOLD = "exact: rules score the text itself, its tone by VADER"
 LABELS = "Methods see it only through labels, which are drawn from it"
 # what favours one side, said beside the result
 CONDITIONS = (
-    "Pairs are sampled from the SFT base, so that methods which learn from pairs train on answers "
-    "like their own: this favours DPO and IPO over learning from other people's pairs.",
-    "Labels are drawn from Bradley-Terry on gold, the very model that DPO and the reward model "
-    "assume.",
+    "Pairs are sampled from the SFT base itself: this favours DPO and IPO.",
+    "Labels are drawn from Bradley-Terry on gold, the model that DPO and the reward model assume.",
     "Gold follows rules, which a reward model learns well: this favours PPO.",
 )
 # the same with its source, for a post
