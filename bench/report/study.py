@@ -123,6 +123,11 @@ class Study:
         return self.runs[self.runs.status != "ok"]
 
     @property
+    def timed(self) -> bool:
+        """Return True if seconds compare: no run shared a GPU with others."""
+        return not any(breach["field"] == "gpu_slots" for breach in self.meta.breaches)
+
+    @property
     def seeds(self) -> int:
         """Return how many seeds the study has."""
         return len(self.meta.seeds)

@@ -5,7 +5,7 @@ import pandas as pd
 from bench.analysis import statistics as st
 from bench.analysis.results import COLUMNS, Results
 from bench.report.tables import Cell, Table
-from bench.report.words import label
+from bench.report.words import fixed, label
 
 GOLD = "gold"
 OTHERS = {*COLUMNS["prompts"], "ended"}  # columns of an answer that are no parts of gold
@@ -58,21 +58,26 @@ def _cell(value: st.Interval | None) -> Cell:
     if value is None:
         return Cell("\u2013")
     half = f"\u00b1 {value.half:.2f}" if value.half == value.half else ""
-    return Cell(f"{value.mean:.2f}".replace("-", "\u2212"), half, value=value.mean)
+    return Cell(fixed(value.mean, ".2f"), half, value=value.mean)
 
 
 def lines(study) -> list[str]:
-    """Name, for each arm, the part of gold that moved most, in SDs of its SFT base's answers."""
+    """Name the parts of gold that each arm raised and lowered most, in SDs of its base's answers."""
     out = []
     for arm in study.listed:
-        moves = [m for m in moved(study.results, arm, study.base[arm]) if m[0] == m[0]]
-        if moves:
-            _, family, part, before, after = max(moves)
-            out.append(f"{label(arm)} {part} of {family}, {before:.2f} to {after:.2f}")
+        moves = sorted(moved(study.results, arm, study.base[arm]))
+        named_ = [_move(move) for move in (*moves[-1:], *moves[:1]) if move[0]]
+        if named_:
+            out.append(f"{label(arm)} {', '.join(dict.fromkeys(named_))}")
     if not out:
         return []
-    most = "The part of gold that moved most from SFT, in SDs of SFT's answers"
-    return [f"{most}: {'; '.join(out)}."]
+    return [f"What rose and fell most from SFT, in SDs of SFT's answers: {'; '.join(out)}."]
+
+
+def _move(move: tuple[float, str, str, float, float]) -> str:
+    """Say 'rating of movie -0.16 to 2.31'."""
+    _, family, part, before, after = move
+    return f"{part} of {family} {fixed(before, '.2f')} to {fixed(after, '.2f')}"
 
 
 def moved(results: Results, arm: str, base: str) -> list[tuple[float, str, str, float, float]]:
@@ -83,6 +88,6 @@ def moved(results: Results, arm: str, base: str) -> list[tuple[float, str, str, 
             mine, other = (found(results, a, family, part) for a in (arm, base))
             spread = pd.to_numeric(rows[rows.family == family][part], errors="coerce").std()
             if mine is not None and other is not None and spread > 0:
-                move = abs(mine.mean - other.mean) / spread
+                move = float((mine.mean - other.mean) / spread)
                 out.append((move, family, part, other.mean, mine.mean))
     return out

@@ -33,6 +33,7 @@ from bench.report.words import (
     open_pairs,
     said,
     same,
+    scaled,
     some_ended,
     why_open,
 )
@@ -123,11 +124,10 @@ def glance_at_cost(study) -> str:
     if top == cheap:
         return "It also takes the fewest FLOPs."
     who = top if top in flops else dear
-    return (
-        f"A run of {label(who)} takes {flops[who] / flops[cheap]:.1f} times the FLOPs of a run of "
-        f"{label(cheap)}, the cheapest ({seconds[who] / seconds[cheap]:.1f} times the "
-        f"{costs.seconds_name(study.meta)})."
-    )
+    unit = costs.seconds_name(study.meta)
+    also = f" ({seconds[who] / seconds[cheap]:.1f} times the {unit})" * study.timed
+    times = f"{flops[who] / flops[cheap]:.1f} times the FLOPs"
+    return f"A run of {label(who)} takes {times} of a run of {label(cheap)}, the cheapest{also}."
 
 
 def _means(study, key: str) -> dict[str, float]:
@@ -272,29 +272,33 @@ def _task(row: Change, found: list[Change]) -> str:
 
 
 def cost(study) -> list[str]:
-    """Say the cheapest arm's seconds, the others' ratios to it, and what was charged."""
-    known = _means(study, "cost")
+    """Say the cheapest arm's seconds, or FLOPs if seconds do not compare; the others' ratios to it,
+    and what was charged."""
+    key = "cost" if study.timed else "flops"
+    known = _means(study, key)
     if not known:
         return ["Every run failed: no cost to compare."]
     cheap, *others = sorted(known, key=known.get)
-    unit = costs.seconds_name(study.meta)
-    out = [f"{label(cheap)} takes the fewest {unit}: {known[cheap]:,.1f} per run."]
+    unit = costs.seconds_name(study.meta) if study.timed else "FLOPs"
+    spent = f"{known[cheap]:,.1f}" if study.timed else scaled(known[cheap]).strip()
+    out = [f"{label(cheap)} takes the fewest {unit}: {spent} per run."]
     if others and study.many:
         ends = (known[arm] / known[cheap] for arm in (others[0], others[-1]))
         out.append(
             f"The others cost {between(list(ends))} times as much, {label(others[-1])} the most."
         )
     elif others:
-        ratios = [f"{label(arm)} {_ratio(study, arm, cheap)}" for arm in others]
+        ratios = [f"{label(arm)} {_ratio(study, key, arm, cheap)}" for arm in others]
         covers = "geometric means with 95 % intervals over seeds"
         covers = covers if study.seeds > 1 else "one seed, so no interval"
         out.append(f"The others, as multiples of it ({covers}): {', '.join(ratios)}.")
-    return [*out, charged(study)]
+    shared = ["Seconds are not compared: runs shared a GPU with others."] * (not study.timed)
+    return [*out, *shared, charged(study)]
 
 
-def _ratio(study, arm: str, cheap: str) -> str:
-    """Format '2.74 (2.72 to 2.76)'."""
-    found = ratio(study.by_seed(arm, "cost"), study.by_seed(cheap, "cost"))
+def _ratio(study, key: str, arm: str, cheap: str) -> str:
+    """Format '2.74 (2.72 to 2.76)'; key: of the cost."""
+    found = ratio(study.by_seed(arm, key), study.by_seed(cheap, key))
     if found is None:
         return "unknown"
     span = f" ({found[1]:.2f} to {found[2]:.2f})" if math.isfinite(found[1]) else ""

@@ -78,7 +78,10 @@ def unnamed(study) -> str:
 def caption(study) -> str:
     """Say what the marks are."""
     join = " Solid lines join a method's ends at several strengths β." if study.sweeps else ""
-    paths = "" if study.many else " Thin lines are mean paths of training, on validation prompts."
+    paths = (
+        " Thin lines are mean paths of training, on validation prompts; marks are on test prompts."
+    )
+    paths *= not study.many
     return (
         "Points further up and left gain more gold for less change from the SFT base. Small marks "
         "are the ends of single runs, large marks are means over seeds."
