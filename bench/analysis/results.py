@@ -25,7 +25,8 @@ RUN = ("arm", "method", "seed")
 # the columns of each table that the analysis reads; tables may hold more
 COLUMNS = {
     "runs": (*RUN, "status", "reason", "settings", "parameters", "peak_mb", "peak_reserved_mb",
-             "resident_models", "generated_tokens", "validation_loss", "model_sha256"),
+             "reference_peak_mb", "resident_models", "generated_tokens", "validation_loss",
+             "model_sha256"),
     "cost": (*RUN, "step", "phase", "charged", "wall_s", "cpu_s", "flops", "joules"),
     "curve": (*RUN, "fraction", "family", "n", "gold", "gold_se", "proxy", "kl", "length",
               "distinct2", "entropy", "wall_s", "cpu_s", "flops"),

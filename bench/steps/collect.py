@@ -208,7 +208,7 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
     study may have left some).
     """
     shared = next(iter(bases.values()))
-    runs = [run for m in members if (run := read_json(m.files.record))]
+    runs = [run | prepared(m) for m in members if (run := read_json(m.files.record))]
     keys = [(m.arm.name, m.arm.method, m.seed, m.files, m.evaluation) for m in members]
     asked = [(name, SFT, 0, at.evaluation(None)) for name, at in bases.items()] if evaluated else []
     asked += [(*key, own) for *key, _, own in keys] if evaluated else []
@@ -239,6 +239,13 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
     whole = present & done >= {(m.arm.name, m.seed) for m in members}
     facts |= {"complete": whole and not wrong, "planned": planned(members)}
     return tables, read_samples([(*key, at.samples) for *key, at in asked]), facts
+
+
+def prepared(member: Member) -> dict[str, float | None]:
+    """Return the peak memory of computing the reference log-probs that a run is charged."""
+    table = member.needed.get("reference")
+    record = read_json(table.with_name(STEP)) if table else {}
+    return {"reference_peak_mb": record.get("peak_mb")}
 
 
 def planned(members: Members) -> dict[str, list[int]]:

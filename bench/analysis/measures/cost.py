@@ -37,11 +37,12 @@ def cost(results: Results, arm: str) -> pd.Series:
     made_by=METER,
 )  # fmt: skip
 def memory(results: Results, arm: str) -> pd.Series:
-    """Peak over the charged phases of training and, where a run is charged it, over the reward
-    model's training: memory allocated by CUDA, else resident memory above the idle process; without
-    the models that only measure the curve."""
+    """Peak over the charged phases of training and, where a run is charged them, over the reward
+    model's training and the reference log-probs: memory allocated by CUDA, else resident memory
+    above the idle process; without the models that only measure the curve."""
     own, before = of_runs(results, arm, "peak_mb"), reward_peaks(results, arm)
-    return pd.concat([own, before[before.index.isin(own.index)]], axis=1).max(axis=1)
+    reference = of_runs(results, arm, "reference_peak_mb").astype(float)
+    return pd.concat([own, before[before.index.isin(own.index)], reference], axis=1).max(axis=1)
 
 
 def reward_peaks(results: Results, arm: str) -> pd.Series:

@@ -62,7 +62,7 @@ def _cell(value: st.Interval | None) -> Cell:
 
 
 def lines(study) -> list[str]:
-    """Name the parts of gold that each arm raised and lowered most, in SDs of its base's answers."""
+    """Name the parts of gold that each arm raised and lowered most, in SDs of SFT's answers."""
     out = []
     for arm in study.listed:
         moves = sorted(moved(study.results, arm, study.base[arm]))

@@ -30,7 +30,8 @@ FIGURE = Figure(
     "overoptimisation", "Gold reward against the reward model's score", draw,
     lambda s: "A path that goes right without going up is over-optimisation: the reward model's "
     "score rises and gold does not. Thin lines are mean paths of arms that train against it, "
-    f"on validation prompts; marks are on test prompts. {interval_note(s)}{unnamed(s)} n = {counts(s)}.",
+    f"on validation prompts; marks, on test prompts. {interval_note(s)}{unnamed(s)} "
+    f"n = {counts(s)}.",
     lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
     category="Quality", section="reward",
