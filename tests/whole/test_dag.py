@@ -383,3 +383,68 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, word, hint):
     lines = [line for line in done.stderr.splitlines() if "error" in line]
     assert done.returncode != 0
     assert any(hint in line for line in lines) and "Traceback" not in done.stderr
+
+
+# verify
+
+
+def verify(where, *words):
+    """(exit code, last line of stderr) of `python -m bench verify`."""
+    command = [sys.executable, "-m", "bench", "verify", "--testbed", "tiny", *words]
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    done = subprocess.run(command, cwd=where, env=env, capture_output=True, text=True)
+    return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+def of_another(path: Path) -> None:
+    """Put the second seed's file in the place of the first one's."""
+    other = Path(str(path).replace("seed1", "seed2"))
+    shutil.copy(other, path)
+
+
+def edited(path: Path) -> None:
+    path.write_text(path.read_text().replace("1", "2", 1))
+
+
+@pytest.mark.parametrize(
+    "name,damage",
+    [
+        ("align/dpo/seed1/model/model.safetensors", of_another),
+        ("align/dpo/seed1/run.json", of_another),
+        ("sft/model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x")),
+        ("pairs/gold/seed1.jsonl", of_another),
+        ("reward/gold/seed1/model.safetensors", of_another),
+        ("reference/pool/logps.csv", edited),
+        ("evaluate/dpo/seed1/prompts.csv", of_another),
+        ("results/cost.csv", edited),
+        ("results/meta.json", edited),
+        ("report/results.csv", edited),
+        ("report/figures/card.png", lambda path: path.unlink()),
+        ("report/evidence/manifest.json", edited),
+        ("report.json", lambda path: path.write_text("{}")),
+    ],
+)
+def test_verify_names_what_is_not_as_written(finished, tmp_path, name, damage):
+    shutil.copytree(finished / "runs", tmp_path / "runs", symlinks=True)
+    damage(tmp_path / "runs/tiny" / name)
+    code, line = verify(tmp_path)
+    assert code == 1 and line.startswith("error: ")
+    part = name.removesuffix("/model.safetensors").removeprefix("report/evidence/")
+    assert part.removeprefix("results/") in line
+
+
+def test_verify_finds_a_whole_study_as_written(finished):
+    code, line = verify(finished)
+    assert code == 0 and line.endswith("are as they were written")
+
+
+def test_a_run_is_trained_again_and_compared(finished, tmp_path):
+    shutil.copytree(finished / "runs", tmp_path / "runs", symlinks=True)
+    before = json.loads((tmp_path / "runs/tiny/align/dpo/seed1/run.json").read_text())
+    code, line = verify(tmp_path, "--rerun", "dpo/seed1")
+    assert code == 0 and f"weights {before['model_sha256'][:12]}" in line
+    (tmp_path / "runs/tiny/align/dpo/seed1/curve.csv").write_text("fraction,gold\n0,1\n")
+    code, line = verify(tmp_path, "--rerun", "dpo/seed1")
+    assert code == 1 and "is not the same in curve.csv" in line
+    assert "no run of the study" in verify(tmp_path, "--rerun", "dpo/seed9")[1]
+    assert not list((tmp_path / "runs/tiny/checkpoints").rglob("checkpoint-*"))
