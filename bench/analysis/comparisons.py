@@ -114,10 +114,11 @@ class Family(tuple[Comparison, ...]):
     """Comparisons that are corrected together."""
 
     @classmethod
-    def of(cls, rows: Iterable[Comparison]) -> "Family":
-        """Return the comparisons with Holm's p-values, corrected over all of them."""
+    def of(cls, rows: Iterable[Comparison], size: int = 0) -> "Family":
+        """Return the comparisons with Holm's p-values, corrected over all of them, or over the
+        declared `size` if that is more: pairs that cannot be compared keep their place."""
         rows = list(rows)
-        corrected = st.holm([row.p for row in rows], len(rows))
+        corrected = st.holm([row.p for row in rows], max(size, len(rows)))
         return cls(replace(row, p_holm=float(p)) for row, p in zip(rows, corrected, strict=True))
 
     @property
@@ -168,14 +169,16 @@ class Family(tuple[Comparison, ...]):
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Cut two tables of scores [seeds x prompts] to the seeds and prompts that both have.
+    """Cut two tables of scores [seeds x prompts] to the seeds and prompts that both have."""
+    columns, rows = a.columns.intersection(b.columns), a.index.intersection(b.index)
+    return a.loc[rows, columns].to_numpy(float), b.loc[rows, columns].to_numpy(float)
 
-    If b is the one row of an SFT base (seed 0), it is compared with every seed of a.
-    """
-    columns = a.columns.intersection(b.columns)
-    rows = a.index.intersection(b.index) if len(b) > 1 or not (b.index == 0).all() else a.index
-    other = b.loc[rows, columns] if len(b) > 1 or rows.isin(b.index).all() else b[columns]
-    return a.loc[rows, columns].to_numpy(float), other.to_numpy(float)
+
+def beside_base(a: pd.DataFrame, base: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Cut scores [seeds x prompts] and those of an SFT base [1 x prompts] to the prompts that both
+    have; every seed is compared with the base."""
+    columns = a.columns.intersection(base.columns)
+    return a[columns].to_numpy(float), base[columns].to_numpy(float)
 
 
 @dataclass(frozen=True)
@@ -193,22 +196,29 @@ class Side:
     @cached_property
     def gain(self) -> Interval:
         """Return the interval of the gain over the SFT base of the runs that ended."""
-        both = self.scores.columns.intersection(self.base.columns)
-        if self.scores.empty or both.empty:
+        if self.scores.empty or self.base.empty:
             return NOTHING
-        return st.crossed(self.scores[both].to_numpy() - self.base[both].to_numpy())
+        mine, base = beside_base(self.scores, self.base)
+        return st.crossed(mine - base) if mine.size else NOTHING
+
+    @property
+    def is_base(self) -> bool:
+        """Return True for an SFT base itself."""
+        return self.scores is self.base
 
 
 NOTHING = Interval(*[float("nan")] * 4, 0.0, 0, 0, "nothing (no seed ended on both sides)")
 
 
-def compared(sides: Mapping[tuple[str, str], tuple[Side, Side]], margin: float = 0.0) -> Family:
+def compared(
+    sides: Mapping[tuple[str, str], tuple[Side, Side]], margin: float = 0.0, size: int = 0
+) -> Family:
     """Compare {(a, b): their sides} as one family.
 
     A pair without a seed or a prompt in common stays in it, without interval and p. margin: a
-    smaller difference in gold does not matter.
+    smaller difference in gold does not matter; size: how many pairs were declared, if more.
     """
-    return Family.of(_compared(a, b, i, j, margin) for (a, b), (i, j) in sides.items())
+    return Family.of((_compared(a, b, i, j, margin) for (a, b), (i, j) in sides.items()), size)
 
 
 def _compared(a: str, b: str, mine: Side, other: Side, margin: float) -> Comparison:
@@ -216,10 +226,14 @@ def _compared(a: str, b: str, mine: Side, other: Side, margin: float) -> Compari
     gold, ended = differing(mine, other), (mine.ended, other.ended)
 
     def counted(level: float) -> Interval:
-        if other.scores is other.base:
+        if other.is_base:
             return expected.gain(mine.ended, gold, level)
         return expected.difference(ended, (mine.gain, other.gain), gold, level)
 
+    failed = not all(share.all for share in ended)
+    if failed and not other.is_base and not mine.base.equals(other.base):
+        # a failed run leaves its user with its own base, so that no gain compares the two
+        return Comparison(a, b, gold, float("nan"), ended, margin=margin)
     return tested(a, b, gold, ended, counted, margin)
 
 
@@ -227,7 +241,7 @@ def differing(mine: Side, other: Side) -> Interval:
     """Return the interval of the difference in gold, of the runs that ended."""
     if not (mine.scores.size and other.scores.size):
         return NOTHING
-    both = paired(mine.scores, other.scores)
+    both = (beside_base if other.is_base else paired)(mine.scores, other.scores)
     return st.paired_difference(*both) if both[0].size else NOTHING
 
 

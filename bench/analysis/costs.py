@@ -23,8 +23,16 @@ def seconds_name(meta: Meta) -> str:
 
 
 def spending(meta: Meta) -> dict[str, str]:
-    """Return {column of cost: its unit in words} of the two ways to count compute."""
-    return {"flops": "FLOPs", seconds(meta): seconds_name(meta)}
+    """Return {column of cost: its unit in words} of the ways to count compute that compare.
+
+    Seconds do not where runs shared a GPU.
+    """
+    return {"flops": "FLOPs"} | ({seconds(meta): seconds_name(meta)} if timed(meta) else {})
+
+
+def timed(meta: Meta) -> bool:
+    """Return True if seconds compare: no run shared a GPU with others."""
+    return not any(breach["field"] == "gpu_slots" for breach in meta.breaches)
 
 
 def charged(results: Results) -> pd.DataFrame:

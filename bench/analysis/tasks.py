@@ -16,8 +16,9 @@ class Change:
 
     change: mean minus the base's, and its interval, over seeds and documents where the scores of
     documents are known, else over seeds alone (`items` is then 0); p: two-sided, uncorrected;
-    p_holm: corrected over the tasks and arms of the study. Both are NaN for a base, for further
-    metrics of a task, and without documents: such a change is not tested.
+    p_holm: corrected over the declared arms and the tasks that are tested. Both are NaN for a base,
+    for further metrics of a task, without documents, and under VERDICT_SEEDS seeds that ended: such
+    a change is not tested.
     """
 
     task: str
@@ -44,16 +45,19 @@ class Change:
 
 @once
 def changes(results: Results) -> list[Change]:
-    """Return one entry per task, metric and arm, bases first; the first metric of a task is
-    tested."""
-    found, tested = [], set()
-    for (task, _), group in results.tasks.groupby(["task", "metric"], sort=True):
-        for arm in [*results.bases, *results.arms]:
-            rows = group[group.arm == arm]
-            if len(rows):
-                found.append(_change(results, arm, rows, group, test=task not in tested))
-        tested.add(task)
-    holm = st.holm([row.p for row in found])
+    """Return one entry per task, metric and arm, bases first.
+
+    The first metric of a task of which the scores of documents are known is tested.
+    """
+    kept = results.items.drop_duplicates(["task", "metric"]).sort_values(["task", "metric"])
+    tested = dict(reversed(list(zip(kept.task, kept.metric, strict=True))))
+    found = [
+        _change(results, arm, rows, group, test=tested.get(task) == metric)
+        for (task, metric), group in results.tasks.groupby(["task", "metric"], sort=True)
+        for arm in [*results.bases, *results.arms]
+        if len(rows := group[group.arm == arm])
+    ]
+    holm = st.holm([row.p for row in found], len(tested) * len(results.arms) or None)
     return [Change(**vars(row) | {"p_holm": float(p)}) for row, p in zip(found, holm, strict=True)]
 
 
@@ -64,6 +68,7 @@ def _change(results: Results, arm: str, rows, group: pd.DataFrame, test: bool) -
     mine, other = (_documents(results, a, task, metric) for a in (arm, base))
     both = mine.columns.intersection(other.columns)
     known = bool(len(both)) and arm not in results.bases
+    enough = len(mine) >= st.VERDICT_SEEDS
     if known:
         change = st.crossed(mine[both].to_numpy() - other[both].to_numpy())
     else:
@@ -77,7 +82,7 @@ def _change(results: Results, arm: str, rows, group: pd.DataFrame, test: bool) -
         items=len(both) if known else 0,
         n=int(group.n.max()),
         higher_is_better=bool(group.higher_is_better.iloc[0]),
-        p=st.p_value(change) if known and test else math.nan,
+        p=st.p_value(change) if known and test and enough else math.nan,
     )
 
 

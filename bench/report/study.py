@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis import comparisons, measures
+from bench.analysis import comparisons, costs, measures
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Family
 from bench.analysis.results import Meta, Results
@@ -125,7 +125,7 @@ class Study:
     @property
     def timed(self) -> bool:
         """Return True if seconds compare: no run shared a GPU with others."""
-        return not any(breach["field"] == "gpu_slots" for breach in self.meta.breaches)
+        return costs.timed(self.meta)
 
     @property
     def seeds(self) -> int:

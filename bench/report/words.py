@@ -132,6 +132,8 @@ def why_open(row: Comparison) -> str:
         return f": {joined(failed)}"
     if row.interval.seeds < st.VERDICT_SEEDS:
         return f": {count(row.interval.seeds, 'shared seed')}"
+    if not all(share.all for share in row.ended) and row.expected is None:
+        return ": runs failed, and the arms have two SFT bases"
     return ": gain and failures disagree" * (row.p_holm < 1 - st.LEVEL)
 
 

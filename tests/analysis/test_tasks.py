@@ -3,7 +3,6 @@
 import fake_runs
 import numpy as np
 import pytest
-from scipy import stats
 
 from bench.analysis.results import Arm
 from bench.analysis.tasks import changes
@@ -48,7 +47,7 @@ def of(results, arm):
 
 def test_one_document_that_all_seeds_answer_otherwise_is_no_loss():
     """Over seeds alone the scores agree to the last digit, so that any change looks certain."""
-    results = scored({("sft", 0): base()} | {("dpo", seed): off(1) for seed in (1, 2)})
+    results = scored({("sft", 0): base()} | {("dpo", seed): off(1) for seed in (1, 2, 3)})
     row = of(results, "dpo")
     assert row.change.mean == pytest.approx(-1 / DOCUMENTS) and row.items == DOCUMENTS
     assert row.change.low < 0 < row.change.high and row.p > 0.1 and not row.is_loss
@@ -64,15 +63,25 @@ def test_a_loss_on_many_documents_is_named():
     row = of(results, "dpo")
     assert row.is_loss and row.change.high < 0 and row.change.over == "seeds and prompts"
     (told,) = sentences.tax(Study(results))
-    assert "Holm's correction over 1 change): DPO on grammar −0." in told
+    assert "Holm's correction over 2 changes): DPO on grammar −0." in told
     worse_if_higher = scored({("sft", 0): base()} | runs, up=False)
     assert not of(worse_if_higher, "dpo").is_loss
 
 
-def test_with_one_seed_the_test_is_that_of_documents():
-    results = scored({("sft", 0): base(), ("dpo", 1): off(1, 2, 4, 6)})
-    expected = stats.ttest_rel(off(1, 2, 4, 6), base()).pvalue
-    assert of(results, "dpo").p == pytest.approx(expected)
+def test_under_three_seeds_that_ended_nothing_is_tested():
+    results = scored({("sft", 0): base()} | {("dpo", seed): 0 * base() for seed in (1, 2)})
+    row = of(results, "dpo")
+    assert row.change.high < 0 and np.isnan(row.p) and not row.is_loss
+    (told,) = sentences.tax(Study(results))
+    assert told == "Losses on lm-eval tasks are not tested: that takes 3 seeds or more."
+
+
+def test_the_family_keeps_its_size_when_an_arm_s_runs_fail():
+    runs = {("dpo", s): off(*range(1, 73, 7)) for s in (1, 2, 3)}
+    alone = scored({("sft", 0): base()} | runs)
+    row = of(alone, "dpo")
+    assert [arm.name for arm in ARMS] == ["dpo", "ppo"]
+    assert row.p_holm == pytest.approx(min(1, 2 * row.p))
 
 
 def test_all_tasks_and_arms_are_one_family():

@@ -64,8 +64,11 @@ def test_what_is_not_known_of_equal_flops_is_not_claimed():
         assert lines(study) == []
 
 
-def test_the_study_of_the_views_is_asked_where_it_was_run():
-    study, beside = at_equal([row("ppo", "dpo")]), at_equal([row("ppo", "dpo", "dpo")])
-    study.versus = Family([row("ppo", "dpo")])
+def test_all_of_it_is_from_the_study_of_the_views_where_it_was_run():
+    """More seeds in one of two studies would change verdicts too."""
+    study = at_equal([row("ppo", "dpo")], ends=[row("ppo", "dpo", "ppo")])
+    beside = at_equal([row("ppo", "dpo", "dpo")], ends=[row("ppo", "dpo")])
     (line,) = views_page.spent_lines(study, beside)
     assert "DPO better than PPO" in line
+    same = at_equal([row("ppo", "dpo", "dpo")], ends=[row("ppo", "dpo", "dpo")])
+    assert views_page.spent_lines(study, same) == [SAME]

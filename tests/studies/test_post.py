@@ -10,6 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bench.core.files import read_json
+from bench.core.records import sealed
 from bench.core.schema import UserError
 from bench.report import marked_text
 from bench.steps import blog as command
@@ -225,7 +226,7 @@ def test_nothing_of_an_author_s_in_the_folder_is_lost(cfg):
 @pytest.mark.parametrize("study", PLANS)
 def test_other_studies_are_refused_in_one_line(cfg, study):
     path = cfg.layout.study / "results/meta.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"study": study}))
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {"study": study})))
     with pytest.raises(UserError, match=f"'{study}'"):
         command.run(cfg, None)
 

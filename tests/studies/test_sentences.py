@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import fake_runs
 import numpy as np
-import pandas as pd
 import pytest
 
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
+from bench.analysis.tasks import Change
 from bench.report import page
 from bench.report.words import label, named, p_words, size, verdict
 from bench.studies.compare import sentences, tables
@@ -57,14 +57,15 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
     assert study.versus.champion() is None and 1 < len(unbeaten) < len(study.arms)
     names = named(unbeaten)
     assert sentences.headline(study) == (
-        "With a model of 0.41 million parameters, there is no single best: "
+        "With a model of 0.41 million parameters and 1,500 pairs, there is no single best: "
         f"{names} are beaten by no other method in gold reward."
     )
     won = Family(row for row in study.versus if row.winner == "ppo")
-    sole = SimpleNamespace(few=False, versus=won, runs=study.runs, ended=study.ended)
+    known = {"runs": study.runs, "ended": study.ended, "meta": study.meta}
+    sole = SimpleNamespace(few=False, versus=won, **known)
     assert sentences.headline(sole) == (
-        "With a model of 0.41 million parameters, PPO reaches the highest gold reward, better than "
-        "every other method."
+        "With a model of 0.41 million parameters and 1,500 pairs, PPO reaches the highest gold "
+        "reward, better than every other method."
     )
 
 
@@ -89,7 +90,7 @@ def test_one_seed_decides_nothing_and_says_so(one_seed):
 
 def test_one_arm_alone_is_compared_with_none(tmp_path):
     alone = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2, 3))
-    assert "parameters, DPO ends at +" in sentences.headline(alone)
+    assert "pairs, DPO ends at +" in sentences.headline(alone)
 
 
 def test_a_study_in_which_all_failed_says_so(tmp_path):
@@ -128,8 +129,8 @@ def failing(tmp_path, lost: dict[str, int], of: int = 5):
 def test_a_method_whose_every_run_failed_stands_in_the_headline(tmp_path):
     found = failing(tmp_path, {"dpo": 5})
     assert sentences.headline(found) == (
-        "With a model of 0.41 million parameters, PPO is better in gold reward than IPO and ORPO; "
-        "every run of DPO failed."
+        "With a model of 0.41 million parameters and 1,500 pairs, PPO is better in gold reward "
+        "than IPO and ORPO; every run of DPO failed."
     )
     assert len(found.versus) == 6  # the family keeps its size
     (row,) = [row for row in found.versus if (row.a, row.b) == ("ppo", "dpo")]
@@ -242,9 +243,10 @@ def test_a_base_below_zero_has_a_minus_sign(tmp_path):
     assert "SFT base's answers score −" in page.introduction(found)[1]
 
 
-def task(arm, change, half, up=True, metric="acc"):
-    head = {"task": "sums", "metric": metric, "arm": arm, "higher_is_better": up}
-    return head | {"change": change, "half": half}
+def task(arm, change, half, up=True, metric="acc", p=0.001, name="sums"):
+    """A change of lm-eval's score that was tested, or not if p is NaN."""
+    found = st.Interval(change, change - half, change + half, half / 2, 9.0, 5, 80, "seeds")
+    return Change(name, metric, arm, 0.5, found, 80, 80, up, p, p)
 
 
 @pytest.fixture
@@ -252,25 +254,33 @@ def tax(monkeypatch):
     """A function: what is said of these changes of lm-eval scores."""
 
     def said(*rows) -> list[str]:
-        monkeypatch.setattr(sentences, "changes", lambda results: pd.DataFrame(rows))
-        return sentences.tax(SimpleNamespace(results=None))
+        monkeypatch.setattr(sentences, "changes", lambda results: list(rows))
+        return sentences.tax(SimpleNamespace(results=None, bases=["sft"], arms=["ppo", "dpo"]))
 
     return said
 
 
-def test_a_loss_shows_the_interval_that_leaves_out_zero(tax):
+UNTESTED = float("nan")
+
+
+def test_losses_are_those_that_survive_the_correction_worst_first(tax):
     (line,) = tax(
-        task("dpo", -0.0142, 0.0130), task("ppo", 0.02, 0.01, up=False), task("ipo", -0.1, 0.2)
+        task("dpo", -0.0142, 0.0130),
+        task("ppo", 0.02, 0.01, up=False),
+        task("dpo", -0.1, 0.2, p=0.3, name="other"),
+        task("ppo", 0.1, 0.2, p=0.3, name="other"),
     )
-    assert line.endswith(
-        ": PPO on sums +0.020 (+0.010 to +0.030), DPO on sums −0.014 (−0.027 to −0.001)."
-    )
+    assert line.startswith("Losses on lm-eval tasks (tested over seeds and documents, with Holm's")
+    assert "correction over 4 changes): PPO on sums +0.020 (+0.010 to +0.030), DPO on" in line
+    assert line.endswith("DPO on sums −0.014 (−0.027 to −0.001).")
 
 
 def test_a_loss_on_a_task_with_several_metrics_is_said_once_and_names_the_metric(tax):
-    (line,) = tax(task("dpo", -0.5, 0.1), task("dpo", -0.9, 0.1, metric="exact_match"))
+    rows = [task("dpo", -0.5, 0.1), task("dpo", -0.9, 0.1, metric="exact_match", p=UNTESTED)]
+    (line,) = tax(*rows)
     assert line.endswith(": DPO on sums (acc) −0.500 (−0.600 to −0.400).")
 
 
-def test_without_an_interval_nothing_is_said_of_losses(tax):
-    assert tax(task("dpo", -0.5, float("nan")), task("sft", 0.0, 0.0)) == []
+def test_what_was_not_tested_is_named(tax):
+    loss, left = tax(task("dpo", -0.5, 0.1), task("dpo", -0.9, 0.1, p=UNTESTED, name="bleu"))
+    assert "DPO on sums" in loss and left == "Not tested: bleu of DPO."

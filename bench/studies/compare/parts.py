@@ -8,6 +8,7 @@ from bench.report.tables import Cell, Table
 from bench.report.words import fixed, label
 
 GOLD = "gold"
+LEAST = 0.1  # SDs: smaller moves are not named
 OTHERS = {*COLUMNS["prompts"], "ended"}  # columns of an answer that are no parts of gold
 
 
@@ -44,10 +45,11 @@ def table(study) -> Table:
             values = [found(results, arm, family, part) for arm in arms]
             if any(v is not None and v.mean != 0 for v in values):
                 rows.append([Cell(family, part), *map(_cell, values)])
+    over = "seeds and prompts (SFT: prompts)" if study.seeds > 1 else "prompts"
     header = [("Family", "part"), *((label(arm), "") for arm in arms)]
     note = (
         "Means over the answers to the test prompts of a family; \u00b1 is half of the 95 % "
-        "interval over seeds and prompts. Gold weighs the parts as the testbed's world defines it. "
+        f"interval over {over}. Gold weighs the parts as the testbed's world defines it. "
         "Parts that are 0 in all answers are left out."
     )
     return Table("Gold in parts", header, rows, [note])
@@ -66,18 +68,21 @@ def lines(study) -> list[str]:
     out = []
     for arm in study.listed:
         moves = sorted(moved(study.results, arm, study.base[arm]))
-        named_ = [_move(move) for move in (*moves[-1:], *moves[:1]) if move[0]]
+        ends = {*moves[-1:], *moves[:1]}
+        named_ = [_move(move) for move in sorted(ends, reverse=True) if abs(move[0]) >= LEAST]
         if named_:
             out.append(f"{label(arm)} {', '.join(dict.fromkeys(named_))}")
     if not out:
         return []
-    return [f"What rose and fell most from SFT, in SDs of SFT's answers: {'; '.join(out)}."]
+    how = "the largest moves in SDs of SFT's answers, untested"
+    return [f"What rose and fell most from SFT ({how}): {'; '.join(out)}."]
 
 
 def _move(move: tuple[float, str, str, float, float]) -> str:
-    """Say 'rating of movie -0.16 to 2.31'."""
-    _, family, part, before, after = move
-    return f"{part} of {family} {fixed(before, '.2f')} to {fixed(after, '.2f')}"
+    """Say 'rating of movie by +2.5 SDs, -0.16 to 2.31'."""
+    sds, family, part, before, after = move
+    span = f"{fixed(before, '.2f')} to {fixed(after, '.2f')}"
+    return f"{part} of {family} by {fixed(sds, '+.1f')} SDs, {span}"
 
 
 def moved(results: Results, arm: str, base: str) -> list[tuple[float, str, str, float, float]]:

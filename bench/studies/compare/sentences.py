@@ -246,20 +246,30 @@ def tax(study) -> list[str]:
 
     Of a task with several metrics, only the first in its table counts.
     """
-    found = changes(study.results)
+    found = [row for row in changes(study.results) if row.arm not in study.bases]
     tested = [row for row in found if math.isfinite(row.p)]
     if not tested:
-        asked = [row for row in found if row.arm not in study.bases]
-        return ["Losses on lm-eval tasks are not tested: the scores of documents were not kept."
-                ] * bool(asked)  # fmt: skip
-    family = count(len(tested), "change")
+        why = "the scores of documents were not kept"
+        if any(row.items for row in found):
+            why = f"that takes {st.VERDICT_SEEDS} seeds or more"
+        return [f"Losses on lm-eval tasks are not tested: {why}."] * bool(found)
+    tasks = {row.task for row in tested}
+    family = count(len(tasks) * len(study.arms), "change")
     how = f"tested over seeds and documents, with Holm's correction over {family}"
     worst = sorted((row for row in tested if row.is_loss), key=lambda row: -row.lost)
-    if not worst:
-        return [f"No loss on an lm-eval task can be told from chance ({how})."]
     named_ = [f"{label(row.arm)} on {_task(row, found)} {change(row)}" for row in worst[:LISTED]]
     rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
-    return [f"Losses on lm-eval tasks ({how}): {', '.join(named_)}{rest}."]
+    told = f"Losses on lm-eval tasks ({how}): {', '.join(named_)}{rest}."
+    if not worst:
+        told = f"No loss on an lm-eval task can be told from chance ({how})."
+    left = [f"{row.task} of {label(row.arm)}" for row in found if not _is_tested(row, tested)]
+    left = list(dict.fromkeys(left))
+    return [told, *([f"Not tested: {joined(left)}."] if left else [])]
+
+
+def _is_tested(row: Change, tested: list[Change]) -> bool:
+    """Return True if an arm's change on a task was tested, by this metric or another."""
+    return any((row.task, row.arm) == (other.task, other.arm) for other in tested)
 
 
 def _task(row: Change, found: list[Change]) -> str:
@@ -359,7 +369,7 @@ def certainty(study) -> list[str]:
     """Say seeds, prompts, the smallest effect that would be found, and what is never said."""
     drawn = f"{count(study.draws, 'answer')} of a run to each, {study.base_draws} of the SFT base"
     out = [f"{count(study.seeds, 'seed')} × {study.prompts} test prompts, {drawn}."]
-    out += [f"{text[0].upper()}{text[1:]}." for text in _short(study)]
+    out += [f"{text[0].upper()}{text[1:]}." for text in (*_short(study), *_gaps(study))]
     if study.seeds == 1:
         out.append(
             "Intervals cover the choice of prompts only: another seed may reverse any order."
@@ -376,12 +386,23 @@ def certainty(study) -> list[str]:
         return [*out, f"With fewer than {st.EQUIVALENCE_SEEDS} seeds, no two methods are called "
                 f"{EQUIVALENT}: '{INCONCLUSIVE}' does not mean equal."]  # fmt: skip
     within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the gold of the SFT base's answers"
-    return [*out, f"'{EQUIVALENT.capitalize()}' means {within}."]
+    how = "by two one-sided tests, each pair on its own"
+    return [*out, f"'{EQUIVALENT.capitalize()}' means {within}, {how}."]
 
 
 def _short(study) -> list[str]:
     """Say of which arms not all runs ended."""
     return [some_ended(arm, share) for arm, share in study.ended.items() if not share.all]
+
+
+def _gaps(study) -> list[str]:
+    """Say which arms did not answer all prompts: their means are over other prompts."""
+    found = {arm: study.results.scores(arm).shape[1] for arm in study.arms}
+    return [
+        f"{label(arm)} is measured on {n} of the {study.prompts} prompts"
+        for arm, n in found.items()
+        if 0 < n < study.prompts
+    ]
 
 
 def detectable(study) -> str:

@@ -37,8 +37,9 @@ def scorecard(study, lent: list) -> Table:
     ]
     covers = "seeds and prompts" if study.seeds > 1 else "prompts only (one seed)"
     notes = [
-        f"Each cell is the mean ± half of its 95 % interval over {covers}; for cost and memory, "
-        "over seeds only. A count of failures has its exact 95 % interval beside it; the SD "
+        f"Each cell is the mean ± half of its 95 % interval over {covers}; for cost, memory and "
+        "distinct bigrams over seeds only; of SFT, and of an arm with one run that ended, over "
+        "prompts only. A count of failures has its exact 95 % interval beside it; the SD "
         "between seeds has none. A dash means not measured or not applicable. Failed runs are in "
         "no mean but the expected gain"
         + ", which has the ends of its interval beside it." * bool(len(study.failures))
@@ -194,11 +195,12 @@ def tasks(study) -> Table:
         up = "↑" if any_of.higher_is_better else "↓"
         first = Cell(task, f"{metric} {up}, n = {any_of.n}")
         rows.append([first, *(_task_cell(study, group.get(arm)) for arm in arms)])
-    known = any(row.items for row in found)
-    over = "seeds and documents" if known else "seeds alone: scores of documents were not kept"
+    alone = [r for r in found if not r.items and r.arm not in study.bases]
+    alone = list(dict.fromkeys(f"{row.task} ({row.metric})" for row in alone))
+    over = f"; of {joined(alone)} over seeds alone, since the scores of documents are not known"
     note = (
         "An arrow shows which direction is good. ± is half of the 95 % interval of the change, "
-        f"over {over}."
+        f"over seeds and documents{over * bool(alone)}."
     )
     links = ["", *(f"#tasks-{arm}" if arm in study.arms else "" for arm in arms)]
     return Table("lm-eval", header, rows, [*asked(study, {row.task for row in found}), note], links)
@@ -211,7 +213,10 @@ def _task_cell(study, row: Change | None) -> Cell:
     if row.arm in study.bases:
         return Cell(f"{row.mean:.3f}", value=row.mean)
     half = f" ± {row.change.half:.3f}" if math.isfinite(row.change.half) else ""
-    return Cell(f"{row.mean:.3f}", fixed(row.change.mean, "+.3f") + half, value=row.mean)
+    share = study.ended[row.arm]
+    some = f", {share.count} of {share.n} seeds" * (not share.all)
+    change = fixed(row.change.mean, "+.3f") + half + some
+    return Cell(f"{row.mean:.3f}", change, value=row.mean)
 
 
 def asked(study, names: set[str]) -> list[str]:

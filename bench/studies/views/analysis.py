@@ -48,7 +48,12 @@ def every(results: Results) -> list[View]:
     equal = [equal_compute(results, *unit, of) for of in (CHEAP, DEAR) for unit in units.items()]
     found += [view for view in equal if differs(view)]
     found.append(equal_kl(results))
-    return [view for view in found if any(row.interval.seeds for row in view.family)]
+    return [view for view in found if view.family]
+
+
+def declared(results: Results) -> int:
+    """Return how many pairs of methods the study has."""
+    return len(comparisons.pairs(results))
 
 
 def differs(view: View) -> bool:
@@ -122,14 +127,17 @@ def trained(results: Results, longer: bool = False) -> dict[str, str]:
 def pipelines(results: Results, column: str) -> dict[str, dict[str, float]]:
     """Return {method: {arm: its mean cost}}: as tuned, from fewer labels, or for more epochs.
 
-    The cost is that of the whole pipeline of a run that ended: what it needed beforehand included.
+    The cost is that of the whole pipeline of a run that ended, what it needed beforehand included;
+    if none ended, that of those that failed, so that they keep their place.
     """
     found: dict[str, dict[str, float]] = {}
     for arm in results.meta.arms:
         fewer, longer = arm.n and not arm.varies, arm.varies == ("epochs",) and not arm.n
         if arm.tuned or ((fewer or longer) and usual(arm)):
             spent = costs.of_arm(results, arm.name, column)
-            if len(spent):
+            if not len(spent):  # every run failed: what they were charged until then
+                spent = costs.spent(results, (column,)).query("arm == @arm.name")[column]
+            if spent.sum() > 0:
                 found.setdefault(arm.method, {})[arm.name] = float(spent.mean())
     return {method: found[method] for method in results.meta.methods if method in found}
 
@@ -156,7 +164,7 @@ def equal_compute(results: Results, column: str, unit: str, of: str) -> View:
         if all(both):
             made[a, b] = both
             sides[a, b] = tuple(comparisons.side(results, arm) for arm, _ in both)
-    family = comparisons.compared(sides, comparisons.margin(results))
+    family = comparisons.compared(sides, comparisons.margin(results), declared(results))
     name = f"Equal {unit}, of the {'cheaper' if of == CHEAP else 'dearer'}"
     return View(name, of, family, made=made)
 
@@ -214,5 +222,5 @@ def equal_kl(results: Results) -> View:
     for pair, reached in ranges.items():
         kls = np.linspace(*np.sqrt(reached), POINTS) ** 2
         sides[pair] = tuple(frontier(results, ends[m], kls) for m in pair)
-    family = comparisons.compared(sides, comparisons.margin(results))
+    family = comparisons.compared(sides, comparisons.margin(results), declared(results))
     return View("Equal KL budget", KL, family, reached=ranges)

@@ -47,9 +47,10 @@ def _line(ax, study, pen, method: str, points: list) -> tuple[float, float]:
 def by_compute(study, pen):
     """Draw gold gained on validation prompts against FLOPs, and against seconds, along training."""
     figure = pen.figure(WIDE, 4.6)
-    axes = figure.subplots(1, 2, sharey=True)
+    units = costs.spending(study.meta)
+    axes = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
     ends = {}
-    for ax, (column, unit) in zip(axes, costs.spending(study.meta).items(), strict=True):
+    for ax, (column, unit) in zip(axes, units.items(), strict=True):
         runs = analysis.paths(study.results, column, True)
         most = max((p.spent.max() for paths in runs.values() for p in paths.values()), default=1)
         size, prefix = marks.unit_scale(most)

@@ -41,7 +41,8 @@ NOTES = {
     KL: "Equal KL budget: over the range of KL that both methods reached, the best setting within "
     "each budget, chosen on validation prompts and scored on test prompts; beyond a method's best "
     "setting, that one stays chosen. A seed counts as failed if it did at one of the settings "
-    "chosen. A dash means that there is no common range.",
+    "chosen. A dash means that there is no common range; a strength of which every run failed has "
+    "no KL.",
 }
 
 
@@ -102,8 +103,9 @@ def matrix_lines(study) -> list[str]:
     if study.few:
         return [few_seeds(study)]
     groups: dict[str, list[str]] = {}
+    methods = [arm.name for arm in study.meta.arms if arm.tuned]
     for v in views(study):
-        groups.setdefault(unbeaten(v), []).append(v.name)
+        groups.setdefault(unbeaten(v, methods), []).append(v.name)
     if len(groups) == 1:
         return [f"In every view {next(iter(groups))}."]
     return [f"{joined(names)}: {words}." for words, names in groups.items()]
@@ -114,14 +116,17 @@ def few_seeds(study) -> str:
     return f"{count(study.seeds, 'seed')}: no view is decided by fewer than {VERDICT_SEEDS}."
 
 
-def unbeaten(v: View) -> str:
-    """Say 'PPO is beaten by no other; every run of DPO failed'."""
+def unbeaten(v: View, methods: list[str]) -> str:
+    """Say 'PPO is beaten by no other; every run of DPO failed'; methods: those of the study."""
     of = ("seed", " at every strength") if v.kind == KL else ()
     arms, rest = v.family.unbeaten(), joined(not_judged(v.family, *of))
     if len(v.family.judged) < 2:
         return f"too few runs ended for a verdict: {rest}"
     verb = "is" if len(arms) == 1 else "are"
-    return f"{named(arms)} {verb} beaten by no other{f'; {rest}' if rest else ''}"
+    left = [method for method in methods if method not in v.family.arms]
+    rest = "; ".join(filter(None, (rest, f"{named(left)} compared with none" * bool(left))))
+    among = " of those compared" * bool(left)
+    return f"{named(arms)} {verb} beaten by no other{among}{f'; {rest}' if rest else ''}"
 
 
 def headline(study) -> list[str]:
@@ -228,7 +233,7 @@ def spent_lines(study, beside) -> list[str]:
     found = view(beside, CHEAP)
     if found is None or beside.few or len(found.family.judged) < 2:
         return []
-    ends = {frozenset((row.a, row.b)): row.winner for row in study.versus}
+    ends = {frozenset((row.a, row.b)): row.winner for row in beside.versus}
     turned = [
         f"{_decision(row)} ({_made(found, (row.a, row.b))}; {difference(row)})"
         for row in found.family

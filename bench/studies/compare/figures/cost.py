@@ -80,8 +80,8 @@ def _memory(ax, study, pen, arms) -> None:
 FIGURE = Figure(
     "cost", "What a run costs by phase, and its peak memory", draw,
     lambda s: f"Bars are mean {costs.seconds_name(s.meta)} of a run, by phase, over {seeds_of(s)}. "
-    f"{charged(s)} Curves and evaluation are not charged. Memory is the peak of the training "
-    "process, without the training of the reward model."
+    f"{charged(s)} Curves and evaluation are not charged. Memory is the peak over all that a "
+    "run is charged, the reward model's training included."
     + " Thin lines are 95 % intervals over seeds." * (s.seeds > 1),
     lambda s: f"{costs.seconds_name(s.meta)} of a run: {listing(s, 'cost', 0)}.",
     lambda s: f"means of {seeds_of(s)}, lower is better"
