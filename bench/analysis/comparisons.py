@@ -4,6 +4,7 @@ A `Family` holds the comparisons that are corrected together by Holm's method. T
 verdicts are in `bench.report.words`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -67,7 +68,7 @@ class Comparison:
         Nothing under VERDICT_SEEDS shared seeds that ended. No arm is better if the gain of the
         runs that ended, or the share that failed, speaks by itself for the other.
         """
-        if self.interval.seeds < st.VERDICT_SEEDS:
+        if self.interval.seeds < st.VERDICT_SEEDS or math.isnan(self.p):
             return Verdict(Kind.INCONCLUSIVE)
         if self.p_holm < 1 - st.LEVEL:
             a_leads = self.decisive.mean > 0

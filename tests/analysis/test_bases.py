@@ -1,14 +1,16 @@
 """Arms of several SFT bases in one study: each is compared with the base that it starts from."""
 
 import fake_runs
+import numpy as np
 import pytest
 
 from bench.analysis import curves, measures, tasks
-from bench.analysis.comparisons import Kind, against_sft
+from bench.analysis.comparisons import Kind, against_sft, against_tuned
 from bench.analysis.fairness import breaches
 from bench.analysis.results import Arm
 from bench.core.layout import Layout
 from bench.report.study import Study
+from bench.report.words import why_open
 from bench.steps.collect import described
 from bench.studies import load
 from bench.studies.views.analysis import longest
@@ -169,3 +171,22 @@ def test_no_base_hides_another():
     found = {b["field"]: b["values"] for b in breaches(ledger, starts, False)}
     asked = found["evaluation.prompts_sha256"]
     assert asked == {"sft seed 0": "t1", f"{OTHER} seed 0": "t0"}
+
+
+def test_arms_of_two_bases_get_no_verdict_where_runs_failed():
+    """A failed run leaves its user with the base of its arm, so that gains do not compare."""
+    seeds = range(1, 11)
+    arms = [ARMS[0], ARMS[1]]
+    runs = [*((a.name, s) for a in arms for s in seeds if s > 1), ("sft", 0), (OTHER, 0)]
+    level = {"dpo": 5.5, "dpo-base2": 5.5, "sft": 0.0, OTHER: 5.0}
+    rng = np.random.default_rng(0)
+    prompts = [row(a, s, p) | {"gold": level[a] + rng.normal(0, 0.2)}
+               for a, s in runs for p in range(30)]  # fmt: skip
+    status = [{"arm": a.name, "seed": s, "status": "ok" if s > 1 else "oom"}
+              for a in arms for s in seeds]  # fmt: skip
+    more = {"tuned_families": ["review"], "methods": ["dpo"]}
+    results = fake_runs.by_hand(arms, {"prompts": prompts, "runs": status}, seeds=seeds, **more)
+    (found,) = against_tuned(results)
+    assert found.interval.seeds == 9 and abs(found.interval.mean) < 0.1
+    assert found.kind is Kind.INCONCLUSIVE and found.expected is None
+    assert why_open(found) == ": runs failed, and the arms have two SFT bases"

@@ -303,3 +303,28 @@ def test_a_variant_of_a_method_that_is_no_arm_is_compared_with_sft_alone():
     assert cs.pairs(alone) == cs.variants(alone) == []
     (only,) = cs.against_sft(alone)
     assert only.interval is cs.NOTHING and cs.margin(alone) == 0
+
+
+def test_a_seed_of_number_0_is_no_sft_base():
+    """It would be compared with every seed of the other arm, as if it were five."""
+    rng = np.random.default_rng(0)
+    gold = {("ppo", s): 1.0 for s in range(5)} | {("dpo", 0): 0.0}
+    prompts = [
+        {"arm": arm, "seed": seed, "prompt_id": p, "family": "review"}
+        | {"gold": level + rng.normal(0, 0.1)}
+        for (arm, seed), level in (gold | {("sft", 0): -1.0}).items()
+        for p in range(20)
+    ]
+    runs = [{"arm": a, "seed": s, "status": "ok" if (a, s) in gold else "diverged"}
+            for a in ("ppo", "dpo") for s in range(5)]  # fmt: skip
+    arms, more = [Arm("ppo", "ppo"), Arm("dpo", "dpo")], {"tuned_families": ["review"]}
+    results = fake_runs.by_hand(arms, {"prompts": prompts, "runs": runs}, seeds=range(5), **more)
+    (found,) = cs.between_methods(results)
+    assert found.interval.seeds == 1 and found.winner is None
+    of_sft = cs.against_sft(results).between("ppo", "sft")
+    assert of_sft.interval.seeds == 5 and of_sft.winner == "ppo"
+
+
+def test_a_family_keeps_the_declared_size():
+    few = Family.of([row("ppo", "dpo", 1.0, 0.01)], 6)
+    assert few[0].p_holm == pytest.approx(0.06) and few.champion() is None
