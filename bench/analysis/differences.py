@@ -38,6 +38,15 @@ def leaves(tree: dict, prefix: str = ""):
             yield f"{prefix}{key}", value
 
 
+def failed(document: dict) -> dict[str, tuple[int, int]]:
+    """Return {arm: (runs that failed, runs)}."""
+    found: dict[str, tuple[int, int]] = {}
+    for run in document["runs"]:
+        k, n = found.get(run["arm"], (0, 0))
+        found[run["arm"]] = (k + (run["status"] != "ok"), n + 1)
+    return found
+
+
 def same_testbed(a: dict, b: dict) -> bool:
     """Return whether both are of one testbed; numbers of two testbeds do not compare."""
     return a["about"]["testbed"] == b["about"]["testbed"]

@@ -87,7 +87,19 @@ def figures(both: Two) -> list[Figure]:
 def headline(both: Two) -> list[str]:
     """Say what changed: one sentence on verdicts and one on numbers."""
     rows = two.verdicts(both.a, both.b)
-    return [sentence for sentence in (of_verdicts(rows), of_numbers(both)) if sentence]
+    said = (of_verdicts(rows), of_failures(both), of_numbers(both))
+    return [sentence for sentence in said if sentence]
+
+
+def of_failures(both: Two) -> str:
+    """Say of which arms not as many runs failed; the numbers are of the runs that ended."""
+    first, second = (two.failed(d) for d in (both.a, both.b))
+    items = [
+        f"{label(arm)} {k} of {n} and {second[arm][0]} of {second[arm][1]}"
+        for arm, (k, n) in first.items()
+        if arm in second and (k, n) != second[arm] and (k or second[arm][0])
+    ]
+    return f"Runs that failed, in the first and the second: {', '.join(items)}." * bool(items)
 
 
 def of_verdicts(rows: list[dict]) -> str:

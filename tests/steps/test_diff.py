@@ -213,3 +213,12 @@ def test_a_wrong_file_is_one_clear_line(text, words, tmp_path, capsys):
         diff.main([str(path), str(path)])
     error = capsys.readouterr().err
     assert stop.value.code == 1 and words in error and "\n" not in error.strip()
+
+
+def test_runs_that_failed_in_one_of_two_are_said(first, second):
+    assert "failed" not in " ".join(headline(Two(first, second, ("a", "b"))))
+    for run in second["runs"]:
+        if run["arm"] == "dpo" and run["seed"] < 4:
+            run |= {"status": "diverged", "values": {}}
+    told = headline(Two(first, second, ("a", "b")))
+    assert "Runs that failed, in the first and the second: DPO 0 of 5 and 3 of 5." in told
