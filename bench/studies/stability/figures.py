@@ -17,8 +17,8 @@ def factor(value: float) -> str:
 
 
 def gained(value: float) -> str:
-    """Format a gain; 'diverged' for -inf."""
-    return fixed(value, "+.2f") if math.isfinite(value) else "diverged"
+    """Format a gain; 'failed' for -inf."""
+    return fixed(value, "+.2f") if math.isfinite(value) else "failed"
 
 
 def grid(study, pen):
@@ -61,10 +61,15 @@ def _cell(ax, pen, x: int, y: int, runs, best: float) -> None:
         edge = [x - 0.46, x + 0.46, x + 0.46, x - 0.46, x - 0.46]
         ax.plot(edge, [y - 0.45] * 2 + [y + 0.45] * 2 + [y - 0.45], color=pen("m0"), lw=1.8)
     ink = pen(readable(face))
-    words = fixed(gain, "+.2f") if np.isfinite(gain) else "diverged"
+    words = fixed(gain, "+.2f") if np.isfinite(gain) else _ending(failed)
     ax.text(x, y + 0.08, words, ha="center", va="center", color=ink, fontsize=9.5)
     note = f"{len(failed)} of {len(runs)} failed" if len(failed) else f"n = {len(runs)}"
     ax.text(x, y - 0.25, note, ha="center", va="center", color=ink, fontsize=7)
+
+
+def _ending(failed) -> str:
+    """Say how the runs of a cell ended that have no gain."""
+    return "no memory" if set(failed.outcome) == {"oom"} else "diverged"
 
 
 def rates(study, pen):

@@ -117,7 +117,7 @@ def rate_table(study) -> Table:
     ]
     notes = [
         "Each cell counts one run, at the first seed. Worst, median and best rank a run that "
-        "diverged below all others; drawdown, spike and displacement are medians over cells. These "
+        "failed below all others; drawdown, spike and displacement are medians over cells. These "
         "and the correlation have no interval. The scale of a loss depends on the strength, so a "
         "loss need not rank cells of different strengths.",
     ]
