@@ -22,7 +22,7 @@ EVIDENCE = "evidence"  # the field of a breach that names altered files
 # fields of the ledger that are not in run.json
 BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared", "pool")
 # rules that the evaluation of the SFT base must meet too
-OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status")
+OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status", "evaluation.base_draws")
 NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
 SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
 
@@ -131,10 +131,24 @@ RULES = (
     Rule("evaluation.status", MATCH, OF_RUN, to="status"),
     Rule("evaluation.model_sha256", MATCH, OF_RUN, to="model_sha256"),
     Rule("evaluation.prompts_sha256", MATCH, "the same test prompts"),
-    Rule("evaluation.draws", MATCH, "the same number of answers to a prompt", optional=True),
+    Rule("evaluation.draws", MATCH, AS_SET, to="declared.draws", optional=True),
+    Rule("evaluation.base_draws", MATCH, AS_SET, to="declared.base_draws", optional=True),
+    Rule(
+        "evaluation.scorer_sha256",
+        MATCH,
+        "each seed has one reward model",
+        ("evaluation.scorer", "seed"),
+        optional=True,
+    ),
+    Rule("evaluation.scorer", MATCH, "an arm has one kind of reward model", ARM, optional=True),
     Rule("evaluation.decode", MATCH, "the same sampling settings"),
     Rule("evaluation.versions", MATCH, "the same library versions"),
 )
+
+
+# breaches after which the numbers are not those of the study's runs: it is not published
+WRONG = {rule.field for rule in RULES if rule.why in (OWN, AS_SET, OF_RUN)}
+WRONG |= {EVIDENCE, "run", "evaluation"}
 
 
 def breaches(
@@ -201,7 +215,7 @@ def _base(called: str, sft: dict) -> dict:
     hashes = {"start": sft.get("model_sha256") or "unknown"}
     start = {"start": "sft", "base": sft.get("base", called), NESTED: hashes}
     head = {"folder_arm": SFT, "folder_seed": 0, "status": "ok", "called": called}
-    return head | {"evaluation": sft} | start
+    return head | {"evaluation": sft, "declared": sft.get("declared")} | start
 
 
 def _missing_runs(ledger: list[dict]) -> list[dict]:
@@ -277,6 +291,8 @@ def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:
         if rule.to.startswith("declared.") and not run.get("declared"):
             continue
         mine, other = value(run, rule.field), value(run, rule.to)
+        if rule.optional and other is None:
+            continue
         if mine != other and (run.get("evaluation") or not _of_evaluation(rule.field)):
             values = {_place(run, rule.field): mine, _place(run, rule.to): other}
             found.append(_breach(rule.field, MATCH, rule.why, _contrast(values)))

@@ -79,26 +79,34 @@ def plain(value):
 def read_json(path: Path, needed: bool = False) -> dict:
     """Read a JSON object; returns {} if there is no file.
 
-    Raises UserError if the file is not valid JSON, or is missing although `needed`.
+    Raises UserError if the file holds something else, or is missing although `needed`.
     """
     if not path.exists():
         if needed:
             raise UserError(f"{path} {MISSING}")
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): {REMEDY}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object: {REMEDY}")
+    return value
 
 
 def read_csv(path: Path):
-    """Read a CSV as a DataFrame, which is empty if the file has not even a header."""
+    """Read a CSV as a DataFrame, which is empty if the file has not even a header.
+
+    Raises UserError if the file is no CSV.
+    """
     import pandas as pd
 
     try:
         return pd.read_csv(path)
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is no table ({error}): {REMEDY}") from None
 
 
 def read_rows(path: Path) -> list[dict]:

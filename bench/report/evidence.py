@@ -134,6 +134,13 @@ def manifest(place: Path) -> dict:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         remedy = "another version wrote it, so use the commit that its README names"
         raise UserError(f"{path} is not of the schema {SCHEMA}: {remedy}")
+    files, libraries = found.get("files"), found.get("drawn_with")
+    if (
+        not isinstance(libraries, dict)
+        or not isinstance(files, dict)
+        or not all(isinstance(about, dict) and "sha256" in about for about in files.values())
+    ):
+        raise UserError(f"{path} does not list the files of the evidence: restore the folder")
     return found
 
 
@@ -161,9 +168,13 @@ def unpack(place: Path, out: Path) -> Study:
     for name, about in known.items():
         if file_sha256(place / name) != about["sha256"]:
             raise UserError(f"{place / name} was changed: its hash is not in {place / MANIFEST}")
-    for name, about in known.items():
-        _restore(place / name, out / name, about)
-    study = Study.read(out)
+    try:
+        for name, about in known.items():
+            _restore(place / name, out / name, about)
+        study = Study.read(out)
+    except (UserError, KeyError, ValueError, lzma.LZMAError) as error:
+        said = str(error).replace(f"{out}/", "").partition(": ")[0]
+        raise UserError(f"the evidence in {place} does not fit ({said}): restore it") from None
     study.companions.update(
         {p.parent.name: Study.read(p.parent) for p in sorted(out.glob("*/meta.json"))}
     )

@@ -23,8 +23,8 @@ def altered(path: Path, asked: Iterable[str] = ()) -> dict[str, str]:
     try:
         record = read_json(path)
     except UserError:
-        return {path.as_posix(): "not valid JSON"}
-    if not isinstance(record, dict) or not {OWN, WRITTEN} <= record.keys():
+        return {path.as_posix(): "no JSON object"}
+    if OWN not in record or not isinstance(record.get(WRITTEN), dict):
         return {path.as_posix(): BARE}
     found = {} if sealed(record) == record else {path.as_posix(): CHANGED}
     found |= {_beside(path, name): BARE for name in asked if name not in record[WRITTEN]}

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from bench.analysis import fairness
 from bench.analysis.results import SCHEMA, Arm, Meta, Results
-from bench.core.files import read_csv, read_json
+from bench.core.files import REMEDY, read_csv, read_json
 from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.settings import layers
-from bench.steps._altered import STEP, altered, evidence
+from bench.steps._altered import STEP
+from bench.steps.contract import check
 from bench.worlds import world
 
 Members = Sequence[Member]
@@ -180,12 +181,23 @@ def ledger_table(members: Members, bases: dict[str, Layout], overhead: Path, eva
         paths += [layout.ledger("pairs", layout.names("pairs", POOL))]
         paths += [layout.ledger("evaluate", layout.evaluation_name(None), 0)] * evaluated
     rows = [read_json(path) for path in sorted({*paths}) if path.exists()]
-    rows += read_json(overhead) or []
+    rows += _overhead(overhead)
     table = pd.DataFrame(rows, columns=["step", "arm", "wall_s", "cpu_s"])
     sums = table.groupby("step", sort=False).agg(
         processes=("step", "size"), wall_s=("wall_s", "sum"), cpu_s=("cpu_s", "sum")
     )
     return sums.sort_values("cpu_s", ascending=False).reset_index()
+
+
+def _overhead(path: Path) -> list[dict]:
+    """Read the record of Snakemake and the warm process; raises UserError if it is none."""
+    if not path.exists():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [{key: row[key] for key in ("step", "wall_s", "cpu_s")} for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no record of time ({error}): {REMEDY}") from None
 
 
 def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
@@ -194,9 +206,12 @@ def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
     found = []
     for arm, _, seed, path in rows:
         if path.exists():
-            lines = path.read_text(encoding="utf-8").split("\n")
-            answers = [json.loads(line) for line in lines if line.strip()]
-            found += [{"arm": arm, "seed": seed} | row for row in answers if row["draw"] == 0]
+            try:
+                lines = path.read_text(encoding="utf-8").split("\n")
+                answers = [json.loads(line) for line in lines if line.strip()]
+                found += [{"arm": arm, "seed": seed} | row for row in answers if row["draw"] == 0]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path} holds no answers ({error}): {REMEDY}") from None
     return found
 
 
@@ -231,9 +246,8 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
     }
     pool = read_json(shared.pool_record(POOL)).get("metrics", {})
     gold = read_json(shared.manifest).get("gold", {})
-    wrong = fairness.altered(evidence(members, bases, evaluated))
-    breaches = [*wrong, *(b for b in breaches if b["field"] != fairness.EVIDENCE)]
-    facts = _facts(runs) | {"pool": pool, "gold": gold, "breaches": breaches}
+    facts = _facts(runs) | {"pool": pool, "gold": gold, "breaches": list(breaches)}
+    wrong = any(breach["field"] in fairness.WRONG for breach in breaches)
     present = {(r["arm"], r["seed"]) for r in runs}
     done = {(e["arm"], e["seed"]) for e in evals} if evaluated else present
     whole = present & done >= {(m.arm.name, m.seed) for m in members}
@@ -316,18 +330,18 @@ def described(cfg, name: str) -> Arm:
 
 
 def run(cfg, args) -> None:
-    """Collect the configured study into its results folder.
+    """Collect the configured study into its results folder."""
+    read_json(cfg.layout.contract, needed=True)
+    results = collected(cfg)
+    results.write(cfg.layout.results)
+    say("collect", f"{len(results.runs)} runs -> {cfg.layout.results}")
 
-    Raises UserError if contract.json is not as it was written.
-    """
-    layout, members = cfg.layout, cfg.members
-    found = read_json(layout.contract, needed=True)["breaches"]
-    if altered(layout.contract):
-        raise UserError(f"{layout.contract} was changed: delete it and run snakemake")
-    tables, samples, facts = gather(members, cfg.layout, cfg.bases, found, cfg.evaluated)
-    results = Results.of(tables, samples, meta_of(cfg, facts))
-    results.write(layout.results)
-    say("collect", f"{len(results.runs)} runs -> {layout.results}")
+
+def collected(cfg) -> Results:
+    """Gather the configured study; the fairness contract is checked anew."""
+    found = check(cfg.members, cfg.bases, cfg.provenance, cfg.evaluated)["breaches"]
+    tables, samples, facts = gather(cfg.members, cfg.layout, cfg.bases, found, cfg.evaluated)
+    return Results.of(tables, samples, meta_of(cfg, facts))
 
 
 def meta_of(cfg, facts: dict) -> Meta:

@@ -39,7 +39,13 @@ def _entry(member: Member, provenance: dict | None) -> dict:
         run["gpu_slots"] = max(record.get("gpu_slots", 1) for record in (run, *paid(member)))
     place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
     evaluation = read_json(member.evaluation.record) or None
-    return run | place | {"evaluation": evaluation, "declared": declared(member.arm)}
+    own = declared(member.arm) | draws(member.layout, "draws", evaluation)
+    return run | place | {"evaluation": evaluation, "declared": own}
+
+
+def draws(layout: Layout, key: str, evaluation: dict | None) -> dict[str, int]:
+    """Return {key: how many answers to a prompt an evaluation should have, as configured}."""
+    return {key: getattr(layout.cfg.eval, key)} if layout.cfg and evaluation else {}
 
 
 def paid(member: Member) -> list[dict]:
@@ -56,14 +62,18 @@ def check(
     bases: the SFT bases that the runs start from; provenance: of the tuned settings.
     """
     entries = ledger(members, provenance)
-    starts = {
-        name: read_json(at.evaluation(None).record) | {"base": at.names("sft")}
-        for name, at in (bases.items() if evaluated else ())
-    }
+    starts = {name: _start(at) for name, at in (bases.items() if evaluated else ())}
     wrong = evidence(members, bases, evaluated)
     breaches = [*fairness.altered(wrong), *fairness.breaches(entries, starts, evaluated)]
     rules = [asdict(rule) for rule in fairness.RULES]
     return {"runs": sum("arm" in run for run in entries), "rules": rules, "breaches": breaches}
+
+
+def _start(layout: Layout) -> dict:
+    """Return the eval.json of an SFT base, with the base's name and the draws as configured."""
+    found = read_json(layout.evaluation(None).record)
+    known = draws(layout, "base_draws", found)
+    return found | {"base": layout.names("sft"), "declared": known}
 
 
 def run(cfg, args) -> None:

@@ -100,7 +100,7 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
     write_table(files.items, items, ["task", "metric", "item", "value"])
     cost = {"cost": ledger.table(), **ledger.memory.peaks, "model_sha256": weights_sha256(folder)}
     tuned = table[table.family.isin(world(cfg.data.kind).TUNED_FAMILIES)]
-    variety = {"distinct2": distinct_2_by_draw(tuned)}
+    variety = {"distinct2": distinct_2_by_draw(tuned)} | scored_by(cfg, arm, seed)
     write_record(files.record, conditions | cost | variety, files.written)
     found = ", ".join(f"{r['task']} {r['value']:.3f}" for r in rows)
     say(f"evaluate {arm.name if arm else SFT} seed {seed}", found)
@@ -129,6 +129,19 @@ def new_measure(cfg, arm, seed: int, tokenizer):
     scorer = load_proxy(cfg, arm, seed) if arm else None
     where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
     return Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph, draws(cfg, arm))
+
+
+def scored_by(cfg, arm, seed: int) -> dict[str, str]:
+    """Return the name of the reward model that scores a run's samples, and the hash of its weights.
+
+    Nothing for the SFT base.
+    """
+    from bench.models.loading import weights_sha256
+
+    if arm is None:
+        return {}
+    folder = cfg.layout.reward(arm.proxy, seed)
+    return {"scorer": folder.parent.name, "scorer_sha256": weights_sha256(folder)}
 
 
 def load_proxy(cfg, arm, seed: int):

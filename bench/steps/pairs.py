@@ -51,13 +51,14 @@ def make_pool(cfg) -> None:
     from bench.training.ledger import Ledger
 
     trainer.quieten()
-    ledger, layout = Ledger(), cfg.layout
+    ledger, layout, written = Ledger(), cfg.layout, []
     with ledger.phase("pool"):
         if world(cfg.data.kind).GIVEN_PAIRS:
             pool = with_gold(cfg, read_rows(layout.data / "pool.jsonl"))
         else:
             pool, test = sampled_pools(cfg, ledger)
             write_lines(layout.test_pairs, [task_row(row) for row in test])
+            written.append(layout.test_pairs)
     if len(pool) < cfg.pairs.n:
         raise UserError(
             f"the pool holds {len(pool)} pairs, but pairs.n asks for {cfg.pairs.n}: lower pairs.n, "
@@ -65,7 +66,7 @@ def make_pool(cfg) -> None:
         )
     write_lines(layout.pool(POOL), pool)
     record = job.step_record("pairs", cfg, ledger, pool_metrics(pool))
-    write_record(layout.pool_record(POOL), record, [layout.pool(POOL)])
+    write_record(layout.pool_record(POOL), record, [layout.pool(POOL), *written])
 
 
 def with_gold(cfg, pool: list[dict]) -> list[dict]:
@@ -264,10 +265,18 @@ def demonstrated(i: int, row: dict, text: str) -> dict:
 
 
 def draw(cfg, label_set: str, seed: int) -> None:
+    """Write a seed's pairs, and its validation pairs."""
+    rows, validation = drawn(cfg, label_set, seed)
+    write_lines(cfg.layout.validation(label_set, seed), validation)
+    write_lines(cfg.layout.pairs(label_set, seed), rows)
+
+
+def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     """Draw a seed's pairs: ``pairs.n`` of the pool without replacement, each with a random label.
 
-    A smaller label set is the first of them, so that all label sets share the validation pairs.
-    Raises UserError if the pool lacks the preference, or the label set asks for too many pairs.
+    Also returns its validation pairs, from the rest of the pool. A smaller label set is the first
+    of them, so that all label sets share the validation pairs. Raises UserError if the pool lacks
+    the preference, or the label set asks for too many pairs.
     """
     preference, n = parsed(label_set)
     own = pool_of(label_set)
@@ -288,8 +297,7 @@ def draw(cfg, label_set: str, seed: int) -> None:
     used = {row["id"] for row in taken}
     rest = [row for row in pool if row["id"] not in used]
     validation = [chosen(row, preference, luck.random()) for row in rest[: cfg.pairs.validation]]
-    write_lines(cfg.layout.validation(label_set, seed), validation)
-    write_lines(cfg.layout.pairs(label_set, seed), rows[:n])
+    return rows[:n], validation
 
 
 def chosen(row: dict, preference: str, luck: float) -> dict:

@@ -23,6 +23,7 @@ from bench.analysis.results import Meta
 from bench.core.files import atomic, file_sha256, write_json
 from bench.core.names import DEFAULT_STUDY
 from bench.core.progress import say
+from bench.core.records import sealed
 from bench.core.schema import UserError
 from bench.report import evidence, facts, figure, page, results
 from bench.report.study import Study
@@ -174,7 +175,7 @@ def run(cfg, args) -> None:
     files, reason = hashes(out), unfit(study.meta, out)
     if not reason:
         publish(out, published(study.meta))
-    write_json(cfg.layout.report_record, files)
+    write_json(cfg.layout.report_record, sealed(files))
     where = f"not published: {reason}" if reason else f"published in {published(study.meta)}"
     say("report", f"{out / 'index.html'}; {where}")
 

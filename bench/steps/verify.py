@@ -8,22 +8,26 @@ the published copy. What depends on the clock alone (seconds, joules) cannot be 
 """
 
 import argparse
+import json
 import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from bench.analysis.results import COLUMNS, Results
-from bench.core.files import file_sha256, read_csv, read_json
+from bench.analysis.results import AGAIN, COLUMNS, Results
+from bench.core.files import file_sha256, plain, read_csv, read_json
 from bench.core.layout import Layout, Member, RunFiles
 from bench.core.progress import say
-from bench.core.records import WRITTEN
+from bench.core.records import OWN, WRITTEN, sealed
 from bench.core.schema import UserError
 from bench.report import evidence as packed
 from bench.steps import collect, report
 from bench.steps._altered import CHANGED, MISSING, evidence
+from bench.steps.pairs import drawn
 
 PAGE = "index.html"
+OF_CODE = ("commit", "version")  # what the code that collects says of itself
 CLOCK = ("wall_s", "cpu_s", "joules")  # columns that no second training repeats
 # fields of run.json that a second training must repeat
 REPEATED = ("status", "reason", "hashes", "pairs", "episodes", "steps", "generated_tokens",
@@ -36,7 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(cfg, args: argparse.Namespace) -> None:
     """Check the study; raises UserError that names each file that is missing or differs."""
-    if args.rerun:
+    if args.rerun is not None:
         return rerun(cfg, args.rerun)
     stamp = stamped(cfg.layout.report_record)
     found = dict(wrong(cfg, stamp))
@@ -57,21 +61,41 @@ def stamped(path: Path) -> dict[str, str]:
     if not path.exists():
         raise UserError(f"{path} is missing: the report has not been made yet")
     files = read_json(path)
-    if not isinstance(files, dict) or PAGE not in files:
-        raise UserError(f"{path} does not list the files of a report: run snakemake")
-    return files
+    if PAGE not in files or sealed(files) != files:
+        raise UserError(f"{path} was changed, or does not list the files of a report: {AGAIN}")
+    return {name: sha for name, sha in files.items() if name != OWN}
 
 
 def wrong(cfg, stamp: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (file, what is wrong with it)."""
-    yield from evidence(cfg.members, cfg.bases, cfg.evaluated).items()
+    damaged = evidence(cfg.members, cfg.bases, cfg.evaluated)
+    yield from damaged.items()
     for member in cfg.members:
         yield from of_run(cfg, member)
+    yield from of_pairs(cfg)
     yield from of_bases(cfg)
-    yield from of_tables(cfg)
+    if not damaged:
+        yield from of_tables(cfg)
     yield from of_report(cfg.layout.report, stamp)
     yield from of_evidence(cfg.layout)
     yield from of_copy(cfg, stamp)
+
+
+def of_pairs(cfg) -> Iterator[tuple[str, str]]:
+    """Draw each seed's pairs from the pool again, and compare."""
+    asked = {}
+    for member in cfg.members:
+        label_set = member.arm.label_set
+        asked[member.layout.pairs(label_set, member.seed)] = member, label_set
+    for path, (member, label_set) in asked.items():
+        own, layout = cfg.of(member.arm.name), member.layout
+        again = drawn(own, label_set, member.seed)
+        for file, rows in zip(
+            (path, layout.validation(label_set, member.seed)), again, strict=True
+        ):
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+            if not file.is_file() or file.read_text(encoding="utf-8").splitlines() != lines:
+                yield file.as_posix(), "not what its seed draws from the pool"
 
 
 def of_run(cfg, member: Member) -> Iterator[tuple[str, str]]:
@@ -118,16 +142,18 @@ def of_tables(cfg) -> Iterator[tuple[str, str]]:
     except UserError as error:
         yield folder.as_posix(), str(error)
         return
-    tables, samples, facts = collect.gather(cfg.members, cfg.layout, cfg.bases, (), cfg.evaluated)
-    again = Results.of(tables, samples, kept.meta)
+    again = collect.collected(cfg)
     for name in sorted({*COLUMNS} - {"ledger"}):
         text = getattr(again, name).to_csv(index=False, lineterminator="\n")
         if text != (folder / f"{name}.csv").read_text(encoding="utf-8"):
             yield (folder / f"{name}.csv").as_posix(), "not what the runs' files say"
-    if samples != kept.samples:
+    if again.samples != kept.samples:
         yield (folder / "samples.jsonl").as_posix(), "not what the runs' files say"
-    if facts["planned"] != kept.meta.planned or not kept.meta.complete:
-        yield (folder / "meta.json").as_posix(), "not of all runs that the study has"
+    old, new = (plain(asdict(results.meta)) for results in (kept, again))
+    odd = [key for key in old if old[key] != new[key] and key not in OF_CODE]
+    if odd or not kept.meta.complete:
+        why = f"not what the runs' files say ({', '.join(odd)})" if odd else "of a study in parts"
+        yield (folder / "meta.json").as_posix(), why
 
 
 def of_report(folder: Path, stamp: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -170,7 +196,7 @@ def of_copy(cfg, stamp: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name in report.travels(cfg.layout.report):
         if not (folder / name).is_file():
             yield (folder / name).as_posix(), MISSING
-        elif file_sha256(folder / name) != stamp[name]:
+        elif file_sha256(folder / name) != stamp.get(name):
             yield (folder / name).as_posix(), f"not the report of {cfg.layout.report}"
 
 

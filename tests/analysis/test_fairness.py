@@ -100,6 +100,7 @@ def test_a_run_answers_for_the_steps_that_it_is_charged_for(tmp_path):
         files=SimpleNamespace(record=tmp_path / "run.json"),
         evaluation=SimpleNamespace(record=tmp_path / "eval.json"),
         needed={"reward": tmp_path / "reward"},
+        layout=SimpleNamespace(cfg=None),
     )
     assert contract.ledger([member])[0]["gpu_slots"] == 4
 
@@ -327,6 +328,10 @@ def made(tmp_path_factory) -> Path:
         run = json.loads(path.read_text())
         settings = cfg.arm(run["arm"]).settings.model_dump(mode="json")
         path.write_text(json.dumps(sealed(run | {"settings": settings})))
+    for path in root.glob("evaluate/*/*/eval.json"):
+        found = json.loads(path.read_text())
+        own = {key: getattr(cfg.eval, key) for key in ("draws", "base_draws") if key in found}
+        path.write_text(json.dumps(sealed(found | own)))
     return where
 
 
@@ -384,14 +389,38 @@ def test_a_missing_run_is_named_by_the_step(folder):
     assert line.endswith("dpo seed 2: missing")
 
 
-def test_collect_takes_the_breaches_of_contract_json(folder):
+def test_collect_checks_the_contract_itself(folder):
+    """An edited contract.json changes nothing."""
     code, lines = step(folder, name="collect")
     assert code == 1 and "contract.json is missing: run snakemake" in lines[-1]
     tamper(folder, pairs=1400)
     step(folder)
+    known = written(folder)["breaches"]
+    (folder / STUDY / "contract.json").write_text(json.dumps({"breaches": []}))
     assert step(folder, name="collect")[0] == 0
     meta = read_json(folder / STUDY / "results/meta.json")
-    assert meta["breaches"] == written(folder)["breaches"] and meta["complete"]
+    assert meta["breaches"] == known != [] and meta["complete"]
+
+
+def test_an_evaluation_of_another_run_makes_a_study_incomplete(folder):
+    at = folder / "runs/micro/evaluate"
+    for seed in ("seed1", "seed2"):
+        shutil.rmtree(at / "ipo" / seed)
+        shutil.copytree(at / "dpo" / seed, at / "ipo" / seed)
+    step(folder)
+    assert step(folder, name="collect")[0] == 0
+    meta = read_json(folder / STUDY / "results/meta.json")
+    assert "evaluation.arm" in {b["field"] for b in meta["breaches"]} and not meta["complete"]
+
+
+def test_evaluations_have_as_many_answers_as_is_configured(folder):
+    for name, key in (("dpo/seed1", "draws"), ("sft/seed0", "base_draws")):
+        path = folder / f"runs/micro/evaluate/{name}/eval.json"
+        path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {key: 1})))
+    step(folder)
+    assert [b["field"] for b in written(folder)["breaches"]] == [
+        "evaluation.draws", "evaluation.base_draws",
+    ]  # fmt: skip
 
 
 def test_no_run_or_half_a_run_is_one_line(folder, tmp_path_factory):

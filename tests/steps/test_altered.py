@@ -111,10 +111,11 @@ def test_a_record_without_hashes_is_named(root):
     path = root / AT / "eval.json"
     path.write_text(json.dumps({k: v for k, v in read_json(path).items() if k != "written"}))
     assert altered(path) == {path.as_posix(): "without hashes"}
-    path.write_text("[]")
+    for damaged in ("[]", "{", "5", "", "null"):
+        path.write_text(damaged)
+        assert altered(path) == {path.as_posix(): "no JSON object"}
+    path.write_text('{"written": 5, "sha256": 3}')
     assert altered(path) == {path.as_posix(): "without hashes"}
-    path.write_text("{")
-    assert altered(path) == {path.as_posix(): "not valid JSON"}
 
 
 def test_a_record_must_list_what_numbers_come_from(root):
