@@ -269,6 +269,16 @@ def failed(root: Path, arm: str, method: str, seed: int, status: str) -> None:
     put_record(at / "eval.json", eval_json(arm, seed, status), *written(at, EVALUATED))
 
 
+def times(root: Path, arms, seeds) -> None:
+    """The records of the time that each step of the runs took."""
+    names = ["pairs-pool", "reference-pool"]
+    names += [f"{of}-gold-seed{seed}" for of in ("pairs", "reward") for seed in seeds]
+    names += [f"{of}-{arm}-seed{k}" for of in ("align", "evaluate") for arm in arms for k in seeds]
+    for name in names:
+        row = {"step": name.split("-")[0], "arm": "", "wall_s": 1.0, "cpu_s": 1.0}
+        put_record(root / f"ledger/{name}.json", row)
+
+
 def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), text="") -> Path:
     """Write the folder; `fail` is {(arm, seed): status}."""
     fail = dict(fail)
@@ -278,6 +288,7 @@ def make(root: Path, seeds=(1, 2, 3, 4, 5), arms=ARMS, prompts=120, fail=(), tex
         put_json(root / name, {})
     hashed = {"prompts.jsonl": {"sha256": file_sha256(root / "data/prompts.jsonl")}}
     write_manifest(root / "data", hashed)
+    times(root, arms, seeds)
     step(root / "base", "base", 70.0)
     step(root / "sft", "sft", 40.0)
     step(root / "pairs", "pairs", 20.0, pool, bayes_accuracy_gold=0.758)

@@ -70,9 +70,10 @@ def _records(members, bases, evaluated: bool) -> Iterator[tuple[Path, tuple[str,
             yield record, tuple(path.name for path in files.written)
     for member in members:
         yield from _inputs(member, evaluated)
-        for path in member.ledgers(evaluated):
-            if path.exists():
-                yield path, ()
+        for path in member.ledgers(evaluated) if member.files.record.exists() else ():
+            if path.name.startswith("evaluate") and not member.evaluation.record.exists():
+                continue
+            yield path, ()
 
 
 def _inputs(member: Member, evaluated: bool) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -80,6 +80,8 @@ EDITS = [
     ("pairs/pool.jsonl", swap_digit),
     ("pairs/step.json", swap_digit),
     ("data/prompts.jsonl", remove),
+    ("ledger/reward-gold-seed1.json", remove),
+    ("ledger/align-dpo-seed1.json", swap_digit),
 ]  # fmt: skip
 
 
