@@ -8,6 +8,7 @@ from bench.report.tables import Cell, Table
 from bench.report.words import fixed, label
 
 GOLD = "gold"
+SHOWN = 0.005  # smaller means print as 0.00
 LEAST = 0.1  # SDs: smaller moves are not named
 OTHERS = {*COLUMNS["prompts"], "ended"}  # columns of an answer that are no parts of gold
 
@@ -43,14 +44,14 @@ def table(study) -> Table:
     for family in families(results):
         for part in (GOLD, *named(results)):
             values = [found(results, arm, family, part) for arm in arms]
-            if any(v is not None and v.mean != 0 for v in values):
+            if any(v is not None and abs(v.mean) >= SHOWN for v in values):
                 rows.append([Cell(family, part), *map(_cell, values)])
     over = "seeds and prompts (SFT: prompts)" if study.seeds > 1 else "prompts"
     header = [("Family", "part"), *((label(arm), "") for arm in arms)]
     note = (
         "Means over the answers to the test prompts of a family; \u00b1 is half of the 95 % "
         f"interval over {over}. Gold weighs the parts as the testbed's world defines it. "
-        "Parts that are 0 in all answers are left out."
+        "Parts that are 0.00 for all are left out."
     )
     return Table("Gold in parts", header, rows, [note])
 
