@@ -87,7 +87,7 @@ def by_hand(study) -> str:
     found = dict.fromkeys(key for method in study.method.values() for key in spaces.get(method, ()))
     return (
         f"A search picked {joined(found)} of each method. All other settings (epochs, batches, the "
-        "reward model's and PPO's own) were set by hand."
+        "reward model's, and those of one method alone) were set by hand."
     )
 
 

@@ -14,11 +14,11 @@ from bench.studies.compare.costs import at, by_phase, flops_of
 
 
 def draw(study, pen):
-    """Draw a column per method, FLOPs above and seconds below."""
-    arms = study.listed[:MANY]
-    figure = pen.figure(WIDE, 6.0)
-    axes = figure.subplots(2, len(arms), sharex="row", sharey="row", squeeze=False)
-    units = zip(("flops", "cost"), spending(study.meta).items(), strict=True)
+    """Draw a column per method, FLOPs above and, if they compare, seconds below."""
+    arms, spent = study.listed[:MANY], spending(study.meta)
+    figure = pen.figure(WIDE, 3.0 * len(spent))
+    axes = figure.subplots(len(spent), len(arms), sharex="row", sharey="row", squeeze=False)
+    units = zip(("flops", "cost"), spent.items(), strict=False)
     for row, (key, (column, unit)) in zip(axes, units, strict=True):
         table = by_phase(study, column)
         ends = [*table.sum(axis=1), *(i.high for i in study.known(key, arms).values())]
