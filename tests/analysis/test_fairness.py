@@ -461,3 +461,14 @@ def test_a_whole_arm_that_is_not_what_it_is_configured_to_be_is_caught(tmp_path,
     assert field in {breach["field"] for breach in found}
     breach = next(b for b in found if b["field"] == field)
     assert "declared of dpo seed 1" in breach["values"]
+
+
+@pytest.mark.parametrize("warmup,cold", [(99, False), (100, True), (250, True)])
+def test_a_warm_up_that_takes_the_whole_training_is_a_breach(ledger, warmup, cold):
+    own = fake_runs.SETTINGS | {"warmup": warmup, "batch": 30, "epochs": 2}  # 1,500 pairs
+    for run in ledger:
+        run |= {"settings": own, "declared": None}
+    found = breaches(ledger, START)
+    assert [b["field"] for b in found] == ["settings.warmup"] * cold
+    if cold:
+        assert found[0]["values"]["dpo seed 1"] == f"{warmup} of 100 steps"

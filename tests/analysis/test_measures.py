@@ -18,7 +18,7 @@ from bench.analysis import measures
 from bench.analysis import statistics as st
 from bench.analysis.measure import DOWN, NEITHER, UP, Measure, measure
 from bench.analysis.measures import MEASURES, SUMMARY, entries, quality
-from bench.analysis.measures.quality import win_at_no_difference, win_lc
+from bench.analysis.measures.quality import win, win_at_no_difference, win_lc
 from bench.analysis.results import Arm
 
 REPO = Path(__file__).parents[2]
@@ -232,3 +232,17 @@ def test_it_is_taken_seed_by_seed_on_prompts_that_sft_answered():
     found = win_lc(results, "dpo")
     assert found[1] == pytest.approx(50, abs=0.1) and found[2] == pytest.approx(75, abs=0.1)
     assert win_lc(results, "ppo").empty and win_lc(results, "sft").empty
+
+
+def test_each_answer_is_compared_with_each_of_the_base_s():
+    """Two answers against four: 5 and 1 against 1, 2, 5, 9; a tie counts half."""
+    rows = [("sft", 0, draw, gold) for draw, gold in enumerate((1.0, 2.0, 5.0, 9.0))]
+    rows += [("dpo", 1, draw, gold) for draw, gold in enumerate((5.0, 1.0))]
+    prompts = [
+        {"arm": arm, "seed": seed, "draw": draw, "prompt_id": p, "family": "review", "gold": gold}
+        for arm, seed, draw, gold in rows
+        for p in (0, 1)
+    ]
+    results = fake_runs.by_hand([Arm("dpo", "dpo")], {"prompts": prompts})
+    expected = 100 * ((2 + 0.5) / 4 + 0.5 / 4) / 2
+    assert win(results, "dpo").to_numpy() == pytest.approx(np.full((1, 2), expected))

@@ -1,11 +1,13 @@
 """Sampling and scoring: what is captured while generating equals a fresh forward pass."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from bench.core.files import spread
-from bench.evaluation.samples import distinct_2, kl_and_entropy
+from bench.evaluation import samples as measured
+from bench.evaluation.samples import distinct_2, distinct_2_by_draw, kl_and_entropy, summarise
 from bench.models.draws import draw_token, uniforms
 from bench.models.passes import (
     completion_logits,
@@ -112,7 +114,7 @@ def test_a_sample_ends_at_eos_and_nothing_follows(policy, tokenizer):
         assert tokenizer.pad_token_id != tokenizer.eos_token_id
 
 
-def test_kl_is_the_brute_force_sum_and_zero_to_itself(policy, tokenizer):
+def test_kl_is_the_brute_force_sum_and_zero_to_itself(policy, tokenizer, monkeypatch):
     import copy
 
     other = copy.deepcopy(policy)
@@ -129,6 +131,9 @@ def test_kl_is_the_brute_force_sum_and_zero_to_itself(policy, tokenizer):
         assert np.isclose(kl[i], sum((a * (a / b).log()).sum().item() for a, b in rows), atol=1e-4)
     assert np.allclose(kl_and_entropy(policy, policy, samples)[0], 0, atol=1e-6)
     assert (kl > 0).all() and (entropy > 0).all()
+    monkeypatch.setattr(measured, "rows_at_once", lambda *_: 3)  # two passes, of 3 rows and of 1
+    for whole, parts in zip((kl, entropy), kl_and_entropy(policy, other, samples), strict=True):
+        assert np.allclose(whole, parts, atol=1e-5)
 
 
 def test_scores_are_read_at_the_last_token_as_transformers_does(policy, tokenizer):
@@ -152,3 +157,16 @@ def test_distinct_2_and_spread():
     assert distinct_2(["a b a b", "a b"]) == 2 / 4
     rows = [{"family": f, "i": i} for f in "xy" for i in range(3)]
     assert [(r["family"], r["i"]) for r in spread(rows, 3)] == [("x", 0), ("y", 0), ("x", 1)]
+
+
+def test_answers_of_one_draw_are_summed_up_together():
+    """One answer to each prompt counts at a time, and standard errors are over prompts."""
+    rows = [("p", 0, "a b"), ("q", 0, "a c"), ("p", 1, "a b"), ("q", 1, "a b")]
+    gold = [1.0, 3.0, 2.0, 6.0]
+    table = pd.DataFrame(rows, columns=["prompt_id", "draw", "completion"])
+    table = table.assign(family="x", gold=gold, proxy=0.0, kl=gold, length=2, entropy=1, ended=1)
+    assert distinct_2_by_draw(table) == [1.0, 0.5]
+    row = summarise(table, ("x",)).set_index("family").loc["all"]
+    assert (row.n, row.gold, row.distinct2) == (2, 3.0, 0.75)
+    assert row.gold_se == pytest.approx(np.std([1.5, 4.5], ddof=1) / np.sqrt(2))
+    assert row.kl_se == row.gold_se

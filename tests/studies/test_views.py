@@ -302,3 +302,10 @@ def test_every_view_is_corrected_on_its_own(results):
     for view in found:
         ps = [row.p for row in view.family]
         np.testing.assert_allclose([row.p_holm for row in view.family], st.holm(ps))
+
+
+def test_seconds_of_runs_that_shared_a_gpu_make_no_view(results):
+    shared = {"field": "gpu_slots", "expect": "1", "why": "", "values": {"ppo seed 1": 9}}
+    found = views.every(replace(results, meta=replace(results.meta, breaches=[shared])))
+    assert "Equal FLOPs, of the cheaper" in {view.name for view in found}
+    assert not any("seconds" in view.name for view in found)
