@@ -1,9 +1,11 @@
 """Tabulate gold by family of prompts and by its parts: what a method gained it with."""
 
+import math
+
 import pandas as pd
 
 from bench.analysis import statistics as st
-from bench.analysis.results import COLUMNS, Results
+from bench.analysis.results import COLUMNS, Results, once
 from bench.report.tables import Cell, Table
 from bench.report.words import fixed, label
 
@@ -18,6 +20,7 @@ def named(results: Results) -> list[str]:
     return [name for name in results.prompts if name not in OTHERS]
 
 
+@once
 def found(results: Results, arm: str, family: str, part: str) -> st.Interval | None:
     """Return the mean of a part over an arm's answers to a family's prompts, with its interval.
 
@@ -49,7 +52,7 @@ def table(study) -> Table:
     over = "seeds and prompts (SFT: prompts)" if study.seeds > 1 else "prompts"
     header = [("Family", "part"), *((label(arm), "") for arm in arms)]
     note = (
-        "Means over the answers to the test prompts of a family; \u00b1 is half of the 95 % "
+        "Means over the answers to the test prompts of a family; ± is half of the 95 % "
         f"interval over {over}. Gold weighs the parts as the testbed's world defines it. "
         "Parts that are 0.00 for all are left out."
     )
@@ -59,8 +62,8 @@ def table(study) -> Table:
 def _cell(value: st.Interval | None) -> Cell:
     """Format '0.53' with its half-width beside it."""
     if value is None:
-        return Cell("\u2013")
-    half = f"\u00b1 {value.half:.2f}" if value.half == value.half else ""
+        return Cell("–")
+    half = f"± {value.half:.2f}" if math.isfinite(value.half) else ""
     return Cell(fixed(value.mean, ".2f"), half, value=value.mean)
 
 

@@ -212,7 +212,7 @@ def compute_lines(study) -> list[str]:
     """Say which pipelines are compared at equal compute, and what they spend."""
     out = []
     for v in views(study):
-        items = [f"{_made(v, both)}" for both in v.made]
+        items = [_made(v, both) for both in v.made]
         if items:
             out.append(f"{v.name}: {'; '.join(items)}.")
     return out
