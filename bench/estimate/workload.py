@@ -20,7 +20,7 @@ from bench.estimate import memory
 from bench.estimate.memory import Case, trained
 from bench.estimate.shapes import of_source
 from bench.models.flops import Shape, forward, pair, sampling, training
-from bench.training.batches import REFERENCE_BATCH, total_steps
+from bench.training.batches import REFERENCE_BATCH, in_epoch, total_steps
 from bench.worlds import world
 
 SAMPLE = 400  # rows on which lengths are measured
@@ -290,9 +290,8 @@ class Workload:
     def times(self, arm) -> dict[str, float]:
         """Return how often a run of an arm takes a step, and measures a batch for its curve."""
         s, curve = arm.settings, self.cfg.curve
-        steps = math.ceil(self.pairs(arm) / getattr(s, "batch", 1)) * getattr(s, "epochs", 1)
-        if getattr(self.cfg.known_methods[arm.method], "HEAD", "") == "rollout":
-            steps = self.pairs(arm) * s.epochs / s.batch
+        rollouts = getattr(self.cfg.known_methods[arm.method], "HEAD", "") == "rollout"
+        steps = in_epoch(s, self.pairs(arm), rollouts) * getattr(s, "epochs", 1)
         points = len(arm.curve or curve.fractions)
         return {"step": math.ceil(steps), "measure": points * curve.prompts * curve.draws}
 

@@ -7,10 +7,19 @@ from bench.core.schema import UserError
 REFERENCE_BATCH = 128  # pairs per pass for reference log-probs, unless model.micro_batch is set
 
 
+def in_epoch(settings, n: int, rollouts: bool = False) -> float:
+    """Return the batches in an epoch over ``n`` rows, the last of which may be cut short.
+
+    rollouts: PPO's, which are never cut: a batch may end one pass over the prompts and begin the
+    next.
+    """
+    batches = n / getattr(settings, "batch", 1)
+    return batches if rollouts else math.ceil(batches)
+
+
 def total_steps(settings, n: int) -> int:
     """Return the optimiser steps: ``settings.steps``, else what its epochs over ``n`` rows take."""
-    steps = getattr(settings, "steps", 0)
-    return steps or math.ceil(math.ceil(n / settings.batch) * settings.epochs)
+    return getattr(settings, "steps", 0) or math.ceil(in_epoch(settings, n) * settings.epochs)
 
 
 def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[int, int]:

@@ -45,7 +45,7 @@ class Settings(Section):
     """Episodes per forward pass; null: all at once. Smaller saves memory."""
     inner_epochs: PositiveInt = 2
     """Passes of optimiser steps over each rollout."""
-    epochs: PositiveInt = 1
+    epochs: PositiveFloat = 1.0
     """Passes over the prompts of the pairs: how often each prompt is answered."""
 
     beta: NonNegativeFloat = 0.05

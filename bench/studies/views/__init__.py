@@ -6,15 +6,17 @@ from bench.core.names import nearest
 from bench.core.schema import Section, UserError
 from bench.settings.sections import Factors, Shares
 from bench.studies.scaling import scaled, without_strength
+from bench.training.batches import in_epoch
 
 COMPANION = True
 
 
 class Settings(Section):
-    """The study `views`: fewer labels, other strengths, longer runs."""
+    """The study `views`: fewer labels, as many steps on them, other strengths, longer runs."""
 
     shares: Shares = (0.125, 0.25, 0.5)
-    """Shares of `pairs.n` that each method learns from."""
+    """Shares of `pairs.n` that each method learns from, in as many epochs as on all of them and in
+    as many optimiser steps."""
     beta: Factors = (0.1, 1 / 3, 3, 10)
     """Factors on each method's strength."""
     longer: dict[str, PositiveFloat] = Field(default_factory=dict)
@@ -22,19 +24,29 @@ class Settings(Section):
 
 
 def arms(cfg) -> dict[str, dict]:
-    """Return each method from fewer labels, at other strengths, and the cheap ones for longer.
-
-    Learning rates are constant, so that a longer run begins as the shorter one.
-    """
+    """Return each method from fewer labels, at other strengths, and the cheap ones for longer."""
     found = {}
     for method in cfg.known_methods:
         for share in cfg.views.shares:
-            n = round(share * cfg.pairs.n)
-            found[f"{method}-n{n}"] = {"method": method, "n": n, "tasks": False}
-        others = list(scaled(cfg, method, beta=cfg.views.beta))
+            found |= _from_fewer(cfg, method, round(share * cfg.pairs.n))
+        found |= scaled(cfg, method, beta=cfg.views.beta)
         if method in cfg.views.longer:
-            others += scaled(cfg, method, epochs=[cfg.views.longer[method]])
-        found |= {name: spec | {"tasks": False} for name, spec in others}
+            found |= scaled(cfg, method, epochs=[cfg.views.longer[method]])
+    return {name: spec | {"tasks": False} for name, spec in found.items()}
+
+
+def _from_fewer(cfg, method: str, n: int) -> dict[str, dict]:
+    """Return a method from ``n`` labels: in its usual epochs, and in as many optimiser steps as all
+    labels give, with the passes of a reward model as they are.
+
+    A method from outside that has no epochs is given fewer labels only.
+    """
+    tuned, few = getattr(cfg, method), {"method": method, "n": n}
+    found = {f"{method}-n{n}": few}
+    if hasattr(tuned, "epochs"):
+        rollouts = getattr(cfg.known_methods[method], "HEAD", "") == "rollout"
+        times = in_epoch(tuned, cfg.pairs.n, rollouts) / in_epoch(tuned, n, rollouts)
+        found[f"{method}-n{n}-epochsx{times:.2g}"] = few | {"epochs": tuned.epochs * times}
     return found
 
 

@@ -19,7 +19,8 @@ from bench.analysis.statistics import Share
 
 POINTS = 21  # budgets in the range of KL that both methods reached, evenly spaced in sqrt(KL)
 NEAR = 1.25  # a pipeline fits a budget if its cost is within this factor of it
-DATA, CHEAP, DEAR, KL = "data", "cheap", "dear", "kl"
+SAME = 1.5  # the last batch of an epoch may be small: passes compare to steps within this factor
+DATA, STEPS, CHEAP, DEAR, KL = "data", "steps", "cheap", "dear", "kl"
 Path = Mapping[int, pd.DataFrame]
 
 
@@ -27,9 +28,10 @@ Path = Mapping[int, pd.DataFrame]
 class View:
     """All pairs of methods in one view.
 
-    kind: DATA, CHEAP or DEAR (equal compute, at what the cheaper or the dearer of a pair spends),
-    or KL; made: {pair: the two arms that fit this budget of compute, each with its mean cost};
-    reached: {pair: the range of KL that both reached}.
+    kind: DATA, STEPS (equal data, in as many optimiser steps as all labels give), CHEAP or DEAR
+    (equal compute, at what the cheaper or the dearer of a pair spends), or KL; made: {pair: the two
+    arms that fit this budget of compute, each with its mean cost}; reached: {pair: the range of KL
+    that both reached}.
     """
 
     name: str
@@ -44,7 +46,7 @@ def every(results: Results) -> list[View]:
     """Return the views that a study holds; with one number of labels, equal data is the end of
     training."""
     meta, units = results.meta, costs.spending(results.meta)
-    found = [equal_data(results, n) for n in label_arms(meta)]
+    found = [equal_data(results, kind, n) for kind in (DATA, STEPS) for n in label_arms(meta, kind)]
     equal = [equal_compute(results, *unit, of) for of in (CHEAP, DEAR) for unit in units.items()]
     found += [view for view in equal if differs(view)]
     found.append(equal_kl(results))
@@ -66,46 +68,69 @@ def usual(arm: Arm) -> bool:
     return arm.start == "sft" and arm.label_set in ("gold", f"gold-n{arm.n}")
 
 
-def label_arms(meta: Meta) -> dict[int, dict[str, str]]:
-    """Return {number of labels: {method: arm}}; the full number has the methods as tuned."""
+def label_arms(meta: Meta, kind: str = DATA) -> dict[int, dict[str, str]]:
+    """Return {number of labels: {method: arm}}.
+
+    kind: DATA, in a method's usual epochs: with all labels these are the methods as tuned; or
+    STEPS, from fewer labels in as many optimiser steps as all give.
+    """
+    learns = {DATA: lambda arm: arm.tuned or few(arm), STEPS: lambda arm: as_many_steps(arm, meta)}
     found: dict[int, dict[str, str]] = {}
-    for arm in meta.arms:
-        if arm.tuned or (arm.n and not arm.varies and usual(arm)):
-            found.setdefault(arm.n or meta.pairs, {})[arm.method] = arm.name
+    for arm in filter(learns[kind], meta.arms):
+        found.setdefault(arm.n or meta.pairs, {})[arm.method] = arm.name
     return {n: {m: found[n][m] for m in meta.methods if m in found[n]} for n in sorted(found)}
 
 
-def equal_data(results: Results, n: int) -> View:
-    """Compare methods that learned from n labels, each in its own way, on test prompts."""
-    sides = {m: comparisons.side(results, arm) for m, arm in label_arms(results.meta)[n].items()}
+def few(arm: Arm) -> bool:
+    """Return True if an arm is a method as tuned but for fewer labels."""
+    return bool(arm.n) and not arm.varies and usual(arm)
+
+
+def longer(arm: Arm) -> bool:
+    """Return True if an arm is a method as tuned but for its epochs."""
+    return arm.varies == ("epochs",) and not arm.n and usual(arm)
+
+
+def as_many_steps(arm: Arm, meta: Meta) -> bool:
+    """Return True if an arm takes as many steps on fewer labels as its method does on all."""
+    if not (arm.n and arm.varies == ("epochs",) and usual(arm)):
+        return False
+    return meta.pairs / SAME <= arm.n * arm.factors["epochs"] <= meta.pairs * SAME
+
+
+def equal_data(results: Results, kind: str, n: int) -> View:
+    """Compare methods that learned from n labels, on test prompts; kind: as in `label_arms`."""
+    arms = label_arms(results.meta, kind)[n]
+    sides = {m: comparisons.side(results, arm) for m, arm in arms.items()}
     both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
-    return View(f"{n:,} labels", DATA, comparisons.compared(both, comparisons.margin(results)))
+    name = f"{n:,} labels" + ", as many steps as all give" * (kind == STEPS)
+    return View(name, kind, comparisons.compared(both, comparisons.margin(results)))
 
 
 def longest(arms: list[Arm], times: float = math.inf) -> dict[str, str]:
     """Return {method: its arm with the most epochs, at most `times` the tuned, else as tuned}."""
     found: dict[str, list] = {}
     for arm in arms:
-        longer = arm.varies == ("epochs",) and not arm.n and usual(arm)
         epochs = arm.factors.get("epochs", 1)
-        if (arm.tuned or longer) and epochs <= times:
+        if (arm.tuned or longer(arm)) and epochs <= times:
             found.setdefault(arm.method, []).append((epochs, arm.name))
     return {method: max(arms)[1] for method, arms in found.items()}
 
 
 @once
-def paths(results: Results, column: str, longer: bool = False) -> dict[str, Path]:
-    """Return {method: {seed: curve}}: gain on validation prompts against what was spent by then.
+def paths(results: Results, column: str) -> dict[str, Path]:
+    """Return {method: {seed: curve}}: gain on validation prompts against what was spent by then, in
+    a method's longest runs.
 
     spent: in the column's unit, including what a run needed beforehand (reward model, reference
-    log-probabilities); longer: use a method's longest runs, which are tuned in all else. Failed
+    log-probabilities). Failed
     runs are left out: their paths end early, and so would the budget that all reached.
     """
     rows = curves.overall(results).merge(results.ended())
     before = costs.charged(results)
     before = before[before.step.isin(["reward", "reference"])]
     upfront = before.groupby(["arm", "seed"])[column].sum()
-    method_of = {a: m for m, a in trained(results, longer).items()}
+    method_of = {a: m for m, a in trained(results).items()}
     found: dict[str, dict] = {}
     for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
         if arm in method_of:
@@ -116,10 +141,9 @@ def paths(results: Results, column: str, longer: bool = False) -> dict[str, Path
 
 
 @once
-def trained(results: Results, longer: bool = False) -> dict[str, str]:
+def trained(results: Results) -> dict[str, str]:
     """Return {method: the arm whose path it has}."""
-    most, arms = math.inf if longer else 1, results.meta.arms
-    found = longest(arms, most)
+    found = longest(results.meta.arms)
     return {method: found[method] for method in results.meta.methods if method in found}
 
 
@@ -132,8 +156,7 @@ def pipelines(results: Results, column: str) -> dict[str, dict[str, float]]:
     """
     found: dict[str, dict[str, float]] = {}
     for arm in results.meta.arms:
-        fewer, longer = arm.n and not arm.varies, arm.varies == ("epochs",) and not arm.n
-        if arm.tuned or ((fewer or longer) and usual(arm)):
+        if arm.tuned or few(arm) or longer(arm):
             spent = costs.of_arm(results, arm.name, column)
             if not len(spent):  # every run failed: what they were charged until then
                 spent = costs.spent(results, (column,)).query("arm == @arm.name")[column]

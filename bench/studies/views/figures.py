@@ -12,30 +12,51 @@ from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds
 from bench.report.style import BAND, NARROW, WIDE
 from bench.report.words import fixed, label
 from bench.studies.views import analysis
+from bench.studies.views.analysis import DATA, STEPS
+
+PANELS = {DATA: "In the usual epochs", STEPS: "In as many steps as all labels give"}
 
 
 def by_labels(study, pen):
-    """Draw gold above SFT against the number of labels, a line per method, with intervals."""
-    figure = pen.figure(NARROW, 4.6)
-    ax = figure.subplots()
-    ax.axhline(0, color=pen("muted"), lw=1)
-    numbers, ends = analysis.label_arms(study.meta), {}
-    for i, method in enumerate(study.meta.methods):
-        arms = {n: found[method] for n, found in numbers.items() if method in found}
-        points = [(n, study.interval(arm, "gold_delta")) for n, arm in arms.items()]
-        points = [(n * 1.02 ** (i - 1.5), found) for n, found in points if found is not None]
-        for x, point in points:
-            if math.isfinite(point.half):
-                ax.plot([x, x], [point.low, point.high], color=pen.of(method), lw=1.8)
-        if points:
-            ends[method] = _line(ax, study, pen, method, [(x, p.mean) for x, p in points])
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(list(numbers), [f"{n:,}" for n in numbers])
-    ax.minorticks_off()
-    ax.set_xlabel("preference labels (PPO's reward model learns from the same)")
-    ax.set_ylabel("gold reward above SFT (higher is better)")
-    labels.at_ends(pen, {ax: ends})
+    """Draw gold above SFT against the number of labels, a line per method, with intervals: in a
+    panel with the usual epochs, and in one with as many steps, if the study has such runs."""
+    panels = _by_kind(study)
+    figure = pen.figure(WIDE if len(panels) > 1 else NARROW, 4.6)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    ends = {}
+    for ax, (kind, numbers) in zip(axes, panels.items(), strict=True):
+        ax.axhline(0, color=pen("muted"), lw=1)
+        ends[ax] = {}
+        for i, method in enumerate(study.meta.methods):
+            arms = {n: found[method] for n, found in numbers.items() if method in found}
+            points = [(n, study.interval(arm, "gold_delta")) for n, arm in arms.items()]
+            points = [(n * 1.02 ** (i - 1.5), found) for n, found in points if found is not None]
+            if points:
+                ends[ax][method] = _with_intervals(ax, study, pen, method, points)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(list(numbers), [f"{n:,}" for n in numbers])
+        ax.minorticks_off()
+        ax.set_xlabel("preference labels")
+        if len(panels) > 1:
+            ax.set_title(PANELS[kind])
+    axes[0].set_ylabel("gold reward above SFT (higher is better)")
+    labels.at_ends(pen, ends)
     return figure
+
+
+def _by_kind(study) -> dict[str, dict[int, dict[str, str]]]:
+    """Return {kind: {number of labels: {method: arm}}}; both kinds end at all labels."""
+    usual, steps = (analysis.label_arms(study.meta, kind) for kind in PANELS)
+    every = max(usual)
+    return {DATA: usual} | ({STEPS: steps | {every: usual[every]}} if steps else {})
+
+
+def _with_intervals(ax, study, pen, method: str, points: list) -> tuple[float, float]:
+    """Draw a method's line with an interval at each point; return its last point."""
+    for x, point in points:
+        if math.isfinite(point.half):
+            ax.plot([x, x], [point.low, point.high], color=pen.of(method), lw=1.8)
+    return _line(ax, study, pen, method, [(x, point.mean) for x, point in points])
 
 
 def _line(ax, study, pen, method: str, points: list) -> tuple[float, float]:
@@ -51,7 +72,7 @@ def by_compute(study, pen):
     axes = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
     ends = {}
     for ax, (column, unit) in zip(axes, units.items(), strict=True):
-        runs = analysis.paths(study.results, column, True)
+        runs = analysis.paths(study.results, column)
         most = max((p.spent.max() for paths in runs.values() for p in paths.values()), default=1)
         size, prefix = marks.unit_scale(most)
         ends[ax] = {
@@ -109,8 +130,22 @@ def _listed(study, arms) -> str:
 
 def _by_number(study) -> str:
     """Return the gains at each number of labels."""
-    numbers = analysis.label_arms(study.meta)
-    return "; ".join(f"{n:,}: {_listed(study, arms.values())}" for n, arms in numbers.items())
+    return ". ".join(
+        f"{PANELS[kind]}: "
+        + "; ".join(f"{n:,}: {_listed(study, arms.values())}" for n, arms in numbers.items())
+        for kind, numbers in _by_kind(study).items()
+    )
+
+
+def _read_labels(study) -> str:
+    """Say what the panels of the figure hold fixed."""
+    if STEPS not in _by_kind(study):
+        return "Fewer labels also mean fewer optimiser steps, so a line shows both."
+    return (
+        "In the usual epochs fewer labels also mean fewer optimiser steps; with as many "
+        "steps, the policy passes over them more often. PPO's reward model learns from the same "
+        "labels, in its usual passes."
+    )
 
 
 def _of_longer(study) -> str:
@@ -125,7 +160,7 @@ def _of_longer(study) -> str:
 
 def _ends(study) -> str:
     """Return the mean gain at the end of each method's path."""
-    runs = analysis.paths(study.results, "flops", True)
+    runs = analysis.paths(study.results, "flops")
     found = {
         m: np.mean([path.gain.iloc[-1] for path in paths.values()]) for m, paths in runs.items()
     }
@@ -139,12 +174,12 @@ def _swept(study) -> str:
 
 LABELS = Figure(
     "labels", "Gold reward against the number of labels", by_labels,
-    lambda s: "Each point is a method's mean at the end of training. Fewer labels also mean fewer "
-    f"optimiser steps, so a line shows both. {interval_note(s)} "
+    lambda s: f"Each point is a method's mean at the end of training. {_read_labels(s)} "
+    f"{interval_note(s)} "
     f"n = {counts(s)}. Points are moved apart sideways by 2 % so that intervals can be seen.",
-    lambda s: f"Gold above SFT by number of labels: {_by_number(s)}.",
+    lambda s: f"Gold above SFT by number of labels. {_by_number(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality",
+    wide=True, category="Quality",
 )  # fmt: skip
 COMPUTE = Figure(
     "compute", "Gold reward against what it cost", by_compute,
