@@ -9,6 +9,7 @@ A label set may end with a number: `gold-n750` holds the first 750 of the seed's
 """
 
 import argparse
+import math
 from collections.abc import Callable
 
 from bench.core.files import read_rows, write_lines
@@ -19,7 +20,7 @@ from bench.core.schema import UserError
 from bench.core.streams import stream
 from bench.worlds import world
 
-PASSES = 4  # most passes over the prompts to fill the pool
+PASSES = 4  # most passes over the prompts, as a multiple of those that would fill the pool at best
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -130,10 +131,10 @@ def drawing(cfg, ledger) -> Callable[[list[dict]], list[str | None]]:
 def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
     """Sample two different finished answers to each prompt of a split, with P(a preferred).
 
-    Goes through the prompts up to PASSES times, until there are ``want`` pairs. draw_batch: rows ->
-    texts. Raises UserError if there are no prompts, or no pairs at all.
+    Goes through the prompts again and again, until there are ``want`` pairs or PASSES tells that
+    there will not be. draw_batch: rows -> texts. Raises UserError if there are no prompts, or no
+    pairs at all.
     """
-
     here = world(cfg.data.kind)
     rows = read_rows(cfg.layout.prompts)
     rows = [r for r in rows if r["split"] == split and r["family"] in here.TUNED_FAMILIES]
@@ -144,7 +145,8 @@ def sampled_pool(cfg, split: str, want: int, draw_batch) -> list[dict]:
             "which get preferences: raise their number in the section data"
         )
     found, progress = [], Progress(f"pairs {split}", want, "pair")
-    starts = [s for _ in range(PASSES) for s in range(0, len(rows), cfg.pairs.batch)]
+    passes = PASSES * math.ceil(want / len(rows))
+    starts = [s for _ in range(passes) for s in range(0, len(rows), cfg.pairs.batch)]
     for start in starts:
         batch = rows[start : start + cfg.pairs.batch]
         new = differing(batch, draw_batch(batch), draw_batch(batch))
