@@ -76,7 +76,7 @@ rule all:
     default_target: True
     input:
         LAYOUT.report_record,
-        LAYOUT.tuned if CFG.study == "tune" else [],
+        LAYOUT.tuned if CFG.study in ("tune", "finals") else [],
 
 
 include: "bench/rules/common.smk"

@@ -29,7 +29,7 @@ COLUMNS = {
              "model_sha256"),
     "cost": (*RUN, "step", "phase", "charged", "wall_s", "cpu_s", "flops", "joules"),
     "curve": (*RUN, "fraction", "family", "n", "gold", "gold_se", "proxy", "kl", "length",
-              "distinct2", "entropy", "wall_s", "cpu_s", "flops"),
+              "distinct2", "entropy", "accuracy", "wall_s", "cpu_s", "flops"),
     "log": (*RUN, "step", "grad_norm", "logps_chosen"),
     "prompts": (*RUN, "prompt_id", "draw", "family", "gold", "proxy", "kl", "entropy", "length"),
     "variety": (*RUN, "draw", "distinct2"),
@@ -49,7 +49,8 @@ class Arm:
     label_set: the pairs that it learns from; n: their number, None for all; start: what its runs
     start from; base: its SFT base; proxy: the reward model that scores it; varies: the settings
     that differ from its method's tuned ones; factors: the ratio to the tuned value, for some of
-    them.
+    them; sets: {setting: value} of all that it is configured to set, `reward.lr` of its reward
+    model.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Arm:
     proxy: str = "gold"
     varies: tuple[str, ...] = ()
     factors: Mapping[str, float] = field(default_factory=dict)
+    sets: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tuned(self) -> bool:

@@ -6,9 +6,18 @@ The training curves and the final evaluation use the same code.
 import numpy as np
 import pandas as pd
 import torch
+from accelerate.utils import send_to_device
 
 from bench.models.draws import uniforms
-from bench.models.passes import Samples, completion_logits, sequence_scores
+from bench.models.passes import (
+    Pairs,
+    Samples,
+    completion_logits,
+    pair_logps,
+    paired,
+    sequence_scores,
+    tokenised,
+)
 from bench.models.sampling import sample
 from bench.models.tokens import decode, prompt_ids
 
@@ -114,6 +123,43 @@ class Measure:
                 "ended": samples.ended.cpu().numpy(),
             }
         )
+
+
+class HeldOut:
+    """Measures how often a policy raised the chosen answer of a pair more than the rejected one.
+
+    pairs: rows with prompt, chosen, rejected, which no training reads; reference: the SFT base;
+    batch: pairs in a pass.
+    """
+
+    def __init__(self, tokenizer, pairs: list[dict], reference, batch: int):
+        self.reference, self.pad = reference, tokenizer.pad_token_id
+        rows = tokenised(tokenizer, pairs)
+        self.chunks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+        self.usual: torch.Tensor | None = None
+
+    @torch.no_grad()
+    def accuracy(self, policy) -> float:
+        """Return the share of pairs whose log-ratio to the SFT base is larger for the chosen answer
+        (Rafailov et al. 2023, 2305.18290, section 4); a tie counts half. NaN without pairs."""
+        if not self.chunks:
+            return float("nan")
+        if self.usual is None:
+            self.usual = self._gaps(self.reference)
+        training = policy.training
+        moved = self._gaps(policy.eval()) - self.usual
+        policy.train(training)
+        return ((moved > 0).double() + 0.5 * (moved == 0)).mean().item()
+
+    def _gaps(self, model) -> torch.Tensor:
+        """Return the log-prob of each pair's chosen answer minus that of the rejected one, (N,)."""
+        gaps = []
+        for rows in self.chunks:
+            pairs = paired(rows, self.pad)
+            on_device = Pairs(**send_to_device(vars(pairs), model.device))
+            _, chosen, rejected = pair_logps(model, on_device)
+            gaps.append((chosen - rejected).float().cpu())
+        return torch.cat(gaps)
 
 
 def distinct_2(texts: list[str]) -> float:

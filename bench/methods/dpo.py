@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.core.schema import Section
 
 NEEDS = ("reference",)
-PAPER = "rafailov2023"  # BibTeX key in bench/report/templates/references.bib
+PAPER = "rafailov2023"  # BibTeX key in bench/studies/compare/templates/references.bib
 TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 
@@ -24,6 +24,8 @@ class Settings(Section):
     """Passes over the pairs."""
     warmup: NonNegativeInt = 5
     """Optimiser steps in which the learning rate rises linearly to `lr`."""
+    decay: float = Field(0.0, ge=0, le=1)
+    """Last share of the steps, in which the learning rate falls linearly towards 0."""
 
 
 def loss(chosen, rejected, beta: float):

@@ -7,12 +7,12 @@ their own code did, and so does this unless told otherwise.
 from functools import partial
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.core.schema import Section
 
 NEEDS = ("reference",)
-PAPER = "azar2023"  # BibTeX key in bench/report/templates/references.bib
+PAPER = "azar2023"  # BibTeX key in bench/studies/compare/templates/references.bib
 TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 
@@ -33,6 +33,8 @@ class Settings(Section):
     """Passes over the pairs."""
     warmup: NonNegativeInt = 5
     """Optimiser steps in which the learning rate rises linearly to `lr`."""
+    decay: float = Field(0.0, ge=0, le=1)
+    """Last share of the steps, in which the learning rate falls linearly towards 0."""
 
 
 def loss(chosen, rejected, beta: float, log_ratios: str):

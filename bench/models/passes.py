@@ -11,7 +11,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from bench.models.loading import unwrap
+from bench.models.tokens import completion_ids, prompt_ids
 
+SIDES = ("chosen", "rejected")
 PARTS = ("prompt_ids", "chosen_ids", "rejected_ids")  # of a pair, as token ids
 # Models whose tokens meet in attention alone, by position ids and the mask that they are given.
 PLAIN_ATTENTION = ("llama", "mistral", "qwen2", "qwen3", "gemma", "phi3", "olmo2")
@@ -220,6 +222,16 @@ def forced(tokenizer, prompts: list[list[int]], completions: list[list[int]], de
     tokens, kept = pad_right(completions, tokenizer.pad_token_id, device)
     ended = torch.ones(len(tokens), dtype=torch.bool, device=device)
     return Samples(ids, mask, tokens, kept, torch.zeros_like(kept, dtype=torch.float), ended)
+
+
+def tokenised(tokenizer, pairs: list[dict], *sides: str) -> list[dict]:
+    """Return a row of token ids for each pair, with the keys PARTS; sides: columns of answers."""
+    rows = []
+    for pair in pairs:
+        answers = (completion_ids(tokenizer, pair[side]) for side in sides or SIDES)
+        ids = prompt_ids(tokenizer, pair["prompt"]), *answers
+        rows.append(dict(zip(PARTS, ids, strict=True)))
+    return rows
 
 
 def paired(rows: list[dict], pad: int, device="cpu") -> Pairs:

@@ -38,7 +38,7 @@ def members_of(plan: ModuleType, cfg: "Config") -> tuple[str, ...]:
     """Name the arms of a computed study: as it says, else the methods as tuned, then its own."""
     if hasattr(plan, "members"):
         return plan.members(cfg)
-    return (*cfg.known_methods, *plan.arms(cfg))
+    return (*cfg.compared, *plan.arms(cfg))
 
 
 class Config(Core):
@@ -71,6 +71,18 @@ class Config(Core):
     def known_methods(self) -> dict[str, ModuleType]:
         """Return {name: module} of the built-in methods and of the setting `methods`."""
         return methods.known(self.methods)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Return the methods that the default study compares; computed studies vary these."""
+        named = [self.arms.get(name, {}).get("method", name) for name in self.default_arms]
+        return tuple(method for method in self.known_methods if method in named)
+
+    @property
+    def default_arms(self) -> tuple[str, ...]:
+        """Return the arms of `compare`: those declared, and every method from outside."""
+        outside = [name for name in self.known_methods if name not in methods.METHODS]
+        return tuple(dict.fromkeys((*self.studies.get(DEFAULT_STUDY, ()), *outside)))
 
     @property
     def study_arms(self) -> tuple[str, ...]:
@@ -141,14 +153,9 @@ class Config(Core):
 
     @cached_property
     def known_studies(self) -> dict[str, tuple[str, ...]]:
-        """Return {name: arms} of all studies, declared and computed.
-
-        Every method from outside the package joins `compare`.
-        """
+        """Return {name: arms} of all studies, declared and computed."""
         computed = {name: members_of(plan, self) for name, plan in self._plans.items()}
-        outside = [name for name in self.known_methods if name not in methods.METHODS]
-        compare = dict.fromkeys((*self.studies.get(DEFAULT_STUDY, ()), *outside))
-        return computed | self.studies | {DEFAULT_STUDY: tuple(compare)}
+        return computed | self.studies | {DEFAULT_STUDY: self.default_arms}
 
     @property
     def computed_studies(self) -> tuple[str, ...]:
@@ -200,6 +207,11 @@ class Config(Core):
         own |= {"name": name, "needs": module.NEEDS, "settings": settings}
         own["file"] = methods.named_by(own["method"], self.methods)
         return checked(Arm, own, where)
+
+    def set_by(self, name: str) -> dict[str, Any]:
+        """Return {setting: value} that an arm's spec sets, `reward.lr` of its reward model."""
+        spec = self.known_arms.get(name, {})
+        return dict(leaves({key: value for key, value in spec.items() if key not in OF_ARM}))
 
     def of(self, name: str) -> "Config":
         """Return the settings that make an arm's runs, with its own base, pairs and so on."""

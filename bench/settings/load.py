@@ -42,10 +42,10 @@ def load(
     cfg = validated(testbed, own, plans)
     cfg._plain = complete(testbed, file, plans)
     cfg._overrides = tuple(overrides_of(cfg, file))
-    checks.check(cfg)
     for plan in plans.values():
         if hasattr(plan, "check"):
             plan.check(cfg)
+    checks.check(cfg)
     return cfg
 
 

@@ -171,7 +171,8 @@ class Pairs(Section):
     test: int = Field(128, ge=1)
     """Pairs on test prompts; they are the documents of the lm-eval task `preference`."""
     validation: int = Field(256, ge=0)
-    """Pairs of the pool that a seed does not train on; the validation loss is measured on them."""
+    """Pairs of the pool that a seed does not train on; its validation loss and the accuracy along
+    its curve are measured on them."""
     demonstrations: int | None = Field(None, ge=2)
     """Most pairs that set a demonstration against the base's own answer; null: one for each
     demonstration."""
@@ -194,6 +195,8 @@ class Reward(Section):
     """Pairs per optimiser step."""
     warmup: int = Field(5, ge=0)
     """Optimiser steps in which the learning rate rises linearly to `lr`."""
+    decay: float = Field(0.0, ge=0, le=1)
+    """Last share of the steps, in which the learning rate falls linearly towards 0."""
     center: float = 0.01
     """Weight of the penalty that keeps rewards around zero (Eisenstein et al. 2023, 2312.09244)."""
 

@@ -30,6 +30,7 @@ from bench.steps import runner
 from bench.training.run import Run
 
 CURVE_SEED = 1000  # of the sampling on validation prompts, the same for every run
+HELD_OUT = 32  # pairs in a pass that measures the held-out accuracy: no more than a training's pass
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +80,8 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         policy = adapt(load_policy(needed["start"], cfg.model), cfg.model)
         scorer = load_scorer(reward, cfg.model).eval().requires_grad_(False) if reward else None
     name = f"{arm.name} seed {seed}"
-    monitor = new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root)
+    validation = validation_rows(needed["validation"])
+    monitor = new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation)
     ledger.memory.watched_bytes = watched_bytes(policy, monitor.measure)
     return Run(
         name=name,
@@ -88,7 +90,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         policy=policy,
         tokenizer=tokenizer,
         pairs=read_rows(needed["pairs"]),
-        validation=validation_rows(needed["validation"]),
+        validation=validation,
         sft=sft,
         reward=reward,
         scorer=scorer,
@@ -121,9 +123,9 @@ def curve_prompts(cfg) -> list[dict]:
     return spread([row for row in rows if row["split"] == "validation"], cfg.curve.prompts)
 
 
-def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
+def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation):
     """Make a run's monitor, which measures the training curve; the run is not charged for that."""
-    from bench.evaluation.samples import Measure
+    from bench.evaluation.samples import HeldOut, Measure
     from bench.models.loading import load_policy
     from bench.training.monitor import Monitor
     from bench.worlds import world
@@ -147,7 +149,8 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root):
     progress = Progress(name, None)
     fractions = arm.curve or cfg.curve.fractions
     far = max_kl(cfg.decode.max_new_tokens)
-    return Monitor(measure, fractions, here.TUNED_FAMILIES, ledger, progress, root, far)
+    held_out = HeldOut(tokenizer, validation, reference, HELD_OUT)
+    return Monitor(measure, fractions, here.TUNED_FAMILIES, ledger, progress, root, far, held_out)
 
 
 def watched_bytes(policy, measure) -> int:

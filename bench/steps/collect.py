@@ -326,6 +326,7 @@ def described(cfg, name: str) -> Arm:
         proxy=layout.names("reward", arm.proxy),
         varies=(*varies, *upstream),
         factors={key: float(f"{own[key] / tuned[key]:.2g}") for key in known},
+        sets=cfg.set_by(name),
     )
 
 

@@ -57,8 +57,7 @@ def summed(model, tokenizer, rows: list[dict], ledger) -> list[list[float]]:
 
     from bench.models.flops import Shape, forward
     from bench.models.loading import unwrap
-    from bench.models.passes import pair_logps, paired
-    from bench.training.pair_engine import tokenised
+    from bench.models.passes import pair_logps, paired, tokenised
     from bench.training.trainer import sequences
 
     rows, config = tokenised(tokenizer, rows, "a", "b"), unwrap(model).config

@@ -1,9 +1,12 @@
-"""Pick each method's settings from its trials (`study=tune`) and write runs/<testbed>/tuned.yaml.
+"""Pick each method's settings from its trials, or from the best of them on fresh seeds, and write
+them to tuned.yaml.
 
     python -m bench tune --testbed micro --set study=tune
+    python -m bench tune --testbed micro --set study=finals
 
 Copied beside the testbed's file as <testbed>.tuned.yaml, it is a layer over the testbed: its
-settings become the defaults, and every report states where they come from.
+settings become the defaults, every report states where they come from, and the study `finals` finds
+its candidates.
 """
 
 import os
@@ -16,58 +19,114 @@ from bench.core.files import atomic
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.settings.layers import tuned_file
-from bench.studies.tune import analysis
+from bench.settings.overrides import merge
+from bench.studies.finals import analysis as finals
+from bench.studies.tune import analysis, nested
 
 HEAD = """\
-# Written by `snakemake --cores all --config testbed={testbed} study=tune`: for each method the best
-# of {trials} trials. Copy it to {target} to make it the default.
+# Written by `snakemake --cores all --config testbed={testbed} study={study}`. Copy it to
+# {target} to make it the default.
 """
 
 
 def run(cfg, args) -> None:
-    """Write ``tuned.yaml``; raises UserError if all trials of a method failed."""
-    if cfg.study != "tune":
+    """Write ``tuned.yaml``; raises UserError if all runs of a method failed."""
+    makers = {"tune": of_trials, "finals": of_finals}
+    if cfg.study not in makers:
         raise UserError("there is nothing to pick from: use --set study=tune")
     results = Results.read(cfg.layout.results)
-    table = analysis.trials(results)
-    best = analysis.picked(table)
-    lost = [method for method in results.meta.methods if method not in best.index]
+    picked, more = makers[cfg.study](cfg, results)
+    lost = [m for m in dict.fromkeys(arm.method for arm in results.meta.arms) if m not in picked]
     if lost:
-        raise UserError(f"every trial of {', '.join(lost)} failed: move its tune.spaces")
-    out = cfg.layout.tuned
-    target = os.path.relpath(tuned_file(cfg.source))
-    text = HEAD.format(testbed=cfg.source, trials=cfg.tune.trials, target=target)
-    layer = {method: dict(best.drawn[method]) for method in best.index}
-    layer["provenance"] = provenance(cfg, results.meta, table, best)
+        raise UserError(f"every run of {', '.join(lost)} failed: move its tune.spaces")
+    layer: dict = {}
+    for method, settings in picked.items():
+        own = nested(settings)
+        shared = {key: own.pop(key) for key in ("reward",) if key in own}
+        layer = merge(layer, {method: own} | shared)
+        say("tune", f"{method}: {', '.join(f'{k} {v:g}' for k, v in settings.items())}")
+    write(cfg, layer | more)
+
+
+def write(cfg, layer: dict) -> None:
+    """Write the layer, and say how to make it the default."""
+    out, target = cfg.layout.tuned, os.path.relpath(tuned_file(cfg.source))
+    text = HEAD.format(testbed=cfg.source, study=cfg.study, target=target)
     with atomic(out) as part:
         part.write_text(text + yaml.safe_dump(layer, sort_keys=False), encoding="utf-8")
-    for method, row in best.iterrows():
-        drawn = ", ".join(f"{key} {value:g}" for key, value in row.drawn.items())
-        say("tune", f"{method}: {drawn} ({row.arm}, gold {row.gold:.2f} on validation)")
     say("tune", f"{out}; to make it the default: cp {out} {target}")
 
 
-def provenance(cfg, meta: Meta, table, best) -> dict:
+def of_trials(cfg, results: Results) -> tuple[dict, dict]:
+    """Return ({method: settings of its best trial}, the layer's other sections)."""
+    table = analysis.trials(results)
+    top = analysis.picked(table)
+    picked = {method: analysis.settings(row) for method, row in top.iterrows()}
+    candidates = {
+        method: [
+            analysis.settings(row)
+            for row in analysis.best(table, method, cfg.tune.best).itertuples()
+        ]
+        for method in top.index
+    }
+    known = provenance(cfg, results.meta, table, top, picked)
+    return picked, {"finals": {"candidates": candidates}, "provenance": known}
+
+
+def provenance(cfg, meta: Meta, table, top, picked: dict) -> dict:
     """Return where the settings come from, and what finding them cost."""
     head = {
         "rule": analysis.RULE,
         "seed": cfg.tune.seed,
         "spaces": {m: {k: list(v) for k, v in s.items()} for m, s in cfg.tune.spaces.items()},
+        "epochs": {method: list(read) for method, read in cfg.tune.epochs.items()},
         "commit": meta.commit,
         "machine": meta.machine,
     }
-    rows = {method: table[table.method == method] for method in best.index}
+    rows = {method: table[table.method == method] for method in top.index}
     found = {
         method: {
             "trials": len(mine),
-            "failed": int((mine.status != "ok").sum()),
-            "picked": best.arm[method],
+            "failed": int(mine.gold.isna().sum()),
+            "picked": top.arm[method],
+            "settings": picked[method],
             "gains": [None if isnan(g) else round(float(g), 4) for g in mine.gain],
-            "gold": round(float(best.gold[method]), 4),
-            "flops": float(f"{mine.flops.sum():.4g}"),
-            "cpu_s": round(float(mine.cpu_s.sum()), 1),
-            "wall_s": round(float(mine.wall_s.sum()), 1),
+            "gold": round(float(top.gold[method]), 4),
+            **cost(mine),
         }
         for method, mine in rows.items()
     }
     return head | {"methods": found}
+
+
+def of_finals(cfg, results: Results) -> tuple[dict, dict]:
+    """Return ({method: settings of its best candidate}, the layer's other sections)."""
+    top, runs = finals.picked(results), finals.runs(results)
+    picked = {method: row.sets for method, row in top.iterrows()}
+    known = dict(cfg.provenance or {})
+    known["rule"] = f"{known.get('rule')}; of the best, the {finals.RULE}"
+    known["finals"] = {
+        "seeds": list(cfg.finals.seeds),
+        "decay": cfg.finals.decay,
+        "commit": results.meta.commit,
+        "methods": {
+            method: {"picked": row.arm, "gain": round(float(row.gain), 4)}
+            | cost(runs[runs.method == method])
+            for method, row in top.iterrows()
+        },
+    }
+    known["methods"] = {
+        method: own | ({"settings": picked[method]} if method in picked else {})
+        for method, own in known.get("methods", {}).items()
+    }
+    candidates = {"candidates": cfg.finals.candidates}
+    return picked, {"finals": candidates, "provenance": known}
+
+
+def cost(rows) -> dict[str, float]:
+    """Return what runs were charged in all."""
+    return {
+        "flops": float(f"{rows.flops.sum():.4g}"),
+        "cpu_s": round(float(rows.cpu_s.sum()), 1),
+        "wall_s": round(float(rows.wall_s.sum()), 1),
+    }

@@ -23,4 +23,4 @@ def rounded(value: float) -> float:
 
 def without_strength(cfg) -> str | None:
     """Return the first method whose beta is 0, which no factor changes, or None."""
-    return next((m for m in cfg.known_methods if not getattr(cfg, m).beta), None)
+    return next((m for m in cfg.compared if not getattr(cfg, m).beta), None)

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from bench.core import processes
@@ -21,14 +22,18 @@ class Monitor:
     ``inner_steps`` are its optimiser steps).
 
     measure: function from a policy to a table of samples, or None for no curve; fractions: shares
-    of the steps at which to add a point to the curve and to write a checkpoint; tuned: prompt
-    families that count in the mean over all samples; ledger: books the curve in a phase that is not
+    of the steps at which to add a point to the curve and to write a checkpoint; held_out: of
+    ``bench.evaluation.samples``, for the accuracy at each point; tuned: prompt families that count
+    in the mean over all samples; ledger: books the curve in a phase that is not
     charged; progress: ``bench.core.progress.Progress``; root: folder of the checkpoints; max_kl: KL
     from the SFT base, in nats per sequence, above which the run has diverged.
     """
 
-    def __init__(self, measure, fractions, tuned, ledger, progress, root: Path, max_kl=MAX_KL):
+    def __init__(
+        self, measure, fractions, tuned, ledger, progress, root: Path, max_kl=MAX_KL, held_out=None
+    ):
         self.measure, self.fractions, self.tuned = measure, fractions, tuned
+        self.held_out = held_out
         self.ledger, self.progress, self.root = ledger, progress, root
         self.log: list[dict] = []
         self.curve: list[dict] = []
@@ -68,9 +73,11 @@ class Monitor:
         spent = self.ledger.totals()
         with self.ledger.phase("curve", charged=False):
             table = self.measure(policy)
+            accuracy = self.held_out.accuracy(policy) if self.held_out else math.nan
         rows = summarise(table, self.tuned)
         fraction = self.due[step]
         here = {"fraction": fraction, "step": step}
+        rows["accuracy"] = np.where(rows.family == "all", accuracy, math.nan)
         self.curve += [here | row | spent for row in rows.to_dict("records")]
         self.samples += self._sampled(table, fraction)
         self.near(float(rows.set_index("family").kl["all"]), step)

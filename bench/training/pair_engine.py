@@ -11,12 +11,9 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from bench.core import processes
-from bench.models.passes import PARTS, Pairs, pair_logps, paired
-from bench.models.tokens import completion_ids, prompt_ids
+from bench.models.passes import Pairs, pair_logps, paired, tokenised
 from bench.training.answer_trainer import AnswerTrainer
 from bench.training.trainer import fit
-
-SIDES = ("chosen", "rejected")
 
 
 @dataclass
@@ -53,16 +50,6 @@ def train_own_loss(run, loss: Callable, likelihood: bool = False) -> None:
     if run.validation:
         with run.ledger.phase("heldout", charged=False):
             run.validation_loss = trainer.mean_loss(with_reference(run, run.validation))
-
-
-def tokenised(tokenizer, pairs: list[dict], *sides: str) -> list[dict]:
-    """Return a row of token ids for each pair, with the keys PARTS; sides: columns of answers."""
-    rows = []
-    for pair in pairs:
-        answers = (completion_ids(tokenizer, pair[side]) for side in sides or SIDES)
-        ids = prompt_ids(tokenizer, pair["prompt"]), *answers
-        rows.append(dict(zip(PARTS, ids, strict=True)))
-    return rows
 
 
 def with_reference(run, pairs: list[dict]) -> list[dict]:

@@ -71,12 +71,12 @@ def dataset(rows: list[dict]):
     return Dataset.from_list(rows)
 
 
-def schedule(settings) -> dict:
+def schedule(settings, steps: int) -> dict:
     """Return the scheduler's arguments; ``decay``: last share of the steps, falling to 0."""
     decay = getattr(settings, "decay", 0.0)
     if not decay:
         return {"lr_scheduler_type": "constant_with_warmup"}
-    last = {"num_decay_steps": round(decay * settings.steps), "decay_type": "linear"}
+    last = {"num_decay_steps": round(decay * steps), "decay_type": "linear"}
     return {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": last}
 
 
@@ -95,7 +95,7 @@ def arguments(config_class, job: Training, n: int, **extra):
         num_train_epochs=getattr(settings, "epochs", 1),
         learning_rate=settings.lr,
         warmup_steps=getattr(settings, "warmup", 0),
-        **schedule(settings),
+        **schedule(settings, total_steps(settings, n)),
         max_grad_norm=MAX_GRAD_NORM,
         weight_decay=0.0,
         seed=job.seed,

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.core.schema import UserError
-from bench.methods import METHODS
+from bench.methods import FIRST, METHODS
 from bench.settings.overrides import flatten
 from bench.steps.fingerprint import fingerprint
 from bench.studies import load
@@ -21,7 +21,8 @@ def refused(testbed, *overrides) -> str:
 def test_every_testbed_loads(testbed):
     cfg = load(testbed)
     assert cfg.testbed == testbed
-    assert set(cfg.study_arms) == set(METHODS)
+    assert cfg.study_arms == cfg.compared == FIRST
+    assert {*cfg.known_methods} == {*METHODS} > {*FIRST}
 
 
 def test_strings_are_coerced_as_yaml_and_snakemake_deliver_them():

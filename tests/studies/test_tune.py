@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import fake_runs
 import pytest
@@ -16,7 +17,13 @@ from bench.steps import tune
 from bench.studies import load
 from bench.studies.tune import analysis
 
+READ = {"dpo": [0.5, 1, 2]}
 GAINS = {"ppo": (0.2, None, 0.9), "dpo": (-0.5, 0.4, 0.1)}
+
+
+def rise(fraction):
+    """Share of a trial's gain at a share of its training: all of it at half already."""
+    return {0: 0, 0.25: 0.5, 0.5: 1, 1: 1}[fraction]
 
 
 def study(gains=GAINS):
@@ -25,12 +32,17 @@ def study(gains=GAINS):
     for method, values in gains.items():
         for number, gain in enumerate(values, 1):
             key = {"arm": f"{method}-trial{number:02d}", "method": method, "seed": 100}
-            settings = {"lr": number * 1e-4, "beta": 0.1 * number, "batch": 32}
+            settings = {"lr": number * 1e-4, "beta": 0.1 * number}
             status = "ok" if gain is not None else "diverged"
             runs.append(key | {"status": status, "reason": "", "settings": json.dumps(settings)})
+            shares = [0, *(e / 2 for e in READ.get(method, [2]))]
             curve += [
-                key | {"family": "all", "fraction": f, "gold": 2 + f * (gain or 0), "kl": f}
-                for f in (0, 1)
+                key
+                | {"family": "all", "fraction": f, "gold": 2 + rise(f) * gain, "kl": f}
+                | {"accuracy": 0.5 + number / 10 - f / 100, "cpu_s": f * 10, "wall_s": f * 10}
+                | {"flops": f * 1e10}
+                for f in shares
+                if gain is not None
             ]
             steps = {"align": 10.0} | ({"reward": 5.0} if method == "ppo" else {})
             cost += [
@@ -39,21 +51,31 @@ def study(gains=GAINS):
                 for s, v in steps.items()
             ]  # fmt: skip
     tables = {"runs": runs, "curve": curve, "cost": cost}
-    spaces = {method: {"lr": [1e-4, 1], "beta": [0.1, 1]} for method in gains}
-    arms = [Arm(run["arm"], run["method"], varies=("lr", "beta")) for run in runs]
+    tune = {"spaces": {m: {"lr": [1e-4, 1], "beta": [0.1, 1]} for m in gains}, "epochs": READ}
+    arms = [Arm(run["arm"], run["method"], sets=json.loads(run["settings"])) for run in runs]
     return fake_runs.by_hand(
-        arms, tables, seeds=[100], methods=list(gains), tune={"spaces": spaces}, study="tune"
-    )
+        arms, tables, seeds=[100], methods=list(gains), tune=tune, study="tune",
+        decode={"max_new_tokens": 28},
+    )  # fmt: skip
 
 
 def test_every_method_has_as_many_trials_each_in_its_own_space():
     cfg = load("micro", ["study=tune"])
     arms = [cfg.arm(name) for name, _ in cfg.study_runs]
     counts = {m: sum(arm.method == m for arm in arms) for m in METHODS}
-    assert set(counts.values()) == {cfg.tune.trials}
+    assert counts == {m: cfg.tune.trials + cfg.tune.more.get(m, 0) for m in METHODS}
+    assert counts["ppo"] == cfg.tune.trials
     for arm in arms:
+        sets = cfg.set_by(arm.name)
         for key, (low, high) in cfg.tune.spaces[arm.method].items():
-            assert low <= getattr(arm.settings, key) <= high
+            assert low <= sets[key] <= high
+            section, _, name = key.rpartition(".")
+            own = cfg.of(arm.name).reward if section else arm.settings
+            assert getattr(own, name) == sets[key]
+        assert arm.settings.decay == 0
+        assert arm.settings.epochs == max(cfg.tune.epochs.get(arm.method, [arm.settings.epochs]))
+    inner = {arm.settings.inner_epochs for arm in arms if arm.method == "ppo"}
+    assert inner <= {1, 2, 3, 4} and len(inner) > 1
     lrs = [math.log(arm.settings.lr) for arm in arms if arm.method == "dpo"]
     low, high = map(math.log, cfg.tune.spaces["dpo"]["lr"])
     assert low + 0.3 * (high - low) < sum(lrs) / len(lrs) < high - 0.3 * (high - low)
@@ -78,9 +100,50 @@ def test_the_best_on_validation_prompts_is_picked_and_failures_never():
     assert best.drawn["dpo"] == {"lr": pytest.approx(2e-4), "beta": pytest.approx(0.2)}
 
 
-def test_a_trial_pays_for_its_reward_model():
+def test_a_trial_pays_for_its_reward_model_and_all_its_epochs():
     table = analysis.trials(study()).set_index("arm")
     assert (table.cpu_s["ppo-trial01"], table.cpu_s["dpo-trial01"]) == (15, 10)
+
+
+def test_a_trial_is_read_at_several_lengths_and_counts_with_its_best():
+    """DPO's second trial reaches 0.4 after one epoch and stays there for two: the first counts."""
+    read = analysis.readings(study())
+    mine = read[read.arm == "dpo-trial02"].sort_values("epochs")
+    assert list(mine.epochs) == [0.5, 1, 2]
+    assert list(mine.gain) == pytest.approx([0.2, 0.4, 0.4])
+    assert list(mine.cpu_s) == pytest.approx([2.5, 5, 10])
+    best = analysis.trials(study()).set_index("arm")
+    assert analysis.settings(best.loc["dpo-trial02"])["epochs"] == 1
+    assert "epochs" not in analysis.settings(best.loc["ppo-trial03"])
+    assert best.gain["dpo-trial01"] == pytest.approx(-0.25)  # it had fallen by half as much
+
+
+def test_a_reading_costs_its_share_of_training_and_all_of_its_preparation():
+    read = analysis.readings(study())
+    assert list(read[read.arm == "ppo-trial01"].cpu_s) == [15]
+
+
+def test_a_trial_that_failed_late_was_read_before():
+    found = study()
+    far = found.curve.copy()
+    far.loc[(far.arm == "dpo-trial02") & (far.fraction == 1), "kl"] = 31
+    runs = found.runs.copy()
+    runs.loc[runs.arm == "dpo-trial02", "status"] = "diverged"
+    read = analysis.readings(replace(found, curve=far, runs=runs))
+    assert list(read[read.arm == "dpo-trial02"].epochs) == [0.5, 1]
+
+
+def test_held_out_accuracy_may_pick_another_and_fewer_trials_too():
+    found = study()
+    other = analysis.picked(analysis.readings(found), "accuracy")
+    assert (other.arm["dpo"], other.epochs["dpo"]) == ("dpo-trial03", 0.5)
+    assert other.gain["dpo"] == pytest.approx(0.05)
+    first = analysis.picked(analysis.within(analysis.trials(found), 2))
+    assert first.arm["ppo"] == "ppo-trial01"
+    assert list(analysis.best(analysis.trials(found), "dpo", 2).arm) == [
+        "dpo-trial02",
+        "dpo-trial03",
+    ]
 
 
 def test_best_of_k_rises_to_the_best_and_costs_k_trials():
@@ -90,7 +153,7 @@ def test_best_of_k_rises_to_the_best_and_costs_k_trials():
     assert curve.gain.iloc[0] == pytest.approx(sum(values) / 3)
     assert curve.gain.iloc[1] == pytest.approx(two)
     assert list(curve.flops) == pytest.approx([15e9, 30e9, 45e9])
-    worse = analysis.best_of(analysis.trials(study()), "dpo")  # -0.5: one keeps the SFT base
+    worse = analysis.best_of(analysis.trials(study()), "dpo")  # below: one keeps the SFT base
     assert worse.gain.iloc[0] == pytest.approx((0.0 + 0.4 + 0.1) / 3)
 
 
@@ -108,6 +171,10 @@ FOUR = GAINS | {"ipo": (0.1, 0.2, 0.3), "orpo": (0.3, 0.2, 0.1)}
 
 def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, monkeypatch):
     layer = written(tmp_path, monkeypatch, FOUR)
+    assert layer["dpo"] == {"lr": pytest.approx(2e-4), "beta": pytest.approx(0.2), "epochs": 1}
+    assert layer["finals"]["candidates"]["dpo"][0] == layer["dpo"]
+    assert len(layer["finals"]["candidates"]["ppo"]) == 2  # the third failed
+    assert layer["provenance"]["methods"]["dpo"]["settings"] == layer["dpo"]
     assert layer["provenance"]["methods"]["ppo"]["trials"] == 3
     assert layer["provenance"]["methods"]["ppo"]["failed"] == 1
     assert layer["provenance"]["methods"]["ppo"]["cpu_s"] == pytest.approx(45)
@@ -124,7 +191,7 @@ def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, m
 
 
 def test_a_method_whose_every_trial_failed_is_named(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"every trial of dpo failed: move its tune\.spaces"):
+    with pytest.raises(UserError, match=r"every run of dpo failed: move its tune\.spaces"):
         written(tmp_path, monkeypatch, FOUR | {"dpo": (None, None, None)})
 
 

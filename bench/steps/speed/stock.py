@@ -96,8 +96,8 @@ class Stock:
 
     def align(self, name: str) -> None:
         """Train by TRL 1.16's DPO, IPO or ORPO; the first two run their reference as they go."""
+        from bench.models.passes import tokenised
         from bench.steps.speed import trl_pairs
-        from bench.training.pair_engine import tokenised
 
         todo = self.job(self.cfg.arm(name).settings, self.model(self.layout.sft))
         rows = tokenised(self.tokenizer, self.drawn)

@@ -81,7 +81,7 @@ def trainer(name: str, run, rows: list[dict]):
 def stock(name: str, run, rows: list[dict], reference):
     """Return TRL's trainer as it comes: DPO's and IPO's runs the reference, a model, as it goes.
 
-    rows: of ``pair_engine.tokenised``.
+    rows: of ``bench.models.passes.tokenised``.
     """
     if name == "orpo":
         return Odds(**given(name, run, [odds_row(row) for row in rows]))

@@ -75,7 +75,7 @@ class Work:
         return [torch.randint(3, top, (length,), generator=draw).tolist() for length in lengths]
 
     def rows(self, n: int) -> list[dict]:
-        """Make ``n`` tokenised pairs, as ``bench.training.pair_engine.tokenised`` returns them."""
+        """Make ``n`` tokenised pairs, as ``bench.models.passes.tokenised`` returns them."""
         keys = {"prompt_ids": self.prompt, "chosen_ids": self.answer, "rejected_ids": self.answer}
         columns = [self.texts(n, longest) for longest in keys.values()]
         return [dict(zip(keys, texts, strict=True)) for texts in zip(*columns, strict=True)]

@@ -28,7 +28,7 @@ class Settings(Section):
 def arms(cfg) -> dict[str, dict]:
     """Return every cell of the grid but its centre, which is the method as tuned."""
     found = {}
-    for method in cfg.known_methods:
+    for method in cfg.compared:
         for name, spec in scaled(cfg, method, lr=cfg.stability.lr, beta=cfg.stability.beta):
             found[name] = spec | {"curve": GRID_CURVE, "tasks": False}
     return found
@@ -36,7 +36,7 @@ def arms(cfg) -> dict[str, dict]:
 
 def seeds(cfg, arm: str) -> tuple[int, ...]:
     """Return one seed per cell, and more at the tuned strength."""
-    in_centre = arm in cfg.known_methods or "-beta" not in arm
+    in_centre = arm in cfg.compared or "-beta" not in arm
     return cfg.seeds[: cfg.stability.centre_seeds] if in_centre else cfg.seeds[:1]
 
 

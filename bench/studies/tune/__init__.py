@@ -3,12 +3,13 @@
 import math
 from random import Random
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
+from bench.core.layout import UPSTREAM
 from bench.core.names import nearest
 from bench.core.schema import Section, UserError
 from bench.core.streams import stream
-from bench.settings.checks import ENDS
+from bench.settings.sections import Factors
 from bench.studies.scaling import rounded
 
 EVALUATED = False  # trials are judged on validation prompts, by the runs' own curves
@@ -20,11 +21,20 @@ class Settings(Section):
 
     trials: int = Field(16, ge=1)
     """Trials of each method."""
+    more: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    """By method its trials beyond these, so that a cheap method's cost as much as a dear one's."""
+    epochs: dict[str, Factors] = Field(default_factory=dict)
+    """By method the epochs at which each trial is read: it trains for the most of them, at a
+    constant learning rate, so that it begins as a shorter training would. Without them it trains
+    for the method's own, and is read at the end."""
+    best: int = Field(4, ge=1)
+    """Trials of each method that the study `finals` runs again."""
     seed: int = 100
     """Seed of the draws, and of the trials' pairs, training and reward model: none of `seeds`."""
     spaces: dict[str, dict[str, tuple[PositiveFloat, PositiveFloat]]] = Field(default_factory=dict)
     """By method and setting the lowest and the highest value, between which trials are drawn
-    log-uniformly; without one, a tenth to ten times the method's learning rate and strength."""
+    log-uniformly, and rounded for whole numbers; `reward.lr` is of the reward model. Without them,
+    a tenth to ten times the method's learning rate and strength."""
 
 
 def arms(cfg) -> dict[str, dict]:
@@ -32,16 +42,56 @@ def arms(cfg) -> dict[str, dict]:
     found = {}
     for method, space in cfg.tune.spaces.items():
         luck = stream("tune", seed=cfg.tune.seed, method=method)
-        for number in range(1, cfg.tune.trials + 1):
-            drawn = {key: log_uniform(luck, *bounds) for key, bounds in space.items()}
-            spec = {"method": method, "curve": ENDS, "tasks": False}
-            found[f"{method}-trial{number:02d}"] = spec | drawn
+        for number in range(1, count(cfg, method) + 1):
+            drawn = {key: draw(cfg, luck, method, key, *ends) for key, ends in space.items()}
+            found[f"{method}-trial{number:02d}"] = trial(cfg, method, drawn)
     return found
 
 
-def log_uniform(luck: Random, low: float, high: float) -> float:
-    """Draw a log-uniform value between two ends."""
-    return rounded(math.exp(luck.uniform(math.log(low), math.log(high))))
+def count(cfg, method: str) -> int:
+    """Return how many trials a method has."""
+    return cfg.tune.trials + cfg.tune.more.get(method, 0)
+
+
+def trial(cfg, method: str, drawn: dict) -> dict:
+    """Return the spec of a trial: what was drawn, its epochs, and where its curve is measured."""
+    read = cfg.tune.epochs.get(method)
+    length = {"epochs": max(read)} if read else {}
+    constant = {"decay": 0.0} if hasattr(getattr(cfg, method), "decay") else {}
+    return {"method": method, "curve": points(read), "tasks": False, **constant, **length} | nested(
+        drawn
+    )
+
+
+def points(read: tuple[float, ...] | None) -> tuple[float, ...]:
+    """Return the shares of a trial's steps at which its curve is measured."""
+    return (0.0, *sorted(epochs / max(read) for epochs in read)) if read else (0.0, 1.0)
+
+
+def nested(drawn: dict) -> dict:
+    """Return settings with those of the reward model, `reward.lr`, in a section of their own."""
+    found: dict = {}
+    for key, value in drawn.items():
+        section, dot, name = key.rpartition(".")
+        place = found.setdefault(section, {}) if dot else found
+        place[name] = value
+    return found
+
+
+def draw(cfg, luck: Random, method: str, key: str, low: float, high: float) -> float:
+    """Draw a log-uniform value between two ends; a whole number where the setting is one."""
+    value = math.exp(luck.uniform(math.log(low), math.log(high)))
+    return round(value) if isinstance(known(cfg, method, key), int) else rounded(value)
+
+
+def known(cfg, method: str, key: str):
+    """Return the present value of a setting of a space; raises UserError if there is none."""
+    section, _, name = key.rpartition(".")
+    where = getattr(cfg, section if section in UPSTREAM else method)
+    fields = type(where).model_fields
+    if name not in fields or (section and section not in UPSTREAM):
+        raise UserError(f"unknown key 'tune.spaces.{method}.{key}'" + nearest(name, fields))
+    return getattr(where, name)
 
 
 def members(cfg) -> tuple[str, ...]:
@@ -57,7 +107,7 @@ def seeds(cfg, arm: str) -> tuple[int, ...]:
 def completed(cfg) -> Settings:
     """Return the section with a space for each method whose file declares none."""
     spaces = dict(cfg.tune.spaces)
-    for method in cfg.known_methods:
+    for method in cfg.compared:
         own = getattr(cfg, method)
         if method not in spaces and own.beta:
             centres = {"lr": own.lr, "beta": own.beta}
@@ -69,27 +119,51 @@ def check(cfg) -> None:
     """Refuse spaces that nothing can be drawn from, and a seed that reports use."""
     for method, space in cfg.tune.spaces.items():
         check_space(cfg, method, space)
-    if cfg.study == "tune" and set(cfg.tune.spaces) != set(cfg.known_methods):
+    for key in ("more", "epochs"):
+        for method in getattr(cfg.tune, key):
+            check_method(cfg, method, f"tune.{key}")
+    if cfg.study == "tune" and not set(cfg.compared) <= set(cfg.tune.spaces):
         raise UserError(
             f"testbed '{cfg.testbed}' has no tune.spaces for a method whose beta is 0: add them to "
             "the testbed's file"
         )
+    check_shared(cfg.tune.spaces)
     if cfg.tune.seed in cfg.seeds:
         raise UserError(
             f"seed {cfg.tune.seed} is tune.seed, on which the settings were picked: take another"
         )
 
 
-def check_space(cfg, method: str, space: dict[str, tuple[float, float]]) -> None:
-    """Refuse a space that is empty, has an unknown setting, or lacks lr or beta."""
+def check_method(cfg, method: str, where: str) -> None:
+    """Refuse a method that does not exist."""
     if method not in cfg.known_methods:
         known = nearest(method, cfg.known_methods)
-        raise UserError(f"unknown method '{method}' in tune.spaces" + known)
-    known, where = cfg.known_methods[method].Settings.model_fields, f"tune.spaces.{method}"
+        raise UserError(f"unknown method '{method}' in {where}" + known)
+
+
+def check_space(cfg, method: str, space: dict[str, tuple[float, float]]) -> None:
+    """Refuse a space that is empty, has an unknown setting, lacks lr or beta, or is read along the
+    way at lengths that it draws."""
+    check_method(cfg, method, "tune.spaces")
+    where = f"tune.spaces.{method}"
     for key, (low, high) in space.items():
-        if key not in known:
-            raise UserError(f"unknown key '{where}.{key}'" + nearest(key, known))
+        known(cfg, method, key)
         if low >= high:
             raise UserError(f"{where}.{key}=[{low:g}, {high:g}] is empty: the lower end first")
     if not {"lr", "beta"} <= space.keys():
         raise UserError(f"{where} must hold lr and beta: the study `tune` draws both")
+    if method in cfg.tune.epochs and "epochs" in space:
+        raise UserError(f"{where}.epochs and tune.epochs.{method} both set its epochs: drop one")
+
+
+def check_shared(spaces: dict) -> None:
+    """Refuse two methods that search the same setting of what they share."""
+    owners: dict[str, str] = {}
+    for method, space in spaces.items():
+        for key in (key for key in space if "." in key):
+            other = owners.setdefault(key, method)
+            if other != method:
+                raise UserError(
+                    f"{other} and {method} both search {key}, of which a testbed has one: drop it "
+                    "from one of their tune.spaces"
+                )

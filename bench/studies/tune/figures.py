@@ -8,7 +8,7 @@ from bench.report import labels
 from bench.report.figure import Figure
 from bench.report.marks import unit_scale
 from bench.report.style import WIDE, shade
-from bench.report.words import fixed, label
+from bench.report.words import fixed, label, named
 from bench.studies.tune import analysis
 
 
@@ -28,7 +28,8 @@ def best_curves(study, pen):
     figure = pen.figure(WIDE, 4.2)
     axes = figure.subplots(1, 2, sharey=True)
     ends = {ax: {} for ax in axes}
-    size, prefix = unit_scale(per_method(study) * trials(study).flops.mean())
+    most = trials(study).groupby("method").size().max()
+    size, prefix = unit_scale(most * trials(study).flops.mean())
     for ax, column in zip(axes, ("k", "flops"), strict=True):
         for method in methods(study):
             curve = analysis.best_of(trials(study), method)
@@ -39,7 +40,7 @@ def best_curves(study, pen):
     axes[0].set_title("Expected best of k trials")
     axes[1].set_title("The same, by what they cost")
     axes[0].set_xlabel("k, trials")
-    axes[0].set_xticks(sorted({round(k) for k in np.linspace(1, per_method(study), 5)}))
+    axes[0].set_xticks(sorted({round(k) for k in np.linspace(1, most, 5)}))
     axes[1].set_xscale("log")
     _log_ticks(axes[1].xaxis)
     axes[1].set_xlabel(f"{prefix}FLOPs of k trials, reward model included (logarithmic)")
@@ -101,9 +102,15 @@ def _log_ticks(axis) -> None:
     axis.set_ticks([], minor=True)
 
 
-def per_method(study) -> int:
-    """Return how many trials each method had."""
-    return int(trials(study).groupby("method").size().max())
+def per_method(study) -> str:
+    """Say how many trials each method had: '24 trials of PPO, 32 of DPO and IPO'."""
+    groups: dict[int, list[str]] = {}
+    for method, n in trials(study).groupby("method", sort=False).size().items():
+        groups.setdefault(int(n), []).append(method)
+    if len(groups) == 1:
+        return f"{next(iter(groups))} trials per method"
+    first, *rest = (f"{n}{{}} of {named(found)}" for n, found in sorted(groups.items()))
+    return ", ".join([first.format(" trials"), *(part.format("") for part in rest)])
 
 
 def _listed(study) -> str:
@@ -130,19 +137,21 @@ def _ranges(study) -> str:
 BEST = Figure(
     "best", "What k random trials are worth", best_curves,
     lambda s: "Each line is the expected best gain of k trials, drawn with replacement from those "
-    "that were run (Dodge et al. 2019, 1909.03004, eq. 1); a failed trial counts as no gain. There "
+    "that were run (Dodge et al. 2019, 1909.03004, eq. 1), each at its best length; a failed trial "
+    "counts as no gain. There "
     "are no bands, since each trial has one seed.",
     lambda s: f"Expected best gold above SFT, from one trial to all: {_listed(s)}.",
-    lambda s: f"{per_method(s)} trials per method, one seed · no intervals",
+    lambda s: f"{per_method(s)}, one seed · no intervals",
     wide=True, category="Tuning",
 )  # fmt: skip
 TRIALS = Figure(
     "trials", "Where the trials lie, and what they gained", map_of_trials,
     lambda s: "Each dot is a trial; a stronger colour means more gold above SFT on validation "
     "prompts. Empty dots ended below SFT, crosses failed, and the ringed trial, with its gain, was "
-    "picked. Each trial is one run.",
+    "picked by the search. A trial that was read at several lengths counts with its best. Each "
+    "trial is one run.",
     lambda s: f"Learning rate and strength of every trial with its gain: {_ranges(s)}.",
-    lambda s: f"{per_method(s)} trials per method, one seed · stronger colour: more gold above SFT "
+    lambda s: f"{per_method(s)}, one seed · stronger colour: more gold above SFT "
     "· empty: below · cross: failed",
     wide=True, category="Tuning",
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 import math
 
+import pandas as pd
+
 from bench.analysis import costs
 from bench.report.sections import Kind, Lent, Section
 from bench.report.tables import Cell, Table
@@ -13,26 +15,25 @@ from bench.studies.tune.figures import BEST, TRIALS, methods, per_method, trials
 def headline(study) -> list[str]:
     """Say what was picked."""
     top = analysis.picked(trials(study))
-    items = [
-        f"{label(m)} {', '.join(f'{k} {v:g}' for k, v in row.drawn.items())}"
-        for m, row in top.iterrows()
-    ]
+    items = [f"{label(m)} {set_to(analysis.settings(row))}" for m, row in top.iterrows()]
     return [f"Picked: {'; '.join(items)}." if items else "Every trial failed."]
 
 
 def lines(study) -> list[str]:
     """Say how trials were drawn, the rule, the failures, the cost, and what gains do not show."""
     made = trials(study)
-    n = per_method(study)
-    lost = made[made.status != "ok"]
+    lost = made[made.gold.isna()]
     failed = [f"{label(m)} {int(c)}" for m, c in lost.groupby("method", sort=False).size().items()]
     spent = made.groupby("method", sort=False).flops.sum()
     ratio = ", ".join(f"{label(m)} {v / spent.min():.1f}" for m, v in spent.items())
     return [
-        f"Each method had {n} trials: independent draws, log-uniform in its declared space, all at "
-        f"seed {study.meta.seeds[0]}, which no comparison uses. A trial is the whole pipeline, "
-        "and is charged for its reward model or reference log-probabilities as if it stood alone.",
-        f"The pick is the trial with the {analysis.RULE}. {_distance(study)}",
+        f"The search had {per_method(study)}. They are independent draws, log-uniform in each "
+        f"method's declared space, all at seed {study.meta.seeds[0]}, which no comparison uses. A trial is "
+        "the whole pipeline, and is charged for its reward model or reference log-probabilities as "
+        "if it stood alone. Drawn were, from the lowest to the highest: "
+        f"{_spaces(study.meta.tune['spaces'])}.",
+        *_lengths(study),
+        f"The pick is the reading with the {analysis.RULE}. {_distance(study)}",
         f"Failed trials: {joined(failed) or 'none'}. FLOPs of all trials, as multiples of the "
         f"cheapest method's: {ratio}.",
         "Each trial has one seed, so the pick is the highest of many noisy numbers, and its gain "
@@ -44,11 +45,11 @@ def _distance(study) -> str:
     """Name picks that lie near an end of their space, beyond which there may be higher gains."""
     spaces, near = study.meta.tune["spaces"], []
     for method, row in analysis.picked(trials(study)).iterrows():
-        for key, value in row.drawn.items():
-            low, high = spaces[method][key]
-            place = math.log(value / low) / math.log(high / low)
-            if not 0.1 <= place <= 0.9:
-                near.append(f"{label(method)}'s {key}")
+        near += [
+            f"{label(method)}'s {key}"
+            for key, value in row.drawn.items()
+            if analysis.near_an_end(*spaces[method][key], value)
+        ]
     if not near:
         return "No pick lies in the outer tenth of its space."
     where = f"Picked in the outer tenth of its space: {joined(near)}"
@@ -57,22 +58,76 @@ def _distance(study) -> str:
 
 def trial_table(study) -> Table:
     """Tabulate every trial, the best first within a method."""
-    header = [("Trial", ""), ("Learning rate", ""), ("Strength", "β"), ("Status", ""),
-              ("Gold above SFT", "validation ↑"), ("KL", "nats"), ("FLOPs", "whole pipeline"),
-              ("Seconds", "core-seconds")]  # fmt: skip
+    header = [("Trial", ""), ("Settings", ""), ("Status", "at the end"),
+              ("Gold above SFT", "validation ↑"), ("KL", "nats"), ("Accuracy", "held-out pairs ↑"),
+              ("FLOPs", "whole pipeline"), ("Seconds", "core-seconds")]  # fmt: skip
     rows = []
     order = trials(study).sort_values("gain", ascending=False, na_position="last")
     for method in methods(study):
         for r in order[order.method == method].itertuples():
             rows.append([
                 Cell(label(r.arm), mark=study.looks[method].colour),
-                Cell(f"{r.drawn['lr']:g}"), Cell(f"{r.drawn['beta']:g}"),
+                Cell(set_to(analysis.settings(r))),
                 Cell(r.status, mark="" if r.status == "ok" else "bad"),
                 Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
                 Cell(f"{r.kl:.2f}" if math.isfinite(r.kl) else "–"),
+                Cell(f"{r.accuracy:.3f}" if math.isfinite(r.accuracy) else "–"),
                 Cell(f"{r.flops:.3g}"), Cell(f"{getattr(r, costs.seconds(study.meta)):.1f}"),
             ])  # fmt: skip
-    return Table("Every trial", header, rows, ["Each trial is one run, so there are no intervals."])
+    note = (
+        "Each trial is one run, so there are no intervals. A trial stands with its best reading; "
+        "FLOPs and seconds are of all of it. Accuracy: how often its policy raised the chosen "
+        "answer of a held-out pair more than the rejected one."
+    )
+    return Table("Every trial", header, rows, [note])
+
+
+def other_rules(study) -> Table:
+    """Tabulate what other rules would have picked, and the gold of these picks."""
+    whole, read = trials(study), analysis.readings(study.results)
+    first = whole.groupby("method").size().min()
+    picks = {
+        "gold, all trials": analysis.picked(whole),
+        f"gold, the first {first} trials of each": analysis.picked(analysis.within(whole, first)),
+        "held-out accuracy": analysis.picked(read, "accuracy"),
+    }
+    header = [("Method", ""), ("Picked by", ""), ("Settings", ""),
+              ("Gold above SFT", "validation ↑"), ("Accuracy", "held-out pairs ↑")]  # fmt: skip
+    rows = [
+        [
+            Cell(label(method), mark=study.looks[picked.arm[method]].colour),
+            Cell(rule),
+            Cell(set_to(analysis.settings(picked.loc[method]))),
+            Cell(fixed(picked.gain[method], "+.2f")),
+            Cell(f"{picked.accuracy[method]:.3f}"),
+        ]
+        for method in methods(study)
+        for rule, picked in picks.items()
+        if method in picked.index
+    ]
+    note = (
+        "Gold is known here alone: elsewhere nobody could pick by it. What held-out pairs would "
+        "have picked, from labels that anyone has, stands beside it. All from one seed, without "
+        "intervals."
+    )
+    return Table("What other rules pick", header, rows, [note])
+
+
+def set_to(settings: dict) -> str:
+    """Return 'lr 0.0005, beta 0.2'."""
+    return ", ".join(f"{key} {value:g}" for key, value in settings.items())
+
+
+def _lengths(study) -> list[str]:
+    """Say at which epochs trials were read, where they were read along the way."""
+    read = study.meta.tune["epochs"]
+    if not read:
+        return []
+    items = [f"{label(m)} {joined(f'{e:g}' for e in sorted(found))}" for m, found in read.items()]
+    return [
+        "Trials ran at a constant learning rate and were read along the way, at these epochs: "
+        f"{'; '.join(items)}. A shorter training would have begun as the longer one did."
+    ]
 
 
 def provenance(study) -> list[str]:
@@ -85,7 +140,7 @@ def provenance(study) -> list[str]:
         f"at seed {tuned['seed']}, which no comparison uses. The rule: {tuned['rule']}. The trials "
         f"ran at commit {tuned['commit'][:12]}; the report of the study 'tune' lists each of them. "
         f"Settings were drawn log-uniformly: {_spaces(tuned['spaces'])}. No other settings were "
-        "searched."
+        f"searched{lengths_and_schedules(tuned)}."
     ]
 
 
@@ -103,7 +158,7 @@ def tables(study) -> list[Table]:
         gains = trials(study)[trials(study).method == method].gain
         rows.append([
             Cell(label(method), mark=study.looks[method].colour),
-            Cell(_settings(study, method, tuned["spaces"][method])),
+            Cell(_settings(study, method, found, tuned["spaces"][method])),
             Cell(f"{found['trials']}"), Cell(f"{found['failed']}"),
             Cell(fixed(gains.max(), "+.2f") if len(gains) else "–"),
             Cell(scaled(found["flops"]), value=found["flops"]),
@@ -116,6 +171,13 @@ def tables(study) -> list[Table]:
     return [Table("What the search picked", header, rows, [note])]
 
 
+def lengths_and_schedules(tuned: dict) -> str:
+    """Say what was searched besides the spaces: ', but for epochs and for a decay of the rate'."""
+    found = ["epochs"] * bool(tuned.get("epochs"))
+    found += ["a decay of the learning rate"] * ("finals" in tuned)
+    return f", but for {joined(found)}" if found else ""
+
+
 def _spaces(spaces: dict) -> str:
     """Return 'PPO lr 0.0001 to 0.003, beta 0.01 to 1; ...'."""
     return "; ".join(
@@ -124,11 +186,11 @@ def _spaces(spaces: dict) -> str:
     )
 
 
-def _settings(study, method: str, keys) -> str:
-    """Return 'lr 0.0005, beta 0.2', as the method's runs have them."""
+def _settings(study, method: str, found: dict, keys) -> str:
+    """Return 'lr 0.0005, beta 0.2', as the search picked them."""
     if method not in study.arms:
         return "–"
-    return ", ".join(f"{key} {study.setting(method, key):g}" for key in keys)
+    return set_to(found.get("settings") or {key: study.setting(method, key) for key in keys})
 
 
 def sections(study) -> list[Section]:
@@ -137,17 +199,16 @@ def sections(study) -> list[Section]:
         Section("how", "How settings were searched", lines(study)),
         Section("worth", "What k trials are worth", figures=[BEST]),
         Section("where", "Where the trials lie", figures=[TRIALS]),
+        Section("rules", "What other rules pick", tables=[other_rules(study)]),
         Section("trials", "Trials", tables=[trial_table(study)]),
     ]
 
 
 def results(study):
-    """Return results.csv: a row per trial."""
-    drawn = (
-        trials(study).drawn.apply(lambda d: d["lr"]),
-        trials(study).drawn.apply(lambda d: d["beta"]),
-    )
-    return trials(study).drop(columns="drawn").assign(lr=drawn[0], beta=drawn[1]).round(6)
+    """Return results.csv: a row per trial, with a column for each setting that was drawn."""
+    rows = trials(study)
+    drawn = pd.DataFrame(list(rows.drawn), index=rows.index)
+    return pd.concat([rows.drop(columns="drawn"), drawn], axis=1).round(6)
 
 
 LENT = Lent(

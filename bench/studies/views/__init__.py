@@ -26,7 +26,7 @@ class Settings(Section):
 def arms(cfg) -> dict[str, dict]:
     """Return each method from fewer labels, at other strengths, and the cheap ones for longer."""
     found = {}
-    for method in cfg.known_methods:
+    for method in cfg.compared:
         for share in cfg.views.shares:
             found |= _from_fewer(cfg, method, round(share * cfg.pairs.n))
         found |= scaled(cfg, method, beta=cfg.views.beta)
