@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.methods import dpo, ipo, orpo
+from bench.methods import dpo, ipo, orpo, simpo
+from bench.models.passes import tokenised
 from bench.training.ledger import Ledger
-from bench.training.pair_engine import tokenised
+from bench.training.pair_engine import Answers
 
 PAIRS = [
     {"id": 0, "side": "a", "prompt": "review the", "chosen": "the is a", "rejected": "an but ."},
@@ -102,6 +103,38 @@ def test_ipo_can_sum_its_log_ratios(policy, tokenizer, tmp_path):
     loss, rows = first_loss(ipo, policy, tokenizer, tmp_path, beta=0.2, log_ratios="sum")
     expected = [(c - r - 1 / (2 * 0.2)) ** 2 for (c, _), (r, _) in ratios(policy, rows)]
     assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+def test_simpo_is_equation_6(policy, tokenizer, tmp_path):
+    loss, rows = first_loss(simpo, policy, tokenizer, tmp_path, beta=3.0, gamma=0.7)
+    expected = []
+    for row in rows:
+        own, other = (
+            logps(policy, row["prompt_ids"], row[f"{side}_ids"]).mean().item()
+            for side in ("chosen", "rejected")
+        )
+        expected.append(math.log1p(math.exp(-(3.0 * (own - other) - 0.7))))
+    assert len({len(row["chosen_ids"]) for row in rows}) > 1  # lengths differ, so they matter
+    assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+def test_simpo_is_that_of_trl():
+    """TRL takes log-probs that are means over tokens."""
+    from trl.experimental.cpo import CPOTrainer
+
+    torch.manual_seed(0)
+    own, other = -20 * torch.rand(2, 64)
+    tokens = torch.randint(1, 9, (2, 64))
+    answers = [
+        Answers(logps, n, torch.zeros(64)) for logps, n in zip((own, other), tokens, strict=True)
+    ]
+    settings = {"alpha": 0.0, "loss_type": "simpo", "simpo_gamma": 0.7, "beta": 3.0}
+    theirs = SimpleNamespace(
+        **settings, label_smoothing=0.0, accelerator=SimpleNamespace(device="cpu")
+    )
+    means = own / tokens[0], other / tokens[1]
+    expected, *_ = CPOTrainer.cpo_loss(theirs, *means)
+    torch.testing.assert_close(simpo.loss(*answers, beta=3.0, gamma=0.7), expected)
 
 
 def log_odds(mean_logp):

@@ -17,12 +17,13 @@ from bench.methods.ppo.trainer import PPO
 from bench.models.draws import uniforms
 from bench.models.flops import Shape, forward, train
 from bench.models.loading import adapt, load_policy, load_scorer, save, unwrap
+from bench.models.passes import tokenised
 from bench.models.sampling import sample
 from bench.settings.sections import Lora, Model
 from bench.steps import base, pairs, reference, reward, sft
 from bench.steps.align import watched_bytes
 from bench.studies import load
-from bench.training import job, pair_engine, trainer
+from bench.training import job, trainer
 from bench.training.answer_trainer import DemonstrationTrainer
 from bench.training.energy import Nvml, Rapl, counter
 from bench.training.ledger import MIB, Ledger, MemoryMeter
@@ -157,7 +158,7 @@ def test_preferences(name, lora, folders, settings, tokenizer, tmp_path):
     with todo.ledger.counter:
         method.train(todo)
     todo.ledger.check("train", tolerance=0.01)
-    prompt = pair_engine.tokenised(tokenizer, todo.pairs)[0]["prompt_ids"]
+    prompt = tokenised(tokenizer, todo.pairs)[0]["prompt_ids"]
     assert todo.ledger.rows["train"]["tokens"] == 8 * (len(prompt) + 5 + 5)
 
 

@@ -76,8 +76,8 @@ def own(tmp_path, monkeypatch):
     (folder / "lab.yaml").write_text("extends: tiny\nseeds: [3]\n")
     (folder / "open.yaml").write_text("extends: smol-hub\nmodel: {hub: null}\n")
     (tmp_path / "my").mkdir()
-    (tmp_path / "my" / "simpo.py").write_text(METHOD)
-    (folder / "simpo.py").write_text(METHOD)
+    (tmp_path / "my" / "hinge.py").write_text(METHOD)
+    (folder / "hinge.py").write_text(METHOD)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -118,9 +118,9 @@ def own(tmp_path, monkeypatch):
         ["arms={a: {method: dpo, beta: 0.4}}", "studies={nan: [a]}", "study='nan'"],
         ["arms.orpo-from-base.lr=2e-3", "study=origins"],
         ["study=stability", "strict=true"],
-        ["methods=[my/simpo.py]"],
-        ["methods=[my/simpo.py]", "simpo.beta=2", "simpo.note=a=b, {c}", "seeds=5"],
-        ['methods=["my lab\'s: café/simpo.py"]', "simpo={lr: 2e-5}", "seeds=5"],
+        ["methods=[my/hinge.py]"],
+        ["methods=[my/hinge.py]", "hinge.beta=2", "hinge.note=a=b, {c}", "seeds=5"],
+        ['methods=["my lab\'s: café/hinge.py"]', "hinge={lr: 2e-5}", "seeds=5"],
     ],
 )
 @pytest.mark.parametrize("testbed", ["tiny", "my lab's: café/lab.yaml"])
@@ -153,7 +153,7 @@ CHOICES = {
     "arms.late": lambda rng: {"base": {"steps": 9}, "method": "ipo", "beta": rng.random()},
     "arms.dpo-x0.3": lambda rng: {"method": "dpo", "n": rng.choice([None, 24])},
     "studies.mine": lambda rng: rng.sample(["dpo", "ppo", "ipo", "orpo"], rng.randint(1, 4)),
-    "methods": lambda rng: ["my/simpo.py"],
+    "methods": lambda rng: ["my/hinge.py"],
 }
 ODD = "aZ09 .,:;#-_'\"\\/$`!&|<>()[]{}*?%@~^=+\n\té€日😀"
 LOOK_ALIKES = ["", "null", "~", "true", "No", "1e5", "nan", "inf", "007", "1_0", "0x1f", "1:30",

@@ -15,7 +15,7 @@ import hub_folders as folders
 import numpy as np
 import pytest
 import torch
-from test_losses import PAIRS, first_loss, logps, stepped
+from test_losses import PAIRS, first_loss, ratios, stepped
 
 from bench import methods
 from bench.core import registry
@@ -30,13 +30,13 @@ from bench.worlds import hub as world
 from bench.worlds.hub import gold as hub_gold
 
 REPO = Path(__file__).parents[2]
-PAIRS_FILE, LAB, GOLD, SIMPO = SHOWN = (
+PAIRS_FILE, LAB, GOLD, HINGE = SHOWN = (
     "my/pairs.jsonl",
     "my/lab.yaml",
     "my/gold.py",
-    "my/simpo.py",
+    "my/hinge.py",
 )
-OWN = f"methods=[{SIMPO}]"
+OWN = f"methods=[{HINGE}]"
 
 
 def shown(name: str) -> str:
@@ -82,7 +82,7 @@ curve: {prompts: 4, fractions: [0, 1]}
 eval: {prompts: 4}
 ppo: {batch: 16, minibatch: 8, micro_batch: 4, warmup: 1}
 dpo: {batch: 8, warmup: 1}
-simpo: {batch: 8, warmup: 1}
+hinge: {batch: 8, warmup: 1}
 model: {device: cpu, context: 512, lora: null}
 """
 STEPS = [
@@ -98,9 +98,9 @@ STEPS = [
     "reward --label-set gold --seed 1",
     "align --arm dpo --seed 1",
     "align --arm ppo --seed 1",
-    "align --arm simpo --seed 1",
+    "align --arm hinge --seed 1",
     "align --arm dpo-on-policy --seed 1",
-    "evaluate --arm simpo --seed 1",
+    "evaluate --arm hinge --seed 1",
 ]
 # each as `python -m bench STEP` runs it, in one process that imports torch once
 WALK = """
@@ -151,10 +151,10 @@ def test_the_readme_s_pairs_are_pairs():
 
 
 def test_every_method_trains_on_one_s_own_files(walked):
-    for arm in ("dpo", "ppo", "simpo", "dpo-on-policy"):
+    for arm in ("dpo", "ppo", "hinge", "dpo-on-policy"):
         run = json.loads((walked / f"align/{arm}/seed1/run.json").read_text())
         assert run["status"] == "ok" and run["steps"] > 0, run["reason"]
-    assert json.loads((walked / "evaluate/simpo/seed1/eval.json").read_text())["status"] == "ok"
+    assert json.loads((walked / "evaluate/hinge/seed1/eval.json").read_text())["status"] == "ok"
 
 
 def test_without_demonstrations_sft_is_on_the_preferred_answers_of_the_pool(walked):
@@ -178,7 +178,7 @@ def test_gold_is_the_function_of_the_file(walked):
     exec(shown("my/gold.py"), space)
     for row in rows(walked / "pairs/pool.jsonl"):
         assert row["gold_a"] == pytest.approx(space["score"](row["prompt"], row["a"]))
-    said = rows(walked / "evaluate/simpo/seed1/samples.jsonl")
+    said = rows(walked / "evaluate/hinge/seed1/samples.jsonl")
     again = space["gold"](said, [row["completion"] for row in said])
     assert [row["gold"] for row in said] == pytest.approx(again)
     assert (walked / "data/gold.py").read_text() == shown("my/gold.py")
@@ -197,35 +197,33 @@ def test_the_plan_holds_the_new_method_and_arms(own):
     plan = python(own, "-m", "snakemake", "-npF", "--cores", "1", "--config", f"testbed={LAB}")
     assert plan.returncode == 0, plan.stderr
     assert "--pool on-policy" in plan.stdout
-    for arm in ("simpo", "dpo-on-policy", "ppo-on-policy"):
+    for arm in ("hinge", "dpo-on-policy", "ppo-on-policy"):
         assert f"runs/lab/align/{arm}/seed5/run.json" in plan.stdout
-    words = ["--config", OWN, "study=mine", "studies={mine: [dpo, simpo]}"]
+    words = ["--config", OWN, "study=mine", "studies={mine: [dpo, hinge]}"]
     plan = python(own, "-m", "snakemake", "-n", "--cores", "1", *words)
     assert "runs/micro/align/dpo/seed1/run.json" in plan.stdout, plan.stderr
-    assert re.search(r"runs/micro/align/simpo@[0-9a-f]{8}/seed1/run\.json", plan.stdout)
+    assert re.search(r"runs/micro/align/hinge@[0-9a-f]{8}/seed1/run\.json", plan.stdout)
 
 
 # --- a method -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def simpo(tmp_path):
-    return registry.from_file(put(tmp_path / SIMPO, shown(SIMPO)))
+def hinge(tmp_path):
+    return registry.from_file(put(tmp_path / HINGE, shown(HINGE)))
 
 
 def test_the_readme_s_method_is_short():
-    assert len(shown(SIMPO).splitlines()) <= 40
+    assert len(shown(HINGE).splitlines()) <= 40
 
 
-def test_simpo_is_equation_6(policy, tokenizer, tmp_path, simpo):
-    loss, tokens = first_loss(simpo, policy, tokenizer, tmp_path, beta=3.0, gamma=0.7)
+def test_the_readme_s_method_is_the_hinge_loss(policy, tokenizer, tmp_path, hinge):
+    loss, tokens = first_loss(hinge, policy, tokenizer, tmp_path, beta=0.3, margin=0.7)
     by_hand = []
-    for row in tokens:
-        means = [logps(policy, row["prompt_ids"], row[f"{s}_ids"]).mean().item()
-                 for s in ("chosen", "rejected")]  # fmt: skip
-        by_hand.append(math.log1p(math.exp(-(3.0 * (means[0] - means[1]) - 0.7))))
-    assert len({len(row["chosen_ids"]) for row in tokens}) > 1  # lengths differ, so they matter
-    assert loss == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-5)
+    for (own, _), (other, _) in ratios(policy, tokens):
+        by_hand.append(max(0.0, 0.7 - 0.3 * (own - other)))
+    assert any(by_hand)
+    assert loss == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-4)
 
 
 def test_a_loss_of_one_s_own_is_trained_as_dpo_is(policy, tokenizer, tmp_path):
@@ -242,12 +240,12 @@ def test_a_loss_of_one_s_own_is_trained_as_dpo_is(policy, tokenizer, tmp_path):
 
 
 def test_the_four_come_first_and_others_by_name(own):
-    for name, text in (("_shared", "X = 1\n"), ("alpha", shown(SIMPO))):
+    for name, text in (("_shared", "X = 1\n"), ("alpha", shown(HINGE))):
         put(own / f"bench/methods/{name}.py", text)
-    show = f"from bench.methods import known; print(*known(['{SIMPO}']))"
+    show = f"from bench.methods import known; print(*known(['{HINGE}']))"
     found = python(own, "-c", show).stdout.split()
     (own / "bench/methods/alpha.py").unlink()
-    assert found == ["ppo", "dpo", "ipo", "orpo", "alpha", "simpo"]
+    assert found == ["ppo", "dpo", "ipo", "orpo", "alpha", "simpo", "hinge"]
 
 
 class Whole(Section):
@@ -281,10 +279,10 @@ def test_a_file_that_is_no_method_is_one_line(parts, line):
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_method_has_a_name_of_its_own(simpo):
-    methods.check("simpo", simpo, {"reward"})
+def test_a_method_has_a_name_of_its_own(hinge):
+    methods.check("hinge", hinge, {"reward"})
     with pytest.raises(UserError, match="cannot be called 'reward'"):
-        methods.check("reward", simpo, {"reward"})
+        methods.check("reward", hinge, {"reward"})
 
 
 def test_the_command_line_refuses_what_is_no_method(own):
@@ -301,32 +299,32 @@ def test_the_command_line_refuses_what_is_no_method(own):
 
 
 def test_every_study_takes_a_fifth_method(tmp_path):
-    file = put(tmp_path / SIMPO, shown(SIMPO))
-    cfg = load("tiny", [f"methods=[{file}]", "study=tune", "simpo={lr: 1e-3, beta: 2}"])
+    file = put(tmp_path / HINGE, shown(HINGE))
+    cfg = load("tiny", [f"methods=[{file}]", "study=tune", "hinge={lr: 1e-3, beta: 2}"])
     arms = [cfg.arm(name) for name in cfg.study_arms]
-    mine = [arm.settings for arm in arms if arm.method == "simpo"]
+    mine = [arm.settings for arm in arms if arm.method == "hinge"]
     assert len(mine) == cfg.tune.trials == len(arms) / 5
     for settings in mine:
         assert 1e-4 <= settings.lr <= 1e-2 and 0.2 <= settings.beta <= 20
     for study in ("stability", "views"):
         counts = [cfg.arm(name).method for name in cfg.known_studies[study]]
-        assert counts.count("simpo") == counts.count("dpo") > 1
+        assert counts.count("hinge") == counts.count("dpo") > 1
     assert cfg.tune.spaces["dpo"] == load("tiny", ["dpo.lr=9"]).tune.spaces["dpo"]
 
 
 def test_a_report_of_five_methods(tmp_path, monkeypatch):
     for table, value in ((fake_runs.GAIN, 0.6), (fake_runs.REACH, 7.0), (fake_runs.NEEDS, ())):
-        monkeypatch.setitem(table, "simpo", value)
-    arms = fake_runs.ARMS | {"simpo": "simpo"}
+        monkeypatch.setitem(table, "hinge", value)
+    arms = fake_runs.ARMS | {"hinge": "hinge"}
     found = fake_runs.study(tmp_path / "runs", arms=arms, seeds=(1, 2, 3), prompts=30)
-    study = fake_runs.changed(found, own_methods={"simpo": SIMPO})
+    study = fake_runs.changed(found, own_methods={"hinge": HINGE})
     report.build(study, tmp_path / "report")
     for part in ("colour", "marker"):
         assert len({getattr(look, part) for look in study.looks.values()}) == 5
     text = (tmp_path / "report/README.md").read_text(encoding="utf-8")
-    assert text.startswith("# PPO, DPO, IPO, ORPO and SIMPO on micro")
-    assert f"SIMPO by {SIMPO}" in text
-    assert "SIMPO" in (tmp_path / "report/figures/scorecard.svg").read_text()
+    assert text.startswith("# PPO, DPO, IPO, ORPO and HINGE on micro")
+    assert f"HINGE by {HINGE}" in text
+    assert "HINGE" in (tmp_path / "report/figures/scorecard.svg").read_text()
 
 
 # --- data -----------------------------------------------------------------------------------------

@@ -254,7 +254,7 @@ def unmatched(study) -> list[str]:
 
 
 def trainers(study) -> str:
-    """Say 'PPO and DPO are trained by prefbench's own code; SimPO by my/simpo.py'."""
+    """Say 'PPO and DPO are trained by prefbench's own code; HINGE by my/hinge.py'."""
     used, groups = set(study.method.values()), {}
     for method in (m for m in study.meta.methods if m in used):
         groups.setdefault(trainer(study.meta, method), []).append(method)

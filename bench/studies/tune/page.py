@@ -28,9 +28,9 @@ def lines(study) -> list[str]:
     ratio = ", ".join(f"{label(m)} {v / spent.min():.1f}" for m, v in spent.items())
     return [
         f"The search had {per_method(study)}. They are independent draws, log-uniform in each "
-        f"method's declared space, all at seed {study.meta.seeds[0]}, which no comparison uses. A trial is "
-        "the whole pipeline, and is charged for its reward model or reference log-probabilities as "
-        "if it stood alone. Drawn were, from the lowest to the highest: "
+        f"method's declared space, all at seed {study.meta.seeds[0]}, which no comparison uses. A "
+        "trial is the whole pipeline, and is charged for its reward model or reference "
+        "log-probabilities as if it stood alone. Drawn were, from the lowest to the highest: "
         f"{_spaces(study.meta.tune['spaces'])}.",
         *_lengths(study),
         f"The pick is the reading with the {analysis.RULE}. {_distance(study)}",
