@@ -243,7 +243,7 @@ def run_json(arm: str, method: str, seed: int, status: str = "ok") -> dict:
         "pairs": 1500,
         "episodes": 4096 if method == "ppo" else 0,
         "steps": 100,
-        "tuning_trials": 4,
+        "search": "4 trials",
         "resident_models": 4 if method == "ppo" else 1,
         "cost": [*spend, cost("curve", 9, charged=False)],
         "peak_mb": 900.0 if method == "ppo" else 620.0,

@@ -66,6 +66,14 @@ def spent(results: Results, columns: tuple[str, ...]) -> pd.DataFrame:
     return charged(results).groupby(["arm", "seed"], as_index=False)[list(columns)].agg(total)
 
 
+def of_search(meta: Meta, method: str) -> dict[str, float]:
+    """Return FLOPs and seconds of the search for a method's settings, finals included."""
+    known = meta.provenance or {}
+    parts = [known.get("methods", {}).get(method, {})]
+    parts.append(known.get("finals", {}).get("methods", {}).get(method, {}))
+    return {c: sum(part.get(c, 0.0) for part in parts) for c in ("flops", "cpu_s", "wall_s")}
+
+
 def of_arm(results: Results, arm: str, column: str) -> pd.Series:
     """Return what an arm's ended runs were charged, by seed; empty if that is unknown."""
     rows = spent(results, (column,)).merge(results.ended())

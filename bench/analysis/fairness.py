@@ -97,7 +97,7 @@ RULES = (
     Rule("decode", MATCH, "the same sampling settings"),
     Rule("trainable_parameters", MATCH, "the same trainable parameters"),
     Rule("parameters", MATCH, "the same model"),
-    Rule("tuning_trials", MATCH, "the same number of tuning trials", optional=True),
+    Rule("search", MATCH, "as much search, in trials or in FLOPs", optional=True),
     Rule("curve_prompts_sha256", MATCH, "the same validation prompts"),
     Rule("versions", MATCH, "the same library versions"),
     Rule("machine", MATCH, "the same machine, or seconds do not compare"),

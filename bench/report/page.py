@@ -81,14 +81,23 @@ def sized(study) -> str:
 
 def by_hand(study) -> str:
     """Say which settings a search picked; all others were set by hand."""
-    spaces = (study.meta.provenance or {}).get("spaces", {})
-    if not spaces:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for method in dict.fromkeys(study.method.values()):
+        if found := picked_by_search(study.meta.provenance or {}, method):
+            groups.setdefault(found, []).append(method)
+    if not groups:
         return "All settings of the methods were set by hand."
-    found = dict.fromkeys(key for method in study.method.values() for key in spaces.get(method, ()))
+    items = [f"{joined(keys)} of {named(methods)}" for keys, methods in groups.items()]
     return (
-        f"A search picked {joined(found)} of each method. All other settings (epochs, batches, the "
-        "reward model's, and those of one method alone) were set by hand."
+        f"A search picked {'; '.join(items)}. All other settings, batches and warm-ups among them, "
+        "were set by hand."
     )
+
+
+def picked_by_search(provenance: dict, method: str) -> tuple[str, ...]:
+    """Return the settings of a method that a search picked."""
+    found = provenance.get("methods", {}).get(method, {}).get("settings", {})
+    return tuple(found or provenance.get("spaces", {}).get(method, ()))
 
 
 def limitations(study) -> list[str]:
@@ -142,10 +151,12 @@ def searched(study) -> str:
             f"{named(unsearched)} had no search, others had: the methods did not have the same "
             "tuning budget."
         )
-    trials = joined(dict.fromkeys(str(method["trials"]) for method in found.values()))
+    trials = joined(dict.fromkeys(str(found[method]["trials"]) for method in used))
+    again = (study.meta.provenance or {}).get("finals")
+    how = f", {count(len(again['seeds']), 'further seed')} for the best of them" if again else ""
     return (
-        f"Each method has the best of {trials} random settings of learning rate and strength, "
-        "found on one seed; a longer search may find settings that change the results."
+        f"Each method has the best of {trials} random settings, found on one seed{how}; a longer "
+        "search may find settings that change the results."
     )
 
 

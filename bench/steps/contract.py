@@ -17,6 +17,8 @@ from bench.core.records import write_record
 from bench.core.schema import UserError
 from bench.steps._altered import STEP, evidence
 
+ALIKE = 1.5  # factor within which the FLOPs of two methods' searches are alike
+
 
 def ledger(members: Sequence[Member], provenance: dict | None = None) -> list[dict]:
     """Return one entry per run of the study, also for those that left no run.json."""
@@ -33,14 +35,26 @@ def _entry(member: Member, provenance: dict | None) -> dict:
     """Return a run.json with its folder, its arm's configuration, its evaluation and trials."""
     run = read_json(member.files.record)
     if run and provenance:
-        tuned = provenance.get("methods", {}).get(run.get("method"), {})
-        run |= {"tuning_trials": tuned.get("trials", 0)}
+        run |= {"search": search_of(provenance.get("methods", {}), run.get("method"))}
     if "gpu_slots" in run:
         run["gpu_slots"] = max(record.get("gpu_slots", 1) for record in (run, *paid(member)))
     place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
     evaluation = read_json(member.evaluation.record) or None
     own = declared(member.arm) | draws(member.layout, "draws", evaluation)
     return run | place | {"evaluation": evaluation, "declared": own}
+
+
+def search_of(found: dict[str, dict], method: str) -> str:
+    """Return how much a method was searched, in words: the same for all that were searched alike.
+
+    found: {method: its search} of the tuned settings. Searches are alike if they have as many
+    trials, or if their FLOPs are within the factor ALIKE.
+    """
+    trials = {own["trials"] for own in found.values()}
+    flops = [own.get("flops", 0.0) for own in found.values()]
+    if method in found and len(trials) > 1 and max(flops) <= ALIKE * min(flops):
+        return f"as many FLOPs as the others, within a factor of {ALIKE:g}"
+    return f"{found.get(method, {}).get('trials', 0)} trials"
 
 
 def draws(layout: Layout, key: str, evaluation: dict | None) -> dict[str, int]:

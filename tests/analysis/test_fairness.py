@@ -127,7 +127,7 @@ TAMPERED = {
     "decode": {"max_new_tokens": 32, "temperature": 0.7},
     "trainable_parameters": 1000,
     "parameters": 1000,
-    "tuning_trials": 40,
+    "search": "40 trials",
     "curve_prompts_sha256": "c1",
     "versions": {"python": "3.11.9", "torch": "2.12.0"},
     "machine": {"cpu": "another"},
@@ -164,7 +164,7 @@ def test_a_field_that_was_taken_out_is_caught(ledger, field):
     assert found[0]["values"]["dpo seed 1"] == "missing"
 
 
-TAKEN_OUT = ("hashes.pairs", "hashes.reward", "trajectory_sha256", "tuning_trials", "cost", "steps")
+TAKEN_OUT = ("hashes.pairs", "hashes.reward", "trajectory_sha256", "search", "cost", "steps")
 
 
 @pytest.mark.parametrize("field", TAKEN_OUT)
@@ -440,8 +440,18 @@ def test_trials_of_tuning_are_compared_by_method(made, monkeypatch):
     for dpo in ({"dpo": {"trials": 4}}, {}):
         unequal = {"methods": {"ppo": {"trials": 16}} | dpo}
         found = contract.check(study, bases, unequal)["breaches"]
-        assert [b["field"] for b in found] == ["tuning_trials"]
-        assert found[0]["values"]["ppo seed 1"] == 16
+        assert [b["field"] for b in found] == ["search"]
+        assert found[0]["values"]["ppo seed 1"] == "16 trials"
+
+
+@pytest.mark.parametrize("flops,fair", [(1.4e12, True), (1.6e12, False), (0.0, False)])
+def test_unlike_numbers_of_trials_are_fair_if_they_cost_as_much(made, monkeypatch, flops, fair):
+    monkeypatch.chdir(made)
+    cfg = load("micro")
+    study, bases = [cfg.member("ppo", 1), cfg.member("dpo", 1)], cfg.bases
+    known = {"ppo": {"trials": 24, "flops": 1e12}, "dpo": {"trials": 32, "flops": flops}}
+    found = contract.check(study, bases, {"methods": known})["breaches"]
+    assert [b["field"] for b in found] == ([] if fair else ["search"])
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,9 @@ def _tuning(study, arm: str) -> Cell:
     found = (study.meta.provenance or {}).get("methods", {}).get(study.method[arm])
     if not found or arm != study.method[arm]:
         return Cell("–")
-    quiet = f"{found[costs.seconds(study.meta)]:,.0f} s, {found['trials']} trials"
-    return Cell(scaled(found["flops"]), quiet, link="#tuning")
+    spent = costs.of_search(study.meta, study.method[arm])
+    quiet = f"{spent[costs.seconds(study.meta)]:,.0f} s, {found['trials']} trials"
+    return Cell(scaled(spent["flops"]), quiet, link="#tuning")
 
 
 def _watching(study, arm: str) -> Cell:

@@ -135,12 +135,14 @@ def provenance(study) -> list[str]:
     tuned = study.meta.provenance
     if not tuned:
         return ["The settings are not from a search on this testbed."]
+    used = searched(study, tuned)
+    spaces = _spaces({method: tuned["spaces"][method] for method in used})
     return [
-        f"The settings of {named(tuned['methods'])} are the best of each one's own random trials "
-        f"at seed {tuned['seed']}, which no comparison uses. The rule: {tuned['rule']}. The trials "
-        f"ran at commit {tuned['commit'][:12]}; the report of the study 'tune' lists each of them. "
-        f"Settings were drawn log-uniformly: {_spaces(tuned['spaces'])}. No other settings were "
-        f"searched{lengths_and_schedules(tuned)}."
+        f"The settings of {named(used)} are the best of each one's own random trials at seed "
+        f"{tuned['seed']}, which no comparison uses. The rule: {tuned['rule']}. The trials ran at "
+        f"commit {tuned['commit'][:12]}; the report of the study 'tune' lists each of them. "
+        f"Settings were drawn log-uniformly: {spaces}. No other settings were searched"
+        f"{lengths_and_schedules(tuned)}."
     ]
 
 
@@ -150,25 +152,32 @@ def tables(study) -> list[Table]:
     if not tuned:
         return []
     header = [("", ""), ("Picked", ""), ("Trials", ""), ("Failed", "trials ↓"),
-              ("Gain of the pick", "gold above SFT, validation ↑"), ("FLOPs", "all trials"),
-              ("Seconds", f"{costs.seconds_name(study.meta)}, all trials")]  # fmt: skip
+              ("Gain of the pick", "gold above SFT, validation ↑"), ("FLOPs", "of the search"),
+              ("Seconds", f"{costs.seconds_name(study.meta)}, of the search")]  # fmt: skip
     rows, column = [], costs.seconds(study.meta)
-    for method in (m for m in study.meta.methods if m in tuned["methods"]):
+    for method in searched(study, tuned):
         found = tuned["methods"][method]
         gains = trials(study)[trials(study).method == method].gain
+        spent = costs.of_search(study.meta, method)
         rows.append([
             Cell(label(method), mark=study.looks[method].colour),
             Cell(_settings(study, method, found, tuned["spaces"][method])),
             Cell(f"{found['trials']}"), Cell(f"{found['failed']}"),
             Cell(fixed(gains.max(), "+.2f") if len(gains) else "–"),
-            Cell(scaled(found["flops"]), value=found["flops"]),
-            Cell(f"{found[column]:,.0f}", value=found[column]),
+            Cell(scaled(spent["flops"]), value=spent["flops"]),
+            Cell(f"{spent[column]:,.0f}", value=spent[column]),
         ])  # fmt: skip
     note = (
         "The gain of a pick is the highest of many noisy numbers, so it tends to be too high. It "
         "has no interval."
     )
     return [Table("What the search picked", header, rows, [note])]
+
+
+def searched(study, tuned: dict) -> list[str]:
+    """Return the methods of this study that were searched; all that were, in one of its own."""
+    used = {*study.method.values()}
+    return [method for method in tuned["methods"] if method in used] or list(tuned["methods"])
 
 
 def lengths_and_schedules(tuned: dict) -> str:
