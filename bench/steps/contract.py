@@ -52,7 +52,7 @@ def search_of(found: dict[str, dict], method: str) -> str:
     """
     trials = {own["trials"] for own in found.values()}
     flops = [own.get("flops", 0.0) for own in found.values()]
-    if method in found and len(trials) > 1 and max(flops) <= ALIKE * min(flops):
+    if method in found and len(trials) > 1 and 0 < max(flops) <= ALIKE * min(flops):
         return f"as many FLOPs as the others, within a factor of {ALIKE:g}"
     return f"{found.get(method, {}).get('trials', 0)} trials"
 
