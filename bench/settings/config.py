@@ -110,7 +110,7 @@ class Config(Core):
         return Member(self.arm(arm), seed, self.of(arm).layout)
 
     @cached_property
-    def bases(self) -> dict[str, Layout]:
+    def sft_bases(self) -> dict[str, Layout]:
         """Return {name in tables: layout} of the SFT bases that the study's runs start from.
 
         `sft` is the testbed's own SFT base if a run starts from it, else the first run's; each
@@ -123,7 +123,7 @@ class Config(Core):
     def base_of(self, arm: str) -> str:
         """Return the name in tables of the SFT base that an arm's runs start from."""
         name = self._base_name(self.of(arm).layout)
-        return name if name in self.bases else SFT
+        return name if name in self.sft_bases else SFT
 
     def _base_name(self, layout: Layout) -> str:
         """Name an SFT base by its evaluation, or by the testbed if it is the testbed's own.
@@ -259,7 +259,7 @@ class Config(Core):
     def _replaced(self, **update: Any) -> "Config":
         """Return a copy with other sections, without what was computed from the old ones."""
         copy = self.model_copy(update=update)
-        for name in ("layout", "members", "bases", "_plain_values"):
+        for name in ("layout", "members", "sft_bases", "_plain_values"):
             copy.__dict__.pop(name, None)
         copy._variants, copy._arms = {}, {}
         return copy

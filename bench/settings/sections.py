@@ -84,8 +84,7 @@ class Launch(Section):
     a part. The name of a file in bench/profiles/accelerate."""
     cuda_graph: bool = False
     """Whether to sample on a GPU by a captured CUDA graph: for small models several times as fast,
-    and the same tokens but for rounding. It changes nothing on a CPU. No device has run it yet:
-    `pytest tests/whole/test_gpu_sampling.py` does."""
+    and the same tokens but for rounding. It changes nothing on a CPU."""
 
 
 class Lora(Section):

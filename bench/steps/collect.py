@@ -340,8 +340,8 @@ def run(cfg, args) -> None:
 
 def collected(cfg) -> Results:
     """Gather the configured study; the fairness contract is checked anew."""
-    found = check(cfg.members, cfg.bases, cfg.provenance, cfg.evaluated)["breaches"]
-    tables, samples, facts = gather(cfg.members, cfg.layout, cfg.bases, found, cfg.evaluated)
+    found = check(cfg.members, cfg.sft_bases, cfg.provenance, cfg.evaluated)["breaches"]
+    tables, samples, facts = gather(cfg.members, cfg.layout, cfg.sft_bases, found, cfg.evaluated)
     return Results.of(tables, samples, meta_of(cfg, facts))
 
 

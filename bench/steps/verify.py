@@ -68,7 +68,7 @@ def stamped(path: Path) -> dict[str, str]:
 
 def wrong(cfg, stamp: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (file, what is wrong with it)."""
-    damaged = evidence(cfg.members, cfg.bases, cfg.evaluated)
+    damaged = evidence(cfg.members, cfg.sft_bases, cfg.evaluated)
     yield from damaged.items()
     for member in cfg.members:
         yield from of_run(cfg, member)
@@ -125,7 +125,7 @@ def of_bases(cfg) -> Iterator[tuple[str, str]]:
     """Compare the SFT bases' weights with those that were evaluated."""
     from bench.models.loading import weights_sha256
 
-    for layout in cfg.bases.values() if cfg.evaluated else ():
+    for layout in cfg.sft_bases.values() if cfg.evaluated else ():
         known = read_json(layout.evaluation(None).record).get("model_sha256")
         if known != weights_sha256(layout.sft):
             yield layout.sft.as_posix(), CHANGED

@@ -126,8 +126,8 @@ def test_meta_names_the_base_of_each_arm():
     cfg = load("tiny", [*words, "study=mine"])
     plain, other = (described(cfg, name) for name in ("dpo", "dpo-base2"))
     assert (plain.base, plain.varies) == ("sft", ())
-    assert (other.base, other.varies) == ([*cfg.bases][1], ("sft.seed",))
-    assert isinstance(cfg.bases[other.base], Layout)
+    assert (other.base, other.varies) == ([*cfg.sft_bases][1], ("sft.seed",))
+    assert isinstance(cfg.sft_bases[other.base], Layout)
 
 
 def entry(name: str, seed: int, base: str, weights: str) -> dict:

@@ -434,7 +434,7 @@ def test_no_run_or_half_a_run_is_one_line(folder, tmp_path_factory):
 def test_trials_of_tuning_are_compared_by_method(made, monkeypatch):
     monkeypatch.chdir(made)
     cfg = load("micro")
-    study, bases = [cfg.member("ppo", 1), cfg.member("dpo", 1)], cfg.bases
+    study, bases = [cfg.member("ppo", 1), cfg.member("dpo", 1)], cfg.sft_bases
     equal = {"methods": {"ppo": {"trials": 16}, "dpo": {"trials": 16}}}
     assert contract.check(study, bases, equal)["breaches"] == []
     for dpo in ({"dpo": {"trials": 4}}, {}):
@@ -448,7 +448,7 @@ def test_trials_of_tuning_are_compared_by_method(made, monkeypatch):
 def test_unlike_numbers_of_trials_are_fair_if_they_cost_as_much(made, monkeypatch, flops, fair):
     monkeypatch.chdir(made)
     cfg = load("micro")
-    study, bases = [cfg.member("ppo", 1), cfg.member("dpo", 1)], cfg.bases
+    study, bases = [cfg.member("ppo", 1), cfg.member("dpo", 1)], cfg.sft_bases
     known = {"ppo": {"trials": 24, "flops": 1e12}, "dpo": {"trials": 32, "flops": flops}}
     found = contract.check(study, bases, {"methods": known})["breaches"]
     assert [b["field"] for b in found] == ([] if fair else ["search"])

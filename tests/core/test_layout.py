@@ -242,11 +242,11 @@ def test_bases_are_named_by_what_they_are_made_from():
     mine = "studies.mine=[dpo, dpo-base2, ppo]"
     cfg = load("tiny", [BASE2, mine, "study=mine"])
     other = cfg.of("dpo-base2").layout
-    assert cfg.bases == {"sft": cfg.layout, other.evaluation_name(None): other}
-    assert [cfg.base_of(arm) for arm in cfg.study_arms] == ["sft", [*cfg.bases][1], "sft"]
+    assert cfg.sft_bases == {"sft": cfg.layout, other.evaluation_name(None): other}
+    assert [cfg.base_of(arm) for arm in cfg.study_arms] == ["sft", [*cfg.sft_bases][1], "sft"]
     back = [BASE2, "arms.dpo-base0={method: dpo, sft: {seed: 0}}", "sft.seed=2"]
     cfg = load("tiny", [*back, "studies.mine=[dpo, dpo-base2, dpo-base0]", "study=mine"])
-    assert [*cfg.bases] == ["sft", "sft@tiny"]
+    assert [*cfg.sft_bases] == ["sft", "sft@tiny"]
     assert [cfg.base_of(arm) for arm in cfg.study_arms] == ["sft", "sft", "sft@tiny"]
     alone = load("tiny", [BASE2, "studies.mine=[dpo-base2]", "study=mine"])
     assert [at.sft for at in alone.bases.values()] == [other.sft]
@@ -256,7 +256,7 @@ def test_pairs_of_one_s_own_come_with_an_evaluation_of_the_base_on_them():
     """lm-eval's task `preference` asks about pairs that the base answered."""
     own = "arms.dpo-cold={method: dpo, pairs: {temperature: 0.5}}"
     cfg = load("tiny", [own, "studies.mine=[dpo, dpo-cold]", "study=mine"])
-    first, second = cfg.bases.values()
+    first, second = cfg.sft_bases.values()
     assert first.sft == second.sft
     assert first.evaluation(None).folder != second.evaluation(None).folder
 

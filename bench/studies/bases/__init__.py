@@ -1,0 +1,46 @@
+"""Train every method from several SFT bases: on how many of them does the order hold?"""
+
+from pydantic import Field
+
+from bench.core.schema import Section, UserError
+from bench.settings.checks import ENDS
+
+
+class Settings(Section):
+    """The study `bases`: every method from several SFT bases."""
+
+    n: int = Field(10, ge=2)
+    """SFT bases: the testbed's own, and others that differ in their seeds alone."""
+    seeds: tuple[int, ...] = (1, 2)
+    """Seeds of the runs of each method from each base."""
+
+
+def arms(cfg) -> dict[str, dict]:
+    """Return each method from each base but the testbed's own, from which it starts as tuned."""
+    return {
+        f"{method}-base{number}": {"method": method, "curve": ENDS, "tasks": False}
+        | seeded(cfg, number)
+        for number in range(2, cfg.bases.n + 1)
+        for method in cfg.compared
+    }
+
+
+def seeded(cfg, number: int) -> dict[str, dict]:
+    """Return what makes a base: other seeds of SFT, and of pretraining where there is any."""
+    found = {"sft": {"seed": cfg.sft.seed + number - 1}}
+    return found | ({"base": {"seed": cfg.base.seed + number - 1}} if cfg.base.steps else {})
+
+
+def seeds(cfg, arm: str) -> tuple[int, ...]:
+    """Return the seeds of the runs from each base."""
+    return cfg.bases.seeds
+
+
+def check(cfg) -> None:
+    """Refuse seeds that repeat, or on which the settings were picked."""
+    if len({*cfg.bases.seeds}) < len(cfg.bases.seeds) or not cfg.bases.seeds:
+        raise UserError(f"bases.seeds must differ; got {list(cfg.bases.seeds)}")
+    if taken := {*cfg.bases.seeds} & {cfg.tune.seed, *cfg.finals.seeds}:
+        raise UserError(
+            f"bases.seeds holds {min(taken)}, on which the settings were picked: take another"
+        )
