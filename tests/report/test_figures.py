@@ -1,7 +1,6 @@
 """Every figure of every kind of study as it is drawn: words over no words, none cut off."""
 
 import io
-import json
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -91,9 +90,10 @@ def searched(folder):
     )
     rng = np.random.default_rng(0)
     drawn = 10 ** rng.uniform(-4, -2, (len(found.runs), 2))
-    found.runs["settings"] = [json.dumps({"lr": a, "beta": 100 * b}) for a, b in drawn]
+    sets = [{"lr": a, "beta": 100 * b} for a, b in drawn]
+    listed = [replace(arm, sets=own) for arm, own in zip(found.meta.arms, sets, strict=True)]
     spaces = {m: {"lr": [1e-4, 1e-2], "beta": [0.01, 1]} for m in METHODS}
-    return renamed(found, "tune", tune={"spaces": spaces})
+    return renamed(found, "tune", tune={"spaces": spaces, "epochs": {}}, arms=listed)
 
 
 COMPARISONS = (compared, one_seed, all_failed, crowded)

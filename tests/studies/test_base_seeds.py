@@ -17,7 +17,7 @@ METHODS = ("ppo", "dpo")
 
 
 def name(method, base):
-    return method if base == 1 else f"{method}-base{base}"
+    return method if base == 1 else f"{method}-sft{base}"
 
 
 def place(base):
@@ -101,7 +101,7 @@ def test_what_varies_is_told_apart():
 
 
 def test_a_failed_run_counts_as_no_gain():
-    fail = {("ppo-base3", 1), ("dpo", 1), ("dpo", 2)}
+    fail = {("ppo-sft3", 1), ("dpo", 1), ("dpo", 2)}
     table = analysis.by_base(study(fail=fail))
     assert table.ppo["sft@3"] == pytest.approx(0.45, abs=0.01)  # half of 0.9
     assert table.dpo["sft"] == 0
@@ -124,9 +124,9 @@ def test_the_page_says_on_how_many_bases():
 def test_the_plan_has_other_seeds_of_every_base_and_nothing_else():
     cfg = load("tiny", ["study=bases", "bases={n: 3, seeds: [1]}"])
     assert [arm for arm, _ in cfg.study_runs] == [
-        *cfg.compared, *(f"{m}-base{b}" for b in (2, 3) for m in cfg.compared)
+        *cfg.compared, *(f"{m}-sft{b}" for b in (2, 3) for m in cfg.compared)
     ]  # fmt: skip
-    own = cfg.of("dpo-base3")
+    own = cfg.of("dpo-sft3")
     assert (own.base.seed, own.sft.seed) == (cfg.base.seed + 2, cfg.sft.seed + 2)
     assert own.dpo == cfg.dpo and own.pairs == cfg.pairs
     assert len(cfg.sft_bases) == 3

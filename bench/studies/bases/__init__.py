@@ -18,7 +18,7 @@ class Settings(Section):
 def arms(cfg) -> dict[str, dict]:
     """Return each method from each base but the testbed's own, from which it starts as tuned."""
     return {
-        f"{method}-base{number}": {"method": method, "curve": ENDS, "tasks": False}
+        f"{method}-sft{number}": {"method": method, "curve": ENDS, "tasks": False}
         | seeded(cfg, number)
         for number in range(2, cfg.bases.n + 1)
         for method in cfg.compared
