@@ -249,7 +249,7 @@ def test_bases_are_named_by_what_they_are_made_from():
     assert [*cfg.sft_bases] == ["sft", "sft@tiny"]
     assert [cfg.base_of(arm) for arm in cfg.study_arms] == ["sft", "sft", "sft@tiny"]
     alone = load("tiny", [BASE2, "studies.mine=[dpo-base2]", "study=mine"])
-    assert [at.sft for at in alone.bases.values()] == [other.sft]
+    assert [at.sft for at in alone.sft_bases.values()] == [other.sft]
 
 
 def test_pairs_of_one_s_own_come_with_an_evaluation_of_the_base_on_them():

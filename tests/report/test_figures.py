@@ -90,10 +90,10 @@ def searched(folder):
     )
     rng = np.random.default_rng(0)
     drawn = 10 ** rng.uniform(-4, -2, (len(found.runs), 2))
-    sets = [{"lr": a, "beta": 100 * b} for a, b in drawn]
-    listed = [replace(arm, sets=own) for arm, own in zip(found.meta.arms, sets, strict=True)]
+    sets = {arm: {"lr": a, "beta": 100 * b} for arm, (a, b) in zip(arms, drawn, strict=True)}
     spaces = {m: {"lr": [1e-4, 1e-2], "beta": [0.01, 1]} for m in METHODS}
-    return renamed(found, "tune", tune={"spaces": spaces, "epochs": {}}, arms=listed)
+    tune = {"spaces": spaces, "epochs": {}}
+    return renamed(found, "tune", lambda arm: {"sets": sets[arm.name]}, tune=tune)
 
 
 COMPARISONS = (compared, one_seed, all_failed, crowded)
