@@ -156,7 +156,7 @@ def evaluated(wildcards):
 def results_of_study():
     """List the records of the study's runs and, unless curves suffice for it, of evaluations."""
     runs = [member.files.record.as_posix() for member in CFG.members]
-    bases = [layout.evaluation(None).record.as_posix() for layout in CFG.bases.values()]
+    bases = [layout.evaluation(None).record.as_posix() for layout in CFG.sft_bases.values()]
     evals = [member.evaluation.record.as_posix() for member in CFG.members]
     return [*runs, *bases, *evals] if CFG.evaluated else runs
 
