@@ -125,3 +125,12 @@ def test_what_cannot_run_is_refused(overrides, said):
     with pytest.raises(UserError) as error:
         load("tiny", overrides)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("testbed", ["micro", "tiny", "reviews", "reviews-cpu"])
+@pytest.mark.parametrize("study", ["tune", "finals"])
+def test_nothing_is_picked_on_test_prompts_or_on_seeds_that_are_compared(testbed, study):
+    candidates = flow({"dpo": [{"lr": 1e-3, "beta": 0.2}]})
+    cfg = load(testbed, [f"study={study}", f"finals.candidates={candidates}"])
+    assert not cfg.evaluated
+    assert {seed for _, seed in cfg.study_runs}.isdisjoint({*cfg.seeds, *cfg.bases.seeds})
