@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import fake_runs
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 from PIL import Image
@@ -59,13 +60,29 @@ def renamed(results, study: str, changed=lambda arm: {}, **more) -> Study:
 
 
 def viewed(folder):
-    """Two methods with fewer labels and other strengths."""
-    arms = {f"{m}{end}": m for m in METHODS for end in ("", "-n750", "-betax3", "-betax0.33")}
+    """Each method with fewer labels, in its epochs and in as many steps, and other strengths."""
+    ends = ("", "-n750", "-n750-epochsx2", "-betax3", "-betax0.33")
+    arms = {f"{m}{end}": m for m in METHODS for end in ends}
     few = {"n": 750, "label_set": "gold-n750", "varies": ()}
+    longer = few | {"varies": ("epochs",), "factors": {"epochs": 2.0}}
     return renamed(
         fake_runs.collected(folder, arms, (1, 2, 3), prompts=24),
         "views",
-        lambda arm: few if arm.name.endswith("-n750") else {},
+        lambda arm: longer if "-epochsx" in arm.name else few if "-n750" in arm.name else {},
+    )
+
+
+def seeded(folder):
+    """Each method from three bases; the two further ones have the gold of the first."""
+    arms = {f"{m}{end}": m for end in ("", "-sft2", "-sft3") for m in METHODS}
+    found = fake_runs.collected(folder, arms, (1, 2), prompts=12)
+    base = found.prompts[found.prompts.arm == "sft"]
+    more = [base.assign(arm=f"sft@{n}") for n in (2, 3)]
+    return renamed(
+        replace(found, prompts=pd.concat([found.prompts, *more])),
+        "bases",
+        lambda arm: {"base": f"sft@{arm.name[-1]}"} if "-sft" in arm.name else {},
+        planned={arm: [1, 2] for arm in arms},
     )
 
 
@@ -97,7 +114,7 @@ def searched(folder):
 
 
 COMPARISONS = (compared, one_seed, all_failed, crowded)
-KINDS = (viewed, gridded, searched)
+KINDS = (viewed, gridded, searched, seeded)
 
 
 @pytest.fixture(scope="module")
