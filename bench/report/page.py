@@ -105,7 +105,7 @@ def limitations(study) -> list[str]:
     out = [
         f"One testbed ({study.meta.testbed}) and one model: nothing here shows whether the order "
         "of the methods holds for larger models or other data.",
-        searched(study),
+        *searched(study),
         "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may "
         "score higher.",
         "beta means another thing in each method, so methods are never compared at equal beta.",
@@ -132,8 +132,15 @@ def bases(study) -> str:
     )
 
 
-def searched(study) -> str:
-    """Say where the settings come from."""
+def searched(study) -> list[str]:
+    """Say where the settings come from; nothing where each arm sets its own, as in a search."""
+    if all({"lr", "beta"} <= {*arm.sets} for arm in study.meta.arms):
+        return []
+    return [origin_of_settings(study)]
+
+
+def origin_of_settings(study) -> str:
+    """Say which search found the settings, and for whom there was none."""
     found, overrides = (study.meta.provenance or {}).get("methods", {}), study.meta.overrides
     if not found:
         return (

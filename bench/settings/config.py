@@ -139,6 +139,12 @@ class Config(Core):
         return getattr(self._plans.get(self.study), "EVALUATED", True)
 
     @property
+    def searched(self) -> dict[str, Any] | None:
+        """Return how the settings of the chosen study's arms were found; None if it searches."""
+        searches = getattr(self._plans.get(self.study), "SEARCHES", False)
+        return None if searches else self.provenance
+
+    @property
     def companions(self) -> list[Path]:
         """List the folders of other studies' results that the report of `compare` also shows."""
         if self.study != DEFAULT_STUDY:

@@ -340,7 +340,7 @@ def run(cfg, args) -> None:
 
 def collected(cfg) -> Results:
     """Gather the configured study; the fairness contract is checked anew."""
-    found = check(cfg.members, cfg.sft_bases, cfg.provenance, cfg.evaluated)["breaches"]
+    found = check(cfg.members, cfg.sft_bases, cfg.searched, cfg.evaluated)["breaches"]
     tables, samples, facts = gather(cfg.members, cfg.layout, cfg.sft_bases, found, cfg.evaluated)
     return Results.of(tables, samples, meta_of(cfg, facts))
 
@@ -361,7 +361,7 @@ def meta_of(cfg, facts: dict) -> Meta:
         version=own_version(),
         seeds=sorted({member.seed for member in cfg.members}),
         pairs=cfg.pairs.n,
-        provenance=cfg.provenance,
+        provenance=cfg.searched,
         tune=cfg.tune.model_dump(mode="json"),
         price=cfg.price.model_dump(),
         arms=[described(cfg, arm) for arm in cfg.study_arms],

@@ -92,7 +92,7 @@ def _start(layout: Layout) -> dict:
 
 def run(cfg, args) -> None:
     """Write contract.json; raises UserError for a breach if the study is strict."""
-    result = check(cfg.members, cfg.sft_bases, cfg.provenance, cfg.evaluated)
+    result = check(cfg.members, cfg.sft_bases, cfg.searched, cfg.evaluated)
     if not result["runs"]:
         raise UserError(f"{cfg.layout.root / 'align'} holds no run of this study: run snakemake")
     write_record(cfg.layout.contract, result)

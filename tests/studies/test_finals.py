@@ -133,4 +133,5 @@ def test_nothing_is_picked_on_test_prompts_or_on_seeds_that_are_compared(testbed
     candidates = flow({"dpo": [{"lr": 1e-3, "beta": 0.2}]})
     cfg = load(testbed, [f"study={study}", f"finals.candidates={candidates}"])
     assert not cfg.evaluated
+    assert cfg.searched is None  # so that the contract compares no earlier search
     assert {seed for _, seed in cfg.study_runs}.isdisjoint({*cfg.seeds, *cfg.bases.seeds})

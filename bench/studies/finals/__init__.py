@@ -9,6 +9,7 @@ from bench.settings.checks import ENDS
 from bench.studies.tune import check_method, nested
 
 EVALUATED = False  # runs are judged on validation prompts, by their own curves
+SEARCHES = True  # its arms are no result of an earlier search
 CONSTANT, DECAYED = "constant", "decayed"
 
 

@@ -13,6 +13,7 @@ from bench.settings.sections import Factors
 from bench.studies.scaling import rounded
 
 EVALUATED = False  # trials are judged on validation prompts, by the runs' own curves
+SEARCHES = True  # its arms are no result of an earlier search
 REACH = 10  # factor either way of a space that no file declares
 
 
