@@ -70,7 +70,7 @@ def of_search(meta: Meta, method: str) -> dict[str, float]:
     """Return FLOPs and seconds of the search for a method's settings, finals included."""
     known = meta.provenance or {}
     parts = [known.get("methods", {}).get(method, {})]
-    parts.append(known.get("finals", {}).get("methods", {}).get(method, {}))
+    parts.append(known.get("confirmed", {}).get("methods", {}).get(method, {}))
     return {c: sum(part.get(c, 0.0) for part in parts) for c in ("flops", "cpu_s", "wall_s")}
 
 

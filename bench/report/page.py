@@ -9,6 +9,7 @@ from bench.core.thresholds import MARGIN
 from bench.report import reference, render
 from bench.report.reproduce import command
 from bench.report.sections import Kind
+from bench.report.study import MANY
 from bench.report.words import INCONCLUSIVE, count, fixed, joined, label, named
 from bench.worlds import words as words_of
 
@@ -126,8 +127,9 @@ def bases(study) -> str:
             "bases."
         )
     own = [f"{label(arm)} from {label(study.base[arm])}" for arm in study.arms]
+    which = f" ({', '.join(own)})" * (len(own) <= MANY)
     return (
-        f"Runs start from {len(study.bases)} SFT bases ({', '.join(own)}): an arm's gain is over "
+        f"Runs start from {len(study.bases)} SFT bases{which}: an arm's gain is over "
         "its own base, and arms of two bases are compared in gold itself, not in gain."
     )
 
@@ -159,7 +161,7 @@ def origin_of_settings(study) -> str:
             "tuning budget."
         )
     trials = joined(dict.fromkeys(str(found[method]["trials"]) for method in used))
-    again = (study.meta.provenance or {}).get("finals")
+    again = (study.meta.provenance or {}).get("confirmed")
     how = f", {count(len(again['seeds']), 'further seed')} for the best of them" if again else ""
     return (
         f"Each method has the best of {trials} random settings, found on one seed{how}; a longer "

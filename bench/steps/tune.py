@@ -105,7 +105,7 @@ def of_finals(cfg, results: Results) -> tuple[dict, dict]:
     picked = {method: row.sets for method, row in top.iterrows()}
     known = dict(cfg.provenance or {})
     known["rule"] = f"{known.get('rule')}; of the best, the {finals.RULE}"
-    known["finals"] = {
+    known["confirmed"] = {
         "seeds": list(cfg.finals.seeds),
         "decay": cfg.finals.decay,
         "commit": results.meta.commit,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fake_runs
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -78,10 +79,33 @@ def search(root) -> Study:
     arms = {f"{m}-trial{k:02d}": m for m in fake_runs.ARMS for k in (1, 2, 3)}
     fail = {("ipo-trial02", 100): "diverged"}
     found = fake_runs.collected(root, arms=arms, seeds=(100,), fail=fail)
-    drawn = [f'{{"lr": {k}e-4, "beta": {k / 10}}}' for k in range(1, len(arms) + 1)]
-    found.runs["settings"] = drawn
+    sets = {arm: {"lr": k * 1e-4, "beta": k / 10} for k, arm in enumerate(arms, 1)}
     spaces = {method: {"lr": [1e-5, 1e-2], "beta": [0.01, 3]} for method in fake_runs.ARMS}
-    return named(found, "tune", tune={"spaces": spaces})
+    tune = {"spaces": spaces, "epochs": {}}
+    return named(found, "tune", lambda arm: {"sets": sets[arm.name]}, tune=tune)
+
+
+def finals(root) -> Study:
+    """Two candidates of each method on three seeds, one run diverged."""
+    ends = ("final1-constant", "final2-decayed")
+    arms = {f"{m}-{end}": m for m in fake_runs.ARMS for end in ends}
+    fail = {("ipo-final1-constant", 102): "diverged"}
+    found = fake_runs.collected(root, arms=arms, seeds=(101, 102, 103), fail=fail)
+    return named(found, "finals", lambda arm: {"sets": {"lr": 1e-3, "beta": 0.1, "decay": 0.5}})
+
+
+def three_bases(root) -> Study:
+    """Each method from three SFT bases; the two further ones have the gold of the first."""
+    arms = {f"{m}{end}": m for end in ("", "-sft2", "-sft3") for m in fake_runs.ARMS}
+    found = fake_runs.collected(root, arms=arms, seeds=(1, 2))
+    base = found.prompts[found.prompts.arm == "sft"]
+    more = [base.assign(arm=f"sft@{n}") for n in (2, 3)]
+    return named(
+        replace(found, prompts=pd.concat([found.prompts, *more])),
+        "bases",
+        lambda arm: {"base": f"sft@{arm.name[-1]}"} if "-sft" in arm.name else {},
+        planned={arm: [1, 2] for arm in arms},
+    )
 
 
 def three_views(root) -> Study:
@@ -92,7 +116,14 @@ def three_views(root) -> Study:
     return named(found, "views", lambda arm: few if arm.name.endswith("-n750") else {})
 
 
-STUDIES = {"compare": comparison, "stability": grid, "tune": search, "views": three_views}
+STUDIES = {
+    "compare": comparison,
+    "stability": grid,
+    "tune": search,
+    "finals": finals,
+    "bases": three_bases,
+    "views": three_views,
+}
 
 
 KINDS = (*STUDIES, "side by side")

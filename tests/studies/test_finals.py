@@ -63,6 +63,11 @@ def test_each_candidate_runs_with_a_constant_and_a_decaying_rate_on_fresh_seeds(
     assert not cfg.evaluated  # no test prompt is answered
 
 
+def test_candidates_may_come_as_the_command_line_delivers_them():
+    cfg = load("tiny", ["finals.candidates.dpo=[{lr: '1.e-3', beta: '0.2'}]"])
+    assert cfg.finals.candidates["dpo"] == [{"lr": 1e-3, "beta": 0.2}]
+
+
 def test_a_failed_run_counts_as_no_gain():
     found = analysis.candidates(study()).set_index("arm")
     assert found.gain["ppo-final1-constant"] == pytest.approx(0.6)
@@ -95,7 +100,7 @@ def test_the_layer_holds_the_pick_with_its_reward_model_and_the_search_s_provena
     known = layer["provenance"]
     assert known["methods"]["ppo"]["trials"] == 3
     assert known["methods"]["ppo"]["settings"] == {**PPO, "decay": 0.5, "reward.decay": 0.5}
-    assert known["finals"]["methods"]["ppo"]["flops"] == pytest.approx(12e9)
+    assert known["confirmed"]["methods"]["ppo"]["flops"] == pytest.approx(12e9)
     assert "fresh seeds" in known["rule"]
 
 

@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from bench.methods import METHODS
+from bench.methods import FIRST
+from bench.settings.overrides import flow
 from bench.studies import load
 
 REPO = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def planned(done) -> dict[str, int]:
 def test_every_run_ends_with_a_result_and_a_page(finished):
     results = finished / "runs/tiny/results"
     runs = pd.read_csv(results / "runs.csv")
-    assert set(zip(runs.arm, runs.seed, strict=True)) == {(a, s) for a in METHODS for s in SEEDS}
+    assert set(zip(runs.arm, runs.seed, strict=True)) == {(a, s) for a in FIRST for s in SEEDS}
     assert set(runs.status) == {"ok"}
     assert pd.read_csv(results / "prompts.csv").gold.notna().all()
     assert "<svg" in (finished / "runs/tiny/report/index.html").read_text()
@@ -115,7 +116,7 @@ def embedded(page: str, name: str):
 
 
 def test_seeds_differ_and_their_curves_start_from_the_same_model(finished):
-    for arm in METHODS:
+    for arm in FIRST:
         logs = [
             pd.read_csv(finished / f"runs/tiny/align/{arm}/seed{seed}/log.csv") for seed in SEEDS
         ]
@@ -127,7 +128,7 @@ def test_seeds_differ_and_their_curves_start_from_the_same_model(finished):
 
 def test_within_a_seed_all_methods_have_the_same_start_pairs_and_prompts(finished):
     for seed in SEEDS:
-        runs = [run_json(finished, arm, seed) for arm in METHODS]
+        runs = [run_json(finished, arm, seed) for arm in FIRST]
         for get in (
             lambda r: r["hashes"]["start"],
             lambda r: r["hashes"]["pairs"],
@@ -138,7 +139,7 @@ def test_within_a_seed_all_methods_have_the_same_start_pairs_and_prompts(finishe
             assert len({get(run) for run in runs}) == 1
 
 
-@pytest.mark.parametrize("arm", list(METHODS))
+@pytest.mark.parametrize("arm", FIRST)
 def test_the_same_seed_gives_the_same_trajectory(finished, tmp_path, arm):
     """The step's own command, typed again in a copy, writes the same log and curve."""
     shutil.copytree(finished / "runs", tmp_path / "runs")
@@ -156,7 +157,7 @@ def trajectory(folder) -> dict[str, str]:
     return {name: table.to_csv() for name, table in tables.items()}
 
 
-@pytest.mark.parametrize("arm", list(METHODS))
+@pytest.mark.parametrize("arm", FIRST)
 def test_a_run_books_its_work_by_phase(finished, arm):
     run = run_json(finished, arm, 1)
     charged = [row for row in run["cost"] if row["charged"]]
@@ -170,7 +171,7 @@ def test_a_run_books_its_work_by_phase(finished, arm):
     assert curve.flops.iloc[-1] == pytest.approx(sum(row["flops"] for row in charged))
 
 
-@pytest.mark.parametrize("arm", list(METHODS))
+@pytest.mark.parametrize("arm", FIRST)
 def test_the_phases_of_a_run_add_up_to_its_process(finished, arm):
     """Within 3 %, imports and what is not charged included."""
     for seed in SEEDS:
@@ -183,7 +184,7 @@ def test_the_phases_of_a_run_add_up_to_its_process(finished, arm):
 
 def test_the_contract_has_no_breach_and_names_one(finished, tmp_path):
     study = json.loads((finished / "runs/tiny/contract.json").read_text())
-    assert study["runs"] == len(METHODS) * len(SEEDS) and study["breaches"] == []
+    assert study["runs"] == len(FIRST) * len(SEEDS) and study["breaches"] == []
     shutil.copytree(finished / "runs", tmp_path / "runs")
     path = tmp_path / "runs/tiny/align/dpo/seed1/run.json"
     path.write_text(path.read_text().replace('"pairs": 48', '"pairs": 47'))
@@ -199,11 +200,24 @@ def test_a_search_picks_settings_for_every_method(finished):
     snakemake(finished, config=["study=tune", "tune={trials: 1}"])
     layout = load("tiny", ["study=tune", "tune.trials=1"]).layout
     layer = yaml.safe_load((finished / layout.tuned).read_text())
-    assert {m: layer["provenance"]["methods"][m]["trials"] for m in METHODS} == dict.fromkeys(
-        METHODS, 1
+    assert {m: layer["provenance"]["methods"][m]["trials"] for m in FIRST} == dict.fromkeys(
+        FIRST, 1
     )
     page = (finished / layout.report / "index.html").read_text()
     assert "What k trials are worth" in page and "<svg" in page
+    best = layer["finals"]["candidates"]["dpo"]
+    again = ["study=finals", f"finals={flow({'candidates': {'dpo': best}, 'seeds': [101]})}"]
+    snakemake(finished, config=again)
+    layout = load("tiny", again).layout
+    layer = yaml.safe_load((finished / layout.tuned).read_text())
+    assert layer["dpo"]["lr"] == best[0]["lr"] and layer["dpo"]["decay"] in (0, 0.5)
+
+
+def test_other_bases_are_trained_beside_the_testbed_s_own(finished):
+    config = ["study=bases", "bases={n: 3, seeds: [1]}"]
+    plan = planned(snakemake(finished, "-n", config=config))
+    assert (plan["sft"], plan["base"], plan["pool"]) == (2, 2, 2)
+    assert plan["align"] == 2 * len(FIRST)  # from the testbed's own they are there
 
 
 def test_a_grid_around_the_settings_shares_its_centre_with_the_comparison(finished):
@@ -213,11 +227,11 @@ def test_a_grid_around_the_settings_shares_its_centre_with_the_comparison(finish
         *(f"stability.{s}" for s in ("lr=[1,3]", "beta=[1]", "centre_seeds=1")),
     ]
     before = run_json(finished, "dpo", 1)
-    assert planned(snakemake(finished, "-n", config=small))["align"] == len(METHODS)
+    assert planned(snakemake(finished, "-n", config=small))["align"] == len(FIRST)
     snakemake(finished, config=small)
     assert run_json(finished, "dpo", 1) == before
     cells = pd.read_csv(finished / load("tiny", changed).layout.report / "results.csv")
-    assert len(cells) == 2 * len(METHODS) and set(cells.lr) == {1, 3}
+    assert len(cells) == 2 * len(FIRST) and set(cells.lr) == {1, 3}
     assert not (finished / "runs/tiny/evaluate/dpo-lrx3").exists()
 
 
@@ -326,7 +340,7 @@ def test_a_fresh_clone_plans_every_run(tmp_path):
     subprocess.run(["git", "clone", "-q", REPO, tmp_path / "clone"], check=True)
     clone = tmp_path / "clone"
     done = snakemake(clone, "-n", snakefile=clone / "Snakefile")
-    assert planned(done)["align"] == len(METHODS) * len(SEEDS)
+    assert planned(done)["align"] == len(FIRST) * len(SEEDS)
     assert planned(done)["report"] == 1
 
 
@@ -371,7 +385,7 @@ def test_the_pod_s_command_plans_the_whole_study(tmp_path):
     command = pod["containers"][0]["args"][0].partition(" && ")[2].split()
     assert command[:3] == ["snakemake", "--workflow-profile", "bench/profiles/kubernetes"]
     done = snakemake(tmp_path, "-n", "--workflow-profile", folder)
-    assert planned(done)["align"] == len(METHODS) * len(SEEDS)
+    assert planned(done)["align"] == len(FIRST) * len(SEEDS)
 
 
 @pytest.mark.parametrize(

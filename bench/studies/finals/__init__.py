@@ -1,7 +1,5 @@
 """Run the best trials of `tune` again on fresh seeds, at a constant and at a decaying rate."""
 
-from typing import Any
-
 from pydantic import Field
 
 from bench.core.schema import Section, UserError
@@ -16,7 +14,7 @@ CONSTANT, DECAYED = "constant", "decayed"
 class Settings(Section):
     """The study `finals`: the best trials of `tune` again, on fresh seeds."""
 
-    candidates: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
+    candidates: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
     """By method the settings of its best trials, as the study `tune` writes them to tuned.yaml."""
     decay: float = Field(0.5, gt=0, le=1)
     """Last share of the steps, in which the learning rate of a decayed run falls to 0; its reward

@@ -183,7 +183,7 @@ def searched(study, tuned: dict) -> list[str]:
 def lengths_and_schedules(tuned: dict) -> str:
     """Say what was searched besides the spaces: ', but for epochs and for a decay of the rate'."""
     found = ["epochs"] * bool(tuned.get("epochs"))
-    found += ["a decay of the learning rate"] * ("finals" in tuned)
+    found += ["a decay of the learning rate"] * ("confirmed" in tuned)
     return f", but for {joined(found)}" if found else ""
 
 
