@@ -90,8 +90,8 @@ def by_hand(study) -> str:
         return "All settings of the methods were set by hand."
     items = [f"{joined(keys)} of {named(methods)}" for keys, methods in groups.items()]
     return (
-        f"A search picked {'; '.join(items)}. All other settings, batches and warm-ups among them, "
-        "were set by hand."
+        f"A search picked {'; '.join(items)}. All other settings (batches, warm-ups, the reward "
+        "model's and lengths where they are not named) were set by hand."
     )
 
 
