@@ -76,7 +76,7 @@ rule all:
     default_target: True
     input:
         LAYOUT.report_record,
-        LAYOUT.tuned if CFG.study in ("tune", "finals") else [],
+        LAYOUT.tuned if CFG.searches else [],
 
 
 include: "bench/rules/common.smk"

@@ -66,6 +66,15 @@ def spent(results: Results, columns: tuple[str, ...]) -> pd.DataFrame:
     return charged(results).groupby(["arm", "seed"], as_index=False)[list(columns)].agg(total)
 
 
+@once
+def prepared(results: Results, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return what each run was charged before its training, for its reward model or its reference
+    log-probabilities: indexed by arm and seed, without runs that needed neither."""
+    rows = charged(results)
+    rows = rows[rows.step.isin(["reward", "reference"])]
+    return rows.groupby(["arm", "seed"])[list(columns)].sum()
+
+
 def of_search(meta: Meta, method: str) -> dict[str, float]:
     """Return FLOPs and seconds of the search for a method's settings, finals included."""
     known = meta.provenance or {}

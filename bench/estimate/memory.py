@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.core import processes
-from bench.methods import name_of
+from bench.methods import head_of, name_of
 from bench.models.flops import Shape, adapters
 from bench.models.loading import unwrap
 from bench.training.batches import splits
@@ -273,7 +273,7 @@ def case_of(method, run, config: str) -> Case:
     """Return the ``Case`` of a run; arguments as in ``advice_after``."""
     from bench.models.tokens import completion_ids, prompt_ids
 
-    policy, head = unwrap(run.policy), getattr(method, "HEAD", "pair")
+    policy, head = unwrap(run.policy), head_of(method)
     count, n = processes.count(), len(run.pairs)
     prompts = [prompt_ids(run.tokenizer, pair["prompt"]) for pair in run.pairs]
     answers = [completion_ids(run.tokenizer, pair[side]) for pair in run.pairs for side in SIDES]

@@ -19,6 +19,7 @@ from bench.core.names import DEMONSTRATIONS, POOL, parsed, pool_of
 from bench.estimate import memory
 from bench.estimate.memory import Case, trained
 from bench.estimate.shapes import of_source
+from bench.methods import head_of
 from bench.models.flops import Shape, forward, pair, sampling, training
 from bench.training.batches import REFERENCE_BATCH, in_epoch, total_steps
 from bench.worlds import world
@@ -272,7 +273,7 @@ class Workload:
         method, cfg, n = self.cfg.known_methods[arm.method], self.cfg, self.pairs(arm)
         scorer, points = "reward" in arm.needs, len(arm.curve or cfg.curve.fractions)
         curve = self.measured(cfg.curve.prompts * cfg.curve.draws, cfg.curve.batch, scorer) * points
-        head = getattr(method, "HEAD", "pair")
+        head = head_of(method)
         if head == "rollout":
             return self.rollouts(arm, n, curve)
         case = self.split(head, arm.settings, n, **self.watching(False))
@@ -290,7 +291,7 @@ class Workload:
     def times(self, arm) -> dict[str, float]:
         """Return how often a run of an arm takes a step, and measures a batch for its curve."""
         s, curve = arm.settings, self.cfg.curve
-        rollouts = getattr(self.cfg.known_methods[arm.method], "HEAD", "") == "rollout"
+        rollouts = head_of(self.cfg.known_methods[arm.method]) == "rollout"
         steps = in_epoch(s, self.pairs(arm), rollouts) * getattr(s, "epochs", 1)
         points = len(arm.curve or curve.fractions)
         return {"step": math.ceil(steps), "measure": points * curve.prompts * curve.draws}

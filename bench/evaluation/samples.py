@@ -6,11 +6,9 @@ The training curves and the final evaluation use the same code.
 import numpy as np
 import pandas as pd
 import torch
-from accelerate.utils import send_to_device
 
 from bench.models.draws import uniforms
 from bench.models.passes import (
-    Pairs,
     Samples,
     completion_logits,
     pair_logps,
@@ -155,9 +153,7 @@ class HeldOut:
         """Return the log-prob of each pair's chosen answer minus that of the rejected one, (N,)."""
         gaps = []
         for rows in self.chunks:
-            pairs = paired(rows, self.pad)
-            on_device = Pairs(**send_to_device(vars(pairs), model.device))
-            _, chosen, rejected = pair_logps(model, on_device)
+            _, chosen, rejected = pair_logps(model, paired(rows, self.pad, model.device))
             gaps.append((chosen - rejected).float().cpu())
         return torch.cat(gaps)
 

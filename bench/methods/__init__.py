@@ -76,6 +76,11 @@ def check(name: str, module: ModuleType, taken: set[str]) -> None:
         )
 
 
+def head_of(module: ModuleType) -> str:
+    """Return which logits the passes of a method make, one of HEADS."""
+    return getattr(module, "HEAD", "pair")
+
+
 def shown(module: ModuleType) -> str:
     """Return the file of a method as messages name it: 'dpo.py of bench/methods', or its path."""
     path = file_of(module)
@@ -106,7 +111,7 @@ def lacking(module: ModuleType) -> list[str]:
     found += [f"another name for Settings.{k}" for k in UPSTREAM if k in settings.model_fields]
     if not isinstance(needs, tuple) or not ARTEFACTS.issuperset(needs):
         found.append('NEEDS, a tuple: (), ("reward",), ("reference",) or both')
-    if getattr(module, "HEAD", "pair") not in HEADS:
+    if head_of(module) not in HEADS:
         found.append(f"HEAD, one of {', '.join(HEADS)}")
     return found if callable(getattr(module, "train", None)) else [*found, "train(run)"]
 

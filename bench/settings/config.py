@@ -139,10 +139,14 @@ class Config(Core):
         return getattr(self._plans.get(self.study), "EVALUATED", True)
 
     @property
+    def searches(self) -> bool:
+        """Tell whether the chosen study searches for settings."""
+        return getattr(self._plans.get(self.study), "SEARCHES", False)
+
+    @property
     def searched(self) -> dict[str, Any] | None:
         """Return how the settings of the chosen study's arms were found; None if it searches."""
-        searches = getattr(self._plans.get(self.study), "SEARCHES", False)
-        return None if searches else self.provenance
+        return None if self.searches else self.provenance
 
     @property
     def companions(self) -> list[Path]:

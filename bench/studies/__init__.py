@@ -8,7 +8,7 @@ found:
   from outside too, which have no settings but ``lr`` and ``beta`` for sure. Optional:
   ``members(cfg)``, the names of its arms (else the methods as tuned, then those of ``arms``);
   ``seeds(cfg, arm)`` (else all); ``EVALUATED = False`` where its runs answer no test prompts;
-  ``SEARCHES = True`` where its arms are not of the tuned settings;
+  ``SEARCHES = True`` where it picks settings, which the step ``tune`` writes;
   ``COMPANION = True`` where the report of ``compare`` shows its results too; ``completed(cfg)``:
   its section, with what follows from others; ``check(cfg)``: raises UserError for what cannot work;
 - ``page.py``, whose ``KIND`` (``bench.report.sections.Kind``) says how its page is made; a study

@@ -8,7 +8,6 @@ from bench.report.sections import Kind, Section
 from bench.report.tables import Cell, Table
 from bench.report.words import (
     BETTER,
-    INCONCLUSIVE,
     bounds,
     count,
     fixed,
@@ -75,7 +74,7 @@ def matrix(study) -> Table:
 
 def _row(study, row: Comparison) -> list[Cell]:
     leads, spread = (f(study.results, row.a, row.b) for f in (analysis.leads, analysis.spread))
-    verdict = f"{label(row.winner)} {BETTER}" if row.winner else str(row.kind or INCONCLUSIVE)
+    verdict = f"{label(row.winner)} {BETTER}" if row.winner else str(row.kind)
     return [
         Cell(pair(row)),
         Cell(fixed(row.decisive.mean, "+.2f"), bounds(row.decisive)),

@@ -5,7 +5,7 @@ import pandas as pd
 from bench.analysis import costs, curves
 from bench.analysis import statistics as st
 from bench.analysis.results import Results, once
-from bench.studies.tune.analysis import COUNTED
+from bench.studies.tune.analysis import COUNTED, first_by
 
 RULE = "highest mean gain on validation prompts over fresh seeds, a failed run counting as none"
 
@@ -45,5 +45,4 @@ def picked(results: Results, by: str = "gain") -> pd.DataFrame:
     """Return the candidate of each method with the most of a column, by RULE; none if all its runs
     failed."""
     rows = candidates(results)
-    rows = rows[rows.failed < rows.runs].dropna(subset=[by])
-    return rows.loc[rows.groupby("method", sort=False)[by].idxmax()].set_index("method")
+    return first_by(rows[rows.failed < rows.runs], by)

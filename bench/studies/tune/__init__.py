@@ -60,9 +60,8 @@ def trial(cfg, method: str, drawn: dict) -> dict:
     read = cfg.tune.epochs.get(method)
     length = {"epochs": max(read)} if read else {}
     constant = {"decay": 0.0} if hasattr(getattr(cfg, method), "decay") else {}
-    return {"method": method, "curve": points(read), "tasks": False, **constant, **length} | nested(
-        drawn
-    )
+    spec = {"method": method, "curve": points(read), "tasks": False}
+    return spec | constant | length | nested(drawn)
 
 
 def points(read: tuple[float, ...] | None) -> tuple[float, ...]:

@@ -56,9 +56,7 @@ def epochs(meta: Meta, method: str, fraction: float) -> float:
 
 def with_preparation(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Add to the cost until each reading that of reward model and reference log-probs."""
-    before = costs.charged(results)
-    before = before[before.step.isin(["reward", "reference"])]
-    spent = before.groupby(["arm", "seed"])[list(COUNTED)].sum()
+    spent = costs.prepared(results, COUNTED)
     extra = spent.reindex(pd.MultiIndex.from_frame(rows[["arm", "seed"]])).fillna(0.0).to_numpy()
     return rows.assign(**{c: rows[c].to_numpy() + extra[:, i] for i, c in enumerate(COUNTED)})
 
@@ -92,7 +90,12 @@ def recorded(results: Results) -> pd.DataFrame:
 
 def picked(table: pd.DataFrame, by: str = "gold") -> pd.DataFrame:
     """Return the row of each method with the most of a column; none if all its trials failed."""
-    known = table.dropna(subset=["gold", by])
+    return first_by(table.dropna(subset=["gold"]), by)
+
+
+def first_by(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return the row of each method with the most of a column, of those that have it."""
+    known = table.dropna(subset=[by])
     return known.loc[known.groupby("method", sort=False)[by].idxmax()].set_index("method")
 
 

@@ -4,6 +4,7 @@ from pydantic import Field, PositiveFloat
 
 from bench.core.names import nearest
 from bench.core.schema import Section, UserError
+from bench.methods import head_of
 from bench.settings.sections import Factors, Shares
 from bench.studies.scaling import scaled, without_strength
 from bench.training.batches import in_epoch
@@ -44,7 +45,7 @@ def _from_fewer(cfg, method: str, n: int) -> dict[str, dict]:
     tuned, few = getattr(cfg, method), {"method": method, "n": n}
     found = {f"{method}-n{n}": few}
     if hasattr(tuned, "epochs"):
-        rollouts = getattr(cfg.known_methods[method], "HEAD", "") == "rollout"
+        rollouts = head_of(cfg.known_methods[method]) == "rollout"
         times = in_epoch(tuned, cfg.pairs.n, rollouts) / in_epoch(tuned, n, rollouts)
         found[f"{method}-n{n}-epochsx{times:.2g}"] = few | {"epochs": tuned.epochs * times}
     return found

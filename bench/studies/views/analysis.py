@@ -123,13 +123,11 @@ def paths(results: Results, column: str) -> dict[str, Path]:
     a method's longest runs.
 
     spent: in the column's unit, including what a run needed beforehand (reward model, reference
-    log-probabilities). Failed
-    runs are left out: their paths end early, and so would the budget that all reached.
+    log-probabilities). Failed runs are left out: their paths end early, and so would the budget
+    that all reached.
     """
     rows = curves.overall(results).merge(results.ended())
-    before = costs.charged(results)
-    before = before[before.step.isin(["reward", "reference"])]
-    upfront = before.groupby(["arm", "seed"])[column].sum()
+    upfront = costs.prepared(results, (column,))[column]
     method_of = {a: m for m, a in trained(results).items()}
     found: dict[str, dict] = {}
     for (arm, seed), run in rows.groupby(["arm", "seed"], sort=False):
