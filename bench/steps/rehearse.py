@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,6 +34,7 @@ COLUMNS = (
 )
 EMPTY = {"seconds": {}, "load": 0.0, "peak": 0.0, "cores": 1}
 BUG = "it failed, see the error above"
+STOPPED = "it was not reached before the rehearsal was stopped"
 OVER = "it ended before it could say why, which mostly means that it was out of memory"
 NOTES = [
     "GB: peak memory on the longest texts, with the models that only measure. s each: on texts of",
@@ -104,7 +106,10 @@ class Children:
         out = task.folder / "found.json"
         child = self.context.Process(target=_rehearsal.rehearse, args=(task, out), daemon=True)
         child.start()
-        child.join()
+        try:
+            child.join()
+        finally:
+            child.kill()  # if this process was stopped
         found = read_json(out) or {"failed": OVER if child.exitcode < 0 else BUG}
         out.unlink(missing_ok=True)
         return found
@@ -158,8 +163,19 @@ def rehearsed(cfg) -> tuple[list[Result], Device, str]:
         built = children.build()
         device = device_of(built)
         rows, _ = estimate.estimate(cfg, device)
-        results = [children.rehearse(row) for row in rows]
+        results = list(until_stopped(children.rehearse, rows))
     return results, device, built["gpu"] or device.name
+
+
+def until_stopped(rehearse: Callable[[Row], Result], rows: list[Row]) -> Iterator[Result]:
+    """Yield the result of each row; from an interrupt on, that the row was not reached."""
+    stopped = False
+    for row in rows:
+        try:
+            result = None if stopped else rehearse(row)
+        except KeyboardInterrupt:
+            result, stopped = None, True
+        yield result or Result(row, **EMPTY, problem=STOPPED)
 
 
 def report(cfg, results: list[Result], device: Device, name: str) -> str:
@@ -249,7 +265,7 @@ def check_disk(cfg, where: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = runner.arguments("rehearse").parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is deleted
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # keep what was measured
     try:
         from bench.studies import load
 
@@ -259,6 +275,9 @@ def main(argv: list[str] | None = None) -> None:
         runner.pin("rehearse", cfg)  # before the children are started, who inherit it
         if args.needs_gpu:
             runner.check_gpu()
-        print(report(cfg, *rehearsed(cfg)))
+        results, *device = rehearsed(cfg)
+        print(report(cfg, results, *device))
+        if any(result.problem == STOPPED for result in results):
+            sys.exit(128 + signal.SIGINT)
     except UserError as error:
         runner.fail(str(error))

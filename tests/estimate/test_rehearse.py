@@ -1,7 +1,11 @@
 """The rehearsal: it runs every phase of a study in an empty folder, and scales what it took."""
 
 import math
+import os
+import re
+import sys
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 import torch
@@ -153,6 +157,20 @@ def test_the_sum_is_that_of_all_runs(played):
     ppo = by_name(results)["ppo"]
     steps = sum(ppo.seconds[phase] for phase in ("rollout", "score", "reference", "update"))
     assert ppo.total == pytest.approx(ppo.load + 3 * steps + 168 * ppo.seconds["measure"])
+
+
+def test_a_stopped_rehearsal_prints_what_it_has(tmp_path):
+    command = [sys.executable, "-m", "bench", "rehearse", "--testbed", "tiny"]
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=env) as process:
+        for line in process.stderr:
+            if "SFT base" in line:  # which follows the base
+                break
+        process.terminate()
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and not list(tmp_path.glob("prefbench-*"))
+    assert re.search(r"^base +1 +\d", text, re.M)
+    assert f"dpo: {rehearse.STOPPED}" in text
 
 
 # --- a model of the hub ---------------------------------------------------------------------------
