@@ -79,6 +79,7 @@ CLOSINGS = ["it is easy", "it takes an hour"]
 
 # Rates at which demonstrations do what a reader wants. SFT learns them; preferences may raise them
 MENTION = 0.5
+STRAY = 0.15  # of the asked aspects, those in whose place a review speaks of another
 POLITE = 0.5
 REFUSE = {"harmless": 0.08, "borderline": 0.2, "harmful": 0.8}
 # Verbs that demonstrators mostly judge wrongly, with the rate of refusal. So the SFT base's greedy
@@ -114,12 +115,15 @@ def request_prompt(verb: str, thing: str, place: str) -> str:
 def review(rng: Random, product: str, aspects: list[str]) -> str:
     """Draw a review of two or three clauses.
 
-    For each asked aspect there is a clause, on that aspect with chance MENTION and else on another;
-    general clauses come before or after. No subject and no opinion word comes twice, and at most
-    one clause has an intensifier.
+    For each asked aspect there is a clause on it with chance MENTION, on another one with chance
+    STRAY, and else a general one, on the product or an aside; further general clauses come before
+    or after. No subject and no opinion word comes twice, and at most one clause has an intensifier.
     """
-    subjects = [a if rng.random() < MENTION else _another(rng, a) for a in aspects]
-    general = rng.sample([product, None], 3 - len(aspects) - (rng.random() < 0.4))
+    found = [_found(rng, aspect) for aspect in aspects]
+    subjects = [subject for subject in found if subject]
+    first, *asides = rng.sample(ASIDES, len(ASIDES))
+    general = [*rng.sample([product, first], 2), *asides]
+    general = general[: 3 - len(subjects) - (rng.random() < 0.4)]
     front = 1 if rng.random() < 0.3 else 0
     subjects = general[:front] + subjects + general[front:]
     emphatic = rng.randrange(3 * len(subjects))
@@ -128,15 +132,21 @@ def review(rng: Random, product: str, aspects: list[str]) -> str:
     return _join(rng, clauses)
 
 
+def _found(rng, aspect):
+    """Draw what a review says in place of an asked aspect: itself, another, or None: neither."""
+    draw = rng.random()
+    return aspect if draw < MENTION else _another(rng, aspect) if draw < MENTION + STRAY else None
+
+
 def _another(rng, aspect):
     """Draw another aspect that is singular or plural like this one."""
     return rng.choice([a for a in (PLURAL if aspect in PLURAL else SINGULAR) if a != aspect])
 
 
 def _clause(rng, subject, mood, emphatic):
-    """Draw a clause about a subject (None: an aside); returns (text, sign of its opinion)."""
-    if subject is None:
-        return rng.choice(ASIDES), 0
+    """Draw a clause about a subject, which may be an aside; returns (text, sign of its opinion)."""
+    if subject in ASIDES:
+        return subject, 0
     draw = rng.random()
     sign = 1 if draw < mood[0] else -1 if draw < sum(mood) else 0
     kind = "product" if subject in PRODUCTS else "plural" if subject in PLURAL else "singular"

@@ -42,10 +42,11 @@ def solution(a: int, b: int, worked: bool) -> str:
     return f"{first} , {second} , so {spell(a + b)}"
 
 
-def final_number(text: str) -> str:
-    """Return the last run of digits in a text, without spaces; '' if there is none."""
-    runs = re.findall(r"\d(?: \d)*", text)
-    return runs[-1].replace(" ", "") if runs else ""
+def result(text: str) -> str:
+    """Return the number that a text gives, plain or after its steps and "so"; '' if it gives none,
+    or several."""
+    found = re.fullmatch(r"(?:[\d +=,]+ so )?(\d(?: \d)*)", text)
+    return found[1].replace(" ", "") if found else ""
 
 
 def ordered(rng: Random, pair: tuple[int, int]) -> tuple[int, int]:
