@@ -22,8 +22,7 @@ from bench.models.passes import paired
 from bench.models.tokens import completion_ids, prompt_ids
 from bench.settings import layers
 from bench.settings.sections import Arm, Lora, Model
-from bench.steps import base
-from bench.steps import estimate
+from bench.steps import base, estimate
 from bench.steps.align import attempt
 from bench.studies import load
 
