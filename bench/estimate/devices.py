@@ -37,7 +37,7 @@ DEVICES = {
     "rtx-3090": Device("an RTX 3090", 71, 35.6, 936, 24),
     "t4": Device("a T4", 65, 8.1, 320, 16),
     # one core with AVX2; times the utilisation of steps/estimate.py: the 35 to 50 GFLOP/s measured
-    "cpu": Device("one CPU core", 0.09, 0.09, 10, memory_mb() * 2**20 / GB),
+    "cpu": Device("one CPU core", 0.18, 0.18, 10, memory_mb() * 2**20 / GB),
 }
 DEFAULT = "a100-80gb"
 

@@ -117,15 +117,18 @@ class Rehearsal:
         return watch.seconds()
 
     def timed(self, name: str, batch: int, work: Callable[[list[dict]], Any]) -> float:
-        """Work once on a batch of texts; return the seconds of each.
+        """Work on a batch of the longest texts, for its memory, then on one of usual texts.
 
-        All are the longest, since a batch is padded to its longest text.
+        Returns the seconds of each text of the second; the first also pays for what a process pays
+        once, which is seconds on a GPU.
         """
-        rows = self.texts(int(min(batch, self.task.times[name])), longest=True)
-        tidy()
-        with self.ledger.phase(name):
-            work(rows)
-        return self.seconds(self.ledger.rows[name]) / len(rows)
+        n = int(min(batch, self.task.times[name]))
+        for longest, phase in ((True, "first"), (False, name)):
+            rows = self.texts(n, longest)
+            tidy()
+            with self.ledger.phase(phase):
+                work(rows)
+        return self.seconds(self.ledger.rows[name]) / n
 
     @property
     def cores(self) -> int:

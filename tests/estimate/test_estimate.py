@@ -22,8 +22,7 @@ from bench.models.passes import paired
 from bench.models.tokens import completion_ids, prompt_ids
 from bench.settings import layers
 from bench.settings.sections import Arm, Lora, Model
-from bench.steps import base
-from bench.steps import estimate as estimate
+from bench.steps import base, estimate
 from bench.steps.align import attempt
 from bench.studies import load
 
@@ -258,7 +257,7 @@ def test_time_is_flops_over_the_device_or_weights_over_its_bandwidth():
         workload.lengths(load("zephyr-7b")), True,
     )  # fmt: skip
     a100, t4 = devices.DEVICES["a100-80gb"], devices.DEVICES["t4"]
-    hour = workload.Work(trained=312e12 * 0.4 * 3600)
+    hour = workload.Work(trained=312e12 * estimate.TRAINING * 3600)
     assert estimate.work_seconds(study, hour, a100) == pytest.approx(3600)
     drawn = workload.Work(steps=1000)
     weights = 2 * sum(memory.parameters(study.shape, False))
