@@ -14,6 +14,7 @@ Optional are
   ``"pair"`` (the default: those of both answers), ``"likelihood"`` (the prompt's too, as ORPO) or
   ``"rollout"`` (it samples completions, as PPO does);
 - ``PAPER``: the BibTeX key of its paper in bench/studies/compare/templates/references.bib;
+- ``TITLE``: how a built-in method's name is written, if not in capitals;
 - ``TRAINER``: whose code trains it, in words ("prefbench's own code"), for the report.
 
 A file whose name begins with an underscore is no method. The setting `methods` adds methods from

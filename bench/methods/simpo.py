@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from bench.core.schema import Section
 
 NEEDS = ()
+TITLE = "SimPO"
 PAPER = "meng2024"  # BibTeX key in bench/studies/compare/templates/references.bib
 TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 

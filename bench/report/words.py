@@ -6,6 +6,7 @@ import re
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.core.thresholds import MARGIN
+from bench.methods import METHODS
 
 # kind of verdict -> its name, and the rule that decides it
 VERDICTS = {
@@ -40,7 +41,8 @@ def label(arm: str) -> str:
     head, dash, rest = arm.partition("-")
     for pattern, words in ARMS:
         rest = re.sub(pattern, words, rest)
-    return f"{head.upper()} {rest.replace('-', ' ')}" if dash else head.upper() + at + key
+    title = getattr(METHODS.get(head), "TITLE", head.upper())
+    return f"{title} {rest.replace('-', ' ')}" if dash else title + at + key
 
 
 def fixed(value: float, spec: str) -> str:

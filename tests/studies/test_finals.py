@@ -106,10 +106,7 @@ def test_the_layer_holds_the_pick_with_its_reward_model_and_the_search_s_provena
 
 def test_the_page_lists_every_candidate_and_which_rule_picks_it():
     shown = Study(study())
-    assert (
-        "PPO lr 0.001, beta 0.1, reward.lr 0.002, reward.decay 0.5, decay 0.5; DPO"
-        in page.headline(shown)[0]
-    )
+    assert "over 3 fresh seeds: PPO +0.70 (+0.70 to +0.70); DPO +0.50" in page.headline(shown)[0]
     rows = {row[0].text: row for row in page.table(shown).rows}
     assert len(rows) == len(GAINS)
     assert rows["PPO final1 decayed"][-1].text == "gold"

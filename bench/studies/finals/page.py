@@ -12,10 +12,13 @@ from bench.studies.tune.page import set_to
 
 
 def headline(study) -> list[str]:
-    """Say what was picked."""
-    top = analysis.picked(study.results)
-    items = [f"{label(method)} {set_to(row.sets)}" for method, row in top.iterrows()]
-    return [f"Picked: {'; '.join(items)}." if items else "Every run failed."]
+    """Say how far the best candidate of each method came."""
+    top = analysis.picked(study.results).iterrows()
+    items = [f"{label(method)} {said(row.interval)}" for method, row in top]
+    if not items:
+        return ["Every run failed."]
+    head = "The picked candidates' gold above SFT, on validation prompts over"
+    return [f"{head} {count(study.seeds, 'fresh seed')}: {'; '.join(items)}."]
 
 
 def lines(study) -> list[str]:
