@@ -158,7 +158,10 @@ class Layout:
         return self._keys[kind]
 
     def _values(self, names: set[str], cfg: Any) -> dict:
-        return {name: cfg.section(name) for name in sorted(names)}
+        found = {name: cfg.section(name) for name in sorted(names)}
+        if "pairs" in names and cfg.pairs.writer:
+            found["writer"] = self._values(sections("sft"), cfg.writer)
+        return found
 
     def _of_run(self, kind: str, arm: Any) -> str:
         """Return the key of an arm's runs, or of their evaluations."""
@@ -207,6 +210,11 @@ class Layout:
     def sft(self) -> Path:
         """The SFT base."""
         return self.root / self.names("sft")
+
+    @property
+    def writer(self) -> Path:
+        """The SFT base that writes the answers of the pool."""
+        return self.cfg.writer.layout.sft
 
     def start(self, arm: Any) -> Path:
         """The weights that an arm's runs start from."""

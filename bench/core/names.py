@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
+SHOWN = 12  # most names that a message lists
 DEFAULT_TESTBED, DEFAULT_STUDY = "micro", "compare"
 SFT = "sft"  # the SFT base, in lists of arms
 POOL = "pool"  # the pairs that every seed draws from
@@ -15,7 +16,7 @@ OWN_POOLS = (DEMONSTRATIONS, ON_POLICY)  # preferences whose pairs come from a p
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return '; did you mean ...?', or '; known: ...' if no known name is close.
+    """Return '; did you mean ...?', or '; known: ...', the first of them, if no name is close.
 
     prefix: the section that the names belong to, shown before each with a dot.
     """
@@ -24,7 +25,8 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     dotted = [f"{prefix}.{item}" if prefix else item for item in close or known]
     if close:
         return f"; did you mean '{dotted[0]}'?"
-    return f"; known: {', '.join(dotted)}" if known else ""
+    more = f" and {len(dotted) - SHOWN} more" if len(dotted) > SHOWN else ""
+    return f"; known: {', '.join(dotted[:SHOWN])}{more}" if known else ""
 
 
 def parsed(label_set: str) -> tuple[str, int | None]:

@@ -13,6 +13,7 @@ SHELL = "{params.run} 2>&1 | tee {log:q}"
 # The settings that the study's artefacts are made with: the study's, as "", and those of each arm
 # that has a base, pairs or a reward model of its own.
 VARIANTS = {"": CFG} | {arm: own for arm in CFG.study_arms if (own := CFG.of(arm)) is not CFG}
+VARIANTS |= {w: CFG.of(w) for own in VARIANTS.values() if (w := own.pairs.writer)}
 
 
 def arm_of(kind, wildcards):

@@ -94,7 +94,7 @@ rule sft:
 
 rule pool:
     input:
-        at("pairs", lambda layout, _: layout.manifest, lambda layout, _: layout.sft),
+        at("pairs", lambda layout, _: layout.manifest, lambda layout, _: layout.writer),
     output:
         MADE.pool(POOL),
         MADE.pool_record(POOL),

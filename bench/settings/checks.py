@@ -18,6 +18,7 @@ def check(cfg) -> None:
     check_study(cfg)
     for name in [*cfg.arms, *cfg.study_arms]:
         check_preference(cfg, cfg.arm(name))
+        check_writer(cfg, cfg.arm(name))
     check_seeds(cfg)
     check_launch(cfg)
     check_graph(cfg)
@@ -141,6 +142,21 @@ def check_curve(cfg) -> None:
     if lacking:
         raise UserError(
             f"curve.fractions must hold {', '.join(lacking)}: gains are measured from 0 to 1"
+        )
+
+
+def check_writer(cfg, arm) -> None:
+    """Refuse a writer of the arm's pairs where none are sampled, or beside a base of its own."""
+    writer, where = cfg.of(arm.name).pairs.writer, f"arms.{arm.name}"
+    if writer in (None, arm.name):
+        return
+    cfg.arm(writer)
+    if world(cfg.data.kind).GIVEN_PAIRS:
+        raise UserError(f"pairs.writer={writer}: this testbed comes with pairs: leave it out")
+    if own := [name for name in ("base", "sft") if name in arm.upstream]:
+        raise UserError(
+            f"{where} has its own {' and '.join(own)} and pairs that {writer} writes: give it one "
+            "of the two"
         )
 
 

@@ -237,6 +237,11 @@ class Config(Core):
         self._variants[name] = self._replaced(**sections)
         return self._variants[name]
 
+    @property
+    def writer(self) -> "Config":
+        """Return the settings that make the SFT base which writes the answers of the pool."""
+        return self.of(self.pairs.writer) if self.pairs.writer else self
+
     def changes(self, variant: "Config") -> list[str]:
         """List the overrides, as 'a.b=value', that turn these settings into ``variant``."""
         if variant is self:
@@ -308,6 +313,8 @@ class Slice:
         own = {name: self._cfg.section(name) for name in names if name != "arm"}
         if "arm" in reads and self._arm in self._cfg.known_arms:
             own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude={"file"})
+        if "pairs" in own and self._cfg.pairs.writer:
+            own["writer"] = [self._cfg.writer.section(name) for name in ("base", "sft")]
         tasks = self._cfg.eval.tasks if "eval" in own else ()
         files = {name: found for name in tasks if (found := content(name))}
         return own | ({"task_files": files} if files else {})

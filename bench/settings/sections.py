@@ -175,6 +175,9 @@ class Pairs(Section):
     demonstrations: int | None = Field(None, ge=2)
     """Most pairs that set a demonstration against the base's own answer; null: one for each
     demonstration."""
+    writer: str | None = None
+    """Arm whose SFT base writes the answers of the pool, to be read off-policy; null: the SFT base
+    that the runs start from."""
     temperature: float = Field(1.0, gt=0)
     """Temperature at which to sample the SFT base's answers."""
     batch: int = Field(256, ge=1)

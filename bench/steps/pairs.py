@@ -11,6 +11,7 @@ A label set may end with a number: `gold-n750` holds the first 750 of the seed's
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from bench.core.files import read_rows, write_lines
 from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, parsed, pool_of
@@ -43,7 +44,7 @@ def run(cfg, args: argparse.Namespace) -> None:
 
 
 def make_pool(cfg) -> None:
-    """Write the pool: the world's own pairs, or else pairs sampled from the SFT base.
+    """Write the pool: the world's own pairs, or else pairs sampled from an SFT base.
 
     If they are sampled, pairs on test prompts become the lm-eval task ``preference``, in which gold
     decides which answer is right. Raises UserError if the pool holds fewer than ``pairs.n``.
@@ -102,8 +103,8 @@ def pool_metrics(pool: list[dict]) -> dict[str, float]:
 
 
 def sampled_pools(cfg, ledger) -> tuple[list[dict], list[dict]]:
-    """Sample pairs from the SFT base; returns (pool on train prompts, pairs on test prompts)."""
-    draw_batch = drawing(cfg, ledger)
+    """Sample pairs from their writer; returns (pool on train prompts, pairs on test prompts)."""
+    draw_batch = drawing(cfg, ledger, cfg.layout.writer)
     pool = sampled_pool(cfg, "train", pool_size(cfg), draw_batch)
     test = sampled_pool(cfg, "test", cfg.pairs.test, draw_batch)
     return pool, [row for row in test if row["gold_a"] != row["gold_b"]]
@@ -113,8 +114,8 @@ def pool_size(cfg) -> int:
     return cfg.pairs.pool or 2 * cfg.pairs.n
 
 
-def drawing(cfg, ledger) -> Callable[[list[dict]], list[str | None]]:
-    """Return a function that samples the SFT base's answer to each row's prompt.
+def drawing(cfg, ledger, writer: Path) -> Callable[[list[dict]], list[str | None]]:
+    """Return a function that samples the answer of the model ``writer`` to each row's prompt.
 
     All its calls share one random generator.
     """
@@ -122,8 +123,7 @@ def drawing(cfg, ledger) -> Callable[[list[dict]], list[str | None]]:
 
     from bench.models.loading import load_policy, load_tokenizer
 
-    sft = cfg.layout.sft
-    model, tokenizer = load_policy(sft, cfg.model), load_tokenizer(sft)
+    model, tokenizer = load_policy(writer, cfg.model), load_tokenizer(writer)
     generator = torch.Generator(model.device).manual_seed(cfg.pairs.seed)
     return lambda rows: texts(cfg, model, tokenizer, rows, generator, ledger)
 
@@ -249,7 +249,7 @@ def make_on_policy(cfg) -> None:
     trainer.quieten()
     ledger = Ledger()
     with ledger.phase("pool"):
-        pool = sampled_pool(cfg, "train", pool_size(cfg), drawing(cfg, ledger))
+        pool = sampled_pool(cfg, "train", pool_size(cfg), drawing(cfg, ledger, cfg.layout.sft))
     write_own(cfg, ON_POLICY, pool, job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
 
 

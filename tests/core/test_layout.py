@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.layout import Patterns
+from bench.core.names import POOL
 from bench.core.schema import UserError
 from bench.steps import runner
 from bench.studies import load
@@ -209,6 +210,36 @@ def test_an_arm_with_its_own_base_lies_beside_the_others():
     assert reward5.needed["reward"] != cfg.member("ppo", 1).needed["reward"]
     assert plain.proxy == cfg.member("ppo", 1).proxy
     assert plain.files == load("tiny").member("dpo", 1).files
+
+
+def test_pairs_of_another_writer_have_a_name_of_their_own_that_follows_its_settings():
+    def pairs(steps: int):
+        hasty = f"arms.hasty={{method: dpo, sft: {{steps: {steps}}}}}"
+        cfg = load("tiny", [hasty, "arms.off={method: dpo, pairs: {writer: hasty}}"])
+        own = cfg.of("off")
+        assert own.layout.writer == cfg.of("hasty").layout.sft != own.layout.sft
+        assert own.slice("pairs").values()["writer"][1]["steps"] == steps
+        return own.layout.pool(POOL)
+
+    assert pairs(4) == pairs(4) != pairs(5)
+    assert load("tiny").layout.pool(POOL) not in (pairs(4), pairs(5))
+
+
+@pytest.mark.parametrize(
+    "testbed,overrides,said",
+    [
+        ("tiny", ["pairs.writer=nobody"], "unknown arm 'nobody'"),
+        ("reviews-cpu", ["pairs.writer=dpo"], "this testbed comes with pairs"),
+        (
+            "tiny",
+            [BASE2, "arms.off={method: dpo, sft: {seed: 3}, pairs: {writer: dpo-base2}}"],
+            "arms.off has its own sft and pairs that dpo-base2 writes",
+        ),
+    ],
+)
+def test_a_writer_is_refused(testbed, overrides, said):
+    with pytest.raises(UserError, match=said):
+        load(testbed, overrides)
 
 
 def test_a_step_with_the_arm_s_settings_writes_where_the_arm_looks():

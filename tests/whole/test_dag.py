@@ -19,6 +19,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from bench.core.files import read_rows
+from bench.core.names import POOL
 from bench.methods import FIRST
 from bench.settings.overrides import flow
 from bench.studies import load
@@ -218,6 +220,21 @@ def test_other_bases_are_trained_beside_the_testbed_s_own(finished):
     plan = planned(snakemake(finished, "-n", config=config))
     assert (plan["sft"], plan["base"], plan["pool"]) == (2, 2, 2)
     assert plan["align"] == 2 * len(FIRST)  # from the testbed's own they are there
+
+
+def test_pairs_that_another_base_writes_are_read_by_runs_from_the_testbed_s_own(finished):
+    hasty, off = "{method: dpo, sft: {steps: 4}}", "{method: dpo, pairs: {writer: hasty}}"
+    arms = f"arms={{hasty: {hasty}, dpo-off: {off}}}"
+    config = ["study=off", arms, "studies={off: [dpo, dpo-off]}", "seeds=[1]"]
+    snakemake(finished, config=config)
+    cfg = load("tiny", config)
+    usual, off = cfg.of("dpo").layout, cfg.of("dpo-off").layout
+    run = json.loads((finished / off.run(cfg.arm("dpo-off"), 1).record).read_text())
+    assert run["base"] == "sft" and run["drawn_from"] == off.names("pairs") != "pairs"
+    assert off.writer == cfg.of("hasty").layout.sft != usual.writer == usual.sft
+    texts = [{row["a"] for row in read_rows(finished / x.pool(POOL))} for x in (usual, off)]
+    assert len(texts[0] & texts[1]) < len(texts[1]) / 2
+    assert json.loads((finished / cfg.layout.contract).read_text())["breaches"] == []
 
 
 def test_a_grid_around_the_settings_shares_its_centre_with_the_comparison(finished):
