@@ -268,20 +268,27 @@ def _shared(runs: list[dict]) -> list[dict]:
 
 
 def _never_warm(runs: list[dict]) -> list[dict]:
-    """Return a breach that lists the runs whose learning rate never reached its setting.
+    """Return a breach that lists the runs whose learning rate never reached its setting, or that of
+    their reward model.
 
     Their warm-up takes at least as many steps (of PPO: rollouts) as the training has.
     """
     cold = {}
     for run in runs:
-        own, pairs = run.get("settings") or {}, run.get("pairs") or 0
-        if not all(isinstance(own.get(key), int | float) for key in ("warmup", "batch", "epochs")):
-            continue
-        steps = math.ceil(math.ceil(pairs / own["batch"]) * own["epochs"])
-        if 0 < steps <= own["warmup"]:
-            cold[name(run)] = f"{own['warmup']} of {steps} steps"
+        scorer = (run.get("declared") or {}).get("reward")
+        for own, of in ((run.get("settings"), ""), (scorer, " of the reward model")):
+            if found := _all_warming(own or {}, run.get("pairs") or 0):
+                cold[name(run)] = found + of
     why = "a rate that is still rising at the end of training is not the rate that was set"
     return [_breach("settings.warmup", "less than the steps", why, cold)] if cold else []
+
+
+def _all_warming(own: dict, pairs: int) -> str:
+    """Return '5 of 4 steps' if a training's warm-up takes all of its steps, else ''."""
+    if not all(isinstance(own.get(key), int | float) for key in ("warmup", "batch", "epochs")):
+        return ""
+    steps = math.ceil(math.ceil(pairs / own["batch"]) * own["epochs"])
+    return f"{own['warmup']} of {steps} steps" if 0 < steps <= own["warmup"] else ""
 
 
 def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:

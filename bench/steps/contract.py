@@ -22,7 +22,10 @@ ALIKE = 1.5  # factor within which the FLOPs of two methods' searches are alike
 
 def ledger(members: Sequence[Member], provenance: dict | None = None) -> list[dict]:
     """Return one entry per run of the study, also for those that left no run.json."""
-    return [_entry(member, provenance) for member in members]
+    methods = {member.arm.method for member in members}
+    searches = (provenance or {}).get("methods", {})
+    own = {method: found for method, found in searches.items() if method in methods}
+    return [_entry(member, own) for member in members]
 
 
 def declared(arm) -> dict:
@@ -31,16 +34,18 @@ def declared(arm) -> dict:
     return known | {"settings": arm.settings.model_dump(mode="json")}
 
 
-def _entry(member: Member, provenance: dict | None) -> dict:
+def _entry(member: Member, searches: dict[str, dict]) -> dict:
     """Return a run.json with its folder, its arm's configuration, its evaluation and trials."""
     run = read_json(member.files.record)
-    if run and provenance:
-        run |= {"search": search_of(provenance.get("methods", {}), run.get("method"))}
+    if run and searches:
+        run |= {"search": search_of(searches, run.get("method"))}
     if "gpu_slots" in run:
         run["gpu_slots"] = max(record.get("gpu_slots", 1) for record in (run, *paid(member)))
     place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
     evaluation = read_json(member.evaluation.record) or None
     own = declared(member.arm) | draws(member.layout, "draws", evaluation)
+    if member.layout.cfg and "reward" in member.arm.needs:
+        own |= {"reward": member.layout.cfg.reward.model_dump(mode="json")}
     return run | place | {"evaluation": evaluation, "declared": own}
 
 
@@ -53,7 +58,7 @@ def search_of(found: dict[str, dict], method: str) -> str:
     trials = {own["trials"] for own in found.values()}
     flops = [own.get("flops", 0.0) for own in found.values()]
     if method in found and len(trials) > 1 and 0 < max(flops) <= ALIKE * min(flops):
-        return f"as many FLOPs as the others, within a factor of {ALIKE:g}"
+        return f"trials of as many FLOPs as the others', within a factor of {ALIKE:g}"
     return f"{found.get(method, {}).get('trials', 0)} trials"
 
 

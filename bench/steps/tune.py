@@ -77,6 +77,7 @@ def provenance(cfg, meta: Meta, table, top, picked: dict) -> dict:
     """Return where the settings come from, and what finding them cost."""
     head = {
         "rule": analysis.RULE,
+        "testbed": cfg.testbed,
         "seed": cfg.tune.seed,
         "spaces": {m: {k: list(v) for k, v in s.items()} for m, s in cfg.tune.spaces.items()},
         "epochs": {method: list(read) for method, read in cfg.tune.epochs.items()},
@@ -90,6 +91,7 @@ def provenance(cfg, meta: Meta, table, top, picked: dict) -> dict:
             "failed": int(mine.gold.isna().sum()),
             "picked": top.arm[method],
             "settings": picked[method],
+            "gain": round(float(top.gain[method]), 4),
             "gains": [None if isnan(g) else round(float(g), 4) for g in mine.gain],
             "gold": round(float(top.gold[method]), 4),
             **cost(mine),
@@ -103,8 +105,8 @@ def of_finals(cfg, results: Results) -> tuple[dict, dict]:
     """Return ({method: settings of its best candidate}, the layer's other sections)."""
     top, runs = finals.picked(results), finals.runs(results)
     picked = {method: row.sets for method, row in top.iterrows()}
-    known = dict(cfg.provenance or {})
-    known["rule"] = f"{known.get('rule')}; of the best, the {finals.RULE}"
+    known = dict(cfg.provenance)
+    known["rule"] = f"{analysis.RULE}; of the best, the {finals.RULE}"
     known["confirmed"] = {
         "seeds": list(cfg.finals.seeds),
         "decay": cfg.finals.decay,

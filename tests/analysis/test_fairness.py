@@ -450,6 +450,7 @@ def test_unlike_numbers_of_trials_are_fair_if_they_cost_as_much(made, monkeypatc
     cfg = load("micro")
     study, bases = [cfg.member("ppo", 1), cfg.member("dpo", 1)], cfg.sft_bases
     known = {"ppo": {"trials": 24, "flops": 1e12}, "dpo": {"trials": 32, "flops": flops}}
+    known["simpo"] = {"trials": 3, "flops": 9e12}  # which the study does not compare
     found = contract.check(study, bases, {"methods": known})["breaches"]
     assert [b["field"] for b in found] == ([] if fair else ["search"])
 
@@ -482,3 +483,10 @@ def test_a_warm_up_that_takes_the_whole_training_is_a_breach(ledger, warmup, col
     assert [b["field"] for b in found] == ["settings.warmup"] * cold
     if cold:
         assert found[0]["values"]["dpo seed 1"] == f"{warmup} of 100 steps"
+
+
+def test_a_warm_up_that_takes_the_whole_training_of_a_reward_model_is_a_breach(ledger):
+    ledger[2]["declared"]["reward"] = {"warmup": 24, "batch": 64, "epochs": 1.0}
+    ledger[3]["declared"]["reward"] = {"warmup": 23, "batch": 64, "epochs": 1.0}
+    (found,) = breaches(ledger, START)
+    assert found["values"] == {"ppo seed 1": "24 of 24 steps of the reward model"}

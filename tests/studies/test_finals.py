@@ -26,7 +26,8 @@ GAINS = {  # of three seeds; None: it diverged
 
 
 def configured():
-    return load("tiny", ["study=finals", f"finals.candidates={flow(CANDIDATES)}"])
+    candidates = f"finals.candidates={flow(CANDIDATES)}"
+    return load("tiny", ["study=finals", candidates, "provenance={rule: any}"])
 
 
 def study():
@@ -114,12 +115,19 @@ def test_the_page_lists_every_candidate_and_which_rule_picks_it():
     assert rows["PPO final1 constant"][4].text == "1 of 3"
 
 
+DPO = "finals.candidates={dpo: [{lr: 1e-3, beta: 0.2}]}"
+
+
 @pytest.mark.parametrize(
     "overrides,said",
     [
         (["study=finals"], "has no finals.candidates: run the study `tune` first"),
         (["finals.seeds=[1]"], "finals.seeds holds 1, which is in seeds"),
         (["finals.seeds=[100]"], "finals.seeds holds 100"),
+        (["finals.seeds=[101, 101]"], "finals.seeds must differ; got [101, 101]"),
+        (["finals.seeds=[]"], "finals.seeds must differ; got []"),
+        (["study=finals", DPO], "without provenance: copy the whole tuned.yaml"),
+        (["study=finals", DPO, "provenance={testbed: micro}"], "are of testbed 'micro'"),
         (["finals.candidates={dqo: [{lr: 1}]}"], "unknown method 'dqo' in finals.candidates"),
     ],
 )
@@ -132,8 +140,7 @@ def test_what_cannot_run_is_refused(overrides, said):
 @pytest.mark.parametrize("testbed", ["micro", "tiny", "reviews", "reviews-cpu"])
 @pytest.mark.parametrize("study", ["tune", "finals"])
 def test_nothing_is_picked_on_test_prompts_or_on_seeds_that_are_compared(testbed, study):
-    candidates = flow({"dpo": [{"lr": 1e-3, "beta": 0.2}]})
-    cfg = load(testbed, [f"study={study}", f"finals.candidates={candidates}"])
+    cfg = load(testbed, [f"study={study}", DPO, "provenance={rule: any}"])
     assert not cfg.evaluated
     assert cfg.searched is None  # so that the contract compares no earlier search
     assert {seed for _, seed in cfg.study_runs}.isdisjoint({*cfg.seeds, *cfg.bases.seeds})

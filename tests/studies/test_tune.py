@@ -12,10 +12,11 @@ import yaml
 from bench.analysis.results import Arm
 from bench.core.schema import UserError
 from bench.methods import METHODS
+from bench.report.words import label
 from bench.settings import layers
 from bench.steps import tune
 from bench.studies import load
-from bench.studies.tune import analysis
+from bench.studies.tune import analysis, page
 
 READ = {"dpo": [0.5, 1, 2]}
 GAINS = {"ppo": (0.2, None, 0.9), "dpo": (-0.5, 0.4, 0.1)}
@@ -190,6 +191,18 @@ def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, m
     assert "tiny.tuned" not in layers.testbeds()
 
 
+@pytest.mark.parametrize("file", sorted(layers.TESTBEDS.glob("*.tuned.yaml")), ids=lambda f: f.stem)
+def test_the_page_shows_every_shipped_search_and_the_gain_on_further_seeds(file, tmp_path):
+    shown = fake_runs.study(tmp_path)
+    known = yaml.safe_load(file.read_text())["provenance"]
+    (table,) = page.tables(fake_runs.changed(shown, provenance=known))
+    assert [row[0].text for row in table.rows] == [label(m) for m in known["methods"]][:4]
+    assert all(row[1].text.startswith("lr ") and row[4].text[0] == "+" for row in table.rows)
+    again = {"seeds": [101], "methods": {m: {"gain": 0.07} for m in known["methods"]}}
+    (table,) = page.tables(fake_runs.changed(shown, provenance=known | {"confirmed": again}))
+    assert {row[4].text for row in table.rows} == {"+0.07"}
+
+
 def test_a_method_whose_every_trial_failed_is_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"every run of dpo failed: move its tune\.spaces"):
         written(tmp_path, monkeypatch, FOUR | {"dpo": (None, None, None)})
@@ -200,6 +213,8 @@ def test_a_method_whose_every_trial_failed_is_named(tmp_path, monkeypatch):
     [
         ("tune.spaces.dpo.bta=[1, 2]", "unknown key 'tune.spaces.dpo.bta'; did you mean 'beta'"),
         ("tune.spaces.dqo={lr: [1, 2]}", "unknown method 'dqo' in tune.spaces"),
+        ("tune.spaces.dpo={sft.lr: [1, 2]}", "unknown key 'tune.spaces.dpo.sft.lr'"),
+        ("tune.more={simpo: 2}", "tune.more.simpo: simpo has no space"),
     ],
 )
 def test_a_space_of_nothing_known_is_refused(override, hint):

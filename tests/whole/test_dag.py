@@ -209,6 +209,7 @@ def test_a_search_picks_settings_for_every_method(finished):
     assert "What k trials are worth" in page and "<svg" in page
     best = layer["finals"]["candidates"]["dpo"]
     again = ["study=finals", f"finals={flow({'candidates': {'dpo': best}, 'seeds': [101]})}"]
+    again.append(f"provenance={flow(layer['provenance'])}")
     snakemake(finished, config=again)
     layout = load("tiny", again).layout
     layer = yaml.safe_load((finished / layout.tuned).read_text())

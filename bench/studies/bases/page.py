@@ -50,8 +50,9 @@ def lines(study) -> list[str]:
     size = analysis.gains(study.results).groupby(["base", "method"]).size().max()
     return [
         f"Each method was trained from each base with {count(int(size), 'seed')}. Bases differ in "
-        "the seeds of pretraining and SFT alone, and each has pairs sampled from itself. The "
-        "testbed's own base is the first.",
+        "the seeds of SFT alone, and of pretraining where there is any. Each has pairs sampled "
+        "from itself, unless the testbed comes with pairs. The testbed's own base is the first; "
+        "settings were searched from it alone.",
         "An interval covers bases and prompts: how the result would vary with another base. A "
         "comparison from one base covers seeds and prompts only.",
     ]

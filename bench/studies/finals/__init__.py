@@ -64,6 +64,15 @@ def check(cfg) -> None:
             f"testbed '{cfg.testbed}' has no finals.candidates: run the study `tune` first, and "
             "copy the tuned.yaml that it writes beside the testbed's file"
         )
+    if cfg.study == "finals" and not cfg.provenance:
+        raise UserError("finals.candidates come without provenance: copy the whole tuned.yaml")
+    if cfg.study == "finals" and cfg.provenance.get("testbed", cfg.testbed) != cfg.testbed:
+        raise UserError(
+            f"finals.candidates are of testbed '{cfg.provenance['testbed']}': run the study `tune` "
+            f"of '{cfg.testbed}' first"
+        )
+    if len({*cfg.finals.seeds}) < len(cfg.finals.seeds) or not cfg.finals.seeds:
+        raise UserError(f"finals.seeds must differ; got {list(cfg.finals.seeds)}")
     if taken := {*cfg.finals.seeds} & {*cfg.seeds, *cfg.bases.seeds, cfg.tune.seed}:
         raise UserError(
             f"finals.seeds holds {min(taken)}, which is in seeds or bases.seeds, or is tune.seed: "

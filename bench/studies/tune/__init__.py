@@ -5,7 +5,6 @@ from random import Random
 
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
-from bench.core.layout import UPSTREAM
 from bench.core.names import nearest
 from bench.core.schema import Section, UserError
 from bench.core.streams import stream
@@ -61,7 +60,8 @@ def trial(cfg, method: str, drawn: dict) -> dict:
     length = {"epochs": max(read)} if read else {}
     constant = {"decay": 0.0} if hasattr(getattr(cfg, method), "decay") else {}
     spec = {"method": method, "curve": points(read), "tasks": False}
-    return spec | constant | length | nested(drawn)
+    scored = {"reward.decay": 0.0} if any(key.startswith("reward.") for key in drawn) else {}
+    return spec | constant | length | nested(drawn | scored)
 
 
 def points(read: tuple[float, ...] | None) -> tuple[float, ...]:
@@ -88,9 +88,9 @@ def draw(cfg, luck: Random, method: str, key: str, low: float, high: float) -> f
 def known(cfg, method: str, key: str):
     """Return the present value of a setting of a space; raises UserError if there is none."""
     section, _, name = key.rpartition(".")
-    where = getattr(cfg, section if section in UPSTREAM else method)
+    where = getattr(cfg, "reward" if section == "reward" else method)
     fields = type(where).model_fields
-    if name not in fields or (section and section not in UPSTREAM):
+    if name not in fields or section not in ("", "reward"):
         raise UserError(f"unknown key 'tune.spaces.{method}.{key}'" + nearest(name, fields))
     return getattr(where, name)
 
@@ -123,6 +123,10 @@ def check(cfg) -> None:
     for key in ("more", "epochs"):
         for method in getattr(cfg.tune, key):
             check_method(cfg, method, f"tune.{key}")
+            if method not in cfg.tune.spaces:
+                raise UserError(
+                    f"tune.{key}.{method}: {method} has no space: add tune.spaces.{method}"
+                )
     if cfg.study == "tune" and not set(cfg.compared) <= set(cfg.tune.spaces):
         raise UserError(
             f"testbed '{cfg.testbed}' has no tune.spaces for a method whose beta is 0: add them to "

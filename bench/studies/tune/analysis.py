@@ -118,7 +118,7 @@ def settings(row) -> dict:
 def best_of(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """Return the expected best gain of k = 1..n trials, and the FLOPs and seconds that they take.
 
-    A failed trial counts as no gain: one then keeps the SFT base.
+    A trial that failed or ended below SFT counts as no gain: one then keeps the SFT base.
     """
     rows = table[table.method == method]
     gains = rows.gain.fillna(0.0).clip(lower=0.0)

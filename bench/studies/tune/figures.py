@@ -137,8 +137,8 @@ def _ranges(study) -> str:
 BEST = Figure(
     "best", "What k random trials are worth", best_curves,
     lambda s: "Each line is the expected best gain of k trials, drawn with replacement from those "
-    "that were run (Dodge et al. 2019, 1909.03004, eq. 1), each at its best length; a failed trial "
-    "counts as no gain. There "
+    "that were run (Dodge et al. 2019, 1909.03004, eq. 1), each at its best length; a trial that "
+    "failed or ended below SFT counts as no gain. There "
     "are no bands, since each trial has one seed.",
     lambda s: f"Expected best gold above SFT, from one trial to all: {_listed(s)}.",
     lambda s: f"{per_method(s)}, one seed · no intervals",

@@ -17,7 +17,7 @@ def headline(study) -> list[str]:
     made = trials(study)
     n = made.groupby("method").size()
     top = analysis.picked(made).iterrows()
-    items = [f"{label(m)} {fixed(row.gain, '+.2f')}, the best of {n[m]}" for m, row in top]
+    items = [f"{label(m)} {fixed(row.gain, '+.2f')} of {n[m]} trials" for m, row in top]
     if not items:
         return ["Every trial failed."]
     head = "The picked trials' gold above SFT, on validation prompts and from one seed"
@@ -50,10 +50,13 @@ def _distance(study) -> str:
     """Name picks that lie near an end of their space, beyond which there may be higher gains."""
     spaces, near = study.meta.tune["spaces"], []
     for method, row in analysis.picked(trials(study)).iterrows():
+        read = study.meta.tune["epochs"].get(method)
+        ends = spaces[method] | ({"epochs": (min(read), max(read))} if read else {})
         near += [
             f"{label(method)}'s {key}"
-            for key, value in row.drawn.items()
-            if analysis.near_an_end(*spaces[method][key], value)
+            for key, value in analysis.settings(row).items()
+            if value != 1 or not isinstance(value, int)  # nothing lies below one pass
+            if analysis.near_an_end(*ends[key], value)
         ]
     if not near:
         return "No pick lies in the outer tenth of its space."
@@ -65,7 +68,7 @@ def trial_table(study) -> Table:
     """Tabulate every trial, the best first within a method."""
     header = [("Trial", ""), ("Settings", ""), ("Status", "at the end"),
               ("Gold above SFT", "validation ↑"), ("KL", "nats"), ("Accuracy", "held-out pairs ↑"),
-              ("FLOPs", "whole pipeline"), ("Seconds", "core-seconds")]  # fmt: skip
+              ("FLOPs", "whole pipeline"), ("Seconds", costs.seconds_name(study.meta))]  # fmt: skip
     rows = []
     order = trials(study).sort_values("gain", ascending=False, na_position="last")
     for method in methods(study):
@@ -112,8 +115,9 @@ def other_rules(study) -> Table:
     ]
     note = (
         "Gold is known here alone: elsewhere nobody could pick by it. What held-out pairs would "
-        "have picked, from labels that anyone has, stands beside it. All from one seed, without "
-        "intervals."
+        "have picked, from labels that anyone has, stands beside it. A trial that was read at "
+        "several lengths counts with its best reading; those read once lack this choice. All from "
+        "one seed, without intervals."
     )
     return Table("What each rule picks", header, rows, [note])
 
@@ -143,12 +147,19 @@ def provenance(study) -> list[str]:
     used = searched(study, tuned)
     spaces = _spaces({method: tuned["spaces"][method] for method in used})
     return [
-        f"The settings of {named(used)} are the best of each one's own random trials at seed "
-        f"{tuned['seed']}, which no comparison uses. The rule: {tuned['rule']}. The trials ran at "
+        f"The settings of {named(used)} are the best of each one's own random trials"
+        f"{_where(study, tuned)} at seed {tuned['seed']}, which no comparison uses. The rule: "
+        f"{tuned['rule']}. The trials ran at "
         f"commit {tuned['commit'][:12]}; the report of the study 'tune' lists each of them. "
         f"Settings were drawn log-uniformly: {spaces}. No other settings were searched"
         f"{lengths_and_schedules(tuned)}."
     ]
+
+
+def _where(study, tuned: dict) -> str:
+    """Name the testbed of the search if it was another, whose settings this one inherits."""
+    own = study.meta.testbed
+    return f" on testbed {where}" if (where := tuned.get("testbed", own)) != own else ""
 
 
 def tables(study) -> list[Table]:
@@ -160,23 +171,30 @@ def tables(study) -> list[Table]:
               ("Gain of the pick", "gold above SFT, validation ↑"), ("FLOPs", "of the search"),
               ("Seconds", f"{costs.seconds_name(study.meta)}, of the search")]  # fmt: skip
     rows, column = [], costs.seconds(study.meta)
+    again = tuned.get("confirmed", {}).get("methods", {})
     for method in searched(study, tuned):
         found = tuned["methods"][method]
-        gains = trials(study)[trials(study).method == method].gain
+        gain = again.get(method, {}).get("gain", found.get("gain", _highest(study, method)))
         spent = costs.of_search(study.meta, method)
         rows.append([
             Cell(label(method), mark=study.looks[method].colour),
-            Cell(_settings(study, method, found)),
+            Cell(_settings(study, method, found, tuned["spaces"][method])),
             Cell(f"{found['trials']}"), Cell(f"{found['failed']}"),
-            Cell(fixed(gains.max(), "+.2f") if len(gains) else "–"),
+            Cell(fixed(gain, "+.2f")),
             Cell(scaled(spent["flops"]), value=spent["flops"]),
             Cell(f"{spent[column]:,.0f}", value=spent[column]),
         ])  # fmt: skip
+    seeds = "the mean over the further seeds" if again else "of one run"
     note = (
-        "The gain of a pick is the highest of many noisy numbers, so it tends to be too high. It "
-        "has no interval."
+        f"The gain of a pick is {seeds} and the highest of many noisy numbers, so it tends to be "
+        "too high. It has no interval."
     )
     return [Table("What the search picked", header, rows, [note])]
+
+
+def _highest(study, method: str) -> float:
+    """Return the highest gain of a method's trials."""
+    return trials(study)[trials(study).method == method].gain.max()
 
 
 def searched(study, tuned: dict) -> list[str]:
@@ -200,11 +218,13 @@ def _spaces(spaces: dict) -> str:
     )
 
 
-def _settings(study, method: str, found: dict) -> str:
-    """Return 'lr 0.0005, beta 0.2', as the search picked them."""
+def _settings(study, method: str, found: dict, keys) -> str:
+    """Return 'lr 0.0005, beta 0.2', as the search picked them; keys: of its space, which is all
+    that earlier searches picked."""
     if method not in study.arms:
         return "–"
-    return set_to(found["settings"])
+    picked = found.get("settings") or {key: study.setting(method, key) for key in keys}
+    return set_to(picked)
 
 
 def sections(study) -> list[Section]:
@@ -221,8 +241,8 @@ def sections(study) -> list[Section]:
 def results(study):
     """Return results.csv: a row per trial, with a column for each setting that was drawn."""
     rows = trials(study)
-    drawn = pd.DataFrame(list(rows.drawn), index=rows.index)
-    return pd.concat([rows.drop(columns="drawn"), drawn], axis=1).round(6)
+    drawn = pd.DataFrame([analysis.settings(row) for row in rows.itertuples()], index=rows.index)
+    return pd.concat([rows.drop(columns=["drawn", "epochs"]).round(6), drawn], axis=1)
 
 
 LENT = Lent(

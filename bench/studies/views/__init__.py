@@ -29,7 +29,7 @@ def arms(cfg) -> dict[str, dict]:
     found = {}
     for method in cfg.compared:
         for share in cfg.views.shares:
-            found |= _from_fewer(cfg, method, round(share * cfg.pairs.n))
+            found |= _from_fewer(cfg, method, max(1, round(share * cfg.pairs.n)))
         found |= scaled(cfg, method, beta=cfg.views.beta)
         if method in cfg.views.longer:
             found |= scaled(cfg, method, epochs=[cfg.views.longer[method]])
