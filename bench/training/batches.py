@@ -35,8 +35,8 @@ def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[i
     whole = math.gcd(batch, n)
     if whole % count:
         raise UserError(
-            f"{n} rows in batches of {batch} leave a batch of {n % batch or batch}, which {count} "
-            f"processes cannot share equally: make both multiples of {count}"
+            f"{count} processes cannot share {n} rows in batches of {batch} equally: make the rows "
+            f"and the batch multiples of {count}"
         )
     share = whole // count
     rows = max(d for d in range(1, share + 1) if share % d == 0 and d <= (micro or share))
