@@ -110,9 +110,9 @@ def test_the_page_lists_every_candidate_and_which_rule_picks_it():
     assert "over 3 fresh seeds: PPO +0.70 (+0.70 to +0.70); DPO +0.50" in page.headline(shown)[0]
     rows = {row[0].text: row for row in page.table(shown).rows}
     assert len(rows) == len(GAINS)
-    assert rows["PPO final1 decayed"][-1].text == "gold"
-    assert rows["DPO final1 decayed"][-1].text == "held-out accuracy"
-    assert rows["PPO final1 constant"][4].text == "1 of 3"
+    assert rows["PPO final1 decayed"][4].text == "gold"
+    assert rows["DPO final1 decayed"][4].text == "held-out accuracy"
+    assert rows["PPO final1 constant"][3].text == "1 of 3"
 
 
 DPO = "finals.candidates={dpo: [{lr: 1e-3, beta: 0.2}]}"

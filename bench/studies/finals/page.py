@@ -38,9 +38,9 @@ def lines(study) -> list[str]:
 
 def table(study) -> Table:
     """Tabulate every candidate, the best first within a method."""
-    header = [("Candidate", ""), ("Settings", ""), ("Gold above SFT", "validation ↑"),
-              ("Accuracy", "held-out pairs ↑"), ("Failed", "runs ↓"),
-              ("Picked by", "")]  # fmt: skip
+    header = [("Candidate", ""), ("Gold above SFT", "validation ↑"),
+              ("Accuracy", "held-out pairs ↑"), ("Failed", "runs ↓"), ("Picked by", ""),
+              ("Settings", "")]  # fmt: skip
     best = {"gold": analysis.picked(study.results)}
     best["held-out accuracy"] = analysis.picked(study.results, "accuracy")
     rows = []
@@ -50,11 +50,11 @@ def table(study) -> Table:
             by = [rule for rule, top in best.items() if row.arm in set(top.arm)]
             rows.append([
                 Cell(label(row.arm), mark=study.looks[row.arm].colour),
-                Cell(set_to(row.sets)),
                 Cell(said(row.interval), value=row.gain),
                 Cell(fixed(row.accuracy, ".3f") if math.isfinite(row.accuracy) else "–"),
                 Cell(f"{row.failed} of {row.runs}"),
                 Cell(", ".join(by)),
+                Cell(set_to(row.sets)),
             ])  # fmt: skip
     note = (
         "Means with 95 % t intervals over seeds; a failed run counts as no gain. Accuracy: how "
