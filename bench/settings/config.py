@@ -210,6 +210,8 @@ class Config(Core):
             key: spec.pop(key) for key in UPSTREAM if isinstance(spec.get(key), dict)
         }
         if own["method"] not in self.known_methods:
+            if "method" not in self.known_arms[name]:
+                raise UserError(f"arms.{name} names no method: add `method: dpo`, or another")
             known = nearest(str(own["method"]), self.known_methods)
             raise UserError(f"unknown method '{own['method']}' of arm '{name}'" + known)
         tuned, module = getattr(self, own["method"]), self.known_methods[own["method"]]

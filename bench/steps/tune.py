@@ -1,5 +1,4 @@
-"""Pick each method's settings from its trials, or from the best of them on fresh seeds, and write
-them to tuned.yaml.
+"""Pick each method's settings from its trials or finals, and write them to tuned.yaml.
 
     python -m bench tune --testbed micro --set study=tune
     python -m bench tune --testbed micro --set study=finals

@@ -61,6 +61,7 @@ def test_what_jobs_ask_for_is_no_override_and_changes_no_hash():
         ("tiny", "study=compere", "did you mean 'compare'"),
         ("tiny", "studies.compare=[dpq]", "unknown arm 'dpq'"),
         ("tiny", "arms.x.method=dqo", "unknown method 'dqo'"),
+        ("tiny", "arms.x={metod: dpo}", "arms.x names no method: add `method: dpo`"),
         ("tiny", "seeds=[1, 1]", "seeds must differ"),
         ("tiny", "seeds=[1, 100]", "seed 100 is tune.seed, on which the settings were picked"),
         ("tiny", "nonsense", "write key=value"),
