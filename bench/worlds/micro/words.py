@@ -8,7 +8,7 @@ LABELS = "Methods see it only through labels, which are drawn from it"
 CONDITIONS = (
     "Pairs are sampled from the SFT base itself: this favours DPO and IPO.",
     "Labels are drawn from Bradley-Terry on gold, the model that DPO and the reward model assume.",
-    "Gold follows rules, which a reward model learns well: this favours PPO.",
+    "Gold follows rules that a reward model can learn: this favours PPO.",
 )
 # the same with its source, for a post
 GOLD_CITED = GOLD + " [@hutto2014]"
