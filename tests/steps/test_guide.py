@@ -158,7 +158,7 @@ def test_the_page_of_settings_is_what_the_command_prints(capsys):
         ("quote", ["--check"]),
         ("diff", ["--out OUT", "a report's folder"]),  # a step without a testbed
         ("gold_delta", ["minus the SFT base's gold", "higher is better", "worlds/*/gold.py"]),
-        ("views", ["Study views", "ppo-n375", "bench/studies/views/page.py", "Settings views"]),
+        ("views", ["Study views", "ppo-n300", "bench/studies/views/page.py", "Settings views"]),
         ("compare", ["40 on micro, of 4 arms", "testbeds/base.yaml"]),
         ("micro", ["The controlled world", "micro.tuned.yaml"]),
         ("arms.preference", ["Whose preference", "gold"]),

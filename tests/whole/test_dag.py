@@ -226,7 +226,7 @@ def test_other_bases_are_trained_beside_the_testbed_s_own(finished):
 def test_pairs_that_another_base_writes_are_read_by_runs_from_the_testbed_s_own(finished):
     hasty, off = "{method: dpo, sft: {steps: 4}}", "{method: dpo, pairs: {writer: hasty}}"
     arms = f"arms={{hasty: {hasty}, dpo-off: {off}}}"
-    config = ["study=off", arms, "studies={off: [dpo, dpo-off]}", "seeds=[1]"]
+    config = ["study=mine", arms, "studies={mine: [dpo, dpo-off]}", "seeds=[1]"]
     snakemake(finished, config=config)
     cfg = load("tiny", config)
     usual, off = cfg.of("dpo").layout, cfg.of("dpo-off").layout
