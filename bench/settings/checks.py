@@ -3,6 +3,8 @@
 Each check raises UserError with one line that names the cause and the remedy.
 """
 
+from collections.abc import Sequence
+
 from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, nearest
 from bench.core.schema import UserError
 from bench.training.batches import check_rollouts, splits
@@ -131,6 +133,12 @@ def check_seeds(cfg) -> None:
     """Refuse seeds that repeat or are negative."""
     if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
         raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
+
+
+def check_own_seeds(name: str, seeds: Sequence[int]) -> None:
+    """Refuse a study's own seeds, the setting ``name``, if they repeat or there are none."""
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise UserError(f"{name} must differ; got {list(seeds)}")
 
 
 ENDS = (0.0, 1.0)  # shares at which a curve starts and ends

@@ -90,7 +90,6 @@ def provenance(cfg, meta: Meta, table, top, picked: dict) -> dict:
             "failed": int(mine.gold.isna().sum()),
             "picked": top.arm[method],
             "settings": picked[method],
-            "gain": round(float(top.gain[method]), 4),
             "gains": [None if isnan(g) else round(float(g), 4) for g in mine.gain],
             "gold": round(float(top.gold[method]), 4),
             **cost(mine),

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from bench.core.schema import Section, UserError
-from bench.settings.checks import ENDS
+from bench.core.schema import Section
+from bench.settings.checks import ENDS, check_own_seeds
 
 
 class Settings(Section):
@@ -38,5 +38,4 @@ def seeds(cfg, arm: str) -> tuple[int, ...]:
 
 def check(cfg) -> None:
     """Refuse seeds that repeat."""
-    if len({*cfg.bases.seeds}) < len(cfg.bases.seeds) or not cfg.bases.seeds:
-        raise UserError(f"bases.seeds must differ; got {list(cfg.bases.seeds)}")
+    check_own_seeds("bases.seeds", cfg.bases.seeds)

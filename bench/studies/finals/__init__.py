@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from bench.core.schema import Section, UserError
-from bench.settings.checks import ENDS
+from bench.settings.checks import ENDS, check_own_seeds
 from bench.studies.tune import check_method, nested
 
 EVALUATED = False  # runs are judged on validation prompts, by their own curves
@@ -71,8 +71,7 @@ def check(cfg) -> None:
             f"finals.candidates are of testbed '{cfg.provenance['testbed']}': run the study `tune` "
             f"of '{cfg.testbed}' first"
         )
-    if len({*cfg.finals.seeds}) < len(cfg.finals.seeds) or not cfg.finals.seeds:
-        raise UserError(f"finals.seeds must differ; got {list(cfg.finals.seeds)}")
+    check_own_seeds("finals.seeds", cfg.finals.seeds)
     if taken := {*cfg.finals.seeds} & {*cfg.seeds, *cfg.bases.seeds, cfg.tune.seed}:
         raise UserError(
             f"finals.seeds holds {min(taken)}, which is in seeds or bases.seeds, or is tune.seed: "

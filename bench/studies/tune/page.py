@@ -174,7 +174,7 @@ def tables(study) -> list[Table]:
     again = tuned.get("confirmed", {}).get("methods", {})
     for method in searched(study, tuned):
         found = tuned["methods"][method]
-        gain = again.get(method, {}).get("gain", found.get("gain", _highest(study, method)))
+        gain = again[method]["gain"] if method in again else _highest(study, method)
         spent = costs.of_search(study.meta, method)
         rows.append([
             Cell(label(method), mark=study.looks[method].colour),
