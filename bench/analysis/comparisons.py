@@ -267,13 +267,13 @@ def tested(
 
 
 @once
-def margin(results: Results) -> float:
+def margin(results: Results, base: str = SFT) -> float:
     """Return the difference in gold below which two arms count as equal.
 
-    It is MARGIN standard deviations of the gold of the SFT base's answers.
+    It is MARGIN standard deviations of the gold of an SFT base's answers.
     """
-    base = results.answers(SFT)
-    return MARGIN * float(np.std(base.to_numpy(), ddof=1)) if base.size > 1 else 0.0
+    answers = results.answers(base)
+    return MARGIN * float(np.std(answers.to_numpy(), ddof=1)) if answers.size > 1 else 0.0
 
 
 def pairs(results: Results) -> list[tuple[str, str]]:

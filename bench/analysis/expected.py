@@ -16,13 +16,16 @@ from scipy import optimize
 from bench.analysis.statistics import LEVEL, Interval, Share, rate_interval
 
 OVER = "seeds and prompts, failures counted"
+NOTHING = Interval(0.0, nan, nan, nan, 0.0, 0, 0, "nothing (every run failed)")
 
 
 def gain(ended: Share, of_ended: Interval, level: float = LEVEL) -> Interval:
     """Return the expected gain of an arm; of_ended: the gain over SFT of its runs that ended.
 
-    One run that ended gives no interval.
+    One run that ended gives no interval; none is NOTHING.
     """
+    if not ended.count:
+        return NOTHING
     factors = [
         (ended.rate, of_ended.mean, of_ended.ends(level)),
         (of_ended.mean, ended.rate, rate_interval(ended.count, ended.n, level)),

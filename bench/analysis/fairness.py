@@ -46,6 +46,7 @@ class Rule:
 
 
 ARM, DATA = ("arm",), ("label_set", "start", "drawn_from")
+MODEL = ("declared.model",)  # the settings of the model, which are an arm's own in some studies
 OWN = "a run lies in the folder of its own arm and seed"
 AS_SET = "a run has the configuration of its arm"
 OF_RUN = "an evaluation belongs to the run beside it"
@@ -95,8 +96,8 @@ RULES = (
     Rule("template", MATCH, "the same prompt template"),
     Rule("eos", MATCH, "the same end-of-text policy"),
     Rule("decode", MATCH, "the same sampling settings"),
-    Rule("trainable_parameters", MATCH, "the same trainable parameters"),
-    Rule("parameters", MATCH, "the same model"),
+    Rule("trainable_parameters", MATCH, "the same trainable parameters", MODEL),
+    Rule("parameters", MATCH, "the same model", MODEL),
     Rule("search", MATCH, "as much search, in trials or in FLOPs", optional=True),
     Rule("curve_prompts_sha256", MATCH, "the same validation prompts"),
     Rule("versions", MATCH, "the same library versions"),

@@ -26,6 +26,7 @@ and about the same for P = 384 at S = 3 and 10. The tests simulate whole tables
 (`tests/analysis/test_statistics.py`). Nothing here reads a file.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -268,6 +269,25 @@ def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
     return float(stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue)
 
 
+def stratified(tables: Iterable[tuple[int, int, int, int]]) -> float:
+    """Return the two-sided p of the exact test that two rates agree in every stratum; NaN if none
+    has both.
+
+    tables: (k1, n1, k2, n2) of each stratum, k of n. Given each stratum's k1 + k2, the sum of k1 is
+    a sum of hypergeometric counts (Cox 1970, Analysis of Binary Data, section 5.3); p adds up the
+    probabilities of all sums that are no likelier than the one seen, as Fisher's test does, which
+    this is for one stratum.
+    """
+    tables = [table for table in tables if table[1] and table[3]]
+    if not tables:
+        return float("nan")
+    odds, seen = np.ones(1), 0
+    for k1, n1, k2, n2 in tables:
+        own = stats.hypergeom.pmf(np.arange(n1 + 1), n1 + n2, k1 + k2, n1)
+        odds, seen = np.convolve(odds, own), seen + k1
+    return float(min(1.0, odds[odds <= odds[seen] * (1 + 1e-7)].sum()))
+
+
 def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the exact interval (Clopper & Pearson 1934) of the rate k of n; (0, 1) if n is 0."""
     if n == 0:
@@ -275,11 +295,6 @@ def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     beyond = (1 - level) / 2
     low = special.betaincinv(k, n - k + 1, beyond) if k else 0.0
     return float(low), float(special.betaincinv(k + 1, n - k, 1 - beyond) if k < n else 1.0)
-
-
-def least_significant(n: int) -> int | None:
-    """Return the least k for which 0 of n against k of n has p < .05, or None."""
-    return next((k for k in range(1, n + 1) if fisher(0, n, k, n) < 1 - LEVEL), None)
 
 
 def best_of(values, costs=None, worst: float | None = None) -> tuple[np.ndarray, np.ndarray]:

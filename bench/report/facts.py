@@ -77,9 +77,11 @@ def caveat(study) -> str:
 
 
 def parameters(study) -> str:
-    """Return the size of the model: '0.18 million'."""
-    size = float(study.runs.parameters.max())
-    return f"{float(f'{size / 1e6:.2g}'):g} million" if size > 0 else "unknown"
+    """Return the size of the model, or of the smallest and the largest: '0.18 million'."""
+    sizes = study.runs.parameters.dropna()
+    ends = dict.fromkeys((sizes.min(), sizes.max()))
+    words = [f"{float(f'{size / 1e6:.2g}'):g}" for size in ends if size > 0]
+    return f"{' to '.join(words)} million" if words else "unknown"
 
 
 def of_sections(shared: dict) -> Iterator[tuple[str, str]]:

@@ -75,9 +75,10 @@ def conditions(study) -> list[str]:
 
 def sized(study) -> str:
     """Say 'One model of 175,744 parameters, from 3,000 pairs a run'."""
-    size = study.runs.parameters.max()
-    model = f" of {size:,.0f} parameters" * bool(size > 0)
-    return f"One model{model}, from {study.meta.pairs:,} pairs a run"
+    sizes = sorted({*study.runs.parameters.dropna().astype(int)} - {0})
+    model = f" of {joined(f'{size:,}' for size in sizes)} parameters" * bool(sizes)
+    one = "Models" if len(sizes) > 1 else "One model"
+    return f"{one}{model}, from {study.meta.pairs:,} pairs a run"
 
 
 def by_hand(study) -> str:

@@ -29,6 +29,7 @@ VERDICTS = {
 BETTER, EQUIVALENT, INCONCLUSIVE = (name for name, _ in VERDICTS.values())
 STATUS = {"diverged": "diverged", "oom": "out of memory"}
 ARMS = (
+    (r"\bcritic_lrx", "critic lr ×"), (r"\breward\.lrx", "reward lr ×"),
     (r"\bbetax", "β ×"), (r"\blrx", "lr ×"), (r"\bepochsx", "epochs ×"), (r"\bbeta(?=[\d.])", "β="),
     (r"\bn(?=\d)", "n="), (r"\btrial(?=\d)", "trial "), (r"×0\.33\b", "×⅓"),
 )  # fmt: skip

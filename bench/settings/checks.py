@@ -13,12 +13,13 @@ from bench.worlds import world
 
 def check(cfg) -> None:
     """Run every check on a ``bench.settings.config.Config``."""
-    check_model(cfg.model)
     check_curve(cfg)
     check_pool(cfg.pairs)
     check_names(cfg)
     check_study(cfg)
+    check_model(cfg.model)
     for name in [*cfg.arms, *cfg.study_arms]:
+        check_model(cfg.of(name).model)
         check_preference(cfg, cfg.arm(name))
         check_writer(cfg, cfg.arm(name))
     check_seeds(cfg)
@@ -161,7 +162,7 @@ def check_writer(cfg, arm) -> None:
     cfg.arm(writer)
     if world(cfg.data.kind).GIVEN_PAIRS:
         raise UserError(f"pairs.writer={writer}: this testbed comes with pairs: leave it out")
-    if own := [name for name in ("base", "sft") if name in arm.upstream]:
+    if own := [name for name in ("model", "base", "sft") if name in arm.upstream]:
         raise UserError(
             f"{where} has its own {' and '.join(own)} and pairs that {writer} writes: give it one "
             "of the two"

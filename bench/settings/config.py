@@ -157,6 +157,13 @@ class Config(Core):
         folders = [self.with_study(name).layout.results for name in names]
         return [folder for folder in folders if (folder / "meta.json").exists()]
 
+    @property
+    def compared_seeds(self) -> set[int]:
+        """Return the seeds of every study but those that search, which may not use them."""
+        plans = {name: plan for name, plan in self._plans.items() if hasattr(plan, "seeds")}
+        names = [name for name, plan in plans.items() if not getattr(plan, "SEARCHES", False)]
+        return {*self.seeds, *(seed for name in names for seed in getattr(self, name).seeds)}
+
     def with_study(self, study: str) -> "Config":
         """Return these settings with another study chosen."""
         return self._replaced(study=study)
@@ -316,7 +323,8 @@ class Slice:
         if "arm" in reads and self._arm in self._cfg.known_arms:
             own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude={"file"})
         if "pairs" in own and self._cfg.pairs.writer:
-            own["writer"] = [self._cfg.writer.section(name) for name in ("base", "sft")]
+            of_writer = ("model", "base", "sft")
+            own["writer"] = [self._cfg.writer.section(name) for name in of_writer]
         tasks = self._cfg.eval.tasks if "eval" in own else ()
         files = {name: found for name in tasks if (found := content(name))}
         return own | ({"task_files": files} if files else {})

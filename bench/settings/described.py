@@ -16,7 +16,7 @@ from functools import cache
 from inspect import get_annotations
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -104,6 +104,8 @@ def settings_in(owner: type[Section], prefix: str = "", given: Any = None) -> It
 
 def section_of(field: FieldInfo) -> type[Section] | None:
     """Return the class of a field that is a section (or null); None for any other field."""
+    if get_origin(field.annotation) in (dict, list, tuple):
+        return None
     kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
     return next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
 

@@ -8,6 +8,7 @@ RENAMED = {
     "grid": "stability",
     "tuning": "provenance",
     "pairs.held_out": "pairs.test",
+    "stability.centre_seeds": "stability.seeds",
     "views.labels": "views.shares",
 }
 OF_ARMS = {"labels": "preference"}

@@ -277,7 +277,7 @@ class Arm(Section):
     tasks: bool = True
     """Whether lm-eval evaluates the arm's runs."""
     upstream: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Overrides of `base`, `sft`, `pairs` and `reward` for the arm alone."""
+    """Overrides of `model`, `base`, `sft`, `pairs` and `reward` for the arm alone."""
     settings: Any
     """Settings of the method, with the arm's overrides."""
 

@@ -24,6 +24,8 @@ from bench.steps._altered import STEP
 from bench.steps.contract import check
 from bench.worlds import world
 
+SCALED = ("lr", "critic_lr", "beta", "epochs")  # settings of a method that studies multiply
+
 Members = Sequence[Member]
 COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
@@ -309,13 +311,16 @@ def _git(folder: Path, *words: str) -> str:
 def described(cfg, name: str) -> Arm:
     """Return an arm as it is configured.
 
-    Its factors are the ratios of its learning rate, strength and epochs to its method's tuned ones.
+    Its factors are the ratios of its rates, strength and epochs to its method's tuned ones.
     """
     arm, layout = cfg.arm(name), cfg.of(name).layout
     own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
     varies = [key for key, value in own.items() if value != tuned[key]]
     upstream = [item.partition("=")[0] for item in cfg.changes(cfg.of(name))]
-    known = [key for key in ("lr", "beta", "epochs") if key in varies and tuned[key]]
+    known = [key for key in SCALED if key in varies and tuned[key]]
+    factors = {key: own[key] / tuned[key] for key in known}
+    if "reward" in arm.upstream:
+        factors["reward.lr"] = cfg.of(name).reward.lr / cfg.reward.lr
     return Arm(
         name=name,
         method=arm.method,
@@ -325,7 +330,7 @@ def described(cfg, name: str) -> Arm:
         base=cfg.base_of(name),
         proxy=layout.names("reward", arm.proxy),
         varies=(*varies, *upstream),
-        factors={key: float(f"{own[key] / tuned[key]:.2g}") for key in known},
+        factors={key: float(f"{factor:.2g}") for key, factor in factors.items()},
         sets=cfg.set_by(name),
     )
 

@@ -44,8 +44,10 @@ def _entry(member: Member, searches: dict[str, dict]) -> dict:
     place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
     evaluation = read_json(member.evaluation.record) or None
     own = declared(member.arm) | draws(member.layout, "draws", evaluation)
-    if member.layout.cfg and "reward" in member.arm.needs:
-        own |= {"reward": member.layout.cfg.reward.model_dump(mode="json")}
+    if cfg := member.layout.cfg:
+        own |= {"model": cfg.model.model_dump(mode="json")}
+        if "reward" in member.arm.needs:
+            own |= {"reward": cfg.reward.model_dump(mode="json")}
     return run | place | {"evaluation": evaluation, "declared": own}
 
 

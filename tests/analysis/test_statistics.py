@@ -239,9 +239,26 @@ def test_rate_interval_by_hand():
     assert st.rate_interval(0, 0) == (0, 1)
 
 
-def test_least_significant_by_hand():
-    """Of 4 against 4 the two extreme tables have p = 2/70; of 3 against 3, 2/20."""
-    assert [st.least_significant(n) for n in (0, 3, 4, 12)] == [None, None, 4, 5]
+def test_stratified_is_fisher_s_test_for_one_stratum():
+    for table in ((0, 3, 3, 3), (1, 2, 1, 2), (0, 12, 5, 12), (2, 7, 5, 6)):
+        assert st.stratified([table]) == pytest.approx(st.fisher(*table))
+    assert np.isnan(st.stratified([])) and np.isnan(st.stratified([(0, 0, 1, 2)]))
+
+
+def test_stratified_matches_every_exchange_of_labels():
+    """Within each stratum, every choice of which runs are the first's is as likely."""
+    strata = [([1, 1, 0], [0, 0]), ([1, 0], [0, 0, 1]), ([1, 1], [1, 1])]
+    sums = [0]
+    for first, second in strata:
+        chosen = [sum(c) for c in itertools.combinations(first + second, len(first))]
+        sums = [s + c for s in sums for c in chosen]
+    seen = sum(sum(first) for first, _ in strata)
+    odds = {s: sums.count(s) / len(sums) for s in set(sums)}
+    expected = sum(p for p in odds.values() if p <= odds[seen] + 1e-9)
+    tables = [(sum(a), len(a), sum(b), len(b)) for a, b in strata]
+    assert st.stratified(tables) == pytest.approx(expected) and expected < 1
+    assert st.stratified([(5, 5, 5, 5), (0, 5, 0, 5)]) == pytest.approx(1)
+    assert st.stratified([(5, 5, 0, 5)] * 2) == pytest.approx(2 / 252**2)
 
 
 @pytest.mark.parametrize("values", [[3.0], [2.0, 1.0, 2.0], [0.5, np.nan, -1.0, 4.0]])

@@ -86,6 +86,33 @@ def seeded(folder):
     )
 
 
+def sized(folder):
+    """Each method on three models, on the two others at three rates; all with the gold of one."""
+    ends = ["", *(f"-w{n}{rate}" for n in (32, 272) for rate in ("-lrx0.33", "", "-lrx3"))]
+    factors = dict(zip(ends, (1, 0.67, 2, 6, 0.08, 0.24, 0.72), strict=True))
+    found = fake_runs.collected(folder, {f"{m}{e}": m for m in METHODS for e in ends}, (1, 2, 3),
+                                prompts=12)  # fmt: skip
+    size = found.runs.arm.map(lambda arm: 48_224 if "-w32" in arm else 2_953_456)
+    own = ~found.runs.arm.str.contains("-w")
+    base = found.prompts[found.prompts.arm == "sft"]
+    more = [base.assign(arm=f"sft@{n}") for n in (32, 272)]
+
+    def described(arm):
+        end = arm.name.removeprefix(arm.method)
+        base = {"base": f"sft@{end.split('-')[1][1:]}"} if end else {}
+        return base | {"factors": {"lr": float(factors[end])}}
+
+    return renamed(
+        replace(
+            found,
+            prompts=pd.concat([found.prompts, *more]),
+            runs=found.runs.assign(parameters=size.mask(own, 176_320)),
+        ),
+        "sizes",
+        described,
+    )
+
+
 def gridded(folder):
     """A grid around each method, one cell of each failed."""
     factors = {(lr, beta) for lr in (1 / 3, 1, 3, 10) for beta in (1 / 3, 1, 3)}
@@ -114,7 +141,7 @@ def searched(folder):
 
 
 COMPARISONS = (compared, one_seed, all_failed, crowded)
-KINDS = (viewed, gridded, searched, seeded)
+KINDS = (viewed, gridded, searched, seeded, sized)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +250,7 @@ def test_stability_is_of_the_grid_where_the_report_has_one(made, shown):
     study, beside = made(crowded), made(gridded)
     both = Study(study.results, {"stability": beside})
     found, counted = lent.failures(both)
-    assert counted == "cells of the grid" and found["dpo"] == Share(1, 12)
+    assert counted == "runs of the grid" and found["dpo"] == Share(1, 12)
     with style.drawing("scorecard"):
         figure = scorecard.draw(both, pen_of(scorecard.FIGURE, both))
         words = [text for text, _ in shown(figure)]

@@ -244,11 +244,13 @@ IN_A_FILE = [
     ("tuning: {rule: x}", "'tuning' is called 'provenance' now: rename it"),
     ("pairs: {held_out: 9}", "'pairs.held_out' is called 'pairs.test' now: rename it"),
     ("views: {labels: [0.5]}", "'views.labels' is called 'views.shares' now: rename it"),
+    ("stability: {centre_seeds: 3}",
+     "'stability.centre_seeds' is called 'stability.seeds' now: rename it"),
     ("arms: {m: {method: dpo, labels: biased}}",
      "'arms.m.labels' is called 'arms.m.preference' now: rename it"),
 ]  # fmt: skip
 ON_THE_COMMAND_LINE = ["grid.lr=[1]", "tuning.rule=x", "pairs.held_out=9", "views.labels=[0.5]"]
-ON_THE_COMMAND_LINE += ["arms.orpo-from-base.labels=biased"]
+ON_THE_COMMAND_LINE += ["stability.centre_seeds=3", "arms.orpo-from-base.labels=biased"]
 
 
 def test_every_old_key_is_tried_here():

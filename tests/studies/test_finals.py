@@ -122,7 +122,7 @@ DPO = "finals.candidates={dpo: [{lr: 1e-3, beta: 0.2}]}"
     "overrides,said",
     [
         (["study=finals"], "has no finals.candidates: run the study `tune` first"),
-        (["finals.seeds=[1]"], "finals.seeds holds 1, which is in seeds"),
+        (["finals.seeds=[1]"], "finals.seeds holds 1, which is tune.seed or a seed of"),
         (["finals.seeds=[100]"], "finals.seeds holds 100"),
         (["finals.seeds=[101, 101]"], "finals.seeds must differ; got [101, 101]"),
         (["finals.seeds=[]"], "finals.seeds must differ; got []"),

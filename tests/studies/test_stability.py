@@ -10,10 +10,12 @@ import pytest
 from bench.analysis import statistics as st
 from bench.analysis.results import Arm
 from bench.core.thresholds import GRID_CURVE, MARGIN
+from bench.report.study import Study
+from bench.steps.collect import described
 from bench.studies import load
-from bench.studies.stability import analysis
+from bench.studies.stability import analysis, page
 
-LRS, BETAS = (0.33, 1.0, 3.0, 10.0), (0.33, 1.0, 3.0)
+LRS, BETAS, SEEDS = (0.33, 1.0, 3.0, 10.0), (0.33, 1.0, 3.0), (1, 2, 3)
 SD = 2.0  # of the SFT base's gold over prompts
 
 
@@ -30,7 +32,7 @@ def made(gain):
             for beta in BETAS:
                 name, end = cell(method, lr, beta), gain(method, lr, beta)
                 arms.append(Arm(name, method, factors={"lr": lr, "beta": beta}))
-                for seed in (1, 2, 3) if beta == 1 else (1,):
+                for seed in SEEDS:
                     key = {"arm": name, "method": method, "seed": seed}
                     ok = not isinstance(end, str)
                     status = "ok" if ok else end
@@ -68,55 +70,66 @@ def by_method(results):
 
 
 def test_a_run_that_ends_below_sft_by_the_margin_has_failed(study):
-    cells = analysis.cells(study)
+    runs = analysis.runs(study)
     assert analysis.margin(study) == pytest.approx(MARGIN * SD)
-    dpo = cells[cells.method == "dpo"].set_index(["lr", "beta", "seed"])
+    dpo = runs[runs.method == "dpo"].set_index(["lr", "beta", "seed"])
     assert dpo.outcome[10.0, 1.0, 2] == "diverged" and np.isnan(dpo.gain[10.0, 1.0, 2])
     assert dpo.outcome[3.0, 0.33, 1] == analysis.BELOW
     assert dpo.outcome[1.0, 3.0, 1] == "ok" and dpo.gain[1.0, 3.0, 1] == pytest.approx(0.1)
 
 
-def test_rates_count_one_run_a_cell_and_compare_by_fisher(study):
+def test_rates_count_every_run_and_compare_cell_by_cell(study):
     ppo, dpo = by_method(study)["ppo"], by_method(study)["dpo"]
-    assert (ppo.failed, dpo.failed) == (st.Share(0, 12), st.Share(6, 12))
-    assert ppo.beat == st.Share(8, 12)  # the tight strength ends within the margin
+    assert (ppo.failed, dpo.failed) == (st.Share(0, 36), st.Share(18, 36))
+    assert set(dpo.in_cell.values()) == {st.Share(0, 3), st.Share(3, 3)}
+    assert ppo.beat == st.Share(24, 36)  # the tight strength ends within the margin
     assert dpo.worst == -np.inf and dpo.best == pytest.approx(0.5)
-    assert dpo.median == pytest.approx(-0.45)  # of twelve, those that diverged too
+    assert dpo.median == pytest.approx(-0.45)  # of all runs, those that diverged too
     (pair,) = analysis.compared(study)
     assert (pair.a, pair.b) == (ppo, dpo)
-    assert pair.p == pytest.approx(0.01373, abs=1e-4)  # 0 of 12 against 6 of 12
+    assert pair.p == pytest.approx(2 / 20**6)  # 3 of 6 failed in each of six cells, all of them DPO
     assert pair.p_holm == pair.p and pair.worse == "dpo"
 
 
-def test_cells_are_counted_at_the_seed_that_all_have_whatever_its_number(study):
-    other = {}
-    for name in ("runs", "curve", "log"):  # seeds=[3, 1, 2] in the settings
+def test_other_rates_of_critic_and_reward_model_are_beside_the_grid(study):
+    own = [("ppo-critic_lrx3", {"critic_lr": 3.0}), ("ppo-reward.lrx10", {"reward.lr": 10.0})]
+    arms = [*study.meta.arms, *(Arm(name, "ppo", factors=f) for name, f in own)]
+    more = {}
+    for name in ("runs", "curve", "log"):
         table = getattr(study, name)
-        other[name] = table.assign(seed=table.seed.map({1: 3, 2: 1, 3: 2}))
-    rates = analysis.rates(replace(study, **other))
-    assert [r.failed for r in rates] == [st.Share(0, 12), st.Share(6, 12)]
-    assert {r.beat.n for r in rates} | {r.collapsed.n for r in rates} == {12}
+        like = table[table.arm == "ppo-lrx3"]
+        more[name] = pd.concat([table, *(like.assign(arm=arm) for arm, _ in own)])
+    found = replace(study, **more, meta=replace(study.meta, arms=arms))
+    assert analysis.rates(found) == analysis.rates(study)
+    rows = analysis.own_rates(found)
+    assert [*zip(rows.rate, rows.factor, rows.n, strict=True)] == [
+        ("critic_lr", 1.0, 3), ("critic_lr", 3.0, 3), ("reward.lr", 1.0, 3), ("reward.lr", 10.0, 3)
+    ]  # fmt: skip
+    assert rows.gain.tolist() == pytest.approx([0.5, 0.5 * 3**0.5, 0.5, 0.5 * 3**0.5])
+    table = page.own_table(Study(found))
+    assert [row[1].text for row in table.rows] == ["critic"] * 2 + ["reward model"] * 2
+    assert not page.own_table(Study(study)).rows
 
 
 def test_drawdown_looks_only_at_points_that_all_runs_have(study):
-    cells = analysis.cells(study).set_index(["method", "lr", "beta", "seed"])
-    assert cells.drawdown["ppo", 1.0, 1.0, 1] == 0  # the peak at a quarter is not every run's
-    assert cells.drawdown["dpo", 3.0, 1.0, 1] == pytest.approx(1.0)
-    assert cells.spikes["ppo", 1.0, 1.0, 1] == 5
-    assert cells.displacement["ppo", 1.0, 1.0, 1] == -2  # chosen answers became less likely
+    runs = analysis.runs(study).set_index(["method", "lr", "beta", "seed"])
+    assert runs.drawdown["ppo", 1.0, 1.0, 1] == 0  # the peak at a quarter is not every run's
+    assert runs.drawdown["dpo", 3.0, 1.0, 1] == pytest.approx(1.0)
+    assert runs.spikes["ppo", 1.0, 1.0, 1] == 5
+    assert runs.displacement["ppo", 1.0, 1.0, 1] == -2  # chosen answers became less likely
 
 
 def test_failure_rates_are_corrected_over_all_pairs():
-    failed = {"ppo": 0, "dpo": 6, "ipo": 7}  # of the first twelve cells, every one diverged
-    cells = [(m, i, "diverged" if i < n else "ok") for m, n in failed.items() for i in range(12)]
-    arms = [Arm(f"{m}-lrx{i + 2}", m, factors={"lr": i + 2.0}) for m, i, _ in cells]
-    rows = zip(arms, cells, strict=True)
+    failed = {"ppo": 0, "dpo": 6, "ipo": 7}  # of twelve runs
+    arms = [Arm(f"{m}-lrx3", m, factors={"lr": 3.0}) for m in failed]  # one cell, twelve seeds
     runs = [
-        {"arm": arm.name, "method": arm.method, "seed": 1, "status": status}
-        for arm, (*_, status) in rows
+        {"arm": arm.name, "method": arm.method, "seed": seed}
+        | {"status": "diverged" if seed < failed[arm.method] else "ok"}
+        for arm in arms
+        for seed in range(12)
     ]
     curve = [
-        {"arm": run["arm"], "seed": 1, "fraction": f, "family": "all", "gold": 1.0 + f}
+        {"arm": run["arm"], "seed": run["seed"], "fraction": f, "family": "all", "gold": 1.0 + f}
         | {"gold_se": 0.1, "n": 100}
         for run in runs
         for f in (0.0, 1.0)
@@ -130,7 +143,7 @@ def test_failure_rates_are_corrected_over_all_pairs():
     shares = [(d.a.failed.count, d.b.failed.count) for d in found]
     assert shares == [(0, 6), (0, 7), (6, 7)] and {d.a.failed.n for d in found} == {12}
     ps = [st.fisher(k1, 12, k2, 12) for k1, k2 in shares]
-    assert [d.p for d in found] == ps
+    assert [d.p for d in found] == pytest.approx(ps)
     np.testing.assert_allclose([d.p_holm for d in found], st.holm(ps))
     assert all(d.p_holm > d.p for d in found[:2])
     assert [d.worse for d in found] == ["dpo", "ipo", None]
@@ -140,15 +153,15 @@ def test_what_a_method_sees_is_ranked_against_gold(study):
     rates = by_method(study)
     assert rates["dpo"].agreement == pytest.approx(1.0)  # by the loss on held-out pairs
     assert rates["ppo"].agreement == pytest.approx(1.0)  # by its reward model
-    assert rates["ppo"].collapsed == st.Share(12, 12)
+    assert rates["ppo"].collapsed == st.Share(36, 36)
 
 
 def test_the_centre_column_has_the_spread_of_seeds(study):
-    spread = analysis.spread(analysis.cells(study))
+    spread = analysis.spread(study)
     assert set(spread.n) == {3} and len(spread) == 8
     assert spread.set_index(["method", "lr"]).failed["dpo", 10.0] == 3
-    table = pd.DataFrame({"method": "ppo", "lr": 1.0, "beta": 1.0, "seed": [1, 2, 3]})
-    one = analysis.spread(table.assign(outcome="ok", gain=[0.0, 2.0, 4.0])).iloc[0]
+    table = pd.DataFrame({"lr": 1.0, "seed": [1, 2, 3], "outcome": "ok", "gain": [0.0, 2.0, 4.0]})
+    one = analysis.summary(table.groupby("lr")).iloc[0]
     assert (one.gain, one.sd) == (2, 2)
 
 
@@ -158,7 +171,17 @@ def test_every_method_has_the_same_cells_and_seeds():
     for name, seed in cfg.study_runs:
         arm = cfg.arm(name)
         shapes.setdefault(arm.method, []).append((name.removeprefix(arm.method), seed))
-    assert len(cfg.study_runs) == 80 and all(s == shapes["ppo"] for s in shapes.values())
+    own = [f"-{rate}x{f}" for rate in ("critic_lr", "reward.lr") for f in ("0.33", "3", "10")]
+    assert len(cfg.study_runs) == (4 * 12 + 6) * 5
+    assert [x for x in shapes["ppo"] if x[0] in own] == [
+        (arm, s) for arm in own for s in range(1, 6)
+    ]
+    shapes["ppo"] = [x for x in shapes["ppo"] if x[0] not in own]
+    assert all(sorted(s) == sorted(shapes["ppo"]) for s in shapes.values())
+    assert cfg.of("ppo-reward.lrx3").reward.lr == pytest.approx(3 * cfg.reward.lr, rel=5e-3)
+    assert cfg.arm("ppo-critic_lrx3").settings.lr == cfg.ppo.lr
+    assert described(cfg, "ppo-reward.lrx3").factors == {"reward.lr": 3.0}
+    assert described(cfg, "ppo-critic_lrx0.33").factors == {"critic_lr": 0.33}
     arm = cfg.arm("dpo-lrx10-betax0.33")
     assert arm.settings.lr == pytest.approx(10 * cfg.dpo.lr, rel=5e-3)
     assert arm.settings.beta == pytest.approx(cfg.dpo.beta / 3, rel=5e-3)

@@ -223,6 +223,21 @@ def test_other_bases_are_trained_beside_the_testbed_s_own(finished):
     assert plan["align"] == 2 * len(FIRST)  # from the testbed's own they are there
 
 
+def test_models_of_another_size_are_trained_beside_the_testbed_s_own(finished):
+    small = "{small: {rate: 2, model: {hidden: 16}}}"
+    config = ["study=sizes", f"sizes={{models: {small}, lr: [1], seeds: [1, 2]}}"]
+    snakemake(finished, config=config)
+    cfg = load("tiny", config)
+    sizes = {
+        arm: json.loads((finished / cfg.member(arm, 1).files.record).read_text())["parameters"]
+        for arm in ("dpo", "dpo-small", "ppo-small")
+    }
+    assert sizes["dpo"] > 1.5 * sizes["dpo-small"] and sizes["dpo-small"] == sizes["ppo-small"]
+    assert json.loads((finished / cfg.layout.contract).read_text())["breaches"] == []
+    table = pd.read_csv(finished / cfg.layout.report / "results.csv")
+    assert set(table.parameters) == {sizes["dpo"], sizes["dpo-small"]}
+
+
 def test_pairs_that_another_base_writes_are_read_by_runs_from_the_testbed_s_own(finished):
     hasty, off = "{method: dpo, sft: {steps: 4}}", "{method: dpo, pairs: {writer: hasty}}"
     arms = f"arms={{hasty: {hasty}, dpo-off: {off}}}"
@@ -239,10 +254,10 @@ def test_pairs_that_another_base_writes_are_read_by_runs_from_the_testbed_s_own(
 
 
 def test_a_grid_around_the_settings_shares_its_centre_with_the_comparison(finished):
-    small = ["study=stability", "stability={lr: [1, 3], beta: [1], centre_seeds: 1}"]
+    small = ["study=stability", "stability={lr: [1, 3], beta: [1], own: [1], seeds: [1]}"]
     changed = [
         "study=stability",
-        *(f"stability.{s}" for s in ("lr=[1,3]", "beta=[1]", "centre_seeds=1")),
+        *(f"stability.{s}" for s in ("lr=[1,3]", "beta=[1]", "own=[1]", "seeds=[1]")),
     ]
     before = run_json(finished, "dpo", 1)
     assert planned(snakemake(finished, "-n", config=small))["align"] == len(FIRST)

@@ -43,7 +43,7 @@ def expected_gain(results: Results, arm: str) -> Interval | None:
     if not share.n:
         return None
     if not share.count:
-        return Interval(0.0, *[float("nan")] * 3, 0.0, 0, 0, "nothing (every run failed)")
+        return expected.NOTHING
     gain = gold_delta(results, arm)
     return expected.gain(share, st.crossed(gain)) if gain.size else None
 

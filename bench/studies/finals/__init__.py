@@ -20,7 +20,7 @@ class Settings(Section):
     """Last share of the steps, in which the learning rate of a decayed run falls to 0; its reward
     model's too, if that is searched."""
     seeds: tuple[int, ...] = (101, 102, 103)
-    """Seeds of the runs: none of `seeds` and `bases.seeds`, nor `tune.seed`."""
+    """Seeds of the runs: none that another study uses."""
 
 
 def arms(cfg) -> dict[str, dict]:
@@ -72,8 +72,8 @@ def check(cfg) -> None:
             f"of '{cfg.testbed}' first"
         )
     check_own_seeds("finals.seeds", cfg.finals.seeds)
-    if taken := {*cfg.finals.seeds} & {*cfg.seeds, *cfg.bases.seeds, cfg.tune.seed}:
+    if taken := {*cfg.compared_seeds, cfg.tune.seed} & {*cfg.finals.seeds}:
         raise UserError(
-            f"finals.seeds holds {min(taken)}, which is in seeds or bases.seeds, or is tune.seed: "
-            "take others"
+            f"finals.seeds holds {min(taken)}, which is tune.seed or a seed of another study: take "
+            "others"
         )

@@ -7,7 +7,7 @@ import numpy as np
 from bench.report.figure import Figure
 from bench.report.marks import point
 from bench.report.style import NARROW, WIDE, readable, shade
-from bench.report.words import fixed, label
+from bench.report.words import count, fixed, label
 from bench.studies.stability import analysis
 
 
@@ -23,7 +23,7 @@ def gained(value: float) -> str:
 
 def grid(study, pen):
     """Draw a panel per method: learning rate across, strength up, each cell with its mean gain."""
-    cells = analysis.cells(study.results)
+    cells = analysis.grid(study.results)
     methods = [method for method in study.meta.methods if (cells.method == method).any()]
     figure = pen.figure(WIDE, 6.0)
     axes = figure.subplots(2, math.ceil(len(methods) / 2), squeeze=False).ravel()
@@ -77,8 +77,8 @@ def rates(study, pen):
     found = analysis.rates(study.results)
     figure = pen.figure(NARROW, 1.9 + 0.42 * len(found))
     axes = figure.subplots(1, 2, sharey=True)
-    panels = (("failed", "Cells that failed (fewer is better)"),
-              ("beat", "Cells that beat SFT (more is better)"))  # fmt: skip
+    panels = (("failed", "Runs that failed (fewer is better)"),
+              ("beat", "Runs that beat SFT (more is better)"))  # fmt: skip
     for ax, (key, title) in zip(axes, panels, strict=True):
         ax.set_xlim(0, 1)
         for y, row in enumerate(found):
@@ -101,29 +101,28 @@ def _listed(study) -> str:
     )
 
 
-def _per_method(study) -> int:
-    return max(row.failed.n for row in analysis.rates(study.results))
-
-
-def _runs(study) -> str:
-    return f"{len(analysis.cells(study.results))} runs"
+def _per_method(study) -> str:
+    """Return '12 cells × 5 seeds a method'."""
+    most = max(analysis.rates(study.results), key=lambda r: r.failed.n)
+    seeds = max(share.n for share in most.in_cell.values())
+    return f"{count(len(most.in_cell), 'cell')} × {count(seeds, 'seed')} a method"
 
 
 GRID = Figure(
     "grid", "Gold reward around each method's tuned settings", grid,
     lambda s: "Each cell shows gold above SFT at the end of training, the mean over its runs that "
     "ended; a stronger colour means more. In a framed cell a run failed. Factors multiply each "
-    f"method's tuned settings, which are at ×1 ×1. n is the number of a cell's runs; {_runs(s)} in "
-    "all; there are no intervals. Failure rates count the first seed only.",
+    f"method's tuned settings, which are at ×1 ×1. n is the number of a cell's runs: "
+    f"{_per_method(s)}. There are no intervals.",
     lambda s: f"Grid of learning rates and strengths for each method: {_listed(s)}.",
-    lambda s: f"gold above SFT, validation prompts · {_runs(s)} · no intervals",
+    lambda s: f"gold above SFT, validation prompts · {_per_method(s)} · no intervals",
     wide=True, category="Stability",
 )  # fmt: skip
 RATES = Figure(
     "rates", "How often training fails, and how often it helps", rates,
-    lambda s: "Each point is a share of a method's cells, with its exact 95 % interval. "
-    f"n = {_per_method(s)} cells per method, one run each.",
+    lambda s: "Each point is a share of a method's runs on the grid, with its exact 95 % interval. "
+    f"n = {_per_method(s)}.",
     lambda s: f"Failure and success rates: {_listed(s)}.",
-    lambda s: f"{_per_method(s)} cells per method, one run each · bars: exact 95 % intervals",
+    lambda s: f"{_per_method(s)} · bars: exact 95 % intervals",
     category="Stability",
 )  # fmt: skip

@@ -3,15 +3,16 @@
 import math
 
 from bench.analysis.measures import BY_KEY
-from bench.analysis.statistics import least_significant
+from bench.analysis.statistics import stratified
 from bench.core.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
 from bench.report.sections import Kind, Lent, Section
 from bench.report.tables import Cell, Table, head, plain, share
-from bench.report.words import INCONCLUSIVE, fixed, joined, label, p_words
+from bench.report.words import INCONCLUSIVE, count, fixed, joined, label, p_words
 from bench.studies.stability import analysis
-from bench.studies.stability.analysis import agreement, beat, collapsed, failed_cells
+from bench.studies.stability.analysis import agreement, beat, collapsed, failed_runs
 from bench.studies.stability.figures import GRID, RATES, factor, gained
 
+NAMES = {"critic_lr": "critic", "reward.lr": "reward model"}
 TRAINED = tuple(BY_KEY[key] for key in ("drawdown", "spikes", "displacement"))
 
 
@@ -23,7 +24,7 @@ def rates(study) -> list[analysis.Rates]:
 def headline(study) -> list[str]:
     """Say how often each method failed, and whether that tells any two apart."""
     counts = joined(f"{label(r.method)} in {r.failed.count} of {r.failed.n}" for r in rates(study))
-    said = [f"In settings around the tuned ones, training failed for {counts}.", decided(study)]
+    said = [f"In runs around the tuned settings, training failed for {counts}.", decided(study)]
     return [sentence for sentence in said if sentence]
 
 
@@ -54,31 +55,31 @@ def card(study, beside) -> list[str]:
     if beside is None:
         return []
     counts = ", ".join(f"{label(r.method)} {r.failed.count} of {r.failed.n}" for r in rates(beside))
-    return [f"On a grid around the tuned settings, failed cells: {counts}. {decided(beside)}"]
+    return [f"On a grid around the tuned settings, failed runs: {counts}. {decided(beside)}"]
 
 
 def rate_lines(study) -> list[str]:
-    """Say the rates, what n cells can tell, and what a rate is of."""
+    """Say the rates, what the test can tell, and what a rate is of."""
     items = [
-        f"{label(r.method)} failed in {r.failed.count} of {r.failed.n} cells "
+        f"{label(r.method)} failed in {r.failed.count} of {r.failed.n} runs "
         f"({share(r.failed).quiet})"
         for r in rates(study)
     ]
     return [
         f"{'; '.join(items)}; exact 95 % intervals. {decided(study)}".strip(),
-        *resolution(max(r.failed.n for r in rates(study))),
+        resolution(max(share.n for r in rates(study) for share in r.in_cell.values())),
         "Cells are not a random sample of settings, so the rates describe this grid only.",
     ]
 
 
-def resolution(n: int) -> list[str]:
-    """Say how far two methods with n cells each must differ to be told apart."""
-    if (least := least_significant(n)) is None:
-        return [f"With {n} cells each, no difference tells two methods apart."]
-    return [
-        f"With {n} cells each, Fisher's exact test tells two methods apart if one fails in none "
-        f"and the other in {least} or more. Several pairs need a wider gap."
-    ]
+def resolution(seeds: int) -> str:
+    """Say what p two methods have that differ in one cell."""
+    p = stratified([(0, seeds, seeds, seeds)])
+    return (
+        f"The test compares two methods cell by cell. With {count(seeds, 'run')} a cell, p is "
+        f"{p:.2g} if one fails in every run of one cell, the other in none, and both alike "
+        "elsewhere."
+    )
 
 
 def declared(study) -> list[str]:
@@ -86,22 +87,22 @@ def declared(study) -> list[str]:
     low = analysis.margin(study.results)
     return [
         "A run diverges if its loss or gradient is not a number, or its KL exceeds "
-        f"{MAX_KL_WORDS}. A cell fails if its run diverges, runs out of memory, or ends "
+        f"{MAX_KL_WORDS}. Training fails if a run diverges, runs out of memory, or ends "
         f"{f'{low:.2g} gold' if low >= 0 else 'so much'} or more below the SFT base; that is "
         f"{MARGIN:g} SDs of the SFT base's gold over prompts, less than a reader would notice.",
-        "A cell beats SFT if it ends by as much above the SFT base. Its entropy has collapsed if "
+        "A run beats SFT if it ends by as much above the SFT base. Its entropy has collapsed if "
         f"less than {100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",
         "Every method has the same cells: the same factors on its own tuned learning rate and "
         "strength β (which pulls towards SFT in PPO, DPO and IPO, and is the weight of the odds "
-        "ratio in ORPO). Cells are judged on validation prompts at the end of training.",
+        "ratio in ORPO). Runs are judged on validation prompts at the end of training.",
     ]
 
 
 def rate_table(study) -> Table:
     """Tabulate, by method, failures, successes, worst cell, and what training looked like."""
     shown = (*TRAINED, collapsed, agreement)
-    header = [("", ""), ("Failed", "cells ↓"), head(beat, study.meta),
-              ("Worst · median · best", "gold above SFT, first seed ↑"),
+    header = [("", ""), ("Failed", "runs ↓"), head(beat, study.meta),
+              ("Worst · median · best", "gold above SFT ↑"),
               *(head(m, study.meta) for m in shown)]  # fmt: skip
     rows = [
         [
@@ -116,8 +117,8 @@ def rate_table(study) -> Table:
         for r in rates(study)
     ]
     notes = [
-        "Each cell counts one run, at the first seed. Worst, median and best rank a run that "
-        "failed below all others; drawdown, spike and displacement are medians over cells. These "
+        "Worst, median and best rank a run that did not end below all others; drawdown, spike and "
+        "displacement are medians over runs. These "
         "and the correlation have no interval. The scale of a loss depends on the strength, so a "
         "loss need not rank cells of different strengths.",
     ]
@@ -125,7 +126,7 @@ def rate_table(study) -> Table:
 
 
 def pair_table(study) -> Table:
-    """Tabulate Fisher's test for each pair."""
+    """Tabulate the test of each pair."""
     header = [("Pair", ""), ("p", "alone"), ("p", "Holm"), ("Verdict", "")]
     rows = [
         [
@@ -136,11 +137,12 @@ def pair_table(study) -> Table:
         ]
         for r in analysis.compared(study.results)
     ]
-    return Table("Failure rates compared", header, rows, ["Fisher's exact test, two-sided."])
+    note = "An exact test over the cells, two-sided: Fisher's, with a stratum for each cell."
+    return Table("Failure rates compared", header, rows, [note])
 
 
 def spread_table(study) -> Table:
-    """Tabulate the cells at the tuned strength, which have several seeds."""
+    """Tabulate the cells at the tuned strength."""
     spread, gain = BY_KEY["spread"], BY_KEY["gold_delta"]
     header = [("", ""), ("Learning rate", "× tuned"), ("Seeds", ""), ("Failed", "runs ↓"),
               head(gain, study.meta), head(spread, study.meta)]  # fmt: skip
@@ -153,30 +155,51 @@ def spread_table(study) -> Table:
             plain(gain, r.gain),
             plain(spread, r.sd),
         ]
-        for r in analysis.spread(analysis.cells(study.results)).itertuples()
+        for r in analysis.spread(study.results).itertuples()
     ]
     note = (
-        "All cells here have the tuned strength. An SD of three numbers is itself uncertain by "
-        "half of its size."
+        "All cells here have the tuned strength. An SD of five numbers is itself uncertain by a "
+        "third of its size."
     )
     return Table("The same setting, other seeds", header, rows, [note])
 
 
-def failures(study) -> Table:
-    """Tabulate every run that failed, with its reason."""
-    cells = analysis.cells(study.results)
-    header = [("Run", ""), ("Learning rate", "× tuned"), ("Strength", "× tuned"), ("Outcome", ""),
-              ("Gold above SFT", "at its end"), ("Reason", "")]  # fmt: skip
+def own_table(study) -> Table:
+    """Tabulate other rates of the critic and of the reward model."""
+    spread, gain = BY_KEY["spread"], BY_KEY["gold_delta"]
+    header = [("", ""), ("Rate", ""), ("Factor", "× tuned"), ("Seeds", ""), ("Failed", "runs ↓"),
+              head(gain, study.meta), head(spread, study.meta)]  # fmt: skip
     rows = [
         [
-            Cell(f"{label(r.method)} seed {r.seed}", mark=study.looks[r.method].colour),
-            Cell(factor(r.lr), value=r.lr),
-            Cell(factor(r.beta), value=r.beta),
+            Cell(label(r.method), mark=study.looks[r.method].colour),
+            Cell(NAMES[r.rate]),
+            Cell(factor(r.factor), value=r.factor),
+            Cell(f"{r.n}"),
+            Cell(f"{r.failed}", mark="bad" * bool(r.failed)),
+            plain(gain, r.gain),
+            plain(spread, r.sd),
+        ]
+        for r in analysis.own_rates(study.results).itertuples()
+    ]
+    note = (
+        "One rate at a time, all else as tuned. These runs are in no rate of failure above, since "
+        "the other methods have no such setting."
+    )
+    return Table("Rates of critic and reward model", header, rows, [note])
+
+
+def failures(study) -> Table:
+    """Tabulate every run that failed, with its reason."""
+    runs = analysis.runs(study.results)
+    header = [("Run", ""), ("Outcome", ""), ("Gold above SFT", "at its end"), ("Reason", "")]
+    rows = [
+        [
+            Cell(f"{label(r.arm)} seed {r.seed}", mark=study.looks[r.arm].colour),
             Cell(r.outcome, mark="bad"),
             Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
             Cell(r.reason if isinstance(r.reason, str) else ""),
         ]
-        for r in cells[cells.outcome != "ok"].itertuples()
+        for r in runs[runs.outcome != "ok"].itertuples()
     ]
     return Table("Failures of the stability grid", header, rows)
 
@@ -188,13 +211,14 @@ def sections(study) -> list[Section]:
         Section("rates", "How often training fails", rate_lines(study),
                 [rate_table(study), pair_table(study)], [RATES]),
         Section("seeds", "Variation between seeds", tables=[spread_table(study)]),
+        Section("own", "Rates of critic and reward model", tables=[own_table(study)]),
         Section("failures", "Failures", tables=[failures(study)]),
     ]  # fmt: skip
 
 
 def results(study):
     """Return results.csv: a row per run."""
-    return analysis.cells(study.results).drop(columns=["gold"]).round(6)
+    return analysis.runs(study.results).drop(columns=["gold"]).round(6)
 
 
 LENT = Lent(
@@ -207,10 +231,10 @@ LENT = Lent(
     glance=glance,
     cards={"stability": card},
     failed=lambda beside: {r.method: r.failed for r in rates(beside)},
-    counted=(failed_cells, "cells of the grid"),
+    counted=(failed_runs, "runs of the grid"),
     failures=lambda beside: [failures(beside)],
 )
 KIND = Kind(
     headline, sections, lambda study: [GRID, RATES], results,
-    measures=lambda: [failed_cells, beat, collapsed, agreement], lent=LENT,
+    measures=lambda: [failed_runs, beat, collapsed, agreement], lent=LENT,
 )  # fmt: skip

@@ -30,8 +30,8 @@ class Settings(Section):
     best: int = Field(4, ge=1)
     """Trials of each method that the study `finals` runs again."""
     seed: int = 100
-    """Seed of the draws, and of the trials' pairs, training and reward model: none of `seeds`
-    and `bases.seeds`."""
+    """Seed of the draws, and of the trials' pairs, training and reward model: none that
+    another study but `finals` uses."""
     spaces: dict[str, dict[str, tuple[PositiveFloat, PositiveFloat]]] = Field(default_factory=dict)
     """By method and setting the lowest and the highest value, between which trials are drawn
     log-uniformly, and rounded for whole numbers; `reward.lr` is of the reward model. Without them,
@@ -133,7 +133,7 @@ def check(cfg) -> None:
             "the testbed's file"
         )
     check_shared(cfg.tune.spaces)
-    if cfg.tune.seed in {*cfg.seeds, *cfg.bases.seeds}:
+    if cfg.tune.seed in cfg.compared_seeds:
         raise UserError(
             f"seed {cfg.tune.seed} is tune.seed, on which the settings were picked: take another"
         )

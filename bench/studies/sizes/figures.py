@@ -1,0 +1,108 @@
+"""Draw the gain of each method against the size of the model, and against the learning rate."""
+
+import math
+
+from bench.report import labels
+from bench.report.figure import Figure, interval_note, seeds_of
+from bench.report.style import NARROW, WIDE
+from bench.report.words import fixed, label
+from bench.studies.sizes import analysis
+
+
+def millions(parameters: int) -> str:
+    """Format a number of parameters: '0.18 M'."""
+    return f"{float(f'{parameters / 1e6:.2g}'):g} M"
+
+
+def by_size(study, pen):
+    """Draw gold above the SFT base against parameters, a line per method, with intervals."""
+    sizes = analysis.sizes(study.results)
+    figure = pen.figure(NARROW, 4.8)
+    ax = figure.subplots()
+    ax.axhline(0, color=pen("muted"), lw=1)
+    ends = {}
+    for i, method in enumerate(study.meta.methods):
+        own = [size for size in sizes if method in size.rates]
+        apart = 1.03 ** (i - 1.5)
+        points = []
+        for size in own:
+            gain = analysis.gain(study.results, size.base, method)
+            points.append((size.parameters * apart, gain.mean))
+            if math.isfinite(gain.half):
+                ax.plot([points[-1][0]] * 2, [gain.low, gain.high], color=pen.of(method), lw=1.8)
+        if points:
+            look = pen.marker(method)
+            ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **look)
+            ends[method] = points[-1]
+    ax.set_xscale("log")
+    ax.set_xticks([s.parameters for s in sizes], [millions(s.parameters) for s in sizes])
+    ax.minorticks_off()
+    ax.set_xlabel("parameters of the model")
+    ax.set_ylabel("gold above the own SFT base (higher is better)")
+    labels.at_ends(pen, {ax: ends})
+    return figure
+
+
+def by_rate(study, pen):
+    """Draw a panel for each size with several rates: gain on validation prompts against rate."""
+    gains = analysis.validation(study.results).mean(axis=1)
+    sizes = [s for s in analysis.sizes(study.results) if _has_rates(s)]
+    figure = pen.figure(WIDE, 4.4)
+    axes = figure.subplots(1, max(1, len(sizes)), sharey=True, squeeze=False)[0]
+    ends = {}
+    for ax, size in zip(axes, sizes, strict=False):
+        ax.axhline(0, color=pen("muted"), lw=1)
+        ends[ax] = {}
+        for method, rates in size.rates.items():
+            points = [(rate, gains.get(arm, math.nan)) for arm, rate in rates.items()]
+            look = pen.marker(method)
+            ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **look)
+            ends[ax][method] = points[-1]
+        ticks = sorted({rate for rates in size.rates.values() for rate in rates.values()})
+        ax.set_xscale("log")
+        ax.set_xticks(ticks, [f"×{rate:.2g}" for rate in ticks])
+        ax.minorticks_off()
+        ax.set_xlabel("learning rate, of the tuned one")
+        ax.set_title(f"{millions(size.parameters)} parameters")
+    if not sizes:
+        labels.nothing(axes[0], pen, "one rate for each size")
+    axes[0].set_ylabel("gold above SFT, validation prompts")
+    labels.at_ends(pen, ends)
+    return figure
+
+
+def _has_rates(size) -> bool:
+    return any(len(rates) > 1 for rates in size.rates.values())
+
+
+def _listed(study) -> str:
+    sizes = analysis.sizes(study.results)
+    items = [
+        f"{millions(s.parameters)}: "
+        + ", ".join(
+            f"{label(m)} {fixed(analysis.gain(study.results, s.base, m).mean, '+.2f')}"
+            for m in s.rates
+        )
+        for s in sizes
+    ]
+    return "; ".join(items)
+
+
+BY_SIZE = Figure(
+    "sizes", "The gain of each method on models of several sizes", by_size,
+    lambda s: "Each point is a method's mean gold above the SFT base of that size, on test "
+    f"prompts; a failed run counts as no gain. {interval_note(s)} n = {seeds_of(s)}. Points are "
+    "moved apart sideways so that intervals can be seen.",
+    lambda s: f"Gold above the own SFT base by parameters: {_listed(s)}.",
+    lambda s: f"{seeds_of(s)}, test prompts · bars: 95 % intervals",
+    category="Quality",
+)  # fmt: skip
+BY_RATE = Figure(
+    "rates", "The gain at each learning rate", by_rate,
+    lambda s: "Each point is a method's mean gain over seeds, on validation prompts; a failed run "
+    "counts as no gain. The rate of a seed is picked by the points of the other seeds. There are "
+    f"no intervals. n = {seeds_of(s)}.",
+    lambda s: "Gold above SFT on validation prompts against the learning rate, by size.",
+    lambda s: f"{seeds_of(s)}, validation prompts · no intervals",
+    wide=True, category="Quality",
+)  # fmt: skip

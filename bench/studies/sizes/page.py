@@ -1,0 +1,142 @@
+"""Say whether the winner changes with the size of the model."""
+
+import pandas as pd
+
+from bench.analysis.comparisons import Comparison, Family
+from bench.report.results import flat
+from bench.report.sections import Kind, Section
+from bench.report.tables import Cell, Table
+from bench.report.words import (
+    BETTER,
+    bounds,
+    count,
+    fixed,
+    joined,
+    label,
+    named,
+    p_words,
+    pair,
+    said,
+    verdict,
+)
+from bench.studies.sizes import analysis
+from bench.studies.sizes.figures import BY_RATE, BY_SIZE, millions
+
+
+def headline(study) -> list[str]:
+    """Say who gains most at each size, and where that is a verdict."""
+    groups: dict[str, list[str]] = {}
+    for size in analysis.sizes(study.results):
+        words = won(analysis.family(study.results, size.base))
+        groups.setdefault(words, []).append(millions(size.parameters))
+    items = [f"With {joined(sizes)} parameters {words}." for words, sizes in groups.items()]
+    return [" ".join(items)]
+
+
+def won(family: Family) -> str:
+    """Say 'PPO is better than every other method'."""
+    if sole := family.champion():
+        return f"{label(sole)} is {BETTER} than every other method"
+    if not (top := family.unbeaten()):
+        return "there are too few seeds for a verdict"
+    return f"{named(top)} {'is' if len(top) == 1 else 'are'} beaten by no other"
+
+
+def lines(study) -> list[str]:
+    """Say what differs between sizes, how rates were picked, and what an interval covers."""
+    edges = analysis.at_edge(study.results)
+    items = [f"{label(method)} at {millions(size.parameters)}" for size, method in edges]
+    return [
+        "Each size has its own SFT base, pairs sampled from it, and reward models. Strengths, "
+        "lengths and batches are those found at the testbed's own size.",
+        "At other sizes every learning rate, also of SFT and of the reward model, is multiplied by "
+        "one factor, and each method trains at several rates around its own. A run counts at the "
+        "rate that gains most on validation prompts with the other seeds: never at one that its "
+        "own seed or a test prompt picked.",
+        "Each size has one SFT base: an interval covers seeds and prompts, not bases. Pairs of "
+        "methods are corrected within a size.",
+        *([f"Most seeds picked the lowest or the highest rate tried for {joined(items)}: rates "
+           "further out may be better."] if items else []),
+    ]  # fmt: skip
+
+
+def gains_table(study) -> Table:
+    """Tabulate the gain of each method at each size."""
+    methods = study.meta.methods
+    header = [("Parameters", ""), ("SFT base", "gold"), *((label(m), "gain") for m in methods)]
+    rows = []
+    for size in analysis.sizes(study.results):
+        gains = {m: analysis.gain(study.results, size.base, m) for m in size.rates}
+        cells = [Cell(said(gains[m]), value=gains[m].mean) if m in gains else Cell("–")
+                 for m in methods]  # fmt: skip
+        start = analysis.gold(study.results, size.base)
+        rows.append([Cell(f"{size.parameters:,}"), Cell(fixed(start, ".2f")), *cells])
+    note = (
+        "Gold above the SFT base of that size on test prompts, with 95 % intervals over seeds and "
+        f"prompts, {count(study.seeds, 'seed')}; a failed run counts as no gain."
+    )
+    return Table("Gain at each size", header, rows, [note])
+
+
+def pairs_table(study) -> Table:
+    """Tabulate each pair of methods at each size."""
+    header = [("Parameters", ""), ("Pair", ""), ("Difference", "gold"), ("Holm p", ""),
+              ("Verdict", "")]  # fmt: skip
+    rows = [
+        [Cell(f"{size.parameters:,}"), *_row(row)]
+        for size in analysis.sizes(study.results)
+        for row in analysis.family(study.results, size.base)
+    ]
+    note = "Differences with 95 % intervals over seeds and prompts, failed runs counted."
+    return Table("Pairs of methods at each size", header, rows, [note])
+
+
+def _row(row: Comparison) -> list[Cell]:
+    difference = Cell(fixed(row.decisive.mean, "+.2f"), bounds(row.decisive))
+    return [Cell(pair(row)), difference, Cell(p_words(row.p_holm)), Cell(verdict(row))]
+
+
+def rates_table(study) -> Table:
+    """Tabulate at which learning rate the seeds of each method count, by size."""
+    methods = study.meta.methods
+    header = [("Parameters", ""), *((label(m), "rate, of the tuned one") for m in methods)]
+    rows = [
+        [Cell(f"{size.parameters:,}"), *(_picked(study, size, m) for m in methods)]
+        for size in analysis.sizes(study.results)
+    ]
+    note = "The number of seeds that count at a rate stands behind it."
+    return Table("Learning rates", header, rows, [note])
+
+
+def _picked(study, size, method: str) -> Cell:
+    if method not in size.rates:
+        return Cell("–")
+    arms = list(analysis.picked(study.results, size.base, method).values())
+    items = [
+        f"×{rate:.2g} ({arms.count(arm)})"
+        for arm, rate in size.rates[method].items()
+        if arm in arms
+    ]
+    return Cell(", ".join(items))
+
+
+def sections(study) -> list[Section]:
+    """Return the sections of the page."""
+    tables = [gains_table(study), pairs_table(study)]
+    return [
+        Section("sizes", "Does the winner change?", lines(study), tables, [BY_SIZE]),
+        Section("rates", "Learning rates", tables=[rates_table(study)], figures=[BY_RATE]),
+    ]
+
+
+def results(study) -> pd.DataFrame:
+    """Return results.csv: a row for each size and pair of methods."""
+    rows = [
+        {"parameters": size.parameters} | flat(row)
+        for size in analysis.sizes(study.results)
+        for row in analysis.family(study.results, size.base)
+    ]
+    return pd.DataFrame(rows).rename(columns={"mean": "difference"})
+
+
+KIND = Kind(headline, sections, lambda study: [BY_SIZE, BY_RATE], results)
