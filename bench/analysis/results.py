@@ -50,7 +50,7 @@ class Arm:
     start from; base: its SFT base; proxy: the reward model that scores it; varies: the settings
     that differ from its method's tuned ones; factors: the ratio to the tuned value, for some of
     them; sets: {setting: value} of all that it is configured to set, `reward.lr` of its reward
-    model.
+    model; candidate_of: the arm for which it is tried (`bench.analysis.picks`).
     """
 
     name: str
@@ -63,6 +63,7 @@ class Arm:
     varies: tuple[str, ...] = ()
     factors: Mapping[str, float] = field(default_factory=dict)
     sets: Mapping[str, Any] = field(default_factory=dict)
+    candidate_of: str | None = None
 
     @property
     def tuned(self) -> bool:
@@ -71,12 +72,27 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """Which of an arm's candidates each of its seeds counts at.
+
+    picked: the candidate of each seed; candidates: their names; factors, sets: of each, as those of
+    an `Arm`; gains: of each by seed, on validation prompts, None if a run is missing.
+    """
+
+    picked: list[str]
+    candidates: list[str]
+    factors: list[dict[str, float]]
+    sets: list[dict[str, Any]]
+    gains: list[list[float | None]]
+
+
+@dataclass(frozen=True)
 class Meta:
     """What a study's tables belong to: meta.json.
 
     world: the kind of the testbed's data; about: the testbed in one line; source: the testbed's
     name on the command line; planned: {arm: the seeds that it was to run with}; own_methods: files
-    of methods from outside the package.
+    of methods from outside the package; picks: {arm: its `Pick`} of arms with candidates.
     """
 
     schema: str
@@ -106,18 +122,20 @@ class Meta:
     machine: dict
     versions: dict
     decode: dict
+    picks: dict[str, Pick] = field(default_factory=dict)
 
     @classmethod
     def of(cls, known: dict) -> "Meta":
         """Return Meta from the content of meta.json; raises UserError if it has another schema."""
-        names = {f.name for f in fields(cls)}
+        names = {f.name for f in fields(cls)} - {"picks"}
         if known.get("schema") != SCHEMA:
             was = known.get("schema")
             raise UserError(f"is of the schema {was}, not {SCHEMA}: {AGAIN}")
         if lost := sorted(names - known.keys()):
             raise UserError(f"lacks {', '.join(lost)}: {AGAIN}")
         arms = [Arm(**arm | {"varies": tuple(arm["varies"])}) for arm in known["arms"]]
-        return cls(**{name: known[name] for name in names} | {"arms": arms})
+        picks = {arm: Pick(**pick) for arm, pick in known.get("picks", {}).items()}
+        return cls(**{name: known[name] for name in names} | {"arms": arms, "picks": picks})
 
 
 @dataclass(eq=False)

@@ -47,6 +47,7 @@ RECIPES = {
     "evaluate": Recipe(("data", "model", "decode", "eval", "arm"), ("align", "reward")),
     BASE_EVALUATION: Recipe(("data", "model", "decode", "eval"), ("pairs",)),
 }
+NAMELESS = {"name", "upstream", "candidate_of"}  # fields of an arm that its hash leaves out
 UPSTREAM = (
     "model",
     "base",
@@ -184,7 +185,7 @@ class Layout:
     def _run_values(self, kind: str, arm: Any, cfg: Any) -> dict:
         needs = ("reward",) if kind == "evaluate" else arm.needs
         values = self._values(sections(kind, *needs) - {"arm"}, cfg)
-        return values | {"arm": arm.model_dump(mode="json", exclude={"name", "upstream"})}
+        return values | {"arm": arm.model_dump(mode="json", exclude=NAMELESS)}
 
     def names(self, kind: str, name: str = "") -> str:
         """Return the name of an artefact's folder or file: 'sft@3f9a1c2e', 'gold@...'."""

@@ -7,7 +7,7 @@ import pandas as pd
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
 from bench.report.tables import Cell, Table, arm_cell, plain, runs_of, short
-from bench.report.words import STATUS, label
+from bench.report.words import STATUS, fixed, label
 
 # column of the runs -> what it counts, in words
 COUNTED = {
@@ -18,8 +18,9 @@ COUNTED = {
 
 
 def of_runs(study) -> list[Table]:
-    """Return the tables of runs, lm-eval scores and settings that have rows."""
-    return [table for table in (runs(study), task_runs(study), settings(study)) if table.rows]
+    """Return the tables of runs, lm-eval scores, settings and candidates that have rows."""
+    found = (runs(study), task_runs(study), settings(study), candidates(study))
+    return [table for table in found if table.rows]
 
 
 def runs(study) -> Table:
@@ -57,7 +58,7 @@ def values(study, arm: str, seed: int) -> dict[str, float]:
 def _run_name(study, arm: str, seed: int, anchor: str) -> Cell:
     """Return a run's name and folder; links to an arm's runs lead to its first run."""
     first = seed == study.runs[study.runs.arm == arm].seed.iloc[0]
-    return Cell(f"{label(arm)} seed {seed}", f"align/{arm}/seed{seed}",
+    return Cell(f"{label(arm)} seed {seed}", f"align/{trained(study, arm, seed)}/seed{seed}",
                 study.looks[arm].colour, anchor=f"{anchor}-{arm}" if first else "")  # fmt: skip
 
 
@@ -90,7 +91,14 @@ def weights(row: dict) -> str:
 
 def record(study, arm: str, seed: int) -> str:
     """Return the path of a run's record, from the working directory."""
-    return f"runs/{study.meta.testbed}/align/{arm}/seed{seed}/run.json"
+    return f"runs/{study.meta.testbed}/align/{trained(study, arm, seed)}/seed{seed}/run.json"
+
+
+def trained(study, arm: str, seed: int) -> str:
+    """Return the arm under which a run was trained: the candidate that it counts at, if any."""
+    pick = study.meta.picks.get(arm)
+    seeds = study.meta.planned.get(arm, [])
+    return pick.picked[seeds.index(seed)] if pick else arm
 
 
 def settings(study) -> Table:
@@ -101,8 +109,35 @@ def settings(study) -> Table:
     for arm, group in study.runs.groupby("arm", sort=False):
         row = group.iloc[0]
         cells = [Cell("–" if pd.isna(row[c]) else short(row[c])) for c, _ in columns]
-        rows.append([arm_cell(study, arm), *cells, Cell(_settings(row.settings))])
+        if arm in study.meta.picks:
+            cells = [Cell("see below")] * (len(cells) + 1)
+        else:
+            cells.append(Cell(_settings(row.settings)))
+        rows.append([arm_cell(study, arm), *cells])
     return Table("Settings", header, rows)
+
+
+def candidates(study) -> Table:
+    """Tabulate the candidates of arms that have them: what they set, and what picked them."""
+    header = [("Arm", ""), ("Candidate", ""), ("Gain", "validation, mean ↑"), ("Seeds", "count"),
+              ("Settings", "of the candidate")]  # fmt: skip
+    rows = []
+    for arm, pick in study.meta.picks.items():
+        every = zip(pick.candidates, pick.gains, pick.sets, strict=True)
+        for name, gains, sets in every:
+            mean = pd.Series(gains, dtype=float).mean()
+            rows.append([
+                arm_cell(study, arm),
+                Cell(name),
+                Cell(fixed(mean, "+.2f"), value=mean),
+                Cell(f"{pick.picked.count(name)} of {len(pick.picked)}"),
+                Cell(_settings(json.dumps(sets))),
+            ])  # fmt: skip
+    note = (
+        "A run counts at the candidate that gains most on validation prompts over the other seeds, "
+        "a failed run counting as no gain. No interval."
+    )
+    return Table("Candidates", header, rows, [note])
 
 
 def _settings(text) -> str:

@@ -81,6 +81,7 @@ def arms(study) -> list[dict]:
     return [
         {key: getattr(arm, key) for key in keys}
         | {"label": label(arm.name), "settings": json.loads(settings[arm.name])}
+        | ({"pick": asdict(pick)} if (pick := study.meta.picks.get(arm.name)) else {})
         for arm in study.meta.arms
         if arm.name in settings.index
     ]

@@ -18,6 +18,7 @@ def check(cfg) -> None:
     check_names(cfg)
     check_study(cfg)
     check_model(cfg.model)
+    check_candidates(cfg)
     for name in [*cfg.arms, *cfg.study_arms]:
         check_model(cfg.of(name).model)
         check_preference(cfg, cfg.arm(name))
@@ -69,6 +70,32 @@ def check_study(cfg) -> None:
         raise UserError(f"unknown study '{cfg.study}'" + nearest(cfg.study, cfg.known_studies))
     if not cfg.study_arms:
         raise UserError(f"study '{cfg.study}' has no arms: name some in studies.{cfg.study}")
+
+
+def check_candidates(cfg) -> None:
+    """Refuse candidates of an arm that the study lacks, or that differ from it in more than the
+    method's settings, and candidates where there are no other seeds to pick one."""
+    for name in cfg.study_arms:
+        arm, where = cfg.arm(name), f"arms.{name}.candidate_of"
+        if arm.candidate_of is None:
+            continue
+        if arm.candidate_of not in cfg.study_arms or cfg.arm(arm.candidate_of).candidate_of:
+            raise UserError(
+                f"{where}={arm.candidate_of} is no arm of study '{cfg.study}', or a candidate "
+                "itself: add the arm to the study"
+            )
+        own, other = (
+            cfg.arm(a).model_dump(exclude={"name", "settings", "candidate_of", "curve"})
+            for a in (name, arm.candidate_of)
+        )
+        if odd := [key for key in own if own[key] != other[key]]:
+            raise UserError(
+                f"{where}: '{name}' differs from '{arm.candidate_of}' in {odd[0]}: a candidate "
+                "differs in settings of the method alone"
+            )
+        seeds = [{s for a, s in cfg.study_runs if a == n} for n in (name, arm.candidate_of)]
+        if seeds[0] != seeds[1] or len(seeds[0]) < 2:
+            raise UserError(f"{where}: other seeds pick the candidate: give the study two or more")
 
 
 def check_launch(cfg) -> None:
@@ -131,9 +158,16 @@ def check_share(cfg, name: str, settings, n: int) -> None:
 
 
 def check_seeds(cfg) -> None:
-    """Refuse seeds that repeat or are negative."""
+    """Refuse seeds that repeat or are negative, and `seeds_of` a study that has none of them."""
     if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
         raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
+    for name in cfg.seeds_of:
+        if name not in cfg.known_studies:
+            raise UserError(
+                f"unknown study '{name}' in seeds_of" + nearest(name, cfg.known_studies)
+            )
+        if name in cfg.computed_studies and hasattr(getattr(cfg, name), "seeds"):
+            raise UserError(f"seeds_of.{name}: set {name}.seeds, the seeds of that study's runs")
 
 
 def check_own_seeds(name: str, seeds: Sequence[int]) -> None:

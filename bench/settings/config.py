@@ -29,6 +29,7 @@ READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "bl
 RESOURCES = ("threads", "jobs")
 # Settings that change no result: every step may read them, no hash covers them.
 UNHASHED = ("testbed", *RESOURCES, "launch")
+UNREAD = {"file", "candidate_of"}  # fields of an arm on which no run depends
 FREE = (*UNHASHED, "layout", "overrides", "known_methods")
 # Not part of a study's key. `launch` is part of it: it changes results by rounding.
 KEYLESS = {"testbed", *RESOURCES, "study", "strict"}
@@ -96,8 +97,8 @@ class Config(Core):
 
     def runs_of(self, study: str) -> tuple[tuple[str, int], ...]:
         """Return (arm, seed) of each run of a study."""
-        plan = self._plans.get(study)
-        seeds = getattr(plan, "seeds", lambda cfg, arm: cfg.seeds)
+        plan, usual = self._plans.get(study), self.seeds[: self.seeds_of.get(study)]
+        seeds = getattr(plan, "seeds", lambda cfg, arm: usual)
         return tuple((arm, seed) for arm in self.known_studies[study] for seed in seeds(self, arm))
 
     @cached_property
@@ -321,7 +322,7 @@ class Slice:
         names = [name for name in every if name not in UNHASHED] if "*" in reads else reads
         own = {name: self._cfg.section(name) for name in names if name != "arm"}
         if "arm" in reads and self._arm in self._cfg.known_arms:
-            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude={"file"})
+            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude=UNREAD)
         if "pairs" in own and self._cfg.pairs.writer:
             of_writer = ("model", "base", "sft")
             own["writer"] = [self._cfg.writer.section(name) for name in of_writer]

@@ -276,6 +276,10 @@ class Arm(Section):
     """Points of the training curve, as in `curve.fractions`; null: those."""
     tasks: bool = True
     """Whether lm-eval evaluates the arm's runs."""
+    candidate_of: str | None = None
+    """Arm of the same study for which this one is tried: a run of that arm counts at the candidate
+    that gains most on validation prompts with the other seeds. A candidate differs from its arm in
+    settings of the method alone."""
     upstream: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Overrides of `model`, `base`, `sft`, `pairs` and `reward` for the arm alone."""
     settings: Any
@@ -298,7 +302,7 @@ class Arm(Section):
 
 
 # What a testbed's file may set for an arm besides the method's settings; the rest is derived.
-OF_ARM = ("method", "preference", "n", "start", "curve", "tasks")
+OF_ARM = ("method", "preference", "n", "start", "curve", "tasks", "candidate_of")
 
 
 class Files(Section):
@@ -320,6 +324,8 @@ class Core(Files):
     """Seeds of the runs: every arm is trained once with each."""
     studies: dict[str, Names]
     """Declared studies: {name: list of arms}."""
+    seeds_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """By study how many of `seeds` it uses, the first ones; a study that is not named uses all."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Declared arms: {name: {method: dpo, beta: 0.3, sft: {seed: 2}}}. An arm names its method and
     what differs from that method's tuned settings; it may also override `base`, `sft`, `pairs` and

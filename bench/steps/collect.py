@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.analysis import fairness
+from bench.analysis.picks import reduced
 from bench.analysis.results import SCHEMA, Arm, Meta, Results
 from bench.core.files import REMEDY, read_csv, read_json
 from bench.core.layout import Layout, Member
@@ -332,6 +333,7 @@ def described(cfg, name: str) -> Arm:
         varies=(*varies, *upstream),
         factors={key: float(f"{factor:.2g}") for key, factor in factors.items()},
         sets=cfg.set_by(name),
+        candidate_of=arm.candidate_of,
     )
 
 
@@ -347,7 +349,7 @@ def collected(cfg) -> Results:
     """Gather the configured study; the fairness contract is checked anew."""
     found = check(cfg.members, cfg.sft_bases, cfg.searched, cfg.evaluated)["breaches"]
     tables, samples, facts = gather(cfg.members, cfg.layout, cfg.sft_bases, found, cfg.evaluated)
-    return Results.of(tables, samples, meta_of(cfg, facts))
+    return reduced(Results.of(tables, samples, meta_of(cfg, facts)))
 
 
 def meta_of(cfg, facts: dict) -> Meta:

@@ -142,13 +142,18 @@ def log_odds(mean_logp):
     return mean_logp - math.log1p(-math.exp(mean_logp))
 
 
-def test_orpo_is_equations_6_and_7(policy, tokenizer, tmp_path):
-    """TRL's likelihood term covers prompt and chosen completion, a mean over the batch's tokens."""
-    loss, rows = first_loss(orpo, policy, tokenizer, tmp_path, beta=0.7)
+@pytest.mark.parametrize("prompt", [True, False])
+def test_orpo_is_equations_6_and_7(policy, tokenizer, tmp_path, prompt):
+    """TRL's likelihood term covers prompt and chosen completion, a mean over the batch's tokens;
+    the paper's the completion, a mean over its own tokens."""
+    loss, rows = first_loss(orpo, policy, tokenizer, tmp_path, beta=0.7, prompt=prompt)
     nll, odds = [], []
     for row in rows:
         whole = row["prompt_ids"] + row["chosen_ids"]
-        nll += (-logps(policy, whole[:1], whole[1:])).tolist()
+        if prompt:
+            nll += (-logps(policy, whole[:1], whole[1:])).tolist()
+        else:
+            nll.append(-logps(policy, row["prompt_ids"], row["chosen_ids"]).mean().item())
         c, r = (logps(policy, row["prompt_ids"], row[f"{k}_ids"]) for k in ("chosen", "rejected"))
         gap = log_odds(c.mean().item()) - log_odds(r.mean().item())
         odds.append(-F.logsigmoid(torch.tensor(gap)).item())

@@ -14,6 +14,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from bench.analysis import picks
 from bench.analysis.statistics import Share
 from bench.report import labels, page, style
 from bench.report.figure import signed
@@ -100,9 +101,10 @@ def sized(folder):
     def described(arm):
         end = arm.name.removeprefix(arm.method)
         base = {"base": f"sft@{end.split('-')[1][1:]}"} if end else {}
-        return base | {"factors": {"lr": float(factors[end])}}
+        of = {"candidate_of": arm.name.partition("-lrx")[0]} if "-lrx" in end else {}
+        return base | of | {"factors": {"lr": float(factors[end])}}
 
-    return renamed(
+    made = renamed(
         replace(
             found,
             prompts=pd.concat([found.prompts, *more]),
@@ -111,6 +113,7 @@ def sized(folder):
         "sizes",
         described,
     )
+    return Study(picks.reduced(made.results))
 
 
 def gridded(folder):

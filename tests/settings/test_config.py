@@ -64,11 +64,20 @@ def test_what_jobs_ask_for_is_no_override_and_changes_no_hash():
         ("tiny", "arms.x={metod: dpo}", "arms.x names no method: add `method: dpo`"),
         ("tiny", "seeds=[1, 1]", "seeds must differ"),
         ("tiny", "seeds=[1, 100]", "seed 100 is tune.seed, on which the settings were picked"),
+        ("tiny", "seeds_of.orgins=1", "unknown study 'orgins' in seeds_of; did you mean 'origins'"),
+        ("tiny", "seeds_of.bases=1", "seeds_of.bases: set bases.seeds"),
         ("tiny", "nonsense", "write key=value"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_remedy(testbed, override, hint):
     assert hint in refused(testbed, override)
+
+
+def test_a_study_uses_all_seeds_or_the_first_few():
+    cfg = load("tiny", ["seeds=[4, 2, 7]", "seeds_of={origins: 2}"])
+    assert {seed for _, seed in cfg.runs_of("origins")} == {4, 2}
+    assert {seed for _, seed in cfg.runs_of("compare")} == {4, 2, 7}
+    assert {seed for _, seed in cfg.runs_of("bases")} == {*cfg.bases.seeds}
 
 
 def test_an_arm_is_its_method_with_named_overrides():

@@ -1,4 +1,4 @@
-"""The study `sizes`: each run counts at a rate that other seeds picked on validation prompts."""
+"""The study `sizes`: which method is best on each model, each run at the rate of its pick."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import fake_runs
 import numpy as np
 import pytest
 
+from bench.analysis import picks
 from bench.analysis.results import Arm
 from bench.core.schema import UserError
 from bench.report.facts import parameters
@@ -30,14 +31,16 @@ def arms() -> list[Arm]:
     more = {"base": SMALL, "varies": ("lr", "model.hidden")}
     return found + [
         Arm(f"{m}-small{end}", m, factors={"lr": rate}, **more)
+        if not end
+        else Arm(f"{m}-small{end}", m, factors={"lr": rate}, candidate_of=f"{m}-small", **more)
         for m in METHODS
         for end, rate in RATES.items()
     ]
 
 
-def results(fail=(), validation=None):
-    """Validation gains are those on test prompts, unless `validation` says {(arm, seed): gain}."""
-    rng, validation = np.random.default_rng(0), validation or {}
+def results(fail=()):
+    """Gains on validation prompts are those on test prompts."""
+    rng = np.random.default_rng(0)
     ease = rng.normal(0, 1, PROMPTS)
 
     def answers(key, level):
@@ -56,10 +59,9 @@ def results(fail=(), validation=None):
             runs.append(key | {"status": "diverged" if failed else "ok", "parameters": size})
             start, gain = LEVEL[arm.base], GAIN[arm.name]
             prompts += [] if failed else answers(key, start + gain)
-            seen = validation.get((arm.name, seed), gain)
-            points = {0.0: start, 1.0: start + seen}
+            points = {0.0: start, 1.0: start + gain}
             curve += [key | {"fraction": f, "family": "all", "gold": g} for f, g in points.items()]
-    return fake_runs.by_hand(
+    made = fake_runs.by_hand(
         arms(),
         {"prompts": prompts, "runs": runs, "curve": curve},
         seeds=SEEDS,
@@ -68,46 +70,36 @@ def results(fail=(), validation=None):
         study="sizes",
         planned={arm.name: list(SEEDS) for arm in arms()},
     )
+    return picks.reduced(made)
 
 
 def test_sizes_go_from_small_to_large_and_rates_from_low_to_high():
-    small, own = analysis.sizes(results())
-    assert (small.base, small.parameters) == (SMALL, 1_000)
-    assert (own.base, own.rates) == ("sft", {"ppo": {"ppo": 1.0}, "dpo": {"dpo": 1.0}})
-    assert list(small.rates) == list(METHODS)
-    assert list(small.rates["dpo"].values()) == [0.67, 2.0, 6.0]
-
-
-def test_a_method_counts_at_its_best_rate_on_each_model():
     found = results()
-    assert set(analysis.picked(found, SMALL, "dpo").values()) == {"dpo-small-lrx0.33"}
-    assert set(analysis.picked(found, SMALL, "ppo").values()) == {"ppo-small"}
+    small, own = analysis.sizes(found)
+    assert (small.base, small.parameters, own.parameters) == (SMALL, 1_000, 9_000)
+    assert own.arms == {"ppo": "ppo", "dpo": "dpo"}
+    assert small.arms == {"ppo": "ppo-small", "dpo": "dpo-small"}
+    assert analysis.rates(found, "dpo-small") == pytest.approx({0.67: 0.9, 2.0: 0.4, 6.0: 0.0})
+    assert analysis.picked(found, "dpo-small") == [0.67] * 3
+    assert analysis.picked(found, "dpo") == [1.0] * 3 and analysis.rates(found, "dpo") == {}
+
+
+def test_the_winner_of_each_model_is_at_the_best_rate_of_each_method():
+    found = results()
+    small, own = analysis.sizes(found)
     for method, gain in (("dpo", 0.9), ("ppo", 0.5)):
-        assert analysis.gain(found, SMALL, method).mean == pytest.approx(gain, abs=0.01)
-    (row,) = analysis.family(found, SMALL)
+        assert analysis.gain(found, small.arms[method]).mean == pytest.approx(gain, abs=0.01)
+    (row,) = analysis.family(found, small)
     assert row.winner == "dpo" and row.interval.mean == pytest.approx(-0.4, abs=0.01)
-    (row,) = analysis.family(found, "sft")
+    (row,) = analysis.family(found, own)
     assert row.winner == "ppo"
 
 
-def test_no_seed_picks_its_own_rate():
-    """The lucky run of seed 2 moves the rate of the other seeds, never that of seed 2."""
-    lucky = results(validation={("dpo-small-lrx3", 2): 50.0})
-    picked = analysis.picked(lucky, SMALL, "dpo")
-    assert picked == {1: "dpo-small-lrx3", 2: "dpo-small-lrx0.33", 3: "dpo-small-lrx3"}
-
-
 def test_a_failed_run_counts_as_no_gain():
-    """A rate at which two of three runs fail is left, though the third gains most."""
-    fail = {("dpo-small-lrx0.33", 1), ("dpo-small-lrx0.33", 2)}
-    picked = analysis.picked(results(fail), SMALL, "dpo")
-    assert picked == {1: "dpo-small-lrx0.33", 2: "dpo-small-lrx0.33", 3: "dpo-small"}
-    side = analysis.side(results(fail), SMALL, "dpo")
-    assert (side.ended.count, side.ended.n) == (1, 3)
     every = results({("dpo", seed) for seed in SEEDS})
-    assert analysis.gain(every, "sft", "dpo").mean == 0
+    assert analysis.gain(every, "dpo").mean == 0
     assert page.headline(Study(every))
-    gain = analysis.gain(results({("ppo", 1)}), "sft", "ppo")
+    gain = analysis.gain(results({("ppo", 1)}), "ppo")
     assert gain.mean == pytest.approx(2 / 3, abs=0.01) and gain.low < 0.5
 
 
@@ -160,8 +152,12 @@ def test_the_plan_multiplies_every_rate_and_changes_nothing_else():
     ("words", "said"),
     [
         (["sizes.models={}"], "has no sizes.models: name some"),
-        ([SMALLER, "sizes.seeds=[1]"], "holds one seed, and a rate is picked by the other seeds"),
+        (
+            [SMALLER, "sizes.seeds=[1]"],
+            "other seeds pick the candidate: give the study two or more",
+        ),
         ([SMALLER, "sizes.seeds=[1, 1]"], "sizes.seeds must differ"),
+        ([SMALLER, "sizes.lr=[3]"], "sizes.lr lacks 1"),
         (["sizes.models={a/b: {model: {hidden: 16}}}"], "sizes.models.a/b: use letters"),
         (["sizes.models={a: {model: {hiden: 16}}}"], "hiden"),
         (["sizes.models={a: {model: {hub: x}}}"], "model.hub"),

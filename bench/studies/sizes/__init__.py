@@ -1,7 +1,7 @@
 """Train every method on models of several sizes: does the winner change?
 
 Learning rates that suit one size do not suit another. Each size multiplies all of them by a factor,
-and each method trains at several rates around its own, of which the analysis picks one.
+and each method trains at several rates around its own, which are candidates of one arm.
 """
 
 from typing import Any
@@ -49,15 +49,13 @@ def arms(cfg) -> dict[str, dict]:
         }
         for method in cfg.compared:
             for factor in cfg.sizes.lr:
-                arm = f"{method}-{name}" + f"-lrx{factor:.2g}" * (factor != 1)
-                found[arm] = {
-                    "method": method,
-                    "model": size.model,
-                    "curve": ENDS,
-                    "tasks": False,
-                    **upstream,
-                    **_rates(getattr(cfg, method), size.rate, factor),
-                }
+                of = f"{method}-{name}"
+                spec = {"method": method, "model": size.model, "curve": ENDS, "tasks": False}
+                spec |= upstream | _rates(getattr(cfg, method), size.rate, factor)
+                if factor == 1:
+                    found[of] = spec
+                else:
+                    found[f"{of}-lrx{factor:.2g}"] = spec | {"candidate_of": of}
     return found
 
 
@@ -86,8 +84,5 @@ def check(cfg) -> None:
             f"testbed '{cfg.testbed}' has no sizes.models: name some, for example "
             "sizes.models.small.model.hidden=32"
         )
-    if len(cfg.sizes.lr) > 1 and len(cfg.sizes.seeds) < 2:
-        raise UserError(
-            "sizes.seeds holds one seed, and a rate is picked by the other seeds: add a seed, or "
-            "set sizes.lr=1"
-        )
+    if 1 not in cfg.sizes.lr:
+        raise UserError("sizes.lr lacks 1, each method's own learning rate: add it")

@@ -22,11 +22,11 @@ def by_size(study, pen):
     ax.axhline(0, color=pen("muted"), lw=1)
     ends = {}
     for i, method in enumerate(study.meta.methods):
-        own = [size for size in sizes if method in size.rates]
+        own = [size for size in sizes if method in size.arms]
         apart = 1.03 ** (i - 1.5)
         points = []
         for size in own:
-            gain = analysis.gain(study.results, size.base, method)
+            gain = analysis.gain(study.results, size.arms[method])
             points.append((size.parameters * apart, gain.mean))
             if math.isfinite(gain.half):
                 ax.plot([points[-1][0]] * 2, [gain.low, gain.high], color=pen.of(method), lw=1.8)
@@ -45,24 +45,24 @@ def by_size(study, pen):
 
 def by_rate(study, pen):
     """Draw a panel for each size with several rates: gain on validation prompts against rate."""
-    gains = analysis.validation(study.results).mean(axis=1)
-    sizes = [s for s in analysis.sizes(study.results) if _has_rates(s)]
+    sizes = [s for s in analysis.sizes(study.results) if {*s.arms.values()} & {*study.meta.picks}]
     figure = pen.figure(WIDE, 4.4)
     axes = figure.subplots(1, max(1, len(sizes)), sharey=True, squeeze=False)[0]
     ends = {}
     for ax, size in zip(axes, sizes, strict=False):
         ax.axhline(0, color=pen("muted"), lw=1)
-        ends[ax] = {}
-        for method, rates in size.rates.items():
-            points = [(rate, gains.get(arm, math.nan)) for arm, rate in rates.items()]
+        ends[ax], ticks = {}, set()
+        for method, arm in size.arms.items():
+            rates = analysis.rates(study.results, arm)
             look = pen.marker(method)
-            ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **look)
-            ends[ax][method] = points[-1]
-        ticks = sorted({rate for rates in size.rates.values() for rate in rates.values()})
+            ax.plot(rates.keys(), rates.values(), ms=7, ls=study.looks[method].line, **look)
+            ends[ax][method] = max(rates.items())
+            ticks |= {*rates}
+        ticks = sorted(ticks)
         ax.set_xscale("log")
         ax.set_xticks(ticks, [f"×{rate:.2g}" for rate in ticks])
         ax.minorticks_off()
-        ax.set_xlabel("learning rate, of the tuned one")
+        ax.set_xlabel("learning rate, × the tuned one")
         ax.set_title(f"{millions(size.parameters)} parameters")
     if not sizes:
         labels.nothing(axes[0], pen, "one rate for each size")
@@ -71,17 +71,13 @@ def by_rate(study, pen):
     return figure
 
 
-def _has_rates(size) -> bool:
-    return any(len(rates) > 1 for rates in size.rates.values())
-
-
 def _listed(study) -> str:
     sizes = analysis.sizes(study.results)
     items = [
         f"{millions(s.parameters)}: "
         + ", ".join(
-            f"{label(m)} {fixed(analysis.gain(study.results, s.base, m).mean, '+.2f')}"
-            for m in s.rates
+            f"{label(m)} {fixed(analysis.gain(study.results, arm).mean, '+.2f')}"
+            for m, arm in s.arms.items()
         )
         for s in sizes
     ]

@@ -27,7 +27,7 @@ def headline(study) -> list[str]:
     """Say who gains most at each size, and where that is a verdict."""
     groups: dict[str, list[str]] = {}
     for size in analysis.sizes(study.results):
-        words = won(analysis.family(study.results, size.base))
+        words = won(analysis.family(study.results, size))
         groups.setdefault(words, []).append(millions(size.parameters))
     items = [f"With {joined(sizes)} parameters {words}." for words, sizes in groups.items()]
     return [" ".join(items)]
@@ -66,10 +66,10 @@ def gains_table(study) -> Table:
     header = [("Parameters", ""), ("SFT base", "gold"), *((label(m), "gain") for m in methods)]
     rows = []
     for size in analysis.sizes(study.results):
-        gains = {m: analysis.gain(study.results, size.base, m) for m in size.rates}
+        gains = {m: analysis.gain(study.results, arm) for m, arm in size.arms.items()}
         cells = [Cell(said(gains[m]), value=gains[m].mean) if m in gains else Cell("–")
                  for m in methods]  # fmt: skip
-        start = analysis.gold(study.results, size.base)
+        start = analysis.gold(study.results, size)
         rows.append([Cell(f"{size.parameters:,}"), Cell(fixed(start, ".2f")), *cells])
     note = (
         "Gold above the SFT base of that size on test prompts, with 95 % intervals over seeds and "
@@ -85,7 +85,7 @@ def pairs_table(study) -> Table:
     rows = [
         [Cell(f"{size.parameters:,}"), *_row(row)]
         for size in analysis.sizes(study.results)
-        for row in analysis.family(study.results, size.base)
+        for row in analysis.family(study.results, size)
     ]
     note = "Differences with 95 % intervals over seeds and prompts, failed runs counted."
     return Table("Pairs of methods at each size", header, rows, [note])
@@ -99,7 +99,7 @@ def _row(row: Comparison) -> list[Cell]:
 def rates_table(study) -> Table:
     """Tabulate at which learning rate the seeds of each method count, by size."""
     methods = study.meta.methods
-    header = [("Parameters", ""), *((label(m), "rate, of the tuned one") for m in methods)]
+    header = [("Parameters", ""), *((label(m), "rate, × the tuned one") for m in methods)]
     rows = [
         [Cell(f"{size.parameters:,}"), *(_picked(study, size, m) for m in methods)]
         for size in analysis.sizes(study.results)
@@ -109,15 +109,10 @@ def rates_table(study) -> Table:
 
 
 def _picked(study, size, method: str) -> Cell:
-    if method not in size.rates:
+    if method not in size.arms:
         return Cell("–")
-    arms = list(analysis.picked(study.results, size.base, method).values())
-    items = [
-        f"×{rate:.2g} ({arms.count(arm)})"
-        for arm, rate in size.rates[method].items()
-        if arm in arms
-    ]
-    return Cell(", ".join(items))
+    found = analysis.picked(study.results, size.arms[method])
+    return Cell(", ".join(f"×{rate:.2g} ({found.count(rate)})" for rate in sorted({*found})))
 
 
 def sections(study) -> list[Section]:
@@ -134,7 +129,7 @@ def results(study) -> pd.DataFrame:
     rows = [
         {"parameters": size.parameters} | flat(row)
         for size in analysis.sizes(study.results)
-        for row in analysis.family(study.results, size.base)
+        for row in analysis.family(study.results, size)
     ]
     return pd.DataFrame(rows).rename(columns={"mean": "difference"})
 
