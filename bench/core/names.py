@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -29,14 +30,55 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; known: {', '.join(dotted[:SHOWN])}{more}" if known else ""
 
 
-def parsed(label_set: str) -> tuple[str, int | None]:
-    """Split a label set into preference and number of pairs: 'gold-n750' -> ('gold', 750)."""
-    preference, _, number = label_set.rpartition("-n")
-    found = preference and number.isdigit()
-    return (preference, int(number)) if found else (label_set, None)
+@dataclass(frozen=True)
+class LabelSet:
+    """The pairs that a run learns from, and whose preference they hold.
+
+    only: a family, or a word of their prompts; flip: how many labels in a hundred are turned round;
+    copies: how often each pair is listed; fresh: whether each copy has a label of its own; n: the
+    number of pairs, None for all. Its name, ``str(label_set)``, holds what is not as usual:
+    'gold-only-review-flip20-n750', 'gold-copies5', 'gold-fresh5'.
+    """
+
+    preference: str
+    only: str | None = None
+    flip: int = 0
+    copies: int = 1
+    fresh: bool = False
+    n: int | None = None
+
+    def __str__(self) -> str:
+        parts = [
+            self.preference,
+            f"only-{self.only}" if self.only else "",
+            f"flip{self.flip}" if self.flip else "",
+            f"{'fresh' if self.fresh else 'copies'}{self.copies}" if self.copies > 1 else "",
+            f"n{self.n}" if self.n else "",
+        ]
+        return "-".join(filter(None, parts))
+
+
+LABEL_SET = re.compile(
+    r"(?P<preference>.+?)(-only-(?P<only>[^-]+))?(-flip(?P<flip>\d+))?"
+    r"(-(?P<kind>copies|fresh)(?P<copies>\d+))?(-n(?P<n>\d+))?"
+)
+
+
+def parsed(label_set: str) -> LabelSet:
+    """Return the label set of a name: 'gold-n750' -> LabelSet('gold', n=750)."""
+    found = LABEL_SET.fullmatch(label_set)
+    n, copies = found["n"], found["copies"]
+    return LabelSet(
+        found["preference"],
+        found["only"],
+        int(found["flip"] or 0),
+        int(copies or 1),
+        found["kind"] == "fresh",
+        int(n) if n else None,
+    )
 
 
 def pool_of(label_set: str) -> str:
     """Return the name of the pool that a label set's pairs are drawn from."""
-    preference, _ = parsed(label_set)
+    preference = parsed(label_set).preference
     return preference if preference in OWN_POOLS else POOL

@@ -14,6 +14,8 @@ STREAMS = {
     "pool": "pool {seed} {split}",  # the order in which prompts are answered
     "demonstrations": "demonstrations {seed}",  # which demonstrations are answered
     "pairs": "pairs {pool_seed} {seed}",  # a seed's draw of pairs, and their labels
+    "flips": "flips {pool_seed} {seed}",  # which of a seed's labels are turned round
+    "copies": "copies {pool_seed} {seed}",  # the labels of a seed's further copies
     "ppo": "ppo {seed}",  # the order of PPO's prompts
     "tune": "tune {seed} {method}",  # the trials of a method
     "rehearsal": "rehearsal {split}",  # made-up texts

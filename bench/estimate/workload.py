@@ -259,7 +259,8 @@ class Workload:
 
     def reward(self, label_set: str) -> Job:
         """Return the job that trains a reward model and tests it on the pairs left over."""
-        cfg, n = self.cfg, parsed(label_set)[1] or self.cfg.pairs.n
+        cfg, own = self.cfg, parsed(label_set)
+        n = own.copies * (own.n or cfg.pairs.n)
         case = self.split("scalar", cfg.reward, n)
         rest = max(0, getattr(cfg.data, "pool", 2 * n) - n)
         check = Work(read=2 * rest * self.read())
@@ -286,7 +287,7 @@ class Workload:
     def pairs(self, arm) -> int:
         """Return how many pairs a run of an arm trains on."""
         shown = arm.preference == DEMONSTRATIONS
-        return self.demonstrations // 2 if shown else arm.n or self.cfg.pairs.n
+        return self.demonstrations // 2 if shown else arm.listed(self.cfg.pairs.n)
 
     def times(self, arm) -> dict[str, float]:
         """Return how often a run of an arm takes a step, and measures a batch for its curve."""

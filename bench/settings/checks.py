@@ -140,7 +140,7 @@ def check_shares(cfg) -> None:
     for arm in arms:
         if arm.preference != DEMONSTRATIONS:  # their number is unknown until they are made
             own = cfg.of(arm.name)
-            check_share(cfg, f"arm {arm.name}", arm.settings, arm.n or own.pairs.n)
+            check_share(cfg, f"arm {arm.name}", arm.settings, arm.listed(own.pairs.n))
             if "reward" in arm.needs or cfg.evaluated:
                 check_share(cfg, f"reward model of arm {arm.name}", own.reward, own.pairs.n)
 
@@ -219,6 +219,10 @@ def check_preference(cfg, arm) -> None:
         raise UserError(
             f"{where}.preference: this testbed's own pairs are already on-policy (sampled from the "
             "SFT base): set it to gold"
+        )
+    if made and (own := [key for key in ("only", "flip", "fresh") if getattr(arm, key)]):
+        raise UserError(
+            f"{where}.{own[0]} is of sampled pairs: demonstrations have no labels of it"
         )
     most = cfg.of(arm.name).pairs.n
     if arm.n and not made and arm.n > most:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat
 
-from bench.core.names import DEFAULT_STUDY, POOL, pool_of
+from bench.core.names import DEFAULT_STUDY, POOL, LabelSet, pool_of
 from bench.core.schema import Section
 from bench.models.hub_model import HubModel
 
@@ -270,6 +270,14 @@ class Arm(Section):
     pairs sampled from the SFT base."""
     n: int | None = Field(None, ge=1)
     """Pairs that each seed trains on; null: `pairs.n`."""
+    only: str | None = Field(None, pattern=r"^[^-]+$")
+    """Pairs of one kind alone: a family of prompts, or a word of their prompts; null: all."""
+    flip: int = Field(0, ge=0, le=50)
+    """Labels in a hundred that are turned round, at random."""
+    copies: int = Field(1, ge=1)
+    """How often each pair is listed."""
+    fresh: bool = False
+    """Whether each copy of a pair gets a label of its own, drawn anew; false: all share one."""
     start: Literal["sft", "base"] = "sft"
     """Model that a run starts from. sft: the SFT base; base: the base before SFT."""
     curve: tuple[float, ...] | None = None
@@ -288,7 +296,13 @@ class Arm(Section):
     @property
     def label_set(self) -> str:
         """Return the name of the arm's pairs and of their reward model, such as 'gold-n750'."""
-        return f"{self.preference}-n{self.n}" if self.n else self.preference
+        fresh = self.fresh and self.copies > 1
+        own = (self.preference, self.only, self.flip, self.copies, fresh, self.n)
+        return str(LabelSet(*own))
+
+    def listed(self, every: int) -> int:
+        """Return how many pairs a run reads, copies counted; every: `pairs.n`."""
+        return self.copies * (self.n or every)
 
     @property
     def proxy(self) -> str:
@@ -302,7 +316,19 @@ class Arm(Section):
 
 
 # What a testbed's file may set for an arm besides the method's settings; the rest is derived.
-OF_ARM = ("method", "preference", "n", "start", "curve", "tasks", "candidate_of")
+OF_ARM = (
+    "method",
+    "preference",
+    "n",
+    "only",
+    "flip",
+    "copies",
+    "fresh",
+    "start",
+    "curve",
+    "tasks",
+    "candidate_of",
+)
 
 
 class Files(Section):

@@ -5,16 +5,26 @@
     python -m bench pairs on-policy --testbed reviews
     python -m bench pairs draw --testbed micro --label-set gold --seed 1
 
-A label set may end with a number: `gold-n750` holds the first 750 of the seed's pairs.
+A label set's name says what is not as usual: `gold-n750` holds the first 750 of the seed's pairs,
+`gold-flip20` turns a fifth of the labels round (`bench.core.names.LabelSet`).
 """
 
 import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from bench.core.files import read_rows, write_lines
-from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, parsed, pool_of
+from bench.core.names import (
+    DEMONSTRATIONS,
+    ON_POLICY,
+    OWN_POOLS,
+    POOL,
+    LabelSet,
+    parsed,
+    pool_of,
+)
 from bench.core.progress import Progress
 from bench.core.records import write_record
 from bench.core.schema import UserError
@@ -276,30 +286,64 @@ def draw(cfg, label_set: str, seed: int) -> None:
 def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     """Draw a seed's pairs: ``pairs.n`` of the pool without replacement, each with a random label.
 
-    Also returns its validation pairs, from the rest of the pool. A smaller label set is the first
-    of them, so that all label sets share the validation pairs. Raises UserError if the pool lacks
-    the preference, or the label set asks for too many pairs.
+    Also returns its validation pairs, from the rest of the pool, with labels of the same kind. A
+    smaller label set is the first of them, so that all label sets share the validation pairs.
+    Raises UserError if the pool lacks the preference or pairs of the kind, or the label set asks
+    for too many.
     """
-    preference, n = parsed(label_set)
-    own = pool_of(label_set)
-    pool = read_rows(cfg.layout.pool(own))
-    if preference not in pool[0]["p"]:
+    asked, own = parsed(label_set), pool_of(label_set)
+    pool = of_kind(read_rows(cfg.layout.pool(own)), asked.only)
+    if asked.preference not in pool[0]["p"]:
         raise UserError(
-            f"the pool has no preference '{preference}': choose from {sorted(pool[0]['p'])}"
+            f"the pool has no preference '{asked.preference}': choose from {sorted(pool[0]['p'])}"
         )
     luck = stream("pairs", pool_seed=cfg.pairs.seed, seed=seed)
     whole = len(pool) // 2 if own == DEMONSTRATIONS else min(cfg.pairs.n, len(pool))
     taken = luck.sample(pool, whole)
-    rows = [chosen(row, preference, luck.random()) for row in taken]
-    if n and n > len(rows):
+    rows = [chosen(row, asked.preference, luck.random()) for row in taken]
+    if asked.n and asked.n > len(rows):
         raise UserError(
             f"label set '{label_set}' asks for more pairs than a seed draws, {len(rows)}: "
             "ask for fewer, or raise pairs.n"
         )
     used = {row["id"] for row in taken}
-    rest = [row for row in pool if row["id"] not in used]
-    validation = [chosen(row, preference, luck.random()) for row in rest[: cfg.pairs.validation]]
-    return rows[:n], validation
+    rest = [row for row in pool if row["id"] not in used][: cfg.pairs.validation]
+    validation = [chosen(row, asked.preference, luck.random()) for row in rest]
+    rows = copied(rows[: asked.n], taken, asked, cfg.pairs.seed, seed)
+    turns = stream("flips", pool_seed=cfg.pairs.seed, seed=seed)
+    validation = [flipped(row, asked.flip, turns) for row in validation]
+    return [flipped(row, asked.flip, turns) for row in rows], validation
+
+
+def of_kind(pool: list[dict], only: str | None) -> list[dict]:
+    """Keep the pairs of a family, or with a word in their prompts; None keeps all."""
+    rows = [r for r in pool if only in (None, r["family"]) or only in r["prompt"].split()]
+    if not rows:
+        raise UserError(
+            f"the pool has no pairs of '{only}': name a family of prompts, or a word of a prompt"
+        )
+    return rows
+
+
+def copied(rows: list[dict], taken: list[dict], asked: LabelSet, pool_seed: int, seed: int):
+    """List pairs several times; fresh: label each further copy anew."""
+    luck = stream("copies", pool_seed=pool_seed, seed=seed)
+    found = list(rows)
+    for _ in range(1, asked.copies):
+        again = zip(taken, rows, strict=False)
+        found += [
+            chosen(pair, asked.preference, luck.random()) if asked.fresh else row
+            for pair, row in again
+        ]
+    return found
+
+
+def flipped(row: dict, percent: int, turns: Random) -> dict:
+    """Turn a pair's label round, with a chance of so many in a hundred."""
+    if turns.random() >= percent / 100:
+        return row
+    side = "b" if row["side"] == "a" else "a"
+    return row | {"side": side, "chosen": row["rejected"], "rejected": row["chosen"]}
 
 
 def chosen(row: dict, preference: str, luck: float) -> dict:

@@ -17,6 +17,8 @@ FROZEN = {
     "pool": "pool {seed} {split}",
     "demonstrations": "demonstrations {seed}",
     "pairs": "pairs {pool_seed} {seed}",
+    "flips": "flips {pool_seed} {seed}",
+    "copies": "copies {pool_seed} {seed}",
     "ppo": "ppo {seed}",
     "tune": "tune {seed} {method}",
     "rehearsal": "rehearsal {split}",

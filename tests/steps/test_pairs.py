@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench.core.names import pool_of
+from bench.core.names import parsed, pool_of
 from bench.core.schema import UserError
 from bench.steps import pairs, reward
 from bench.studies import load
@@ -72,6 +72,79 @@ def test_on_policy_pairs_come_from_their_own_pool(drawn):
 def test_fewer_pairs_are_the_first_of_all(drawn):
     rows = pool(12, "on-policy")
     assert drawn("on-policy-n2", rows)[0] == drawn("on-policy", rows)[0][:2]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gold", "on-policy", "gold-n750", "gold-only-review-flip20-copies5-n3", "on-policy-fresh5-n2"],
+)
+def test_a_label_set_is_named_by_what_is_not_as_usual(name):
+    assert str(parsed(name)) == name
+
+
+def test_an_arm_names_its_label_set():
+    arm = "{method: dpo, preference: biased, only: review, flip: 20, copies: 2, n: 9}"
+    cfg = load("tiny", [f"arms={{x: {arm}}}"])
+    assert cfg.arm("x").label_set == "biased-only-review-flip20-copies2-n9"
+    assert cfg.arm("x").listed(48) == 18 and cfg.arm("dpo").listed(48) == 48
+    assert parsed(cfg.arm("x").label_set).n == 9
+
+
+@pytest.mark.parametrize("more", ["flip: 20", "only: review", "fresh: true"])
+def test_demonstrations_have_no_labels_to_change(more):
+    with pytest.raises(UserError, match="demonstrations have no labels"):
+        load("tiny", [f"arms={{x: {{method: orpo, preference: demonstrations, {more}}}}}",
+                      "studies={s: [x]}"])  # fmt: skip
+
+
+@pytest.fixture
+def of_many(tmp_path, monkeypatch):
+    """A seed's 2,000 pairs of a label set whose labels are drawn, and its validation pairs."""
+    monkeypatch.chdir(tmp_path)
+    cfg = load("reviews-cpu", ["pairs.n=2000", "pairs.validation=500"]).slice("pairs")
+    cfg.layout.pairs_folder.mkdir(parents=True)
+    rows = [row | {"p": {"gold": 0.75}} for row in pool(4000)]
+    cfg.layout.pool("pool").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return lambda name: pairs.drawn(cfg, name, 1)
+
+
+def good(rows):
+    return [row["chosen"].startswith("good") for row in rows]
+
+
+def test_flips_turn_a_share_of_the_labels_round_and_nothing_else(of_many):
+    (plain, held), (turned, held_turned) = of_many("gold"), of_many("gold-flip20")
+    for rows, others in ((plain, turned), (held, held_turned)):
+        assert [row["id"] for row in rows] == [row["id"] for row in others]
+        odd = [x != y for x, y in zip(good(rows), good(others), strict=True)]
+        assert sum(odd) / len(odd) == pytest.approx(0.2, abs=0.05)
+        sides = [row["side"] == "a" for row in others]
+        assert sides == good(others)
+    few, held_few = of_many("gold-flip20-n300")
+    assert few == turned[:300] and held_few == held_turned
+
+
+def test_copies_share_their_label_and_fresh_ones_have_their_own(of_many):
+    plain, held = of_many("gold")
+    copies, same = of_many("gold-copies3")
+    assert copies == plain * 3 and same == held
+    fresh, same = of_many("gold-fresh3-n1000")
+    assert fresh[:1000] == plain[:1000] and same == held
+    assert [row["id"] for row in fresh] == [row["id"] for row in plain[:1000]] * 3
+    first, second, third = (good(fresh[i : i + 1000]) for i in (0, 1000, 2000))
+    odd = sum(x != y for x, y in zip(first, second, strict=True)) / 1000
+    assert odd == pytest.approx(2 * 0.75 * 0.25, abs=0.06) and second != third
+
+
+def test_pairs_of_one_kind_are_of_a_family_or_hold_a_word(drawn):
+    rows = pool(30)
+    for row in rows[::2]:
+        row |= {"family": "tweet", "prompt": "say of the phone"}
+    for only in ("tweet", "phone"):
+        train, held = drawn(f"gold-only-{only}", rows)
+        assert len(train) == 6 and {row["family"] for row in train + held} == {"tweet"}
+    with pytest.raises(UserError, match="no pairs of 'sofa'"):
+        drawn("gold-only-sofa", rows)
 
 
 def test_gold_labels_of_sampled_pairs_are_bradley_terry():

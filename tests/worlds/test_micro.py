@@ -319,6 +319,7 @@ def test_labels_are_bradley_terry_and_the_biased_ones_like_length():
     (p,) = micro.preference([{}], ["a b c"], ["a"], [1.0], [0.5], s)
     assert p["gold"] == pytest.approx(1 / (1 + math.exp(-1.5 * 0.5)))
     assert p["biased"] == pytest.approx(1 / (1 + math.exp(-1.5 * (0.5 + 0.4))))
+    assert p["exact"] == 1.0
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(world, tmp_path):

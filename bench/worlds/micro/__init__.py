@@ -96,9 +96,11 @@ def vocabulary() -> list[str]:
 
 
 def preference(prompts, a, b, gold_a, gold_b, settings: Settings | None = None) -> list[dict]:
-    """Return the chances that a is preferred to b, {"gold": p, "biased": p}, for each pair.
+    """Return the chances that a is preferred to b, {"gold": p, "biased": p, "exact": p}, for each
+    pair.
 
-    gold: Bradley-Terry on exact gold. biased: the same with a bonus for every word.
+    gold: Bradley-Terry on exact gold. biased: the same with a bonus for every word. exact: the
+    answer with more gold is always preferred, of equal ones either.
     """
     s = settings or Settings()
     rows = zip(a, b, gold_a, gold_b, strict=True)
@@ -109,6 +111,7 @@ def _chances(s, extra_words, difference):
     return {
         "gold": sigmoid(s.label_scale * difference),
         "biased": sigmoid(s.label_scale * (difference + s.length_bonus * extra_words)),
+        "exact": 0.5 if difference == 0 else float(difference > 0),
     }
 
 
