@@ -273,7 +273,7 @@ class Layout:
             "validation": self.validation(arm.label_set, seed),
         }
         artefacts = {
-            "reward": self.reward(arm.label_set, seed),
+            "reward": self.reward(arm.rewarded, seed),
             "reference": self.reference(pool_of(arm.label_set)),
         }
         return found | {need: artefacts[need] for need in arm.needs}
@@ -411,7 +411,7 @@ class Member:
 
     def reward_models(self, evaluated: bool) -> list[str]:
         """List the label sets of the reward models that train it and, if evaluated, score it."""
-        own = [self.arm.label_set] if "reward" in self.arm.needs else []
+        own = [self.arm.rewarded] if "reward" in self.arm.needs else []
         return sorted({*own, *([self.arm.proxy] if evaluated else [])})
 
     def ledgers(self, evaluated: bool) -> list[Path]:

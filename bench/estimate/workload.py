@@ -178,7 +178,7 @@ class Workload:
         yield from (self.pool(name) for name in sorted(pools | {POOL}))
         asked = {(pool_of(a.label_set), "") for a, _ in arms if "reference" in a.needs}
         yield from (self.reference() for _ in asked)
-        models = {(a.label_set, seed) for a, seed in arms if "reward" in a.needs}
+        models = {(a.rewarded, seed) for a, seed in arms if "reward" in a.needs}
         models |= {(a.proxy, seed) for a, seed in arms} if cfg.evaluated else set()
         yield from (self.reward(data) for data, _ in sorted(models))
         yield from (self.align(arm) for arm, _ in arms)

@@ -18,6 +18,8 @@ class Settings(Section):
     """Learning rate."""
     beta: PositiveFloat = 0.1
     """Strength of the pull towards the SFT base (beta in the paper)."""
+    reference_free: bool = False
+    """Whether the loss leaves the SFT base's log-probs out, so that nothing pulls towards it."""
     batch: PositiveInt = 32
     """Pairs per optimiser step."""
     epochs: PositiveFloat = 1.0
@@ -28,18 +30,21 @@ class Settings(Section):
     """Last share of the steps, in which the learning rate falls linearly towards 0."""
 
 
-def loss(chosen, rejected, beta: float):
+def loss(chosen, rejected, beta: float, reference_free: bool = False):
     """Compute the loss of each pair, (B,): eq. 7.
 
-    chosen, rejected: ``bench.training.pair_engine.Answers``.
+    chosen, rejected: ``bench.training.pair_engine.Answers``; reference_free: with log-probs in the
+    place of log-ratios.
     """
     from torch.nn.functional import logsigmoid
 
-    return -logsigmoid(beta * (chosen.log_ratio - rejected.log_ratio))
+    own, other = (a.logps if reference_free else a.log_ratio for a in (chosen, rejected))
+    return -logsigmoid(beta * (own - other))
 
 
 def train(run) -> None:
     """Minimise -log sigmoid(beta (log-ratio of chosen - log-ratio of rejected)) over the pairs."""
     from bench.training.pair_engine import train_own_loss
 
-    train_own_loss(run, partial(loss, beta=run.settings.beta))
+    s = run.settings
+    train_own_loss(run, partial(loss, beta=s.beta, reference_free=s.reference_free))

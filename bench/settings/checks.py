@@ -225,8 +225,12 @@ def check_preference(cfg, arm) -> None:
             f"{where}.{own[0]} is of sampled pairs: demonstrations have no labels of it"
         )
     most = cfg.of(arm.name).pairs.n
-    if arm.n and not made and arm.n > most:
-        raise UserError(
-            f"{where}.n={arm.n} is more than pairs.n, which is {most}: lower the one, or raise the "
-            "other"
-        )
+    for key in ("n", "reward_n"):
+        asked = getattr(arm, key)
+        if asked and not made and asked > most:
+            raise UserError(
+                f"{where}.{key}={asked} is more than pairs.n, which is {most}: lower the one, or "
+                "raise the other"
+            )
+    if arm.reward_n and "reward" not in arm.needs:
+        raise UserError(f"{where}.reward_n: {arm.method} has no reward model: leave it out")

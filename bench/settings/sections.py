@@ -270,6 +270,9 @@ class Arm(Section):
     pairs sampled from the SFT base."""
     n: int | None = Field(None, ge=1)
     """Pairs that each seed trains on; null: `pairs.n`."""
+    reward_n: int | None = Field(None, ge=1)
+    """Pairs that the reward model learns from, while the run asks the prompts of all its pairs;
+    null: the pairs of the run."""
     only: str | None = Field(None, pattern=r"^[^-]+$")
     """Pairs of one kind alone: a family of prompts, or a word of their prompts; null: all."""
     flip: int = Field(0, ge=0, le=50)
@@ -295,10 +298,17 @@ class Arm(Section):
 
     @property
     def label_set(self) -> str:
-        """Return the name of the arm's pairs and of their reward model, such as 'gold-n750'."""
+        """Return the name of the arm's pairs, such as 'gold-n750'."""
+        return str(self._labels(self.n))
+
+    @property
+    def rewarded(self) -> str:
+        """Return the name of the pairs that the arm's reward model learns from."""
+        return str(self._labels(self.reward_n or self.n))
+
+    def _labels(self, n: int | None) -> LabelSet:
         fresh = self.fresh and self.copies > 1
-        own = (self.preference, self.only, self.flip, self.copies, fresh, self.n)
-        return str(LabelSet(*own))
+        return LabelSet(self.preference, self.only, self.flip, self.copies, fresh, n)
 
     def listed(self, every: int) -> int:
         """Return how many pairs a run reads, copies counted; every: `pairs.n`."""
@@ -312,7 +322,7 @@ class Arm(Section):
         gold.
         """
         own = "reward" in self.needs or pool_of(self.label_set) == POOL
-        return self.label_set if own else "gold"
+        return self.rewarded if own else "gold"
 
 
 # What a testbed's file may set for an arm besides the method's settings; the rest is derived.
@@ -320,6 +330,7 @@ OF_ARM = (
     "method",
     "preference",
     "n",
+    "reward_n",
     "only",
     "flip",
     "copies",

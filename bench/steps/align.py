@@ -242,7 +242,7 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
         "start": arm.start,
         "base": cfg.layout.names("sft"),
         "drawn_from": cfg.layout.names("pairs"),
-        "reward_model": cfg.layout.names("reward", arm.label_set),
+        "reward_model": cfg.layout.names("reward", arm.rewarded),
         "status": status,
         "reason": reason,
         "settings": arm.settings.model_dump(),

@@ -93,6 +93,15 @@ def test_dpo_is_equation_7(policy, tokenizer, tmp_path):
     assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
 
 
+def test_dpo_without_reference_ignores_it(policy, tokenizer, tmp_path):
+    loss, rows = first_loss(dpo, policy, tokenizer, tmp_path, beta=0.3, reference_free=True)
+    expected = []
+    for row in rows:
+        c, r = (logps(policy, row["prompt_ids"], row[f"{k}_ids"]) for k in ("chosen", "rejected"))
+        expected.append(-F.logsigmoid(0.3 * (c.sum() - r.sum())).item())
+    assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
 def test_ipo_is_equation_17_with_mean_log_ratios(policy, tokenizer, tmp_path):
     loss, rows = first_loss(ipo, policy, tokenizer, tmp_path, beta=0.2)
     expected = [(c / n - r / m - 1 / (2 * 0.2)) ** 2 for (c, n), (r, m) in ratios(policy, rows)]

@@ -90,6 +90,21 @@ def test_an_arm_names_its_label_set():
     assert parsed(cfg.arm("x").label_set).n == 9
 
 
+def test_a_reward_model_may_learn_from_fewer_pairs_than_the_run_asks_prompts_of():
+    few = "{method: ppo, reward_n: 9, flip: 10}"
+    cfg = load("tiny", [f"arms={{x: {few}}}"])
+    member = cfg.member("x", 1)
+    assert member.needed["pairs"] == cfg.layout.pairs("gold-flip10", 1)
+    assert member.needed["reward"] == cfg.layout.reward("gold-flip10-n9", 1) == member.proxy
+    assert member.reward_models(True) == ["gold-flip10-n9"]
+    for words, said in (
+        ("{method: dpo, reward_n: 9}", "dpo has no reward model"),
+        ("{method: ppo, reward_n: 99}", "reward_n=99 is more than pairs.n"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load("tiny", [f"arms={{x: {words}}}"])
+
+
 @pytest.mark.parametrize("more", ["flip: 20", "only: review", "fresh: true"])
 def test_demonstrations_have_no_labels_to_change(more):
     with pytest.raises(UserError, match="demonstrations have no labels"):
