@@ -218,7 +218,7 @@ def test_pairs_of_another_writer_have_a_name_of_their_own_that_follows_its_setti
         cfg = load("tiny", [hasty, "arms.off={method: dpo, pairs: {writer: hasty}}"])
         own = cfg.of("off")
         assert own.layout.writer == cfg.of("hasty").layout.sft != own.layout.sft
-        assert own.slice("pairs").values()["writer"][1]["steps"] == steps
+        assert own.slice("pairs").values()["writer"][-1]["steps"] == steps
         return own.layout.pool(POOL)
 
     assert pairs(4) == pairs(4) != pairs(5)
