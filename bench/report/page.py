@@ -3,7 +3,7 @@
 import re
 
 from bench.analysis.measures import MEASURES
-from bench.analysis.statistics import EQUIVALENCE_SEEDS
+from bench.analysis.statistics import EQUIVALENCE_SEEDS, VERDICT_SEEDS
 from bench.core.names import DEFAULT_STUDY
 from bench.core.thresholds import MARGIN
 from bench.report import reference, render
@@ -25,7 +25,7 @@ def context(study, kind: Kind) -> dict:
         "study": study,
         "breaches": reference.breaches(study),
         "figures": {figure.name: figure for figure in kind.figures(study)},
-        "limitations": limitations(study),
+        "limitations": limitations(study, kind.units(study)),
         "reference": reference.of_runs(study),
         "glossary": reference.glossary(study, [*MEASURES, *kind.measures()]),
         "words": introduction(study) if kind.card else [],
@@ -102,11 +102,15 @@ def picked_by_search(provenance: dict, method: str) -> tuple[str, ...]:
     return tuple(found or provenance.get("spaces", {}).get(method, ()))
 
 
-def limitations(study) -> list[str]:
-    """Say what this result does not show: in this study, and in general."""
+def limitations(study, units: tuple[int, str]) -> list[str]:
+    """Say what this result does not show: in this study, and in general.
+
+    units: how many of what an interval covers: seeds, or SFT bases.
+    """
+    n, what = units
     out = [
-        f"One testbed ({study.meta.testbed}) and one model: nothing here shows whether the order "
-        "of the methods holds for larger models or other data.",
+        f"One testbed ({study.meta.testbed}): nothing here shows whether the order of the methods "
+        "holds for larger models or other data.",
         *searched(study),
         "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may "
         "score higher.",
@@ -114,10 +118,10 @@ def limitations(study) -> list[str]:
         "Seconds depend on how well each method is implemented.",
         "The proxy and the gold reward score texts; neither is the judgement of people.",
     ]
-    if study.few:
-        return [*out, f"{count(study.seeds, 'seed')}: too few to decide between methods."]
-    few = f"{study.seeds} seeds are few: small differences between methods stay {INCONCLUSIVE}."
-    return [*out, few] if study.seeds < EQUIVALENCE_SEEDS else out
+    if n < VERDICT_SEEDS:
+        return [*out, f"{count(n, what)}: too few to decide between methods."]
+    few = f"{count(n, what)} are few: small differences between methods stay {INCONCLUSIVE}."
+    return [*out, few] if n < EQUIVALENCE_SEEDS else out
 
 
 def bases(study) -> str:

@@ -60,7 +60,7 @@ class Kind:
     the table that becomes results.csv, as `report.results.table`; more: what its templates show
     beside these; facts: what can be quoted beyond `report.facts`; card: writes its picture for
     social media, if it has one; measures: those that the study adds; lent: what it shows on the
-    page of a comparison.
+    page of a comparison; units: (how many, of what) its intervals cover besides prompts.
     """
 
     headline: Callable
@@ -72,6 +72,7 @@ class Kind:
     card: Callable | None = None
     measures: Callable[[], list[Measure]] = list
     lent: Lent | None = None
+    units: Callable = lambda study: (study.seeds, "seed")
 
 
 def of_companion(name: str, figure: Figure) -> Figure:

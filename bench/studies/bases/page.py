@@ -121,4 +121,9 @@ def results(study) -> pd.DataFrame:
     return pd.DataFrame(rows).rename(columns={"mean": "difference", "seeds": "bases"})
 
 
-KIND = Kind(headline, sections, lambda study: [BY_BASE], results)
+def units(study) -> tuple[int, str]:
+    """Return how many SFT bases there are: an interval is over them."""
+    return len(analysis.by_base(study.results)), "SFT base"
+
+
+KIND = Kind(headline, sections, lambda study: [BY_BASE], results, units=units)
