@@ -59,6 +59,7 @@ localrules:
     prefetch,
     data,
     pairs,
+    pick,
     contract,
     collect,
     tune,

@@ -63,7 +63,7 @@ RULES = (
     Rule("start", MATCH, AS_SET, to="declared.start", optional=True),
     Rule("base", MATCH, "an arm has one SFT base", ARM),
     Rule("drawn_from", MATCH, "an arm has one pool of pairs", ARM),
-    Rule("reward_model", MATCH, "an arm has one kind of reward model", ARM),
+    Rule("reward_model", MATCH, AS_SET, to="declared.reward_model", optional=True),
     Rule("settings", MATCH, AS_SET, to="declared.settings"),
     Rule("overrides", MATCH, "the same settings from the command line", ARM),
     # What is held equal
@@ -92,6 +92,7 @@ RULES = (
         ("pool", "base", "drawn_from"),
         optional=True,
     ),
+    Rule("hashes.pick", MATCH, "the runs of an arm have one pick of settings", ARM, optional=True),
     Rule("hashes.code", MATCH, "the runs of an arm use the same code", ARM, optional=True),
     Rule("template", MATCH, "the same prompt template"),
     Rule("eos", MATCH, "the same end-of-text policy"),
@@ -276,9 +277,10 @@ def _never_warm(runs: list[dict]) -> list[dict]:
     """
     cold = {}
     for run in runs:
-        scorer = (run.get("declared") or {}).get("reward")
-        for own, of in ((run.get("settings"), ""), (scorer, " of the reward model")):
-            if found := _all_warming(own or {}, run.get("pairs") or 0):
+        known, pairs = run.get("declared") or {}, run.get("pairs") or 0
+        scorer = known.get("reward"), known.get("reward_pairs") or pairs, " of the reward model"
+        for own, n, of in ((run.get("settings"), pairs, ""), scorer):
+            if found := _all_warming(own or {}, n):
                 cold[name(run)] = found + of
     why = "a rate that is still rising at the end of training is not the rate that was set"
     return [_breach("settings.warmup", "less than the steps", why, cold)] if cold else []

@@ -50,7 +50,7 @@ class Arm:
     start from; base: its SFT base; proxy: the reward model that scores it; varies: the settings
     that differ from its method's tuned ones; factors: the ratio to the tuned value, for some of
     them; sets: {setting: value} of all that it is configured to set, `reward.lr` of its reward
-    model; candidate_of: the arm for which it is tried (`bench.analysis.picks`).
+    model.
     """
 
     name: str
@@ -63,7 +63,6 @@ class Arm:
     varies: tuple[str, ...] = ()
     factors: Mapping[str, float] = field(default_factory=dict)
     sets: Mapping[str, Any] = field(default_factory=dict)
-    candidate_of: str | None = None
 
     @property
     def tuned(self) -> bool:
@@ -73,17 +72,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Pick:
-    """Which of an arm's candidates each of its seeds counts at.
+    """Which of an arm's candidates its runs have the settings of.
 
-    picked: the candidate of each seed; candidates: their names; factors, sets: of each, as those of
-    an `Arm`; gains: of each by seed, on validation prompts, None if a run is missing.
+    seeds: on which they were tried; candidates: {name: {"settings": ..., "gains": by seed}}, with
+    gains in gold on validation prompts.
     """
 
-    picked: list[str]
-    candidates: list[str]
-    factors: list[dict[str, float]]
-    sets: list[dict[str, Any]]
-    gains: list[list[float | None]]
+    picked: str
+    seeds: list[int]
+    candidates: dict[str, dict]
 
 
 @dataclass(frozen=True)

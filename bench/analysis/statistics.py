@@ -26,8 +26,8 @@ and about the same for P = 384 at S = 3 and 10. The tests simulate whole tables
 (`tests/analysis/test_statistics.py`). Nothing here reads a file.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -269,23 +269,21 @@ def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
     return float(stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue)
 
 
-def stratified(tables: Iterable[tuple[int, int, int, int]]) -> float:
-    """Return the two-sided p of the exact test that two rates agree in every stratum; NaN if none
-    has both.
+def exchanged(a, b) -> float:
+    """Return the two-sided p of the exact permutation test that two samples, such as the failures
+    of each seed, come from one distribution; NaN if one is empty.
 
-    tables: (k1, n1, k2, n2) of each stratum, k of n. Given each stratum's k1 + k2, the sum of k1 is
-    a sum of hypergeometric counts (Cox 1970, Analysis of Binary Data, section 5.3); p adds up the
-    probabilities of all sums that are no likelier than the one seen, as Fisher's test does, which
-    this is for one stratum.
+    The statistic is the difference of the means over all ways to divide the values (Fisher 1935).
     """
-    tables = [table for table in tables if table[1] and table[3]]
-    if not tables:
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if not a.size or not b.size:
         return float("nan")
-    odds, seen = np.ones(1), 0
-    for k1, n1, k2, n2 in tables:
-        own = stats.hypergeom.pmf(np.arange(n1 + 1), n1 + n2, k1 + k2, n1)
-        odds, seen = np.convolve(odds, own), seen + k1
-    return float(min(1.0, odds[odds <= odds[seen] * (1 + 1e-7)].sum()))
+    both, seen = np.concatenate([a, b]), abs(a.mean() - b.mean())
+    gaps = [
+        abs(both[list(own)].mean() - np.delete(both, list(own)).mean())
+        for own in combinations(range(both.size), a.size)
+    ]
+    return float(np.mean(np.asarray(gaps) >= seen - 1e-12))
 
 
 def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:

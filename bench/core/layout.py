@@ -47,7 +47,6 @@ RECIPES = {
     "evaluate": Recipe(("data", "model", "decode", "eval", "arm"), ("align", "reward")),
     BASE_EVALUATION: Recipe(("data", "model", "decode", "eval"), ("pairs",)),
 }
-NAMELESS = {"name", "upstream", "candidate_of"}  # fields of an arm that its hash leaves out
 UPSTREAM = (
     "model",
     "base",
@@ -185,7 +184,7 @@ class Layout:
     def _run_values(self, kind: str, arm: Any, cfg: Any) -> dict:
         needs = ("reward",) if kind == "evaluate" else arm.needs
         values = self._values(sections(kind, *needs) - {"arm"}, cfg)
-        return values | {"arm": arm.model_dump(mode="json", exclude=NAMELESS)}
+        return values | {"arm": arm.model_dump(mode="json", exclude={"name", "upstream"})}
 
     def names(self, kind: str, name: str = "") -> str:
         """Return the name of an artefact's folder or file: 'sft@3f9a1c2e', 'gold@...'."""
@@ -287,6 +286,10 @@ class Layout:
     def run(self, arm: Any, seed: int | str) -> RunFiles:
         """Return the paths of a run."""
         return RunFiles(self.root / "align" / self.run_name(arm) / f"seed{seed}")
+
+    def pick(self, arm: Any) -> Path:
+        """The record of which candidate an arm's runs have the settings of."""
+        return self.root / "pick" / f"{self.run_name(arm)}.json"
 
     def evaluation_name(self, arm: Any | None) -> str:
         """Return the name of an arm's evaluations; arm None: of the SFT base's."""

@@ -172,18 +172,19 @@ class Workload:
 
     def jobs(self) -> Iterator[Job]:
         """Yield every job of the study."""
-        cfg, arms = self.cfg, [(self.cfg.arm(name), seed) for name, seed in self.cfg.study_runs]
+        cfg, compared = self.cfg, [(m.arm, m.seed) for m in self.cfg.members]
+        arms = [*compared, *((m.arm, m.seed) for m in cfg.tried)]
         yield from self.starts()
         pools = {pool_of(arm.label_set) for arm, _ in arms}
         yield from (self.pool(name) for name in sorted(pools | {POOL}))
         asked = {(pool_of(a.label_set), "") for a, _ in arms if "reference" in a.needs}
         yield from (self.reference() for _ in asked)
         models = {(a.rewarded, seed) for a, seed in arms if "reward" in a.needs}
-        models |= {(a.proxy, seed) for a, seed in arms} if cfg.evaluated else set()
+        models |= {(a.proxy, seed) for a, seed in compared} if cfg.evaluated else set()
         yield from (self.reward(data) for data, _ in sorted(models))
         yield from (self.align(arm) for arm, _ in arms)
         if cfg.evaluated:
-            yield from (self.evaluate(arm) for arm in [None, *(arm for arm, _ in arms)])
+            yield from (self.evaluate(arm) for arm in [None, *(arm for arm, _ in compared)])
 
     def case(self, head: str, **own) -> Case:
         longest = self.lengths.prompt, self.lengths.answer, self.made

@@ -19,7 +19,8 @@ class Settings(Section):
     beta: PositiveFloat = 0.1
     """Strength of the pull towards the SFT base (beta in the paper)."""
     reference_free: bool = False
-    """Whether the loss leaves the SFT base's log-probs out, so that nothing pulls towards it."""
+    """Whether the loss leaves the SFT base's log-probs out, so that nothing pulls towards it; a
+    run is charged for them all the same."""
     batch: PositiveInt = 32
     """Pairs per optimiser step."""
     epochs: PositiveFloat = 1.0

@@ -108,9 +108,10 @@ def limitations(study, units: tuple[int, str]) -> list[str]:
     units: how many of what an interval covers: seeds, or SFT bases.
     """
     n, what = units
+    sizes = study.runs.parameters.dropna().nunique()
     out = [
         f"One testbed ({study.meta.testbed}): nothing here shows whether the order of the methods "
-        "holds for larger models or other data.",
+        f"holds for {'other models' if sizes > 1 else 'larger models'} or other data.",
         *searched(study),
         "Every run is judged at its last checkpoint, as declared beforehand; an earlier one may "
         "score higher.",

@@ -7,7 +7,7 @@ import pandas as pd
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
 from bench.report.tables import Cell, Table, arm_cell, plain, runs_of, short
-from bench.report.words import STATUS, fixed, label
+from bench.report.words import STATUS, fixed, joined, label
 
 # column of the runs -> what it counts, in words
 COUNTED = {
@@ -58,7 +58,7 @@ def values(study, arm: str, seed: int) -> dict[str, float]:
 def _run_name(study, arm: str, seed: int, anchor: str) -> Cell:
     """Return a run's name and folder; links to an arm's runs lead to its first run."""
     first = seed == study.runs[study.runs.arm == arm].seed.iloc[0]
-    return Cell(f"{label(arm)} seed {seed}", f"align/{trained(study, arm, seed)}/seed{seed}",
+    return Cell(f"{label(arm)} seed {seed}", f"align/{arm}/seed{seed}",
                 study.looks[arm].colour, anchor=f"{anchor}-{arm}" if first else "")  # fmt: skip
 
 
@@ -91,14 +91,7 @@ def weights(row: dict) -> str:
 
 def record(study, arm: str, seed: int) -> str:
     """Return the path of a run's record, from the working directory."""
-    return f"runs/{study.meta.testbed}/align/{trained(study, arm, seed)}/seed{seed}/run.json"
-
-
-def trained(study, arm: str, seed: int) -> str:
-    """Return the arm under which a run was trained: the candidate that it counts at, if any."""
-    pick = study.meta.picks.get(arm)
-    seeds = study.meta.planned.get(arm, [])
-    return pick.picked[seeds.index(seed)] if pick else arm
+    return f"runs/{study.meta.testbed}/align/{arm}/seed{seed}/run.json"
 
 
 def settings(study) -> Table:
@@ -109,33 +102,29 @@ def settings(study) -> Table:
     for arm, group in study.runs.groupby("arm", sort=False):
         row = group.iloc[0]
         cells = [Cell("–" if pd.isna(row[c]) else short(row[c])) for c, _ in columns]
-        if arm in study.meta.picks:
-            cells = [Cell("see below")] * (len(cells) + 1)
-        else:
-            cells.append(Cell(_settings(row.settings)))
-        rows.append([arm_cell(study, arm), *cells])
+        rows.append([arm_cell(study, arm), *cells, Cell(_settings(row.settings))])
     return Table("Settings", header, rows)
 
 
 def candidates(study) -> Table:
-    """Tabulate the candidates of arms that have them: what they set, and what picked them."""
-    header = [("Arm", ""), ("Candidate", ""), ("Gain", "validation, mean ↑"), ("Seeds", "count"),
-              ("Settings", "of the candidate")]  # fmt: skip
+    """Tabulate the candidates of arms that have them: what they set, and which was picked."""
+    header = [("Arm", ""), ("Candidate", ""), ("Gain", "validation, mean ↑"), ("", ""),
+              ("Settings", "")]  # fmt: skip
     rows = []
     for arm, pick in study.meta.picks.items():
-        every = zip(pick.candidates, pick.gains, pick.sets, strict=True)
-        for name, gains, sets in every:
-            mean = pd.Series(gains, dtype=float).mean()
+        for name, tried in pick.candidates.items():
+            mean = sum(tried["gains"]) / len(tried["gains"])
             rows.append([
                 arm_cell(study, arm),
                 Cell(name),
                 Cell(fixed(mean, "+.2f"), value=mean),
-                Cell(f"{pick.picked.count(name)} of {len(pick.picked)}"),
-                Cell(_settings(json.dumps(sets))),
+                Cell("picked" * (name == pick.picked)),
+                Cell(_settings(json.dumps(tried["settings"]))),
             ])  # fmt: skip
+    seeds = joined(str(s) for pick in [*study.meta.picks.values()][:1] for s in pick.seeds)
     note = (
-        "A run counts at the candidate that gains most on validation prompts over the other seeds, "
-        "a failed run counting as no gain. No interval."
+        f"Each was tried on the seeds {seeds}, which no study compares; an arm's runs have the "
+        "settings with the highest mean gain. A failed run gains nothing. No interval."
     )
     return Table("Candidates", header, rows, [note])
 

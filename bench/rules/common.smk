@@ -137,8 +137,18 @@ def pool_file(layout, wildcards):
 
 
 def run_inputs(wildcards):
-    """List what a run trains from: its starting weights, its pairs, and what its method needs."""
-    return list(dict.fromkeys(path.as_posix() for path in member(wildcards).needed.values()))
+    """List what a run trains from: its starting weights, its pairs, what its method needs, and the
+    pick among its candidates."""
+    found = member(wildcards)
+    paths = [*found.needed.values()]
+    paths += [found.layout.pick(found.arm)] if found.arm.candidates else []
+    return list(dict.fromkeys(path.as_posix() for path in paths))
+
+
+def tried(wildcards):
+    """List the records and the curves of the runs that try the candidates of an arm."""
+    own = [CFG.member(arm, s) for arm in CFG.tries(wildcards.arm).values() for s in CFG.pick_seeds]
+    return [path.as_posix() for m in own for path in (m.files.record, m.files.curve)]
 
 
 def evaluated(wildcards):

@@ -221,6 +221,20 @@ rule reference:
         SHELL
 
 
+rule pick:
+    input:
+        tried,
+    output:
+        MADE.pick(None),
+    log:
+        MADE.log("pick-{arm}{key}"),
+    params:
+        code=code("pick"),
+        run=command("pick", "--arm", "{wildcards.arm}", model=False),
+    shell:
+        SHELL
+
+
 rule align:
     input:
         run_inputs,

@@ -5,8 +5,10 @@ Each check raises UserError with one line that names the cause and the remedy.
 
 from collections.abc import Sequence
 
-from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, nearest
+from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, LabelSet, nearest, parsed
 from bench.core.schema import UserError
+from bench.settings.overrides import merge
+from bench.settings.validation import checked
 from bench.training.batches import check_rollouts, splits
 from bench.worlds import world
 
@@ -34,6 +36,10 @@ def check_model(model) -> None:
     """Refuse kind hub without model.hub, or the reverse, and 4-bit weights without LoRA."""
     if (model.kind == "hub") != (model.hub is not None):
         raise UserError("model.hub names the model for model.kind=hub: set both or neither")
+    if model.kind == "llama" and model.hidden % model.heads:
+        raise UserError(
+            f"model.heads={model.heads} does not divide model.hidden={model.hidden}: change one"
+        )
     if model.quantise and model.lora is None:
         raise UserError("model.quantise freezes all weights: set model.lora, to train adapters")
     if model.quantise and model.dtype != "bfloat16":
@@ -73,29 +79,27 @@ def check_study(cfg) -> None:
 
 
 def check_candidates(cfg) -> None:
-    """Refuse candidates of an arm that the study lacks, or that differ from it in more than the
-    method's settings, and candidates where there are no other seeds to pick one."""
+    """Refuse candidates that set more than the method's settings, and seeds to pick on that a study
+    compares."""
     for name in cfg.study_arms:
-        arm, where = cfg.arm(name), f"arms.{name}.candidate_of"
-        if arm.candidate_of is None:
-            continue
-        if arm.candidate_of not in cfg.study_arms or cfg.arm(arm.candidate_of).candidate_of:
-            raise UserError(
-                f"{where}={arm.candidate_of} is no arm of study '{cfg.study}', or a candidate "
-                "itself: add the arm to the study"
-            )
-        own, other = (
-            cfg.arm(a).model_dump(exclude={"name", "settings", "candidate_of", "curve"})
-            for a in (name, arm.candidate_of)
-        )
-        if odd := [key for key in own if own[key] != other[key]]:
-            raise UserError(
-                f"{where}: '{name}' differs from '{arm.candidate_of}' in {odd[0]}: a candidate "
-                "differs in settings of the method alone"
-            )
-        seeds = [{s for a, s in cfg.study_runs if a == n} for n in (name, arm.candidate_of)]
-        if seeds[0] != seeds[1] or len(seeds[0]) < 2:
-            raise UserError(f"{where}: other seeds pick the candidate: give the study two or more")
+        arm = cfg.arm(name)
+        if wrong := {"own"} & {*arm.candidates}:
+            raise UserError(f"arms.{name}.candidates.{wrong.pop()} is taken: choose another name")
+        for candidate, more in arm.candidates.items():
+            where = f"arms.{name}.candidates.{candidate}"
+            checked(type(arm.settings), merge(arm.settings.model_dump(), more), where)
+            if not NAME.fullmatch(candidate):
+                raise UserError(f"{where}: use letters, digits, '.', '_' and '-' in names")
+    if any(cfg.arm(name).candidates for name in cfg.study_arms):
+        check_own_seeds("pick_seeds", cfg.pick_seeds)
+        if taken := {*cfg.compared_seeds} & {*cfg.pick_seeds}:
+            raise UserError(f"pick_seeds holds {min(taken)}, which a study compares: take another")
+
+
+def variants(cfg) -> list:
+    """Return the settings of the study, and those of each arm that has its own model, base, ..."""
+    own = {id(found): found for found in (cfg.of(name) for name in cfg.study_arms)}
+    return [cfg, *(found for key, found in own.items() if key != id(cfg))]
 
 
 def check_launch(cfg) -> None:
@@ -103,7 +107,8 @@ def check_launch(cfg) -> None:
     if cfg.launch.config == "ddp" or cfg.launch.processes == 1:
         return
     ppo = [name for name in cfg.study_arms if cfg.arm(name).method == "ppo"]
-    what = f"PPO (arm {ppo[0]})" if ppo else "LoRA (model.lora)" if cfg.model.lora else None
+    lora = any(own.model.lora for own in variants(cfg))
+    what = f"PPO (arm {ppo[0]})" if ppo else "LoRA (model.lora)" if lora else None
     if what:
         raise UserError(
             f"launch.config={cfg.launch.config} shards the model, which {what} does not support: "
@@ -115,7 +120,8 @@ def check_graph(cfg) -> None:
     """Refuse launch.cuda_graph where a decoding step cannot be captured, or it is not known."""
     sharded = cfg.launch.processes > 1 and cfg.launch.config != "ddp"
     what = f"launch.config={cfg.launch.config}" if sharded else None
-    what = what or (f"model.quantise={cfg.model.quantise}" if cfg.model.quantise else None)
+    quantised = next((v.model.quantise for v in variants(cfg) if v.model.quantise), None)
+    what = what or (f"model.quantise={quantised}" if quantised else None)
     if cfg.launch.cuda_graph and what:
         raise UserError(
             f"launch.cuda_graph needs a GPU that holds all weights, unquantised, unlike {what}: "
@@ -140,9 +146,10 @@ def check_shares(cfg) -> None:
     for arm in arms:
         if arm.preference != DEMONSTRATIONS:  # their number is unknown until they are made
             own = cfg.of(arm.name)
-            check_share(cfg, f"arm {arm.name}", arm.settings, arm.listed(own.pairs.n))
+            check_share(own, f"arm {arm.name}", arm.settings, arm.listed(own.pairs.n))
             if "reward" in arm.needs or cfg.evaluated:
-                check_share(cfg, f"reward model of arm {arm.name}", own.reward, own.pairs.n)
+                n = arm.copies * (arm.reward_n or arm.n or own.pairs.n)
+                check_share(own, f"reward model of arm {arm.name}", own.reward, n)
 
 
 def check_share(cfg, name: str, settings, n: int) -> None:
@@ -166,14 +173,17 @@ def check_seeds(cfg) -> None:
             raise UserError(
                 f"unknown study '{name}' in seeds_of" + nearest(name, cfg.known_studies)
             )
-        if name in cfg.computed_studies and hasattr(getattr(cfg, name), "seeds"):
-            raise UserError(f"seeds_of.{name}: set {name}.seeds, the seeds of that study's runs")
+        if name in cfg.own_seeds:
+            raise UserError(
+                f"seeds_of.{name}: that study has seeds of its own, in the section {name}"
+            )
 
 
 def check_own_seeds(name: str, seeds: Sequence[int]) -> None:
-    """Refuse a study's own seeds, the setting ``name``, if they repeat or there are none."""
-    if len(set(seeds)) < len(seeds) or not seeds:
-        raise UserError(f"{name} must differ; got {list(seeds)}")
+    """Refuse a study's own seeds, the setting ``name``, if they repeat, are negative, or if there
+    are none."""
+    if len(set(seeds)) < len(seeds) or not seeds or min(seeds) < 0:
+        raise UserError(f"{name} must differ and be 0 or more; got {list(seeds)}")
 
 
 ENDS = (0.0, 1.0)  # shares at which a curve starts and ends
@@ -234,3 +244,15 @@ def check_preference(cfg, arm) -> None:
             )
     if arm.reward_n and "reward" not in arm.needs:
         raise UserError(f"{where}.reward_n: {arm.method} has no reward model: leave it out")
+    if arm.reward_n and arm.reward_n >= (arm.n or most):
+        raise UserError(
+            f"{where}.reward_n={arm.reward_n} is no fewer pairs than the run's: lower it"
+        )
+    if arm.fresh and arm.copies == 1:
+        raise UserError(f"{where}.fresh needs copies, of which each gets a label: set copies")
+    if str(parsed(arm.preference)) != arm.preference or parsed(arm.preference) != LabelSet(
+        arm.preference
+    ):
+        raise UserError(
+            f"{where}.preference={arm.preference}: set only, flip, copies and n beside it"
+        )

@@ -24,13 +24,14 @@ from bench.settings.validation import checked
 # The sections that each step may read; its hash covers exactly these. "arm": the arm that it runs.
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
 READS |= {"prefetch": ("data", "model", "eval")}
+READS["pick"] = (*RECIPES["align"].reads, "pick_seeds")
 READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify")}
 # How much of a machine jobs take; no result depends on it.
 RESOURCES = ("threads", "jobs")
 # Settings that change no result: every step may read them, no hash covers them.
 UNHASHED = ("testbed", *RESOURCES, "launch")
-UNREAD = {"file", "candidate_of"}  # fields of an arm on which no run depends
-FREE = (*UNHASHED, "layout", "overrides", "known_methods")
+TRY, OWN = "try", "own"  # an arm's candidates are arms themselves: dpo-x-try-own, dpo-x-try-slow
+FREE = (*UNHASHED, "layout", "overrides", "known_methods", "tries")
 # Not part of a study's key. `launch` is part of it: it changes results by rounding.
 KEYLESS = {"testbed", *RESOURCES, "study", "strict"}
 
@@ -159,11 +160,20 @@ class Config(Core):
         return [folder for folder in folders if (folder / "meta.json").exists()]
 
     @property
+    def own_seeds(self) -> tuple[str, ...]:
+        """Return the names of the studies that have seeds of their own."""
+        return tuple(name for name, plan in self._plans.items() if hasattr(plan, "seeds"))
+
+    def arms_of(self, study: str) -> dict[str, dict[str, Any]]:
+        """Return the arms that a computed study computes."""
+        return self._plans[study].arms(self)
+
+    @property
     def compared_seeds(self) -> set[int]:
         """Return the seeds of every study but those that search, which may not use them."""
-        plans = {name: plan for name, plan in self._plans.items() if hasattr(plan, "seeds")}
-        names = [name for name, plan in plans.items() if not getattr(plan, "SEARCHES", False)]
-        return {*self.seeds, *(seed for name in names for seed in getattr(self, name).seeds)}
+        searches = [name for name, plan in self._plans.items() if getattr(plan, "SEARCHES", False)]
+        names = [name for name in self.own_seeds if name not in searches]
+        return {*self.seeds, *(seed for name in names for seed in getattr(self, name).seeds or ())}
 
     def with_study(self, study: str) -> "Config":
         """Return these settings with another study chosen."""
@@ -195,7 +205,25 @@ class Config(Core):
     def known_arms(self) -> dict[str, dict[str, Any]]:
         """Return {name: spec} of all arms: one per method, the computed and the declared ones."""
         plain = {method: {"method": method} for method in self.known_methods}
-        return plain | self.computed_arms | self.arms
+        known = plain | self.computed_arms | self.arms
+        tried = {}
+        for name, spec in known.items():
+            own = {key: value for key, value in spec.items() if key != "candidates"}
+            for candidate, more in {OWN: {}, **spec.get("candidates", {})}.items():
+                if "candidates" in spec:
+                    tried[f"{name}-{TRY}-{candidate}"] = {"method": name} | own | more
+        return known | tried
+
+    def tries(self, name: str) -> dict[str, str]:
+        """Return {candidate: the arm that tries it} of an arm, its own settings first."""
+        found = self.arm(name).candidates
+        return {c: f"{name}-{TRY}-{c}" for c in (OWN, *found)} if found else {}
+
+    @cached_property
+    def tried(self) -> tuple[Member, ...]:
+        """Return the runs that try the candidates of the chosen study's arms."""
+        arms = [arm for name in self.study_arms for arm in self.tries(name).values()]
+        return tuple(self.member(arm, seed) for arm in arms for seed in self.pick_seeds)
 
     def has_arm(self, name: str) -> bool:
         """Tell whether an arm of this name exists, and its method too."""
@@ -284,7 +312,7 @@ class Config(Core):
     def _replaced(self, **update: Any) -> "Config":
         """Return a copy with other sections, without what was computed from the old ones."""
         copy = self.model_copy(update=update)
-        for name in ("layout", "members", "sft_bases", "_plain_values"):
+        for name in ("layout", "members", "tried", "sft_bases", "_plain_values"):
             copy.__dict__.pop(name, None)
         copy._variants, copy._arms = {}, {}
         return copy
@@ -307,7 +335,8 @@ class Slice:
 
     def arm(self, name: str) -> Arm:
         """Return the arm of this step's run; a step that reads everything may ask for any arm."""
-        if "*" not in READS[self._step] and name != self._arm:
+        known = {self._arm, *(self._cfg.tries(self._arm).values() if self._arm else ())}
+        if "*" not in READS[self._step] and name not in known:
             raise AttributeError(
                 f"step '{self._step}' of arm {self._arm} may not read arm '{name}'"
             )
@@ -322,7 +351,7 @@ class Slice:
         names = [name for name in every if name not in UNHASHED] if "*" in reads else reads
         own = {name: self._cfg.section(name) for name in names if name != "arm"}
         if "arm" in reads and self._arm in self._cfg.known_arms:
-            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude=UNREAD)
+            own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude={"file"})
         if "pairs" in own and self._cfg.pairs.writer:
             of_writer = ("model", "base", "sft")
             own["writer"] = [self._cfg.writer.section(name) for name in of_writer]

@@ -273,7 +273,7 @@ class Arm(Section):
     reward_n: int | None = Field(None, ge=1)
     """Pairs that the reward model learns from, while the run asks the prompts of all its pairs;
     null: the pairs of the run."""
-    only: str | None = Field(None, pattern=r"^[^-]+$")
+    only: str | None = Field(None, pattern=r"^[A-Za-z0-9._]+$")
     """Pairs of one kind alone: a family of prompts, or a word of their prompts; null: all."""
     flip: int = Field(0, ge=0, le=50)
     """Labels in a hundred that are turned round, at random."""
@@ -287,10 +287,9 @@ class Arm(Section):
     """Points of the training curve, as in `curve.fractions`; null: those."""
     tasks: bool = True
     """Whether lm-eval evaluates the arm's runs."""
-    candidate_of: str | None = None
-    """Arm of the same study for which this one is tried: a run of that arm counts at the candidate
-    that gains most on validation prompts with the other seeds. A candidate differs from its arm in
-    settings of the method alone."""
+    candidates: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of the method to try beside the arm's own, by name: {slow: {lr: 1e-4}}. The arm's
+    runs have those that gain most on validation prompts on `pick_seeds`."""
     upstream: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Overrides of `model`, `base`, `sft`, `pairs` and `reward` for the arm alone."""
     settings: Any
@@ -338,7 +337,7 @@ OF_ARM = (
     "start",
     "curve",
     "tasks",
-    "candidate_of",
+    "candidates",
 )
 
 
@@ -361,12 +360,14 @@ class Core(Files):
     """Seeds of the runs: every arm is trained once with each."""
     studies: dict[str, Names]
     """Declared studies: {name: list of arms}."""
+    pick_seeds: Annotated[tuple[int, ...], BeforeValidator(listed)] = (111, 112)
+    """Seeds on which the candidates of arms are tried; no study compares them."""
     seeds_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """By study how many of `seeds` it uses, the first ones; a study that is not named uses all."""
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Declared arms: {name: {method: dpo, beta: 0.3, sft: {seed: 2}}}. An arm names its method and
-    what differs from that method's tuned settings; it may also override `base`, `sft`, `pairs` and
-    `reward` for itself alone."""
+    what differs from that method's tuned settings; it may also override `model`, `base`, `sft`,
+    `pairs` and `reward` for itself alone."""
     threads: Threads = Threads()
     jobs: Jobs = Jobs()
     launch: Launch = Launch()

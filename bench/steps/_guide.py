@@ -253,9 +253,10 @@ def about_study(cfg, name: str) -> list[str]:
     about = plan.__doc__ if plan else "Compares the arms that the settings list under `studies`."
     page = folder / name / "page.py"
     page = page if page.exists() else folder / DEFAULT_STUDY / "page.py"
-    arms = cfg.known_studies[name]
+    arms, tried = cfg.known_studies[name], len(cfg.with_study(name).tried)
     rows = [
         ("runs", f"{len(cfg.runs_of(name))} on {cfg.testbed}, of {len(arms)} arms"),
+        *([("tried", f"{tried} runs of candidates")] if tried else []),
         ("arms", ", ".join(arms)),
         ("file", shown(plan.__file__ if plan else layers.declaring(cfg.source, name))),
         ("page", shown(page)),

@@ -34,8 +34,8 @@ This page is written by `python -m bench list settings --markdown > docs/setting
 when it is stale.
 """
 OF_AN_ARM = (
-    "What an arm may set beside its method's settings, and beside `base`, `sft`, `pairs` and "
-    "`reward`: see [studies](studies.md#declare-your-own-arms)."
+    "What an arm may set beside its method's settings, and beside `model`, `base`, `sft`, `pairs` "
+    "and `reward`: see [studies](studies.md#declare-your-own-arms)."
 )
 
 

@@ -27,6 +27,7 @@ from bench.core.records import write_record
 from bench.core.schema import UserError
 from bench.core.thresholds import max_kl
 from bench.steps import runner
+from bench.steps._picked import picked
 from bench.training.run import Run
 
 CURVE_SEED = 1000  # of the sampling on validation prompts, the same for every run
@@ -44,7 +45,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     from bench.training import job, trainer
 
     trainer.quieten()
-    arm = cfg.arm(args.arm)
+    arm = picked(cfg.layout, cfg.arm(args.arm))
     method = cfg.known_methods[arm.method]
     job.seed_everything(args.seed)
     inputs = hashes(cfg, arm, args.seed)
@@ -65,7 +66,8 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
     needed = cfg.layout.needed(arm, seed)
     ways = {"start": weights_sha256, "reward": weights_sha256}
     names = ("start", "pairs", *arm.needs)
-    return {name: ways.get(name, file_sha256)(needed[name]) for name in names}
+    found = {name: ways.get(name, file_sha256)(needed[name]) for name in names}
+    return found | ({"pick": file_sha256(cfg.layout.pick(arm))} if arm.candidates else {})
 
 
 def prepare(cfg, arm, seed: int, root: Path) -> Run:

@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.analysis import fairness
-from bench.analysis.picks import reduced
-from bench.analysis.results import SCHEMA, Arm, Meta, Results
+from bench.analysis.results import SCHEMA, Arm, Meta, Pick, Results
 from bench.core.files import REMEDY, read_csv, read_json
 from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
@@ -22,6 +21,7 @@ from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.settings import layers
 from bench.steps._altered import STEP
+from bench.steps._picked import picked
 from bench.steps.contract import check
 from bench.worlds import world
 
@@ -116,7 +116,7 @@ def _needed(member: Member, need: str, run: dict) -> tuple[dict, float]:
     if need != "reference":
         return read_json(place / STEP), 1.0
     pool = sum(1 for _ in place.open()) - 1 if place.exists() else 0
-    pairs = run.get("pairs") or pool
+    pairs = (run.get("pairs") or pool) / member.arm.copies  # copies are read once
     return read_json(place.with_name(STEP)), min(1.0, pairs / pool) if pool else 1.0
 
 
@@ -218,12 +218,19 @@ def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
     return found
 
 
-def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=(), evaluated=True):
+def gather(
+    members: Members,
+    layout: Layout,
+    bases: dict[str, Layout],
+    breaches=(),
+    evaluated=True,
+    tried: Members = (),
+):
     """Return tables by name, samples, and what `meta.json` says of the runs.
 
     members: the study's runs; layout: of the study; bases: the SFT bases that they start from;
     breaches: of the fairness contract; evaluated: whether the study asks for evaluations (another
-    study may have left some).
+    study may have left some); tried: runs that tried candidates, whose time counts.
     """
     shared = next(iter(bases.values()))
     runs = [run | prepared(m) for m in members if (run := read_json(m.files.record))]
@@ -245,7 +252,7 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
         "tasks": stack([(*key, at.tasks) for *key, at in asked]),
         "items": stack([(*key, at.items) for *key, at in asked]),
         "reward": reward_table(members, evaluated),
-        "ledger": ledger_table(members, bases, layout.overhead, evaluated),
+        "ledger": ledger_table([*members, *tried], bases, layout.overhead, evaluated),
     }
     pool = read_json(shared.pool_record(POOL)).get("metrics", {})
     gold = read_json(shared.manifest).get("gold", {})
@@ -314,7 +321,8 @@ def described(cfg, name: str) -> Arm:
 
     Its factors are the ratios of its rates, strength and epochs to its method's tuned ones.
     """
-    arm, layout = cfg.arm(name), cfg.of(name).layout
+    layout = cfg.of(name).layout
+    arm = picked(layout, cfg.arm(name))
     own, tuned = arm.settings.model_dump(), getattr(cfg, arm.method).model_dump()
     varies = [key for key, value in own.items() if value != tuned[key]]
     upstream = [item.partition("=")[0] for item in cfg.changes(cfg.of(name))]
@@ -330,11 +338,17 @@ def described(cfg, name: str) -> Arm:
         start=arm.start,
         base=cfg.base_of(name),
         proxy=layout.names("reward", arm.proxy),
-        varies=(*varies, *upstream),
+        varies=(*varies, *upstream, *(["reward_n"] if arm.reward_n else [])),
         factors={key: float(f"{factor:.2g}") for key, factor in factors.items()},
         sets=cfg.set_by(name),
-        candidate_of=arm.candidate_of,
     )
+
+
+def pick_of(cfg, name: str) -> Pick | None:
+    """Return what was picked for an arm; None if it has no candidates."""
+    arm = cfg.arm(name)
+    found = read_json(cfg.of(name).layout.pick(arm)) if arm.candidates else {}
+    return Pick(**{key: found[key] for key in ("picked", "seeds", "candidates")}) if found else None
 
 
 def run(cfg, args) -> None:
@@ -348,8 +362,9 @@ def run(cfg, args) -> None:
 def collected(cfg) -> Results:
     """Gather the configured study; the fairness contract is checked anew."""
     found = check(cfg.members, cfg.sft_bases, cfg.searched, cfg.evaluated)["breaches"]
-    tables, samples, facts = gather(cfg.members, cfg.layout, cfg.sft_bases, found, cfg.evaluated)
-    return reduced(Results.of(tables, samples, meta_of(cfg, facts)))
+    how = (found, cfg.evaluated, cfg.tried)
+    tables, samples, facts = gather(cfg.members, cfg.layout, cfg.sft_bases, *how)
+    return Results.of(tables, samples, meta_of(cfg, facts))
 
 
 def meta_of(cfg, facts: dict) -> Meta:
@@ -372,6 +387,7 @@ def meta_of(cfg, facts: dict) -> Meta:
         tune=cfg.tune.model_dump(mode="json"),
         price=cfg.price.model_dump(),
         arms=[described(cfg, arm) for arm in cfg.study_arms],
+        picks={name: found for name in cfg.study_arms if (found := pick_of(cfg, name))},
         methods=list(cfg.known_methods),
         own_methods={Path(path).stem: path for path in cfg.methods},
         tuned_families=list(world(cfg.data.kind).TUNED_FAMILIES),

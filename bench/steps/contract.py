@@ -16,6 +16,7 @@ from bench.core.progress import say
 from bench.core.records import write_record
 from bench.core.schema import UserError
 from bench.steps._altered import STEP, evidence
+from bench.steps._picked import picked
 
 ALIKE = 1.5  # factor within which the FLOPs of two methods' searches are alike
 
@@ -43,11 +44,13 @@ def _entry(member: Member, searches: dict[str, dict]) -> dict:
         run["gpu_slots"] = max(record.get("gpu_slots", 1) for record in (run, *paid(member)))
     place = {"folder_arm": member.arm.name, "folder_seed": member.seed}
     evaluation = read_json(member.evaluation.record) or None
-    own = declared(member.arm) | draws(member.layout, "draws", evaluation)
+    own = declared(picked(member.layout, member.arm)) | draws(member.layout, "draws", evaluation)
     if cfg := member.layout.cfg:
         own |= {"model": cfg.model.model_dump(mode="json")}
         if "reward" in member.arm.needs:
-            own |= {"reward": cfg.reward.model_dump(mode="json")}
+            named = member.layout.names("reward", member.arm.rewarded)
+            own |= {"reward": cfg.reward.model_dump(mode="json"), "reward_model": named}
+            own |= {"reward_pairs": member.arm.reward_n}
     return run | place | {"evaluation": evaluation, "declared": own}
 
 

@@ -21,7 +21,6 @@ from bench.core.names import (
     ON_POLICY,
     OWN_POOLS,
     POOL,
-    LabelSet,
     parsed,
     pool_of,
 )
@@ -293,12 +292,19 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     """
     asked, own = parsed(label_set), pool_of(label_set)
     pool = of_kind(read_rows(cfg.layout.pool(own)), asked.only)
+    if asked.only and len(pool) < (needed := (asked.n or cfg.pairs.n) + cfg.pairs.validation):
+        raise UserError(
+            f"the pool has {len(pool)} pairs of '{asked.only}', and label set '{label_set}' with "
+            f"its validation pairs needs {needed}: set n lower, or raise pairs.pool"
+        )
     if asked.preference not in pool[0]["p"]:
         raise UserError(
             f"the pool has no preference '{asked.preference}': choose from {sorted(pool[0]['p'])}"
         )
     luck = stream("pairs", pool_seed=cfg.pairs.seed, seed=seed)
     whole = len(pool) // 2 if own == DEMONSTRATIONS else min(cfg.pairs.n, len(pool))
+    if asked.only:
+        whole = min(whole, len(pool) - cfg.pairs.validation)
     taken = luck.sample(pool, whole)
     rows = [chosen(row, asked.preference, luck.random()) for row in taken]
     if asked.n and asked.n > len(rows):
@@ -309,10 +315,18 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     used = {row["id"] for row in taken}
     rest = [row for row in pool if row["id"] not in used][: cfg.pairs.validation]
     validation = [chosen(row, asked.preference, luck.random()) for row in rest]
-    rows = copied(rows[: asked.n], taken, asked, cfg.pairs.seed, seed)
     turns = stream("flips", pool_seed=cfg.pairs.seed, seed=seed)
     validation = [flipped(row, asked.flip, turns) for row in validation]
-    return [flipped(row, asked.flip, turns) for row in rows], validation
+    first = [flipped(row, asked.flip, turns) for row in rows[: asked.n]]
+    if not asked.fresh:
+        return first * asked.copies, validation
+    luck = stream("copies", pool_seed=cfg.pairs.seed, seed=seed)
+    again = [
+        flipped(chosen(pair, asked.preference, luck.random()), asked.flip, turns)
+        for _ in range(1, asked.copies)
+        for pair in taken[: asked.n]
+    ]
+    return first + again, validation
 
 
 def of_kind(pool: list[dict], only: str | None) -> list[dict]:
@@ -323,19 +337,6 @@ def of_kind(pool: list[dict], only: str | None) -> list[dict]:
             f"the pool has no pairs of '{only}': name a family of prompts, or a word of a prompt"
         )
     return rows
-
-
-def copied(rows: list[dict], taken: list[dict], asked: LabelSet, pool_seed: int, seed: int):
-    """List pairs several times; fresh: label each further copy anew."""
-    luck = stream("copies", pool_seed=pool_seed, seed=seed)
-    found = list(rows)
-    for _ in range(1, asked.copies):
-        again = zip(taken, rows, strict=False)
-        found += [
-            chosen(pair, asked.preference, luck.random()) if asked.fresh else row
-            for pair, row in again
-        ]
-    return found
 
 
 def flipped(row: dict, percent: int, turns: Random) -> dict:

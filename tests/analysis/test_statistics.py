@@ -239,26 +239,20 @@ def test_rate_interval_by_hand():
     assert st.rate_interval(0, 0) == (0, 1)
 
 
-def test_stratified_is_fisher_s_test_for_one_stratum():
-    for table in ((0, 3, 3, 3), (1, 2, 1, 2), (0, 12, 5, 12), (2, 7, 5, 6)):
-        assert st.stratified([table]) == pytest.approx(st.fisher(*table))
-    assert np.isnan(st.stratified([])) and np.isnan(st.stratified([(0, 0, 1, 2)]))
+def test_exchanged_by_hand():
+    assert st.exchanged([0] * 5, [3] * 5) == pytest.approx(2 / 252)  # both extremes of C(10, 5)
+    assert st.exchanged([1, 2], [1, 2]) == 1 and st.exchanged([2, 2], [2, 2]) == 1
+    assert st.exchanged([0, 0, 5], [0, 0, 0]) == 1  # one bad seed of three
+    assert np.isnan(st.exchanged([], [1]))
 
 
-def test_stratified_matches_every_exchange_of_labels():
-    """Within each stratum, every choice of which runs are the first's is as likely."""
-    strata = [([1, 1, 0], [0, 0]), ([1, 0], [0, 0, 1]), ([1, 1], [1, 1])]
-    sums = [0]
-    for first, second in strata:
-        chosen = [sum(c) for c in itertools.combinations(first + second, len(first))]
-        sums = [s + c for s in sums for c in chosen]
-    seen = sum(sum(first) for first, _ in strata)
-    odds = {s: sums.count(s) / len(sums) for s in set(sums)}
-    expected = sum(p for p in odds.values() if p <= odds[seen] + 1e-9)
-    tables = [(sum(a), len(a), sum(b), len(b)) for a, b in strata]
-    assert st.stratified(tables) == pytest.approx(expected) and expected < 1
-    assert st.stratified([(5, 5, 5, 5), (0, 5, 0, 5)]) == pytest.approx(1)
-    assert st.stratified([(5, 5, 0, 5)] * 2) == pytest.approx(2 / 252**2)
+def test_exchanged_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0, 1, 4), rng.normal(1, 1, 5)
+    expected = stats.permutation_test(
+        (a, b), lambda x, y: abs(x.mean() - y.mean()), n_resamples=1000, alternative="greater"
+    )
+    assert st.exchanged(a, b) == pytest.approx(expected.pvalue)
 
 
 @pytest.mark.parametrize("values", [[3.0], [2.0, 1.0, 2.0], [0.5, np.nan, -1.0, 4.0]])

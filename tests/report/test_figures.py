@@ -14,7 +14,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from bench.analysis import picks
+from bench.analysis.results import Pick
 from bench.analysis.statistics import Share
 from bench.report import labels, page, style
 from bench.report.figure import signed
@@ -88,23 +88,28 @@ def seeded(folder):
 
 
 def sized(folder):
-    """Each method on three models, on the two others at three rates; all with the gold of one."""
-    ends = ["", *(f"-w{n}{rate}" for n in (32, 272) for rate in ("-lrx0.33", "", "-lrx3"))]
-    factors = dict(zip(ends, (1, 0.67, 2, 6, 0.08, 0.24, 0.72), strict=True))
-    found = fake_runs.collected(folder, {f"{m}{e}": m for m in METHODS for e in ends}, (1, 2, 3),
-                                prompts=12)  # fmt: skip
+    """Each method on three models, on two of them at a rate of three; all with the gold of one."""
+    ends = {"": 1.0, "-w32": 2.0, "-w272": 0.24}
+    arms = {f"{m}{end}": m for m in METHODS for end in ends}
+    found = fake_runs.collected(folder, arms, (1, 2, 3), prompts=12)
     size = found.runs.arm.map(lambda arm: 48_224 if "-w32" in arm else 2_953_456)
     own = ~found.runs.arm.str.contains("-w")
     base = found.prompts[found.prompts.arm == "sft"]
-    more = [base.assign(arm=f"sft@{n}") for n in (32, 272)]
+    more = [base.assign(arm=f"sft{end}") for end in ("-w32", "-w272")]
+
+    def tried(rate):
+        settings = {
+            name: {"lr": 0.01 * rate * f} for name, f in (("own", 1), ("a", 0.33), ("b", 3))
+        }
+        return {
+            name: {"settings": s, "gains": [0.5, 0.6 + s["lr"]]} for name, s in settings.items()
+        }
 
     def described(arm):
         end = arm.name.removeprefix(arm.method)
-        base = {"base": f"sft@{end.split('-')[1][1:]}"} if end else {}
-        of = {"candidate_of": arm.name.partition("-lrx")[0]} if "-lrx" in end else {}
-        return base | of | {"factors": {"lr": float(factors[end])}}
+        return {"base": f"sft{end}", "factors": {"lr": ends[end]}} if end else {}
 
-    made = renamed(
+    return renamed(
         replace(
             found,
             prompts=pd.concat([found.prompts, *more]),
@@ -112,8 +117,13 @@ def sized(folder):
         ),
         "sizes",
         described,
+        picks={
+            f"{m}{end}": Pick("own", [111, 112], tried(rate))
+            for m in METHODS
+            for end, rate in ends.items()
+            if end
+        },
     )
-    return Study(picks.reduced(made.results))
 
 
 def gridded(folder):

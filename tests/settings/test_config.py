@@ -65,7 +65,7 @@ def test_what_jobs_ask_for_is_no_override_and_changes_no_hash():
         ("tiny", "seeds=[1, 1]", "seeds must differ"),
         ("tiny", "seeds=[1, 100]", "seed 100 is tune.seed, on which the settings were picked"),
         ("tiny", "seeds_of.orgins=1", "unknown study 'orgins' in seeds_of; did you mean 'origins'"),
-        ("tiny", "seeds_of.bases=1", "seeds_of.bases: set bases.seeds"),
+        ("tiny", "seeds_of.bases=1", "seeds_of.bases: that study has seeds of its own"),
         ("tiny", "nonsense", "write key=value"),
     ],
 )

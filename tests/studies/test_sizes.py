@@ -6,8 +6,7 @@ import fake_runs
 import numpy as np
 import pytest
 
-from bench.analysis import picks
-from bench.analysis.results import Arm
+from bench.analysis.results import Arm, Pick
 from bench.core.schema import UserError
 from bench.report.facts import parameters
 from bench.report.page import sized
@@ -18,28 +17,22 @@ from bench.studies.sizes import analysis, page
 SEEDS, PROMPTS = (1, 2, 3), 40
 METHODS = ("ppo", "dpo")
 SMALL = "sft@1"
-RATES = {"-lrx0.33": 0.67, "": 2.0, "-lrx3": 6.0}  # on the tuned rate; the size's factor is 2
+RATES = {"own": 2.0, "lrx0.33": 0.67, "lrx3": 6.0}  # on the tuned rate; the size's factor is 2
 LEVEL = {"sft": 0.0, SMALL: 3.0}
-# gold above the own SFT base: on the small model DPO leads at its best rate, the lowest
-GAIN = {"ppo": 1.0, "dpo": 0.5} | {f"{m}-small{end}": gain for m, gains in
-        (("ppo", (0.2, 0.5, 0.1)), ("dpo", (0.9, 0.4, 0.0)))
-        for end, gain in zip(RATES, gains, strict=True)}  # fmt: skip
+# gold above the own SFT base: on the small model DPO leads, at the lowest rate that was tried
+GAIN = {"ppo": 1.0, "dpo": 0.5, "ppo-small": 0.5, "dpo-small": 0.9}
+TRIED = {"ppo": (0.5, 0.2, 0.1), "dpo": (0.4, 0.9, 0.0)}
+RATE = {"ppo": 2.0, "dpo": 0.67}
 
 
 def arms() -> list[Arm]:
-    found = [Arm(method, method) for method in METHODS]
-    more = {"base": SMALL, "varies": ("lr", "model.hidden")}
-    return found + [
-        Arm(f"{m}-small{end}", m, factors={"lr": rate}, **more)
-        if not end
-        else Arm(f"{m}-small{end}", m, factors={"lr": rate}, candidate_of=f"{m}-small", **more)
-        for m in METHODS
-        for end, rate in RATES.items()
+    small = {"base": SMALL, "varies": ("lr", "model.hidden")}
+    return [Arm(method, method) for method in METHODS] + [
+        Arm(f"{m}-small", m, factors={"lr": RATE[m]}, **small) for m in METHODS
     ]
 
 
 def results(fail=()):
-    """Gains on validation prompts are those on test prompts."""
     rng = np.random.default_rng(0)
     ease = rng.normal(0, 1, PROMPTS)
 
@@ -50,27 +43,34 @@ def results(fail=()):
 
     prompts = [row for base, level in LEVEL.items()
                for row in answers({"arm": base, "seed": 0}, level)]  # fmt: skip
-    runs, curve = [], []
+    runs = []
     for arm in arms():
         for seed in SEEDS:
             key = {"arm": arm.name, "method": arm.method, "seed": seed}
             failed = (arm.name, seed) in fail
             size = 1_000 if arm.base == SMALL else 9_000
             runs.append(key | {"status": "diverged" if failed else "ok", "parameters": size})
-            start, gain = LEVEL[arm.base], GAIN[arm.name]
-            prompts += [] if failed else answers(key, start + gain)
-            points = {0.0: start, 1.0: start + gain}
-            curve += [key | {"fraction": f, "family": "all", "gold": g} for f, g in points.items()]
-    made = fake_runs.by_hand(
+            prompts += [] if failed else answers(key, LEVEL[arm.base] + GAIN[arm.name])
+    return fake_runs.by_hand(
         arms(),
-        {"prompts": prompts, "runs": runs, "curve": curve},
+        {"prompts": prompts, "runs": runs},
         seeds=SEEDS,
         methods=list(METHODS),
         tuned_families=["review"],
         study="sizes",
         planned={arm.name: list(SEEDS) for arm in arms()},
+        picks={f"{m}-small": pick(m) for m in METHODS},
     )
-    return picks.reduced(made)
+
+
+def pick(method: str) -> Pick:
+    """Three rates around one that is twice the tuned rate, 0.01, tried on two seeds."""
+    tried = {
+        name: {"settings": {"lr": 0.01 * rate}, "gains": [gain - 0.1, gain + 0.1]}
+        for (name, rate), gain in zip(RATES.items(), TRIED[method], strict=True)
+    }
+    (best,) = (name for name, rate in RATES.items() if rate == RATE[method])
+    return Pick(best, [111, 112], tried)
 
 
 def test_sizes_go_from_small_to_large_and_rates_from_low_to_high():
@@ -79,9 +79,10 @@ def test_sizes_go_from_small_to_large_and_rates_from_low_to_high():
     assert (small.base, small.parameters, own.parameters) == (SMALL, 1_000, 9_000)
     assert own.arms == {"ppo": "ppo", "dpo": "dpo"}
     assert small.arms == {"ppo": "ppo-small", "dpo": "dpo-small"}
-    assert analysis.rates(found, "dpo-small") == pytest.approx({0.67: 0.9, 2.0: 0.4, 6.0: 0.0})
-    assert analysis.picked(found, "dpo-small") == [0.67] * 3
-    assert analysis.picked(found, "dpo") == [1.0] * 3 and analysis.rates(found, "dpo") == {}
+    rates = analysis.rates(found, "dpo-small")
+    assert rates == pytest.approx({0.67: 0.9, 2.0: 0.4, 6.0: 0.0}) and [*rates] == sorted(rates)
+    assert analysis.picked(found, "dpo-small") == 0.67
+    assert analysis.picked(found, "dpo") == 1.0 and analysis.rates(found, "dpo") == {}
 
 
 def test_the_winner_of_each_model_is_at_the_best_rate_of_each_method():
@@ -110,11 +111,11 @@ def test_the_page_says_where_the_winner_changes():
         "With 0.009 M parameters PPO is better than every other method."
     ]
     assert page.lines(shown)[-1].startswith(
-        "Most seeds picked the lowest or the highest rate tried for DPO at 0.001 M"
+        "The lowest or the highest rate tried was picked for DPO at 0.001 M"
     )
     small, own = page.rates_table(shown).rows
-    assert [cell.text for cell in small] == ["1,000", "×2 (3)", "×0.67 (3)"]
-    assert [cell.text for cell in own] == ["9,000", "×1 (3)", "×1 (3)"]
+    assert [cell.text for cell in small] == ["1,000", "×2", "×0.67"]
+    assert [cell.text for cell in own] == ["9,000", "×1", "×1"]
     assert len(page.pairs_table(shown).rows) == len(page.results(shown)) == 2
     assert parameters(shown) == "0.001 to 0.009 million"
     assert sized(shown).startswith("Models of 1,000 and 9,000 parameters")
@@ -132,9 +133,13 @@ SMALLER = "sizes={models: {small: {rate: 2, model: {hidden: 16}}}, lr: [1, 3], s
 
 def test_the_plan_multiplies_every_rate_and_changes_nothing_else():
     cfg = load("tiny", ["study=sizes", SMALLER])
-    own = [f"{m}-small{end}" for m in cfg.compared for end in ("", "-lrx3")]
+    own = [f"{m}-small" for m in cfg.compared]
     assert [*dict.fromkeys(arm for arm, _ in cfg.study_runs)] == [*cfg.compared, *own]
-    there, arm = cfg.of("ppo-small-lrx3"), cfg.arm("ppo-small-lrx3")
+    tries = cfg.tries("ppo-small")
+    assert tries == {name: f"ppo-small-try-{name}" for name in ("own", "lrx3")}
+    assert {(m.arm.name, m.seed) for m in cfg.tried} >= {(t, 111) for t in tries.values()}
+    there, arm = cfg.of("ppo-small-try-lrx3"), cfg.arm("ppo-small-try-lrx3")
+    assert there.layout.sft == cfg.of("ppo-small").layout.sft != cfg.layout.sft
     assert there.model == cfg.model.model_copy(update={"hidden": 16})
     for section in ("base", "sft", "reward"):
         usual = getattr(cfg, section)
@@ -152,12 +157,11 @@ def test_the_plan_multiplies_every_rate_and_changes_nothing_else():
     ("words", "said"),
     [
         (["sizes.models={}"], "has no sizes.models: name some"),
-        (
-            [SMALLER, "sizes.seeds=[1]"],
-            "other seeds pick the candidate: give the study two or more",
-        ),
+        ([SMALLER, "pick_seeds=[1]"], "pick_seeds holds 1, which a study compares"),
+        (["sizes.models={sft2: {model: {hidden: 16}}}"], "ppo-sft2 is an arm of study 'bases'"),
+        (["sizes.models={a: {model: {hidden: 32}}}"], "sizes.models.a makes the same SFT base"),
+        (["sizes.models={a: {model: {hidden: 30, heads: 4}}}"], "model.heads=4 does not divide"),
         ([SMALLER, "sizes.seeds=[1, 1]"], "sizes.seeds must differ"),
-        ([SMALLER, "sizes.lr=[3]"], "sizes.lr lacks 1"),
         (["sizes.models={a/b: {model: {hidden: 16}}}"], "sizes.models.a/b: use letters"),
         (["sizes.models={a: {model: {hiden: 16}}}"], "hiden"),
         (["sizes.models={a: {model: {hub: x}}}"], "model.hub"),

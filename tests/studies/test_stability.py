@@ -78,17 +78,26 @@ def test_a_run_that_ends_below_sft_by_the_margin_has_failed(study):
     assert dpo.outcome[1.0, 3.0, 1] == "ok" and dpo.gain[1.0, 3.0, 1] == pytest.approx(0.1)
 
 
-def test_rates_count_every_run_and_compare_cell_by_cell(study):
+def test_rates_count_every_run_and_compare_whole_seeds(study):
     ppo, dpo = by_method(study)["ppo"], by_method(study)["dpo"]
     assert (ppo.failed, dpo.failed) == (st.Share(0, 36), st.Share(18, 36))
-    assert set(dpo.in_cell.values()) == {st.Share(0, 3), st.Share(3, 3)}
+    assert dpo.by_seed == {seed: st.Share(6, 12) for seed in SEEDS} and dpo.cells == 12
     assert ppo.beat == st.Share(24, 36)  # the tight strength ends within the margin
     assert dpo.worst == -np.inf and dpo.best == pytest.approx(0.5)
     assert dpo.median == pytest.approx(-0.45)  # of all runs, those that diverged too
     (pair,) = analysis.compared(study)
     assert (pair.a, pair.b) == (ppo, dpo)
-    assert pair.p == pytest.approx(2 / 20**6)  # 3 of 6 failed in each of six cells, all of them DPO
-    assert pair.p_holm == pair.p and pair.worse == "dpo"
+    assert pair.p == pytest.approx(2 / 20) and pair.p_holm == pair.p  # three seeds cannot tell
+    assert pair.worse is None
+
+
+def test_one_bad_seed_is_one_observation_however_many_cells_fail_in_it():
+    """A reward model that is bad fails in every cell of its seed."""
+    failing = made(lambda *cell: 0.5)
+    bad = (failing.runs.method == "ppo") & (failing.runs.seed == 1)
+    runs = failing.runs.assign(status=failing.runs.status.mask(bad, "diverged"))
+    (pair,) = analysis.compared(replace(failing, runs=runs))
+    assert pair.a.failed == st.Share(12, 36) and pair.p == 1
 
 
 def test_other_rates_of_critic_and_reward_model_are_beside_the_grid(study):
@@ -120,13 +129,13 @@ def test_drawdown_looks_only_at_points_that_all_runs_have(study):
 
 
 def test_failure_rates_are_corrected_over_all_pairs():
-    failed = {"ppo": 0, "dpo": 6, "ipo": 7}  # of twelve runs
-    arms = [Arm(f"{m}-lrx3", m, factors={"lr": 3.0}) for m in failed]  # one cell, twelve seeds
+    failed = {"ppo": 0, "dpo": 3, "ipo": 4}  # of four cells, at each of five seeds
+    arms = [Arm(f"{m}-lrx{i}", m, factors={"lr": float(i)}) for m in failed for i in (2, 3, 4, 5)]
     runs = [
         {"arm": arm.name, "method": arm.method, "seed": seed}
-        | {"status": "diverged" if seed < failed[arm.method] else "ok"}
+        | {"status": "diverged" if arm.factors["lr"] < 2 + failed[arm.method] else "ok"}
         for arm in arms
-        for seed in range(12)
+        for seed in range(5)
     ]
     curve = [
         {"arm": run["arm"], "seed": run["seed"], "fraction": f, "family": "all", "gold": 1.0 + f}
@@ -135,18 +144,12 @@ def test_failure_rates_are_corrected_over_all_pairs():
         for f in (0.0, 1.0)
     ]
     found = analysis.compared(fake_runs.by_hand(arms, {"runs": runs, "curve": curve}))
-    assert [(d.a.method, d.b.method) for d in found] == [
-        ("ppo", "dpo"),
-        ("ppo", "ipo"),
-        ("dpo", "ipo"),
-    ]
-    shares = [(d.a.failed.count, d.b.failed.count) for d in found]
-    assert shares == [(0, 6), (0, 7), (6, 7)] and {d.a.failed.n for d in found} == {12}
-    ps = [st.fisher(k1, 12, k2, 12) for k1, k2 in shares]
+    pairs = [(d.a.method, d.b.method) for d in found]
+    assert pairs == [("ppo", "dpo"), ("ppo", "ipo"), ("dpo", "ipo")]
+    ps = [2 / 252] * 3  # each pair is told apart at every seed
     assert [d.p for d in found] == pytest.approx(ps)
     np.testing.assert_allclose([d.p_holm for d in found], st.holm(ps))
-    assert all(d.p_holm > d.p for d in found[:2])
-    assert [d.worse for d in found] == ["dpo", "ipo", None]
+    assert [d.worse for d in found] == ["dpo", "ipo", "ipo"]
 
 
 def test_what_a_method_sees_is_ranked_against_gold(study):

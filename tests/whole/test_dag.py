@@ -225,7 +225,7 @@ def test_other_bases_are_trained_beside_the_testbed_s_own(finished):
 
 def test_models_of_another_size_are_trained_beside_the_testbed_s_own(finished):
     small = "{small: {rate: 2, model: {hidden: 16}}}"
-    config = ["study=sizes", f"sizes={{models: {small}, lr: [1], seeds: [1, 2]}}"]
+    config = ["study=sizes", f"sizes={{models: {small}, lr: [1, 30], seeds: [1, 2]}}"]
     snakemake(finished, config=config)
     cfg = load("tiny", config)
     sizes = {
@@ -236,6 +236,13 @@ def test_models_of_another_size_are_trained_beside_the_testbed_s_own(finished):
     assert json.loads((finished / cfg.layout.contract).read_text())["breaches"] == []
     table = pd.read_csv(finished / cfg.layout.report / "results.csv")
     assert set(table.parameters) == {sizes["dpo"], sizes["dpo-small"]}
+    member = cfg.member("ppo-small", 1)
+    pick = json.loads((finished / member.layout.pick(member.arm)).read_text())
+    best = max(pick["candidates"].values(), key=lambda tried: sum(tried["gains"]))
+    run = json.loads((finished / member.files.record).read_text())
+    assert set(pick["candidates"]) == {"own", "lrx30"} and pick["seeds"] == [111, 112]
+    assert run["settings"] == best["settings"] == pick["settings"] and "pick" in run["hashes"]
+    assert not (finished / cfg.layout.root / "evaluate/ppo-small-try-own").exists()
 
 
 def test_pairs_that_another_base_writes_are_read_by_runs_from_the_testbed_s_own(finished):

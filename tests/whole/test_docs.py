@@ -164,5 +164,5 @@ def test_the_arms_that_the_docs_declare_load(tmp_path):
     spec = {"extends": "tiny", **yaml.safe_load(block)}
     cfg = load(str(put(tmp_path / "lab.yaml", yaml.safe_dump(spec))), ["study=mine"])
     assert cfg.study_arms[:4] == ("dpo", "dpo-beta0.3", "dpo-base2", "ppo-reward5")
-    assert cfg.arm(cfg.study_arms[-1]).candidate_of == cfg.study_arms[-2]
+    assert cfg.tries(cfg.study_arms[-1]) == {c: f"dpo-biased-try-{c}" for c in ("own", "slow")}
     assert all(cfg.arm(name) for name in cfg.study_arms)

@@ -50,7 +50,7 @@ def lines(study) -> list[str]:
     size = analysis.gains(study.results).groupby(["base", "method"]).size().max()
     return [
         f"Each method was trained from each base with {count(int(size), 'seed')}. Bases differ in "
-        "the seeds of SFT alone, and of pretraining where there is any. Each has pairs sampled "
+        "the seeds of SFT and, where there is any, of pretraining. Each has pairs sampled "
         "from itself, unless the testbed comes with pairs. The testbed's own base is the first; "
         "settings were searched from it alone.",
         "An interval covers bases and prompts: how the result would vary with another base. A "
@@ -68,7 +68,7 @@ def matrix(study) -> Table:
         "Differences with 95 % intervals over bases and prompts; a failed run counts as no gain. "
         "Leads: on how many bases the first has the higher mean gain. SD over bases: of the "
         "difference that a base would show with many seeds; over seeds: between runs from one "
-        "base; over prompts: of a prompt's mean."
+        "base; over prompts: of a prompt's mean. The first is an estimate cut at 0."
     )
     return Table("Over SFT bases", header, rows, [note])
 

@@ -33,14 +33,14 @@ class Settings(Section):
     """Models by name, beside the testbed's own. `model`: what differs in the settings of that name;
     `rate`: a factor on every learning rate (of pretraining, SFT, reward model, critic, method)."""
     lr: Factors = (1 / 3, 1, 3)
-    """Factors on each method's learning rate on a model of another size. A run counts at the one
-    that gains most on validation prompts with the other seeds."""
-    seeds: tuple[int, ...] = (1, 2, 3)
+    """Factors on each method's learning rate that are tried on a model of another size; 1 is always
+    tried."""
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Seeds of the runs of each method on each model."""
 
 
 def arms(cfg) -> dict[str, dict]:
-    """Return each method on each other model, at each learning rate."""
+    """Return each method on each other model, with learning rates to try."""
     found = {}
     for name, size in cfg.sizes.models.items():
         upstream = {
@@ -48,23 +48,22 @@ def arms(cfg) -> dict[str, dict]:
             for section in ("base", "sft", "reward")
         }
         for method in cfg.compared:
-            for factor in cfg.sizes.lr:
-                of = f"{method}-{name}"
-                spec = {"method": method, "model": size.model, "curve": ENDS, "tasks": False}
-                spec |= upstream | _rates(getattr(cfg, method), size.rate, factor)
-                if factor == 1:
-                    found[of] = spec
-                else:
-                    found[f"{of}-lrx{factor:.2g}"] = spec | {"candidate_of": of}
+            tuned = getattr(cfg, method)
+            rates = _rates(tuned, size.rate)
+            tried = {
+                f"lrx{factor:.2g}": {"lr": rounded(rates["lr"] * factor)}
+                for factor in cfg.sizes.lr
+                if factor != 1
+            }
+            spec = {"method": method, "model": size.model, "curve": ENDS, "tasks": False}
+            found[f"{method}-{name}"] = spec | upstream | rates | {"candidates": tried}
     return found
 
 
-def _rates(tuned, rate: float, factor: float) -> dict[str, float]:
-    """Return a method's learning rates on a model: the factor is on `lr` alone."""
+def _rates(tuned, rate: float) -> dict[str, float]:
+    """Return a method's learning rates on a model."""
     known = {key: getattr(tuned, key) for key in RATES if getattr(tuned, key, None)}
-    return {
-        key: rounded(value * rate * (factor if key == "lr" else 1)) for key, value in known.items()
-    }
+    return {key: rounded(value * rate) for key, value in known.items()}
 
 
 def seeds(cfg, arm: str) -> tuple[int, ...]:
@@ -79,10 +78,21 @@ def check(cfg) -> None:
     check_own_seeds("sizes.seeds", cfg.sizes.seeds)
     if cfg.study != "sizes":
         return
+    others = [study for study in cfg.computed_studies if study != "sizes"]
+    for arm in arms(cfg):
+        if clash := next((study for study in others if arm in cfg.arms_of(study)), None):
+            raise UserError(f"{arm} is an arm of study '{clash}': choose another name of the size")
+    made = [cfg.layout.sft]
+    for name in cfg.sizes.models:
+        own = cfg.of(f"{cfg.compared[0]}-{name}").layout.sft
+        if own in made:
+            raise UserError(
+                f"sizes.models.{name} makes the same SFT base as another size, or as the testbed: "
+                "change its model"
+            )
+        made.append(own)
     if not cfg.sizes.models:
         raise UserError(
             f"testbed '{cfg.testbed}' has no sizes.models: name some, for example "
             "sizes.models.small.model.hidden=32"
         )
-    if 1 not in cfg.sizes.lr:
-        raise UserError("sizes.lr lacks 1, each method's own learning rate: add it")

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from itertools import combinations
 
-import pandas as pd
+import numpy as np
 
 from bench.analysis import comparisons, expected
 from bench.analysis.comparisons import Family
-from bench.analysis.results import Pick, Results, once
+from bench.analysis.results import Results, once
 from bench.analysis.statistics import Interval
 
 
@@ -55,35 +55,29 @@ def gold(results: Results, size: Size) -> float:
 
 
 def rates(results: Results, arm: str) -> dict[float, float]:
-    """Return {learning rate, of the tuned one: mean gain on validation prompts} of an arm's
-    candidates, the lowest rate first."""
-    pick = results.meta.picks.get(arm)
-    gains = mean_gains(pick) if pick else []
-    both = zip(pick.factors if pick else [], gains, strict=True)
-    return dict(sorted((factors.get("lr", 1.0), gain) for factors, gain in both))
+    """Return {learning rate, of the tuned one: mean gain on validation prompts} of what was tried
+    for an arm, the lowest rate first; empty for an arm without candidates."""
+    if not (pick := results.meta.picks.get(arm)):
+        return {}
+    tuned = pick.candidates[pick.picked]["settings"]["lr"] / picked(results, arm)
+    found = {
+        float(f"{tried['settings']['lr'] / tuned:.2g}"): float(np.mean(tried["gains"]))
+        for tried in pick.candidates.values()
+    }
+    return dict(sorted(found.items()))
 
 
-def mean_gains(pick: Pick) -> list[float]:
-    """Return the mean gain over seeds of each candidate."""
-    return pd.DataFrame(pick.gains, dtype=float).mean(axis=1).to_list()
-
-
-def picked(results: Results, arm: str) -> list[float]:
-    """Return the learning rate, of the tuned one, at which each seed of an arm counts."""
-    if pick := results.meta.picks.get(arm):
-        known = dict(zip(pick.candidates, pick.factors, strict=True))
-        return [known[name].get("lr", 1.0) for name in pick.picked]
-    return [1.0] * len(results.meta.planned[arm])
+def picked(results: Results, arm: str) -> float:
+    """Return the learning rate of an arm's runs, of the tuned one."""
+    return next(a.factors.get("lr", 1.0) for a in results.meta.arms if a.name == arm)
 
 
 def at_edge(results: Results) -> list[tuple[Size, str]]:
-    """List models and methods where most seeds picked the lowest or the highest of several rates
-    tried."""
+    """List models and methods for which the lowest or the highest of several rates was picked."""
     found = []
     for size in sizes(results):
         for method, arm in size.arms.items():
-            tried, own = rates(results, arm), picked(results, arm)
-            ends = {min(tried), max(tried)} if len(tried) > 2 else set()
-            if 2 * sum(rate in ends for rate in own) > len(own):
+            tried = rates(results, arm)
+            if len(tried) > 2 and picked(results, arm) in (min(tried), max(tried)):
                 found.append((size, method))
     return found

@@ -95,10 +95,10 @@ BY_SIZE = Figure(
 )  # fmt: skip
 BY_RATE = Figure(
     "rates", "The gain at each learning rate", by_rate,
-    lambda s: "Each point is a method's mean gain over seeds, on validation prompts; a failed run "
-    "counts as no gain. The rate of a seed is picked by the points of the other seeds. There are "
-    f"no intervals. n = {seeds_of(s)}.",
+    lambda s: "Each point is a method's mean gain over the seeds on which rates are tried, on "
+    "validation prompts; a failed run counts as no gain. The highest is picked. There are no "
+    "intervals.",
     lambda s: "Gold above SFT on validation prompts against the learning rate, by size.",
-    lambda s: f"{seeds_of(s)}, validation prompts · no intervals",
+    lambda s: "seeds that are not compared, validation prompts · no intervals",
     wide=True, category="Quality",
 )  # fmt: skip

@@ -50,13 +50,12 @@ def lines(study) -> list[str]:
         "Each size has its own SFT base, pairs sampled from it, and reward models. Strengths, "
         "lengths and batches are those found at the testbed's own size.",
         "At other sizes every learning rate, also of SFT and of the reward model, is multiplied by "
-        "one factor, and each method trains at several rates around its own. A run counts at the "
-        "rate that gains most on validation prompts with the other seeds: never at one that its "
-        "own seed or a test prompt picked.",
+        "one factor, and each method is tried at several rates around its own, on validation "
+        "prompts and on seeds that are not compared.",
         "Each size has one SFT base: an interval covers seeds and prompts, not bases. Pairs of "
-        "methods are corrected within a size.",
-        *([f"Most seeds picked the lowest or the highest rate tried for {joined(items)}: rates "
-           "further out may be better."] if items else []),
+        "methods are corrected within a size. Verdicts stand side by side: no test compares sizes.",
+        *([f"The lowest or the highest rate tried was picked for {joined(items)}: rates further "
+           "out may be better."] if items else []),
     ]  # fmt: skip
 
 
@@ -97,22 +96,20 @@ def _row(row: Comparison) -> list[Cell]:
 
 
 def rates_table(study) -> Table:
-    """Tabulate at which learning rate the seeds of each method count, by size."""
+    """Tabulate the learning rate that was picked for each method, by size."""
     methods = study.meta.methods
     header = [("Parameters", ""), *((label(m), "rate, × the tuned one") for m in methods)]
     rows = [
         [Cell(f"{size.parameters:,}"), *(_picked(study, size, m) for m in methods)]
         for size in analysis.sizes(study.results)
     ]
-    note = "The number of seeds that count at a rate stands behind it."
-    return Table("Learning rates", header, rows, [note])
+    return Table("Learning rates", header, rows)
 
 
 def _picked(study, size, method: str) -> Cell:
     if method not in size.arms:
         return Cell("–")
-    found = analysis.picked(study.results, size.arms[method])
-    return Cell(", ".join(f"×{rate:.2g} ({found.count(rate)})" for rate in sorted({*found})))
+    return Cell(f"×{analysis.picked(study.results, size.arms[method]):.2g}")
 
 
 def sections(study) -> list[Section]:

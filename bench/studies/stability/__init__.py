@@ -26,8 +26,8 @@ class Settings(Section):
     own: Factors = (1 / 3, 3, 10)
     """Factors on the critic's and on the reward model's learning rate, one at a time, of the
     methods that have them."""
-    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """Seeds of each cell."""
+    seeds: tuple[int, ...] | None = None
+    """Seeds of each cell; null: the first five of `seeds`."""
 
 
 def arms(cfg) -> dict[str, dict]:
@@ -54,11 +54,11 @@ def _own_rates(cfg, method: str) -> Iterator[tuple[str, dict]]:
 
 def seeds(cfg, arm: str) -> tuple[int, ...]:
     """Return the seeds of each cell."""
-    return cfg.stability.seeds
+    return cfg.seeds[:5] if cfg.stability.seeds is None else cfg.stability.seeds
 
 
 def check(cfg) -> None:
     """Refuse seeds that repeat, and a strength of 0, which no factor changes."""
-    check_own_seeds("stability.seeds", cfg.stability.seeds)
+    check_own_seeds("stability.seeds", seeds(cfg, ""))
     if cfg.study == "stability" and (method := without_strength(cfg)):
         raise UserError(f"{method}.beta is 0: study 'stability' multiplies it by factors")

@@ -122,12 +122,13 @@ def agreement(rows: pd.DataFrame, low: float) -> float:
 class Rates:
     """A method on its grid, over all runs.
 
-    in_cell: {cell: how many of its runs failed}; worst, median, best: of gain, where a run that did
-    not end ranks as -inf; drawdown, spikes, displacement: medians.
+    by_seed: {seed: how many of its runs failed}; cells: how many there are; worst, median, best: of
+    gain, where a run that did not end ranks as -inf; drawdown, spikes, displacement: medians.
     """
 
     method: str
-    in_cell: Mapping[tuple[float, float], st.Share]
+    by_seed: Mapping[int, st.Share]
+    cells: int
     failed: st.Share
     beat: st.Share
     collapsed: st.Share
@@ -149,10 +150,11 @@ def rates(results: Results) -> list[Rates]:
 
 def _rates(method: str, rows: pd.DataFrame, low: float) -> Rates:
     ranked = rows.gain.fillna(-np.inf)
-    in_cell = {cell: failed_runs(own, low) for cell, own in rows.groupby(["lr", "beta"])}
+    by_seed = {int(seed): failed_runs(own, low) for seed, own in rows.groupby("seed")}
     return Rates(
         method,
-        in_cell,
+        by_seed,
+        rows.groupby(["lr", "beta"]).ngroups,
         *(count(rows, low) for count in (failed_runs, beat, collapsed, agreement)),
         *(float(found) for found in (ranked.min(), ranked.median(), ranked.max())),
         *(float(rows[key].median()) for key in ("drawdown", "spikes", "displacement")),
@@ -161,7 +163,7 @@ def _rates(method: str, rows: pd.DataFrame, low: float) -> Rates:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two methods' failure rates, compared cell by cell with an exact test; p_holm: corrected over
+    """Two methods' failure rates, compared over seeds with an exact test; p_holm: corrected over
     all pairs."""
 
     a: Rates
@@ -181,15 +183,15 @@ class Difference:
 def compared(results: Results) -> list[Difference]:
     """Compare the failure rates of each pair of methods."""
     both = list(combinations(rates(results), 2))
-    ps = [st.stratified(_by_cell(a, b)) for a, b in both]
+    ps = [st.exchanged(*(_rates_of_seeds(r) for r in pair)) for pair in both]
     rows = zip(both, ps, st.holm(ps), strict=True)
     return [Difference(a, b, p, float(p_holm)) for (a, b), p, p_holm in rows]
 
 
-def _by_cell(a: Rates, b: Rates) -> list[tuple[int, int, int, int]]:
-    """Return (failed, runs) of a and of b for each cell that both have."""
-    both = [(a.in_cell[cell], b.in_cell[cell]) for cell in a.in_cell if cell in b.in_cell]
-    return [(x.count, x.n, y.count, y.n) for x, y in both]
+def _rates_of_seeds(rates: Rates) -> list[float]:
+    """Return the share of a method's cells that failed at each seed: all runs of a seed share its
+    pairs and its reward model, so that seeds are the sample, not runs."""
+    return [share.rate for share in rates.by_seed.values()]
 
 
 @once

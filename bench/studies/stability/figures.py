@@ -104,8 +104,7 @@ def _listed(study) -> str:
 def _per_method(study) -> str:
     """Return '12 cells × 5 seeds a method'."""
     most = max(analysis.rates(study.results), key=lambda r: r.failed.n)
-    seeds = max(share.n for share in most.in_cell.values())
-    return f"{count(len(most.in_cell), 'cell')} × {count(seeds, 'seed')} a method"
+    return f"{count(most.cells, 'cell')} × {count(len(most.by_seed), 'seed')} a method"
 
 
 GRID = Figure(
@@ -120,9 +119,10 @@ GRID = Figure(
 )  # fmt: skip
 RATES = Figure(
     "rates", "How often training fails, and how often it helps", rates,
-    lambda s: "Each point is a share of a method's runs on the grid, with its exact 95 % interval. "
+    lambda s: "Each point is a share of a method's runs on the grid, with a 95 % interval as if "
+    "all runs were independent; those of a seed share its pairs. "
     f"n = {_per_method(s)}.",
     lambda s: f"Failure and success rates: {_listed(s)}.",
-    lambda s: f"{_per_method(s)} · bars: exact 95 % intervals",
+    lambda s: f"{_per_method(s)} · bars: 95 % intervals as if runs were independent",
     category="Stability",
 )  # fmt: skip

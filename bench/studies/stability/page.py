@@ -3,7 +3,7 @@
 import math
 
 from bench.analysis.measures import BY_KEY
-from bench.analysis.statistics import stratified
+from bench.analysis.statistics import exchanged
 from bench.core.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
 from bench.report.sections import Kind, Lent, Section
 from bench.report.tables import Cell, Table, head, plain, share
@@ -66,19 +66,22 @@ def rate_lines(study) -> list[str]:
         for r in rates(study)
     ]
     return [
-        f"{'; '.join(items)}; exact 95 % intervals. {decided(study)}".strip(),
-        resolution(max(share.n for r in rates(study) for share in r.in_cell.values())),
+        f"{'; '.join(items)}; 95 % intervals as if all runs were independent. "
+        f"{decided(study)}".strip(),
+        resolution(
+            max(len(r.by_seed) for r in rates(study)), len(analysis.compared(study.results))
+        ),
         "Cells are not a random sample of settings, so the rates describe this grid only.",
     ]
 
 
-def resolution(seeds: int) -> str:
-    """Say what p two methods have that differ in one cell."""
-    p = stratified([(0, seeds, seeds, seeds)])
+def resolution(seeds: int, pairs: int) -> str:
+    """Say how low p can be with so many seeds."""
+    p = exchanged([0] * seeds, [1] * seeds)
     return (
-        f"The test compares two methods cell by cell. With {count(seeds, 'run')} a cell, p is "
-        f"{p:.2g} if one fails in every run of one cell, the other in none, and both alike "
-        "elsewhere."
+        "Runs of one seed share its pairs and its reward model, so the test exchanges whole seeds "
+        f"between two methods. With {count(seeds, 'seed')} each, p is at least {p:.2g}; after "
+        f"Holm's correction over {count(pairs, 'pair')} at least {min(1, pairs * p):.2g}."
     )
 
 
@@ -137,7 +140,7 @@ def pair_table(study) -> Table:
         ]
         for r in analysis.compared(study.results)
     ]
-    note = "An exact test over the cells, two-sided: Fisher's, with a stratum for each cell."
+    note = "An exact permutation test, two-sided: whole seeds are exchanged between the two."
     return Table("Failure rates compared", header, rows, [note])
 
 
@@ -157,10 +160,7 @@ def spread_table(study) -> Table:
         ]
         for r in analysis.spread(study.results).itertuples()
     ]
-    note = (
-        "All cells here have the tuned strength. An SD of five numbers is itself uncertain by a "
-        "third of its size."
-    )
+    note = "All cells here have the tuned strength. An SD of few numbers is itself uncertain."
     return Table("The same setting, other seeds", header, rows, [note])
 
 
@@ -190,7 +190,7 @@ def own_table(study) -> Table:
 
 def failures(study) -> Table:
     """Tabulate every run that failed, with its reason."""
-    runs = analysis.runs(study.results)
+    runs = analysis.grid(study.results)
     header = [("Run", ""), ("Outcome", ""), ("Gold above SFT", "at its end"), ("Reason", "")]
     rows = [
         [
