@@ -128,8 +128,8 @@ def book(cfg: Any, step: str, args: argparse.Namespace) -> None:
 def made(cfg: Any, step: str, args: argparse.Namespace) -> str:
     """Return the name of what a step made, as ``core.layout`` names it; '' if it has none."""
     if (arm := getattr(args, "arm", None)) is not None:
-        names = {"align": cfg.layout.run_name, "evaluate": cfg.layout.evaluation_name}
-        return names[step](None if arm == SFT else cfg.arm(arm))
+        named = cfg.layout.evaluation_name if step == "evaluate" else cfg.layout.run_name
+        return named(None if arm == SFT else cfg.arm(arm))
     name = thing(args)
     if name or step in ("data", "base", "sft"):
         return cfg.layout.names(step, name)
