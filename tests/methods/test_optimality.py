@@ -240,7 +240,8 @@ CASES = pytest.mark.parametrize("kind,length,vocabulary", [("all", 2, 4), ("samp
 @CASES
 def test_dpo_reaches_the_optimum(kind, length, vocabulary, where):
     world = World(length, 0.6 if length == 2 else 0.4, vocabulary)
-    policy = trained(dpo, world, pairs_of(world, kind)[0], where, beta=world.beta)
+    of_dpo = {"beta": world.beta, "reference_free": False}
+    policy = trained(dpo, world, pairs_of(world, kind)[0], where, **of_dpo)
     check(world, policy, world.optimum, f"DPO, {kind}, {length} token(s)")
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from bench.analysis.measures import MEASURES
-from bench.analysis.results import Results
+from bench.analysis.results import Pick, Results
 from bench.report import results, style
 from bench.report.differences import Two
 from bench.report.study import Study
@@ -108,6 +108,23 @@ def three_bases(root) -> Study:
     )
 
 
+def two_sizes(root) -> Study:
+    """Each method on two models, on one of them at a rate of three, with the gold of one base."""
+    arms = {f"{m}{end}": m for end in ("", "-w32") for m in fake_runs.ARMS}
+    found = fake_runs.collected(root, arms=arms, seeds=(1, 2, 3))
+    base = found.prompts[found.prompts.arm == "sft"].assign(arm="sft-w32")
+    size = found.runs.arm.map(lambda arm: 48_224 if "-w32" in arm else 176_320)
+    tried = {name: {"settings": {"lr": lr}, "gains": [0.4, 0.5]}
+             for name, lr in (("own", 2e-3), ("a", 7e-4), ("b", 6e-3))}  # fmt: skip
+    return named(
+        replace(found, prompts=pd.concat([found.prompts, base]),
+                runs=found.runs.assign(parameters=size)),
+        "sizes",
+        lambda arm: {"base": "sft-w32", "factors": {"lr": 2.0}} if "-w32" in arm.name else {},
+        picks={f"{m}-w32": Pick("own", [111, 112], tried) for m in fake_runs.ARMS},
+    )  # fmt: skip
+
+
 def three_views(root) -> Study:
     """Full and few labels and a second strength for two methods, one run out of memory."""
     arms = {f"{m}{tail}": m for tail in ("", "-n750", "-betax3") for m in ("ppo", "dpo")}
@@ -122,6 +139,7 @@ STUDIES = {
     "tune": search,
     "finals": finals,
     "bases": three_bases,
+    "sizes": two_sizes,
     "views": three_views,
 }
 

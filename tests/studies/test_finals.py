@@ -125,7 +125,7 @@ DPO = "finals.candidates={dpo: [{lr: 1e-3, beta: 0.2}]}"
         (["finals.seeds=[1]"], "finals.seeds holds 1, which is tune.seed or a seed of"),
         (["finals.seeds=[100]"], "finals.seeds holds 100"),
         (["finals.seeds=[101, 101]"], "finals.seeds must differ and be 0 or more; got [101, 101]"),
-        (["finals.seeds=[]"], "finals.seeds must differ; got []"),
+        (["finals.seeds=[]"], "finals.seeds must differ and be 0 or more; got []"),
         (["study=finals", DPO], "without provenance: copy the whole tuned.yaml"),
         (["study=finals", DPO, "provenance={testbed: micro}"], "are of testbed 'micro'"),
         (["finals.candidates={dqo: [{lr: 1}]}"], "unknown method 'dqo' in finals.candidates"),
