@@ -108,7 +108,7 @@ def settings(study) -> Table:
 
 def candidates(study) -> Table:
     """Tabulate the candidates of arms that have them: what they set, and which was picked."""
-    header = [("Arm", ""), ("Candidate", ""), ("Gain", "validation, mean ↑"), ("", ""),
+    header = [("Arm", ""), ("Candidate", ""), ("Gain", "validation, mean ↑"), ("Picked", ""),
               ("Settings", "")]  # fmt: skip
     rows = []
     for arm, pick in study.meta.picks.items():
@@ -118,7 +118,7 @@ def candidates(study) -> Table:
                 arm_cell(study, arm),
                 Cell(name),
                 Cell(fixed(mean, "+.2f"), value=mean),
-                Cell("picked" * (name == pick.picked)),
+                Cell("yes" * (name == pick.picked)),
                 Cell(_settings(json.dumps(tried["settings"]))),
             ])  # fmt: skip
     seeds = joined(str(s) for pick in [*study.meta.picks.values()][:1] for s in pick.seeds)
