@@ -3,7 +3,8 @@
 A rate that suits one model, or one kind of pairs, does not suit another. An arm may therefore have
 candidates, arms that differ from it in settings of the method alone. All of them run with every
 seed. A run counts at the candidate that gains most on validation prompts over the other seeds: no
-setting is picked on the seed that it is compared on, nor on a test prompt.
+setting is picked on the seed that it is compared on, nor on a test prompt. Where arms differ in
+their SFT base alone, the other bases' runs count as other seeds.
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis import curves
-from bench.analysis.results import Pick, Results
+from bench.analysis.results import Arm, Pick, Results
 
 OF_RUNS = ("runs", "cost", "curve", "log", "prompts", "variety", "tasks", "items")
 
@@ -24,7 +25,7 @@ def reduced(results: Results) -> Results:
     if not names:
         return results
     gains = validation(results)
-    picks = {arm: picked(results, gains, every) for arm, every in names.items()}
+    picks = {arm: picked(results, gains, arm, names) for arm in names}
     runs = {
         (name, seed): arm
         for arm, pick in picks.items()
@@ -66,19 +67,39 @@ def validation(results: Results) -> pd.DataFrame:
     return rows.assign(gain=gains).pivot_table(index="arm", columns="seed", values="gain")
 
 
-def picked(results: Results, gains: pd.DataFrame, names: list[str]) -> Pick:
-    """Return which of some candidates each seed counts at: of equal ones, the first."""
-    seeds = results.meta.planned[names[0]]
-    table = gains.reindex(index=names, columns=seeds)
-    means = [table.drop(columns=seed).mean(axis=1).fillna(float("-inf")) for seed in seeds]
-    arms = {arm.name: arm for arm in results.meta.arms}
+def picked(results: Results, gains: pd.DataFrame, arm: str, names: dict[str, list[str]]) -> Pick:
+    """Return which of an arm's candidates each of its seeds counts at: of equal ones, the first.
+
+    Arms of the same condition, from other SFT bases, and their candidates are further units.
+    """
+    arms = {own.name: own for own in results.meta.arms}
+    like = [name for name in names if condition(arms[name]) == condition(arms[arm])]
+    units = {(name, seed): name for name in like for seed in results.meta.planned[name]}
+    table = pd.DataFrame({
+        unit: {condition(arms[c]): gains[unit[1]].get(c) for c in names[name]}
+        for unit, name in units.items()
+    }, dtype=float)  # fmt: skip
+    own = {condition(arms[name]): name for name in names[arm]}
+    seeds = results.meta.planned[arm]
+    means = [table.drop(columns=[(arm, s)]).mean(axis=1).fillna(float("-inf")) for s in seeds]
     return Pick(
-        picked=[str(mean.idxmax()) for mean in means],
-        candidates=names,
-        factors=[dict(arms[name].factors) for name in names],
-        sets=[dict(arms[name].sets) for name in names],
-        gains=[[None if pd.isna(g) else round(float(g), 4) for g in row] for row in table.values],
+        picked=[own[mean.reindex([*own]).idxmax()] for mean in means],
+        candidates=names[arm],
+        factors=[dict(arms[name].factors) for name in names[arm]],
+        sets=[dict(arms[name].sets) for name in names[arm]],
+        gains=[
+            [
+                None if pd.isna(g) else round(float(g), 4)
+                for g in gains.reindex([c])[seeds].values[0]
+            ]
+            for c in names[arm]
+        ],
     )
+
+
+def condition(arm: Arm) -> str:
+    """Return the name that an arm shares with arms that differ in their SFT base alone."""
+    return arm.condition or arm.name
 
 
 def _counted(table: pd.DataFrame, runs: dict, gone: set[str]) -> pd.DataFrame:

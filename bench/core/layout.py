@@ -47,7 +47,12 @@ RECIPES = {
     "evaluate": Recipe(("data", "model", "decode", "eval", "arm"), ("align", "reward")),
     BASE_EVALUATION: Recipe(("data", "model", "decode", "eval"), ("pairs",)),
 }
-NAMELESS = {"name", "upstream", "candidate_of"}  # fields of an arm that its hash leaves out
+NAMELESS = {
+    "name",
+    "upstream",
+    "candidate_of",
+    "condition",
+}  # fields of an arm that its hash leaves out
 UPSTREAM = (
     "model",
     "base",

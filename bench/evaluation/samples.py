@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bench.evaluation.variety import distinct_2
 from bench.models.draws import uniforms
 from bench.models.passes import (
     Samples,
@@ -156,15 +157,6 @@ class HeldOut:
             _, chosen, rejected = pair_logps(model, paired(rows, self.pad, model.device))
             gaps.append((chosen - rejected).float().cpu())
         return torch.cat(gaps)
-
-
-def distinct_2(texts: list[str]) -> float:
-    """Divide the number of distinct word bigrams by that of all (Li et al. 2016, 1510.03055).
-
-    Returns NaN if there are no bigrams.
-    """
-    bigrams = [pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False)]
-    return len(set(bigrams)) / len(bigrams) if bigrams else float("nan")
 
 
 def distinct_2_by_draw(table: pd.DataFrame) -> list[float]:

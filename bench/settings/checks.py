@@ -3,9 +3,10 @@
 Each check raises UserError with one line that names the cause and the remedy.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
-from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, nearest
+from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, WRITTEN, nearest, pool_of
 from bench.core.schema import UserError
 from bench.training.batches import check_rollouts, splits
 from bench.worlds import world
@@ -75,6 +76,7 @@ def check_study(cfg) -> None:
 def check_candidates(cfg) -> None:
     """Refuse candidates of an arm that the study lacks, or that differ from it in more than the
     method's settings, and candidates where there are no other seeds to pick one."""
+    runs = Counter(cfg.arm(name).condition or name for name, _ in cfg.study_runs)
     for name in cfg.study_arms:
         arm, where = cfg.arm(name), f"arms.{name}.candidate_of"
         if arm.candidate_of is None:
@@ -85,7 +87,9 @@ def check_candidates(cfg) -> None:
                 "itself: add the arm to the study"
             )
         own, other = (
-            cfg.arm(a).model_dump(exclude={"name", "settings", "candidate_of", "curve"})
+            cfg.arm(a).model_dump(
+                exclude={"name", "settings", "candidate_of", "condition", "curve"}
+            )
             for a in (name, arm.candidate_of)
         )
         if odd := [key for key in own if own[key] != other[key]]:
@@ -93,8 +97,8 @@ def check_candidates(cfg) -> None:
                 f"{where}: '{name}' differs from '{arm.candidate_of}' in {odd[0]}: a candidate "
                 "differs in settings of the method alone"
             )
-        seeds = [{s for a, s in cfg.study_runs if a == n} for n in (name, arm.candidate_of)]
-        if seeds[0] != seeds[1] or len(seeds[0]) < 2:
+        mine, theirs = (runs[cfg.arm(n).condition or n] for n in (name, arm.candidate_of))
+        if mine != theirs or mine < 2:
             raise UserError(f"{where}: other seeds pick the candidate: give the study two or more")
 
 
@@ -189,18 +193,11 @@ def check_curve(cfg) -> None:
 
 
 def check_writer(cfg, arm) -> None:
-    """Refuse a writer of the arm's pairs where none are sampled, or beside a base of its own."""
-    writer, where = cfg.of(arm.name).pairs.writer, f"arms.{arm.name}"
-    if writer in (None, arm.name):
-        return
-    cfg.arm(writer)
-    if world(cfg.data.kind).GIVEN_PAIRS:
-        raise UserError(f"pairs.writer={writer}: this testbed comes with pairs: leave it out")
-    if own := [name for name in ("model", "base", "sft") if name in arm.upstream]:
-        raise UserError(
-            f"{where} has its own {' and '.join(own)} and pairs that {writer} writes: give it one "
-            "of the two"
-        )
+    """Refuse a writer of the arm's pairs that is no arm, or where no pairs are sampled."""
+    if writer := cfg.of(arm.name).pairs.writer:
+        cfg.arm(writer)
+        if world(cfg.data.kind).GIVEN_PAIRS:
+            raise UserError(f"pairs.writer={writer}: this testbed comes with pairs: leave it out")
 
 
 def check_preference(cfg, arm) -> None:
@@ -224,6 +221,7 @@ def check_preference(cfg, arm) -> None:
         raise UserError(
             f"{where}.{own[0]} is of sampled pairs: demonstrations have no labels of it"
         )
+    made = made or pool_of(arm.preference) in WRITTEN  # their number is not known before
     most = cfg.of(arm.name).pairs.n
     for key in ("n", "reward_n"):
         asked = getattr(arm, key)

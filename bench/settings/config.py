@@ -29,7 +29,7 @@ READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "bl
 RESOURCES = ("threads", "jobs")
 # Settings that change no result: every step may read them, no hash covers them.
 UNHASHED = ("testbed", *RESOURCES, "launch")
-UNREAD = {"file", "candidate_of"}  # fields of an arm on which no run depends
+UNREAD = {"file", "candidate_of", "condition"}  # fields of an arm on which no run depends
 FREE = (*UNHASHED, "layout", "overrides", "known_methods")
 # Not part of a study's key. `launch` is part of it: it changes results by rounding.
 KEYLESS = {"testbed", *RESOURCES, "study", "strict"}
@@ -46,6 +46,7 @@ class Config(Core):
     """Settings of Core and of the testbed's world, of each method and of each study."""
 
     _source: str = PrivateAttr("")
+    _root: Any = PrivateAttr(None)  # the testbed's settings, if these are an arm's own
     _plain: Any = PrivateAttr(None)  # the settings without overrides; None if incomplete
     _declared: dict[str, Any] = PrivateAttr(default_factory=dict)  # before studies fill in theirs
     _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
@@ -244,13 +245,14 @@ class Config(Core):
         for key, values in changed.items():
             old, where = getattr(self, key), f"arms.{name}.{key}"
             sections[key] = checked(type(old), merge(old.model_dump(), values), where)
-        self._variants[name] = self._replaced(**sections)
-        return self._variants[name]
+        self._variants[name] = variant = self._replaced(**sections)
+        variant._root = self._root or self
+        return variant
 
     @property
     def writer(self) -> "Config":
         """Return the settings that make the SFT base which writes the answers of the pool."""
-        return self.of(self.pairs.writer) if self.pairs.writer else self
+        return (self._root or self).of(self.pairs.writer) if self.pairs.writer else self
 
     def changes(self, variant: "Config") -> list[str]:
         """List the overrides, as 'a.b=value', that turn these settings into ``variant``."""

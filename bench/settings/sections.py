@@ -153,6 +153,9 @@ class Sft(Base):
 
     steps: int = Field(300, ge=1)
     """Optimiser steps."""
+    chosen_of: str | None = None
+    """Pairs that the world writes, such as `twins`, whose chosen answers SFT learns from; null: the
+    demonstrations."""
     lr: float = Field(1e-3, gt=0)
     """Learning rate."""
     seed: int = 0
@@ -274,7 +277,8 @@ class Arm(Section):
     """Pairs that the reward model learns from, while the run asks the prompts of all its pairs;
     null: the pairs of the run."""
     only: str | None = Field(None, pattern=r"^[^-]+$")
-    """Pairs of one kind alone: a family of prompts, or a word of their prompts; null: all."""
+    """Pairs of one kind alone: a family or a kind of prompts (`harmful`), or a word of them; null:
+    all."""
     flip: int = Field(0, ge=0, le=50)
     """Labels in a hundred that are turned round, at random."""
     copies: int = Field(1, ge=1)
@@ -291,6 +295,9 @@ class Arm(Section):
     """Arm of the same study for which this one is tried: a run of that arm counts at the candidate
     that gains most on validation prompts with the other seeds. A candidate differs from its arm in
     settings of the method alone."""
+    condition: str | None = None
+    """Name that the arm shares with arms that differ from it in their SFT base alone: their runs
+    help to pick candidates; null: its own."""
     upstream: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Overrides of `model`, `base`, `sft`, `pairs` and `reward` for the arm alone."""
     settings: Any
@@ -318,11 +325,12 @@ class Arm(Section):
     def proxy(self) -> str:
         """Return the label set of the reward model that scores the arm's samples.
 
-        Its own if the method needs a reward model or the pairs come from the common pool, else
-        gold.
+        Its own if the method needs a reward model; else that of all pairs with its preference, or
+        gold if its pairs do not come from the common pool.
         """
-        own = "reward" in self.needs or pool_of(self.label_set) == POOL
-        return self.rewarded if own else "gold"
+        if "reward" in self.needs:
+            return self.rewarded
+        return self.preference if pool_of(self.label_set) == POOL else "gold"
 
 
 # What a testbed's file may set for an arm besides the method's settings; the rest is derived.
@@ -339,6 +347,7 @@ OF_ARM = (
     "curve",
     "tasks",
     "candidate_of",
+    "condition",
 )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.analysis import fairness
 from bench.analysis.picks import reduced
-from bench.analysis.results import SCHEMA, Arm, Meta, Results
+from bench.analysis.results import COLUMNS, SCHEMA, Arm, Meta, Results
 from bench.core.files import REMEDY, read_csv, read_json
 from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
@@ -23,6 +23,7 @@ from bench.core.schema import UserError
 from bench.settings import layers
 from bench.steps._altered import STEP
 from bench.steps.contract import check
+from bench.studies import PLANS
 from bench.worlds import world
 
 SCALED = ("lr", "critic_lr", "beta", "epochs")  # settings of a method that studies multiply
@@ -158,8 +159,12 @@ def reward_table(members: Members, evaluated: bool = True):
     )
 
 
-def variety_table(evals: list[dict]):
-    """Return one row per draw of an evaluation: the distinct bigrams of its answers."""
+def variety_table(evals: list[dict], answers: list[dict]):
+    """Return a row for each draw of an evaluation, the distinct bigrams of its answers; and a row
+    for each number of answers of which the best is taken (``bench.evaluation.variety``).
+
+    answers: rows with arm, method, seed and what was measured.
+    """
     import pandas as pd
 
     rows = [
@@ -167,7 +172,26 @@ def variety_table(evals: list[dict]):
         for e in evals
         for i, share in enumerate(e.get("distinct2", []))
     ]
-    return pd.DataFrame(rows, columns=["arm", "method", "seed", "draw", "distinct2"])
+    return pd.DataFrame([*rows, *answers], columns=list(COLUMNS["variety"]))
+
+
+def between_draws(rows: list[tuple[str, str, int, Path]], families: Sequence[str]) -> list[dict]:
+    """Measure the answers of each (arm, method, seed, file of samples) to the same prompt.
+
+    An SFT base has more draws than its runs; of these, the best of several are as many answers.
+    """
+    from bench.evaluation.variety import best_of
+
+    found, few = [], None
+    for arm, method, seed, path in sorted(rows, key=lambda row: row[1] == SFT):
+        if not path.exists():
+            continue
+        answers = [r for r in _answers(path) if r["family"] in families]
+        draws = 1 + max((row["draw"] for row in answers), default=-1)
+        few = draws if method != SFT else (few or draws)
+        head = {"arm": arm, "method": method, "seed": seed}
+        found += [head | own for own in best_of(answers, few)]
+    return found
 
 
 def ledger_table(members: Members, bases: dict[str, Layout], overhead: Path, evaluated=True):
@@ -209,13 +233,21 @@ def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
     found = []
     for arm, _, seed, path in rows:
         if path.exists():
-            try:
-                lines = path.read_text(encoding="utf-8").split("\n")
-                answers = [json.loads(line) for line in lines if line.strip()]
-                found += [{"arm": arm, "seed": seed} | row for row in answers if row["draw"] == 0]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path} holds no answers ({error}): {REMEDY}") from None
+            first = [row for row in _answers(path) if row["draw"] == 0]
+            found += [{"arm": arm, "seed": seed} | row for row in first]
     return found
+
+
+def _answers(path: Path) -> list[dict]:
+    """Read the answers of an evaluation; raises UserError if the file holds none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        answers = [json.loads(line) for line in lines if line.strip()]
+        if any("draw" not in row for row in answers):
+            raise KeyError("draw")
+        return answers
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} holds no answers ({error}): {REMEDY}") from None
 
 
 def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=(), evaluated=True):
@@ -235,13 +267,15 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
         for arm, method, _, at in asked
         if (found := read_json(at.record))
     ]
+    families = world(layout.cfg.data.kind).TUNED_FAMILIES if layout.cfg else ()
+    sampled = [(*key, at.samples) for *key, at in asked]
     tables = {
         "runs": runs_table(runs, evals),
         "cost": cost_table(members, runs, evals, shared),
         "curve": stack([(*key, files.curve) for *key, files, _ in keys]),
         "log": stack([(*key, files.log) for *key, files, _ in keys]),
         "prompts": stack([(*key, at.prompts) for *key, at in asked]),
-        "variety": variety_table(evals),
+        "variety": variety_table(evals, between_draws(sampled, families)),
         "tasks": stack([(*key, at.tasks) for *key, at in asked]),
         "items": stack([(*key, at.items) for *key, at in asked]),
         "reward": reward_table(members, evaluated),
@@ -255,7 +289,7 @@ def gather(members: Members, layout: Layout, bases: dict[str, Layout], breaches=
     done = {(e["arm"], e["seed"]) for e in evals} if evaluated else present
     whole = present & done >= {(m.arm.name, m.seed) for m in members}
     facts |= {"complete": whole and not wrong, "planned": planned(members)}
-    return tables, read_samples([(*key, at.samples) for *key, at in asked]), facts
+    return tables, read_samples(sampled), facts
 
 
 def prepared(member: Member) -> dict[str, float | None]:
@@ -334,6 +368,7 @@ def described(cfg, name: str) -> Arm:
         factors={key: float(f"{factor:.2g}") for key, factor in factors.items()},
         sets=cfg.set_by(name),
         candidate_of=arm.candidate_of,
+        condition=arm.condition or name,
     )
 
 
@@ -349,7 +384,8 @@ def collected(cfg) -> Results:
     """Gather the configured study; the fairness contract is checked anew."""
     found = check(cfg.members, cfg.sft_bases, cfg.searched, cfg.evaluated)["breaches"]
     tables, samples, facts = gather(cfg.members, cfg.layout, cfg.sft_bases, found, cfg.evaluated)
-    return reduced(Results.of(tables, samples, meta_of(cfg, facts)))
+    slim = getattr(PLANS.get(cfg.study), "slim", lambda results: results)
+    return slim(reduced(Results.of(tables, samples, meta_of(cfg, facts))))
 
 
 def meta_of(cfg, facts: dict) -> Meta:
@@ -374,5 +410,6 @@ def meta_of(cfg, facts: dict) -> Meta:
         arms=[described(cfg, arm) for arm in cfg.study_arms],
         methods=list(cfg.known_methods),
         own_methods={Path(path).stem: path for path in cfg.methods},
+        noted=getattr(PLANS.get(cfg.study), "noted", lambda cfg: {})(cfg),
         tuned_families=list(world(cfg.data.kind).TUNED_FAMILIES),
     )

@@ -38,7 +38,11 @@ PLANNING = "bench.settings."
 TABLED = dict.fromkeys(("contract", "collect"), ("bench.core.layout", "bench.settings.config"))
 PAGES = ("report", "blog")  # the steps that make a page
 # packages whose every module a page loads
-LOADED = ("bench.analysis.measures", "bench.studies.compare.figures")
+LOADED = (
+    "bench.analysis.measures",
+    "bench.studies.claims.tested",
+    "bench.studies.compare.figures",
+)
 FILES = {
     "evaluate": "bench/worlds/{kind}/tasks",
     "report": "bench/report/templates",

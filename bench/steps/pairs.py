@@ -21,6 +21,7 @@ from bench.core.names import (
     ON_POLICY,
     OWN_POOLS,
     POOL,
+    WRITTEN,
     LabelSet,
     parsed,
     pool_of,
@@ -49,6 +50,8 @@ def run(cfg, args: argparse.Namespace) -> None:
     makers = {POOL: make_pool, DEMONSTRATIONS: make_demonstrations, ON_POLICY: make_on_policy}
     if args.what in makers:
         makers[args.what](cfg)
+    elif args.what in WRITTEN:
+        take_written(cfg, args.what)
     else:
         draw(cfg, args.label_set, args.seed)
 
@@ -263,6 +266,19 @@ def make_on_policy(cfg) -> None:
     write_own(cfg, ON_POLICY, pool, job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
 
 
+def take_written(cfg, name: str) -> None:
+    """Write a pool that the world has written; raises UserError if it has not."""
+    from bench.training import job
+    from bench.training.ledger import Ledger
+
+    path, ledger = cfg.layout.data / f"{name}.jsonl", Ledger()
+    if not path.exists():
+        raise UserError(f"this testbed has no pairs '{name}': choose another preference")
+    with ledger.phase("pool"):
+        pool = read_rows(path)
+    write_own(cfg, name, pool, job.step_record("pairs", cfg, ledger, {"pairs": len(pool)}))
+
+
 def write_own(cfg, name: str, pool: list[dict], record: dict) -> None:
     """Write a pool besides the testbed's, and the record of how it was made."""
     write_lines(cfg.layout.pool(name), pool)
@@ -292,13 +308,19 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     for too many.
     """
     asked, own = parsed(label_set), pool_of(label_set)
-    pool = of_kind(read_rows(cfg.layout.pool(own)), asked.only)
+    pool = read_rows(cfg.layout.pool(own))
+    if asked.only:
+        pool = of_kind(pool, asked.only, read_rows(cfg.layout.prompts))
     if asked.preference not in pool[0]["p"]:
         raise UserError(
             f"the pool has no preference '{asked.preference}': choose from {sorted(pool[0]['p'])}"
         )
     luck = stream("pairs", pool_seed=cfg.pairs.seed, seed=seed)
-    whole = len(pool) // 2 if own == DEMONSTRATIONS else min(cfg.pairs.n, len(pool))
+    whole = min(cfg.pairs.n, len(pool))
+    if own == DEMONSTRATIONS:
+        whole = len(pool) // 2
+    elif own in WRITTEN:
+        whole = max(1, len(pool) - cfg.pairs.validation)
     taken = luck.sample(pool, whole)
     rows = [chosen(row, asked.preference, luck.random()) for row in taken]
     if asked.n and asked.n > len(rows):
@@ -315,12 +337,18 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     return [flipped(row, asked.flip, turns) for row in rows], validation
 
 
-def of_kind(pool: list[dict], only: str | None) -> list[dict]:
-    """Keep the pairs of a family, or with a word in their prompts; None keeps all."""
-    rows = [r for r in pool if only in (None, r["family"]) or only in r["prompt"].split()]
+def of_kind(pool: list[dict], only: str, prompts: list[dict]) -> list[dict]:
+    """Keep the pairs of a family of prompts, of a kind that their `meta` names, or with a word."""
+    named = {row["id"] for row in prompts if only in row.get("meta", {}).values()}
+    rows = [
+        r
+        for r in pool
+        if only == r["family"] or r["prompt_id"] in named or only in r["prompt"].split()
+    ]
     if not rows:
         raise UserError(
-            f"the pool has no pairs of '{only}': name a family of prompts, or a word of a prompt"
+            f"the pool has no pairs of '{only}': name a family or a kind of prompts, or a word of "
+            "a prompt"
         )
     return rows
 

@@ -6,6 +6,7 @@ python -m bench sft --testbed micro
 import argparse
 
 from bench.core.files import file_sha256, read_rows
+from bench.core.schema import UserError
 
 
 def run(cfg, args: argparse.Namespace) -> None:
@@ -28,8 +29,10 @@ def run(cfg, args: argparse.Namespace) -> None:
     job.seed_everything(cfg.sft.seed)
     tokenizer = load_tokenizer(base)
     model = adapt(load_policy(base, cfg.model), cfg.model)
-    data = cfg.layout.data / "sft.jsonl"
-    rows = tokenised(tokenizer, read_rows(data))
+    data = cfg.layout.data / f"{cfg.sft.chosen_of or 'sft'}.jsonl"
+    if not data.exists():
+        raise UserError(f"this testbed has no pairs '{cfg.sft.chosen_of}': leave out sft.chosen_of")
+    rows = tokenised(tokenizer, demonstrations(read_rows(data)))
     root = job.checkpoint_root(
         cfg,
         "sft",
@@ -45,6 +48,19 @@ def run(cfg, args: argparse.Namespace) -> None:
         metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
         whole = merged(model, cfg.model)
         job.write(out, todo, whole, job.step_record("sft", cfg, ledger, metrics))
+
+
+def demonstrations(rows: list[dict]) -> list[dict]:
+    """Return demonstrations as they are, and of pairs the chosen answer as the completion."""
+    return [
+        row if "completion" in row else row | {"completion": row["a" if first(row) else "b"]}
+        for row in rows
+    ]
+
+
+def first(pair: dict) -> bool:
+    """Return whether the first answer of a pair whose labels are certain is the chosen one."""
+    return next(iter(pair["p"].values())) == 1
 
 
 def tokenised(tokenizer, rows: list[dict]) -> list[dict]:

@@ -19,6 +19,7 @@ def arms(cfg) -> dict[str, dict]:
     """Return each method from each base but the testbed's own, from which it starts as tuned."""
     return {
         f"{method}-sft{number}": {"method": method, "curve": ENDS, "tasks": False}
+        | {"condition": method}
         | seeded(cfg, number)
         for number in range(2, cfg.bases.n + 1)
         for method in cfg.compared
