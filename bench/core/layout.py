@@ -47,13 +47,8 @@ RECIPES = {
     "evaluate": Recipe(("data", "model", "decode", "eval", "arm"), ("align", "reward")),
     BASE_EVALUATION: Recipe(("data", "model", "decode", "eval"), ("pairs",)),
 }
-UPSTREAM = (
-    "model",
-    "base",
-    "sft",
-    "pairs",
-    "reward",
-)  # sections that an arm may override for its runs
+# Sections that an arm may override for its runs.
+UPSTREAM = ("model", "base", "sft", "pairs", "reward")
 
 
 def sections(kind: str, *more: str) -> set[str]:

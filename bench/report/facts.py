@@ -28,7 +28,7 @@ from bench.report.marked_text import code, inert
 from bench.report.reference import breaches
 from bench.report.sections import Kind
 from bench.report.tables import Table, single
-from bench.report.words import difference, fixed, joined, p_words, scaled, verdict
+from bench.report.words import difference, fixed, joined, millions, p_words, scaled, verdict
 
 
 def of(study, kind: Kind, shared: dict) -> dict[str, str]:
@@ -80,7 +80,7 @@ def parameters(study) -> str:
     """Return the size of the model, or of the smallest and the largest: '0.18 million'."""
     sizes = study.runs.parameters.dropna()
     ends = dict.fromkeys((sizes.min(), sizes.max()))
-    words = [f"{float(f'{size / 1e6:.2g}'):g}" for size in ends if size > 0]
+    words = [millions(size) for size in ends if size > 0]
     return f"{' to '.join(words)} million" if words else "unknown"
 
 

@@ -171,6 +171,20 @@ def some_ended(arm: str, share: st.Share, what: str = "run", where: str = "") ->
     return f"{share.count} of {count(share.n, what)} of {label(arm)} ended{where}"
 
 
+def leader(family: Family) -> str:
+    """Say 'PPO is better than every other method', or who is beaten by no other; '' if no arm is
+    judged."""
+    if sole := family.champion():
+        return f"{label(sole)} is {BETTER} than every other method"
+    top = family.unbeaten()
+    return f"{named(top)} {'is' if len(top) == 1 else 'are'} beaten by no other" if top else ""
+
+
+def millions(parameters: float) -> str:
+    """Format a number of parameters in millions: '0.18'."""
+    return f"{float(f'{parameters / 1e6:.2g}'):g}"
+
+
 def not_judged(family: Family, *of: str) -> list[str]:
     """Say what keeps arms or pairs from a verdict: 'every run of DPO failed'.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, LabelSet, nearest, parsed
 from bench.core.schema import UserError
+from bench.settings.config import OWN
 from bench.settings.overrides import merge
 from bench.settings.validation import checked
 from bench.training.batches import check_rollouts, splits
@@ -83,8 +84,8 @@ def check_candidates(cfg) -> None:
     compares."""
     for name in cfg.study_arms:
         arm = cfg.arm(name)
-        if wrong := {"own"} & {*arm.candidates}:
-            raise UserError(f"arms.{name}.candidates.{wrong.pop()} is taken: choose another name")
+        if OWN in arm.candidates:
+            raise UserError(f"arms.{name}.candidates.{OWN} is taken: choose another name")
         for candidate, more in arm.candidates.items():
             where = f"arms.{name}.candidates.{candidate}"
             checked(type(arm.settings), merge(arm.settings.model_dump(), more), where)
@@ -166,8 +167,7 @@ def check_share(cfg, name: str, settings, n: int) -> None:
 
 def check_seeds(cfg) -> None:
     """Refuse seeds that repeat or are negative, and `seeds_of` a study that has none of them."""
-    if len(set(cfg.seeds)) < len(cfg.seeds) or min(cfg.seeds) < 0:
-        raise UserError(f"seeds must differ and be 0 or more; got {list(cfg.seeds)}")
+    check_own_seeds("seeds", cfg.seeds)
     for name in cfg.seeds_of:
         if name not in cfg.known_studies:
             raise UserError(
@@ -180,8 +180,7 @@ def check_seeds(cfg) -> None:
 
 
 def check_own_seeds(name: str, seeds: Sequence[int]) -> None:
-    """Refuse a study's own seeds, the setting ``name``, if they repeat, are negative, or if there
-    are none."""
+    """Refuse seeds, the setting ``name``, that repeat or are negative, and none at all."""
     if len(set(seeds)) < len(seeds) or not seeds or min(seeds) < 0:
         raise UserError(f"{name} must differ and be 0 or more; got {list(seeds)}")
 
@@ -250,9 +249,7 @@ def check_preference(cfg, arm) -> None:
         )
     if arm.fresh and arm.copies == 1:
         raise UserError(f"{where}.fresh needs copies, of which each gets a label: set copies")
-    if str(parsed(arm.preference)) != arm.preference or parsed(arm.preference) != LabelSet(
-        arm.preference
-    ):
+    if parsed(arm.preference) != LabelSet(arm.preference):
         raise UserError(
             f"{where}.preference={arm.preference}: set only, flip, copies and n beside it"
         )

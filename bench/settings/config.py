@@ -207,11 +207,10 @@ class Config(Core):
         plain = {method: {"method": method} for method in self.known_methods}
         known = plain | self.computed_arms | self.arms
         tried = {}
-        for name, spec in known.items():
-            own = {key: value for key, value in spec.items() if key != "candidates"}
-            for candidate, more in {OWN: {}, **spec.get("candidates", {})}.items():
-                if "candidates" in spec:
-                    tried[f"{name}-{TRY}-{candidate}"] = {"method": name} | own | more
+        for name in [name for name, spec in known.items() if spec.get("candidates")]:
+            own = {"method": name} | known[name]
+            candidates = {OWN: {}} | own.pop("candidates")
+            tried |= {f"{name}-{TRY}-{c}": own | more for c, more in candidates.items()}
         return known | tried
 
     def tries(self, name: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from bench.report.words import (
     fixed,
     joined,
     label,
-    named,
+    leader,
     p_words,
     pair,
     said,
@@ -37,12 +37,8 @@ def headline(study) -> list[str]:
 
 def over_bases(study) -> str:
     """Say who is better over bases."""
-    family = analysis.family(study.results)
-    if sole := family.champion():
-        return f"Over bases {label(sole)} is {BETTER} than every other method."
-    if not (top := family.unbeaten()):
-        return "Too few bases for a verdict."
-    return f"Over bases {named(top)} {'is' if len(top) == 1 else 'are'} beaten by no other."
+    found = leader(analysis.family(study.results))
+    return f"Over bases {found}." if found else "Too few bases for a verdict."
 
 
 def lines(study) -> list[str]:

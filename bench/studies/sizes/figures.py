@@ -5,13 +5,13 @@ import math
 from bench.report import labels
 from bench.report.figure import Figure, interval_note, seeds_of
 from bench.report.style import NARROW, WIDE
-from bench.report.words import fixed, label
+from bench.report.words import fixed, label, millions
 from bench.studies.sizes import analysis
 
 
-def millions(parameters: int) -> str:
-    """Format a number of parameters: '0.18 M'."""
-    return f"{float(f'{parameters / 1e6:.2g}'):g} M"
+def in_millions(size) -> str:
+    """Format the parameters of a model: '0.18 M'."""
+    return f"{millions(size.parameters)} M"
 
 
 def by_size(study, pen):
@@ -35,7 +35,7 @@ def by_size(study, pen):
             ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **look)
             ends[method] = points[-1]
     ax.set_xscale("log")
-    ax.set_xticks([s.parameters for s in sizes], [millions(s.parameters) for s in sizes])
+    ax.set_xticks([s.parameters for s in sizes], [in_millions(s) for s in sizes])
     ax.minorticks_off()
     ax.set_xlabel("parameters of the model")
     ax.set_ylabel("gold above the own SFT base (higher is better)")
@@ -63,7 +63,7 @@ def by_rate(study, pen):
         ax.set_xticks(ticks, [f"×{rate:.2g}" for rate in ticks])
         ax.minorticks_off()
         ax.set_xlabel("learning rate, × the tuned one")
-        ax.set_title(f"{millions(size.parameters)} parameters")
+        ax.set_title(f"{in_millions(size)} parameters")
     if not sizes:
         labels.nothing(axes[0], pen, "one rate for each size")
     axes[0].set_ylabel("gold above SFT, validation prompts")
@@ -74,7 +74,7 @@ def by_rate(study, pen):
 def _listed(study) -> str:
     sizes = analysis.sizes(study.results)
     items = [
-        f"{millions(s.parameters)}: "
+        f"{in_millions(s)}: "
         + ", ".join(
             f"{label(m)} {fixed(analysis.gain(study.results, arm).mean, '+.2f')}"
             for m, arm in s.arms.items()

@@ -2,50 +2,42 @@
 
 import pandas as pd
 
-from bench.analysis.comparisons import Comparison, Family
+from bench.analysis.comparisons import Comparison
 from bench.report.results import flat
 from bench.report.sections import Kind, Section
 from bench.report.tables import Cell, Table
 from bench.report.words import (
-    BETTER,
     bounds,
     count,
     fixed,
     joined,
     label,
-    named,
+    leader,
     p_words,
     pair,
     said,
     verdict,
 )
 from bench.studies.sizes import analysis
-from bench.studies.sizes.figures import BY_RATE, BY_SIZE, millions
+from bench.studies.sizes.figures import BY_RATE, BY_SIZE, in_millions
+
+FEW = "there are too few seeds for a verdict"
 
 
 def headline(study) -> list[str]:
     """Say who gains most at each size, and where that is a verdict."""
     groups: dict[str, list[str]] = {}
     for size in analysis.sizes(study.results):
-        words = won(analysis.family(study.results, size))
-        groups.setdefault(words, []).append(millions(size.parameters))
+        words = leader(analysis.family(study.results, size))
+        groups.setdefault(words or FEW, []).append(in_millions(size))
     items = [f"With {joined(sizes)} parameters {words}." for words, sizes in groups.items()]
     return [" ".join(items)]
-
-
-def won(family: Family) -> str:
-    """Say 'PPO is better than every other method'."""
-    if sole := family.champion():
-        return f"{label(sole)} is {BETTER} than every other method"
-    if not (top := family.unbeaten()):
-        return "there are too few seeds for a verdict"
-    return f"{named(top)} {'is' if len(top) == 1 else 'are'} beaten by no other"
 
 
 def lines(study) -> list[str]:
     """Say what differs between sizes, how rates were picked, and what an interval covers."""
     edges = analysis.at_edge(study.results)
-    items = [f"{label(method)} at {millions(size.parameters)}" for size, method in edges]
+    items = [f"{label(method)} at {in_millions(size)}" for size, method in edges]
     return [
         "Each size has its own SFT base, pairs sampled from it, and reward models. Strengths, "
         "lengths and batches are those found at the testbed's own size.",

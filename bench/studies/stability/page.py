@@ -13,6 +13,7 @@ from bench.studies.stability.analysis import agreement, beat, collapsed, failed_
 from bench.studies.stability.figures import GRID, RATES, factor, gained
 
 NAMES = {"critic_lr": "critic", "reward.lr": "reward model"}
+SUMMED = BY_KEY["gold_delta"], BY_KEY["spread"]
 TRAINED = tuple(BY_KEY[key] for key in ("drawdown", "spikes", "displacement"))
 
 
@@ -146,17 +147,12 @@ def pair_table(study) -> Table:
 
 def spread_table(study) -> Table:
     """Tabulate the cells at the tuned strength."""
-    spread, gain = BY_KEY["spread"], BY_KEY["gold_delta"]
-    header = [("", ""), ("Learning rate", "× tuned"), ("Seeds", ""), ("Failed", "runs ↓"),
-              head(gain, study.meta), head(spread, study.meta)]  # fmt: skip
+    header = [("", ""), ("Learning rate", "× tuned"), *_summary_head(study)]
     rows = [
         [
             Cell(label(r.method), mark=study.looks[r.method].colour),
             Cell(factor(r.lr), value=r.lr),
-            Cell(f"{r.n}"),
-            Cell(f"{r.failed}", mark="bad" * bool(r.failed)),
-            plain(gain, r.gain),
-            plain(spread, r.sd),
+            *_summed(r),
         ]
         for r in analysis.spread(study.results).itertuples()
     ]
@@ -166,18 +162,13 @@ def spread_table(study) -> Table:
 
 def own_table(study) -> Table:
     """Tabulate other rates of the critic and of the reward model."""
-    spread, gain = BY_KEY["spread"], BY_KEY["gold_delta"]
-    header = [("", ""), ("Rate", ""), ("Factor", "× tuned"), ("Seeds", ""), ("Failed", "runs ↓"),
-              head(gain, study.meta), head(spread, study.meta)]  # fmt: skip
+    header = [("", ""), ("Rate", ""), ("Factor", "× tuned"), *_summary_head(study)]
     rows = [
         [
             Cell(label(r.method), mark=study.looks[r.method].colour),
             Cell(NAMES[r.rate]),
             Cell(factor(r.factor), value=r.factor),
-            Cell(f"{r.n}"),
-            Cell(f"{r.failed}", mark="bad" * bool(r.failed)),
-            plain(gain, r.gain),
-            plain(spread, r.sd),
+            *_summed(r),
         ]
         for r in analysis.own_rates(study.results).itertuples()
     ]
@@ -186,6 +177,18 @@ def own_table(study) -> Table:
         "the other methods have no such setting."
     )
     return Table("Rates of critic and reward model", header, rows, [note])
+
+
+def _summary_head(study) -> list[tuple[str, str]]:
+    """Return the header of `_summed`."""
+    return [("Seeds", ""), ("Failed", "runs ↓"), *(head(m, study.meta) for m in SUMMED)]
+
+
+def _summed(row) -> list[Cell]:
+    """Return the cells of a row of `analysis.summary`: seeds, failed runs, gain and its spread."""
+    failed = Cell(f"{row.failed}", mark="bad" * bool(row.failed))
+    gain, spread = SUMMED
+    return [Cell(f"{row.n}"), failed, plain(gain, row.gain), plain(spread, row.sd)]
 
 
 def failures(study) -> Table:
