@@ -2,7 +2,8 @@
 
 # The KL to the SFT base, in nats per sample, above which a run counts as diverged: its samples are
 # then e^30 times likelier under the policy than under the SFT base, and no run was seen to recover.
-# If answers may be longer than 30 tokens, the limit is 1 nat per token (see max_kl).
+# If answers may be longer than 30 tokens, the limit is 1 nat per token (see max_kl). A run that
+# starts from another model than the SFT base may leave its start by as much.
 MAX_KL = 30.0
 MAX_KL_WORDS = (
     f"{MAX_KL:g} nats per sample (1 per token, if answers may be longer than {MAX_KL:g} tokens)"

@@ -26,7 +26,7 @@ class Monitor:
     ``bench.evaluation.samples``, for the accuracy at each point; tuned: prompt families that count
     in the mean over all samples; ledger: books the curve in a phase that is not
     charged; progress: ``bench.core.progress.Progress``; root: folder of the checkpoints; max_kl: KL
-    from the SFT base, in nats per sequence, above which the run has diverged.
+    from the SFT base, in nats per sequence, by which the run may at most leave its start.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Monitor:
     def step(self, step: int, metrics: dict[str, float], policy) -> bool:
         """Record the means of a step; return True if a checkpoint should now be written.
 
-        Raises Diverged if the loss or the gradient norm is no number, or the KL exceeds ``max_kl``.
+        Raises Diverged if the loss or the gradient norm is no number, or the KL is too large.
         """
         self.log.append({"step": step} | metrics)
         bad = [k for k, v in metrics.items() if k in ("loss", "grad_norm") and not math.isfinite(v)]
@@ -66,7 +66,7 @@ class Monitor:
     def point(self, step: int, policy) -> None:
         """Add a point to the curve: measure the policy, and note what was charged so far.
 
-        Raises Diverged if the KL from the SFT base exceeds ``max_kl``.
+        Raises Diverged if the KL from the SFT base is too large.
         """
         if self.measure is None:
             return
@@ -83,12 +83,21 @@ class Monitor:
         self.near(float(rows.set_index("family").kl["all"]), step)
 
     def near(self, kl: float, step: int) -> None:
-        """Raise Diverged if ``kl``, in nats per sequence, exceeds ``max_kl`` or is no number."""
+        """Raise Diverged if ``kl``, in nats per sequence, exceeds what it was at the start by more
+        than ``max_kl``, or is no number."""
         kl = processes.gathered(kl)[0]  # the main process's: all stop, or none
-        if not kl <= self.max_kl:
+        limit = self.max_kl + self.start
+        if not kl <= limit:
             raise Diverged(
-                f"KL from the SFT base is {kl:.1f} nats at step {step}, above {self.max_kl}"
+                f"KL from the SFT base is {kl:.1f} nats at step {step}, above {limit:.1f}"
             )
+
+    @property
+    def start(self) -> float:
+        """Return the KL of the untrained policy: 0 unless it starts from another model than the SFT
+        base."""
+        first = (row["kl"] for row in self.curve if (row["step"], row["family"]) == (0, "all"))
+        return float(next(first, 0.0))
 
     def _sampled(self, table: pd.DataFrame, fraction: float) -> list[dict]:
         """Keep four samples per prompt family to show in the report."""
