@@ -165,10 +165,11 @@ class Layout:
         return found
 
     def _of_run(self, kind: str, arm: Any) -> str:
-        """Return the key of an arm's runs, or of their evaluations."""
+        """Return the key of an arm's runs or evaluations, by its settings before any pick."""
         cached = f"{kind} {arm.name}"
         if cached not in self._keys:
-            own = self._run_values(kind, arm, self.cfg)
+            configured = self.cfg.arm(arm.name) if self.cfg.has_arm(arm.name) else arm
+            own = self._run_values(kind, configured, self.cfg)
             theirs = None
             if self.plain and self.plain.has_arm(arm.name):
                 usual = self.plain.arm(arm.name)
@@ -179,7 +180,10 @@ class Layout:
     def _run_values(self, kind: str, arm: Any, cfg: Any) -> dict:
         needs = ("reward",) if kind == "evaluate" else arm.needs
         values = self._values(sections(kind, *needs) - {"arm"}, cfg)
-        return values | {"arm": arm.model_dump(mode="json", exclude={"name", "upstream"})}
+        own = {"arm": arm.model_dump(mode="json", exclude={"name", "upstream"})}
+        if arm.follows:
+            own["candidates"] = cfg.root.arm(arm.follows).candidates
+        return values | own
 
     def names(self, kind: str, name: str = "") -> str:
         """Return the name of an artefact's folder or file: 'sft@3f9a1c2e', 'gold@...'."""
@@ -283,7 +287,11 @@ class Layout:
         return RunFiles(self.root / "align" / self.run_name(arm) / f"seed{seed}")
 
     def pick(self, arm: Any) -> Path:
-        """The record of which candidate an arm's runs have the settings of."""
+        """The record of which candidate an arm's runs have the settings of: its own, or that of the
+        arm that it follows."""
+        if arm and arm.follows:
+            root = self.cfg.root
+            return root.of(arm.follows).layout.pick(root.arm(arm.follows))
         return self.root / "pick" / f"{self.run_name(arm)}.json"
 
     def evaluation_name(self, arm: Any | None) -> str:
@@ -403,14 +411,14 @@ class Member:
         return self.layout.needed(self.arm, self.seed)
 
     @property
-    def proxy(self) -> Path:
+    def proxy(self) -> Path | None:
         """The reward model that scores its samples."""
-        return self.layout.reward(self.arm.proxy, self.seed)
+        return self.layout.reward(self.arm.proxy, self.seed) if self.arm.proxy else None
 
     def reward_models(self, evaluated: bool) -> list[str]:
         """List the label sets of the reward models that train it and, if evaluated, score it."""
         own = [self.arm.rewarded] if "reward" in self.arm.needs else []
-        return sorted({*own, *([self.arm.proxy] if evaluated else [])})
+        return sorted({*own, *([self.arm.proxy] if evaluated and self.arm.proxy else [])})
 
     def ledgers(self, evaluated: bool) -> list[Path]:
         """List the time records of its own steps and of those that made its inputs."""

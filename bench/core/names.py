@@ -13,7 +13,10 @@ SFT = "sft"  # the SFT base, in lists of arms
 POOL = "pool"  # the pairs that every seed draws from
 DEMONSTRATIONS = "demonstrations"  # pairs of a demonstration and the base's own answer
 ON_POLICY = "on-policy"  # pairs sampled from the SFT base, on a testbed that comes with pairs
-OWN_POOLS = (DEMONSTRATIONS, ON_POLICY)  # preferences whose pairs come from a pool of their own
+TWINS, WORKED = "twins", "worked"
+WRITTEN = (TWINS, WORKED)  # pools that the world writes, with the preferences that begin so
+REFERRED = (POOL, ON_POLICY, *WRITTEN)  # pools that methods with a reference can read
+OWN_POOLS = (DEMONSTRATIONS, ON_POLICY, *WRITTEN)  # the pools beside that of sampled pairs
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -81,4 +84,5 @@ def parsed(label_set: str) -> LabelSet:
 def pool_of(label_set: str) -> str:
     """Return the name of the pool that a label set's pairs are drawn from."""
     preference = parsed(label_set).preference
-    return preference if preference in OWN_POOLS else POOL
+    head = preference.partition("-")[0]
+    return next((name for name in (preference, head) if name in OWN_POOLS), POOL)

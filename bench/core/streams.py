@@ -18,6 +18,7 @@ STREAMS = {
     "copies": "copies {pool_seed} {seed}",  # the labels of a seed's further copies
     "ppo": "ppo {seed}",  # the order of PPO's prompts
     "tune": "tune {seed} {method}",  # the trials of a method
+    "claims": "claims {number}",  # a random setting, the same for all methods
     "rehearsal": "rehearsal {split}",  # made-up texts
 }
 

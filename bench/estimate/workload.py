@@ -180,7 +180,7 @@ class Workload:
         asked = {(pool_of(a.label_set), "") for a, _ in arms if "reference" in a.needs}
         yield from (self.reference() for _ in asked)
         models = {(a.rewarded, seed) for a, seed in arms if "reward" in a.needs}
-        models |= {(a.proxy, seed) for a, seed in compared} if cfg.evaluated else set()
+        models |= {(a.proxy, seed) for a, seed in compared if a.proxy} if cfg.evaluated else set()
         yield from (self.reward(data) for data, _ in sorted(models))
         yield from (self.align(arm) for arm, _ in arms)
         if cfg.evaluated:
@@ -333,7 +333,7 @@ class Workload:
         cfg, case = self.cfg, self.bare
         answers = cfg.eval.prompts * (cfg.eval.draws if arm else cfg.eval.base_draws)
         work = self.measured(answers, cfg.eval.batch, arm is not None)
-        tasks = cfg.eval.tasks if arm is None or arm.tasks else ()
+        tasks = cfg.eval.tasks if arm is None or arm.tasks is True else ()
         work = sum(map(self.task, tasks), work)
         read = {name: self.sequences(name) for name in tasks if name in TASKS}
         models = 2 * memory.held(case) + (memory.held(case, scorer=True) if arm else 0)

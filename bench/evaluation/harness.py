@@ -22,13 +22,16 @@ SEED = 2000  # of lm-eval's own draws
 FEWSHOT_SEED = 1234  # of examples in prompts: lm-eval's default, so that they are the usual ones
 
 
-def lm_eval_rows(cfg, policy, tokenizer) -> tuple[list[dict], list[dict]]:
+def lm_eval_rows(cfg, policy, tokenizer, only=()) -> tuple[list[dict], list[dict]]:
     """Return one row per task and metric (value, standard error, number of documents, direction),
-    and one per document of those metrics that are means over documents."""
+    and one per document of those metrics that are means over documents.
+
+    only: names of the world's tasks; none: its usual ones, and those of ``eval.tasks``.
+    """
     model = harness_model(cfg, policy, tokenizer)
-    own = [task_config(cfg, name) for name in task_names(cfg)]
+    own = [task_config(cfg, name) for name in only or task_names(cfg)]
     rows, items = harnessed(model, own)
-    if cfg.eval.tasks:
+    if cfg.eval.tasks and not only:
         more, more_items = harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
         rows, items = rows + more, items + more_items
     return rows, items

@@ -141,7 +141,7 @@ def run_inputs(wildcards):
     pick among its candidates."""
     found = member(wildcards)
     paths = [*found.needed.values()]
-    paths += [found.layout.pick(found.arm)] if found.arm.candidates else []
+    paths += [found.layout.pick(found.arm)] if found.arm.is_picked else []
     return list(dict.fromkeys(path.as_posix() for path in paths))
 
 
@@ -161,7 +161,8 @@ def evaluated(wildcards):
         return [layout.sft.as_posix(), layout.pool(POOL).as_posix()]
     found = member(wildcards)
     pool = found.layout.pool(POOL)
-    return [p.as_posix() for p in (found.files.record, found.files.model, found.proxy, pool)]
+    paths = [found.files.record, found.files.model, pool, *([found.proxy] if found.proxy else [])]
+    return [path.as_posix() for path in paths]
 
 
 def results_of_study():

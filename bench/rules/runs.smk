@@ -1,7 +1,7 @@
 # Rules from texts to evaluated runs. bench/core/layout.py defines the paths.
 
 from bench.core.layout import BASE_EVALUATION
-from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL
+from bench.core.names import DEMONSTRATIONS, ON_POLICY, OWN_POOLS, POOL, REFERRED
 
 RUN, EVALUATION = MADE.run(None, "{seed}"), MADE.evaluation(None, "{seed}")
 
@@ -116,9 +116,10 @@ rule own_pool:
         at(
             "pairs",
             lambda layout, _: layout.manifest,
-            lambda layout, wildcards: (
-                layout.base if wildcards.pool == DEMONSTRATIONS else layout.sft
-            ),
+            lambda layout, wildcards: {
+                DEMONSTRATIONS: layout.base,
+                ON_POLICY: layout.sft,
+            }.get(wildcards.pool, layout.manifest),
         ),
     output:
         MADE.pool("{pool}"),
@@ -208,7 +209,7 @@ rule reference:
     log:
         MADE.log("reference-{pool}{key}"),
     wildcard_constraints:
-        pool=f"{POOL}|{ON_POLICY}",
+        pool="|".join(REFERRED),
     priority: 20
     resources:
         gpu=GPU,

@@ -4,8 +4,18 @@ Each check raises UserError with one line that names the cause and the remedy.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from bench.core.names import DEMONSTRATIONS, NAME, ON_POLICY, LabelSet, nearest, parsed
+from bench.core.names import (
+    DEMONSTRATIONS,
+    NAME,
+    ON_POLICY,
+    WRITTEN,
+    LabelSet,
+    nearest,
+    parsed,
+    pool_of,
+)
 from bench.core.schema import UserError
 from bench.settings.config import OWN
 from bench.settings.overrides import merge
@@ -25,6 +35,7 @@ def check(cfg) -> None:
     for name in [*cfg.arms, *cfg.study_arms]:
         check_model(cfg.of(name).model)
         check_preference(cfg, cfg.arm(name))
+        check_written(cfg, cfg.arm(name))
         check_writer(cfg, cfg.arm(name))
     check_seeds(cfg)
     check_launch(cfg)
@@ -91,10 +102,23 @@ def check_candidates(cfg) -> None:
             checked(type(arm.settings), merge(arm.settings.model_dump(), more), where)
             if not NAME.fullmatch(candidate):
                 raise UserError(f"{where}: use letters, digits, '.', '_' and '-' in names")
-    if any(cfg.arm(name).candidates for name in cfg.study_arms):
+        check_followed(cfg, arm)
+    if any(cfg.arm(name).is_picked for name in cfg.study_arms):
         check_own_seeds("pick_seeds", cfg.pick_seeds)
         if taken := {*cfg.compared_seeds} & {*cfg.pick_seeds}:
             raise UserError(f"pick_seeds holds {min(taken)}, which a study compares: take another")
+
+
+def check_followed(cfg, arm) -> None:
+    """Refuse to follow an arm that has no candidates or another method."""
+    if arm.follows is None:
+        return
+    leader, where = cfg.arm(arm.follows), f"arms.{arm.name}.follows={arm.follows}"
+    if not leader.candidates or leader.method != arm.method or arm.candidates:
+        raise UserError(
+            f"{where}: name an arm of method {arm.method} that has candidates, and give "
+            f"'{arm.name}' none of its own"
+        )
 
 
 def variants(cfg) -> list:
@@ -198,18 +222,25 @@ def check_curve(cfg) -> None:
 
 
 def check_writer(cfg, arm) -> None:
-    """Refuse a writer of the arm's pairs where none are sampled, or beside a base of its own."""
-    writer, where = cfg.of(arm.name).pairs.writer, f"arms.{arm.name}"
-    if writer in (None, arm.name):
-        return
-    cfg.arm(writer)
-    if world(cfg.data.kind).GIVEN_PAIRS:
-        raise UserError(f"pairs.writer={writer}: this testbed comes with pairs: leave it out")
-    if own := [name for name in ("model", "base", "sft") if name in arm.upstream]:
-        raise UserError(
-            f"{where} has its own {' and '.join(own)} and pairs that {writer} writes: give it one "
-            "of the two"
-        )
+    """Refuse a writer of the arm's pairs that is no arm, or where no pairs are sampled."""
+    if writer := cfg.of(arm.name).pairs.writer:
+        cfg.arm(writer)
+        if world(cfg.data.kind).GIVEN_PAIRS:
+            raise UserError(f"pairs.writer={writer}: this testbed comes with pairs: leave it out")
+
+
+def check_written(cfg, arm) -> None:
+    """Refuse pairs that the world does not write, and tasks that it does not have."""
+    here, where = world(cfg.data.kind), f"arms.{arm.name}"
+    pools = {f"{where}.preference": pool_of(arm.preference)}
+    pools[f"{where}.sft.chosen_of"] = cfg.of(arm.name).sft.chosen_of
+    for key, pool in pools.items():
+        if pool in WRITTEN and pool not in here.WRITTEN:
+            raise UserError(f"{key}: this testbed has no pairs '{pool}': take another")
+    known = {path.stem for path in (Path(here.__file__).parent / "tasks").glob("*.yaml")}
+    for task in () if isinstance(arm.tasks, bool) else arm.tasks:
+        if task not in known:
+            raise UserError(f"{where}.tasks: unknown task '{task}'" + nearest(task, known))
 
 
 def check_preference(cfg, arm) -> None:
@@ -233,6 +264,7 @@ def check_preference(cfg, arm) -> None:
         raise UserError(
             f"{where}.{own[0]} is of sampled pairs: demonstrations have no labels of it"
         )
+    made = made or pool_of(arm.preference) in WRITTEN  # their number is not known before
     most = cfg.of(arm.name).pairs.n
     for key in ("n", "reward_n"):
         asked = getattr(arm, key)

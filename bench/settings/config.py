@@ -47,6 +47,7 @@ class Config(Core):
     """Settings of Core and of the testbed's world, of each method and of each study."""
 
     _source: str = PrivateAttr("")
+    _root: Any = PrivateAttr(None)  # the testbed's settings, if these are an arm's own
     _plain: Any = PrivateAttr(None)  # the settings without overrides; None if incomplete
     _declared: dict[str, Any] = PrivateAttr(default_factory=dict)  # before studies fill in theirs
     _plans: Mapping[str, ModuleType] = PrivateAttr(default_factory=dict)
@@ -138,12 +139,12 @@ class Config(Core):
     @property
     def evaluated(self) -> bool:
         """Tell whether the chosen study evaluates its runs on the test prompts."""
-        return getattr(self._plans.get(self.study), "EVALUATED", True)
+        return getattr(self.plan, "EVALUATED", True)
 
     @property
     def searches(self) -> bool:
         """Tell whether the chosen study searches for settings."""
-        return getattr(self._plans.get(self.study), "SEARCHES", False)
+        return getattr(self.plan, "SEARCHES", False)
 
     @property
     def searched(self) -> dict[str, Any] | None:
@@ -158,6 +159,11 @@ class Config(Core):
         names = [name for name, plan in self._plans.items() if getattr(plan, "COMPANION", False)]
         folders = [self.with_study(name).layout.results for name in names]
         return [folder for folder in folders if (folder / "meta.json").exists()]
+
+    @property
+    def plan(self) -> ModuleType | None:
+        """Return the plan of the chosen study; None if it is declared."""
+        return self._plans.get(self.study)
 
     @property
     def own_seeds(self) -> tuple[str, ...]:
@@ -221,7 +227,8 @@ class Config(Core):
     @cached_property
     def tried(self) -> tuple[Member, ...]:
         """Return the runs that try the candidates of the chosen study's arms."""
-        arms = [arm for name in self.study_arms for arm in self.tries(name).values()]
+        leaders = dict.fromkeys(self.arm(name).follows or name for name in self.study_arms)
+        arms = [arm for name in leaders for arm in self.tries(name).values()]
         return tuple(self.member(arm, seed) for arm in arms for seed in self.pick_seeds)
 
     def has_arm(self, name: str) -> bool:
@@ -271,13 +278,19 @@ class Config(Core):
         for key, values in changed.items():
             old, where = getattr(self, key), f"arms.{name}.{key}"
             sections[key] = checked(type(old), merge(old.model_dump(), values), where)
-        self._variants[name] = self._replaced(**sections)
-        return self._variants[name]
+        self._variants[name] = variant = self._replaced(**sections)
+        variant._root = self.root
+        return variant
+
+    @property
+    def root(self) -> "Config":
+        """Return the testbed's settings, if these are an arm's own; else these."""
+        return self._root or self
 
     @property
     def writer(self) -> "Config":
         """Return the settings that make the SFT base which writes the answers of the pool."""
-        return self.of(self.pairs.writer) if self.pairs.writer else self
+        return self.root.of(self.pairs.writer) if self.pairs.writer else self
 
     def changes(self, variant: "Config") -> list[str]:
         """List the overrides, as 'a.b=value', that turn these settings into ``variant``."""
@@ -351,6 +364,9 @@ class Slice:
         own = {name: self._cfg.section(name) for name in names if name != "arm"}
         if "arm" in reads and self._arm in self._cfg.known_arms:
             own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude={"file"})
+            if leader := self._cfg.arm(self._arm).follows:
+                followed = self._cfg.root.arm(leader)
+                own["follows"] = followed.model_dump(mode="json", exclude={"file"})
         if "pairs" in own and self._cfg.pairs.writer:
             of_writer = ("model", "base", "sft")
             own["writer"] = [self._cfg.writer.section(name) for name in of_writer]

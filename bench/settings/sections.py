@@ -153,6 +153,9 @@ class Sft(Base):
 
     steps: int = Field(300, ge=1)
     """Optimiser steps."""
+    chosen_of: Literal["twins"] | None = None
+    """Pairs that the world writes, whose chosen answers SFT learns from; null: the
+    demonstrations."""
     lr: float = Field(1e-3, gt=0)
     """Learning rate."""
     seed: int = 0
@@ -285,15 +288,26 @@ class Arm(Section):
     """Model that a run starts from. sft: the SFT base; base: the base before SFT."""
     curve: tuple[float, ...] | None = None
     """Points of the training curve, as in `curve.fractions`; null: those."""
-    tasks: bool = True
-    """Whether lm-eval evaluates the arm's runs."""
+    tasks: bool | Names = True
+    """Whether lm-eval evaluates the arm's runs; a list: on these tasks of the world alone."""
+    scored: bool = True
+    """Whether a reward model scores the answers to test prompts, beside gold, even if the method
+    needs none."""
     candidates: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of the method to try beside the arm's own, by name: {slow: {lr: 1e-4}}. The arm's
     runs have those that gain most on validation prompts on `pick_seeds`."""
+    follows: str | None = None
+    """Arm with candidates whose pick this arm follows: its runs also have what the picked candidate
+    sets."""
     upstream: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Overrides of `model`, `base`, `sft`, `pairs` and `reward` for the arm alone."""
     settings: Any
     """Settings of the method, with the arm's overrides."""
+
+    @property
+    def is_picked(self) -> bool:
+        """Tell whether the runs have the settings of a candidate that was picked."""
+        return bool(self.candidates or self.follows)
 
     @property
     def label_set(self) -> str:
@@ -314,14 +328,17 @@ class Arm(Section):
         return self.copies * (self.n or every)
 
     @property
-    def proxy(self) -> str:
-        """Return the label set of the reward model that scores the arm's samples.
+    def proxy(self) -> str | None:
+        """Return the label set of the reward model that scores the arm's samples, or None.
 
-        Its own if the method needs a reward model or the pairs come from the common pool, else
-        gold.
+        Its own if the method needs a reward model; else that of all pairs with its preference, or
+        gold if its pairs do not come from the common pool.
         """
-        own = "reward" in self.needs or pool_of(self.label_set) == POOL
-        return self.rewarded if own else "gold"
+        if "reward" in self.needs:
+            return self.rewarded
+        if not self.scored:
+            return None
+        return self.preference if pool_of(self.label_set) == POOL else "gold"
 
 
 # What a testbed's file may set for an arm besides the method's settings; the rest is derived.
@@ -337,7 +354,9 @@ OF_ARM = (
     "start",
     "curve",
     "tasks",
+    "scored",
     "candidates",
+    "follows",
 )
 
 

@@ -388,7 +388,7 @@ def write_inputs(rehearsal: Rehearsal, arm) -> None:
     out = rehearsal.cfg.layout
     prompts = [row for split in ("validation", "test") for row in rehearsal.texts(1, False, split)]
     write_lines(out.prompts, prompts)
-    for data in {arm.label_set, arm.proxy} if arm else ():
+    for data in {arm.label_set, arm.proxy} - {None} if arm else ():
         write_lines(out.pairs(data, 1), rehearsal.texts(1, False))
         out.reward(data, 1).parent.mkdir(parents=True, exist_ok=True)
         out.reward(data, 1).unlink(missing_ok=True)

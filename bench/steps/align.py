@@ -67,7 +67,7 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
     ways = {"start": weights_sha256, "reward": weights_sha256}
     names = ("start", "pairs", *arm.needs)
     found = {name: ways.get(name, file_sha256)(needed[name]) for name in names}
-    return found | ({"pick": file_sha256(cfg.layout.pick(arm))} if arm.candidates else {})
+    return found | ({"pick": file_sha256(cfg.layout.pick(arm))} if arm.is_picked else {})
 
 
 def prepare(cfg, arm, seed: int, root: Path) -> Run:

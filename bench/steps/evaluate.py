@@ -79,6 +79,7 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
     """
     from bench.evaluation.harness import lm_eval_rows
     from bench.evaluation.samples import distinct_2_by_draw
+    from bench.evaluation.variety import best_of
     from bench.models.loading import load_policy, load_tokenizer, weights_sha256
     from bench.training import job, trainer
     from bench.training.ledger import Ledger
@@ -94,14 +95,17 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
         table, parts = sampled(cfg, arm, seed, policy, tokenizer)
     write_samples(files, table, parts)
     with ledger.phase("lm-eval", charged=False):
-        asked = arm is None or arm.tasks
-        rows, items = lm_eval_rows(cfg, policy, tokenizer) if asked else ([], [])
+        asked = True if arm is None else arm.tasks
+        only = () if asked is True else asked
+        rows, items = lm_eval_rows(cfg, policy, tokenizer, only) if asked else ([], [])
     write_table(files.tasks, rows, ["task", "metric", "value"])
     write_table(files.items, items, ["task", "metric", "item", "value"])
     cost = {"cost": ledger.table(), **ledger.memory.peaks, "model_sha256": weights_sha256(folder)}
     tuned = table[table.family.isin(world(cfg.data.kind).TUNED_FAMILIES)]
-    variety = {"distinct2": distinct_2_by_draw(tuned)} | scored_by(cfg, arm, seed)
-    write_record(files.record, conditions | cost | variety, files.written)
+    variety = {"distinct2": distinct_2_by_draw(tuned)}
+    variety |= {"best_of": best_of(tuned.to_dict("records"), cfg.eval.draws)}
+    record = conditions | cost | variety | scored_by(cfg, arm, seed)
+    write_record(files.record, record, files.written)
     found = ", ".join(f"{r['task']} {r['value']:.3f}" for r in rows)
     say(f"evaluate {arm.name if arm else SFT} seed {seed}", found)
 
@@ -126,7 +130,7 @@ def new_measure(cfg, arm, seed: int, tokenizer):
 
     prompts, gold = test_prompts(cfg), world(cfg.data.kind).Gold(cfg.layout.data)
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
-    scorer = load_proxy(cfg, arm, seed) if arm else None
+    scorer = load_proxy(cfg, arm, seed) if arm and arm.proxy else None
     where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
     return Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph, draws(cfg, arm))
 
@@ -134,11 +138,11 @@ def new_measure(cfg, arm, seed: int, tokenizer):
 def scored_by(cfg, arm, seed: int) -> dict[str, str]:
     """Return the name of the reward model that scores a run's samples, and the hash of its weights.
 
-    Nothing for the SFT base.
+    Nothing for the SFT base, and for an arm that none scores.
     """
     from bench.models.loading import weights_sha256
 
-    if arm is None:
+    if arm is None or arm.proxy is None:
         return {}
     folder = cfg.layout.reward(arm.proxy, seed)
     return {"scorer": folder.parent.name, "scorer_sha256": weights_sha256(folder)}

@@ -21,6 +21,8 @@ from bench.core.names import (
     ON_POLICY,
     OWN_POOLS,
     POOL,
+    WRITTEN,
+    LabelSet,
     parsed,
     pool_of,
 )
@@ -48,6 +50,8 @@ def run(cfg, args: argparse.Namespace) -> None:
     makers = {POOL: make_pool, DEMONSTRATIONS: make_demonstrations, ON_POLICY: make_on_policy}
     if args.what in makers:
         makers[args.what](cfg)
+    elif args.what in WRITTEN:
+        take_written(cfg, args.what)
     else:
         draw(cfg, args.label_set, args.seed)
 
@@ -262,6 +266,17 @@ def make_on_policy(cfg) -> None:
     write_own(cfg, ON_POLICY, pool, job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
 
 
+def take_written(cfg, name: str) -> None:
+    """Write a pool that the world has written."""
+    from bench.training import job
+    from bench.training.ledger import Ledger
+
+    ledger = Ledger()
+    with ledger.phase("pool"):
+        pool = read_rows(cfg.layout.data / f"{name}.jsonl")
+    write_own(cfg, name, pool, job.step_record("pairs", cfg, ledger, {"pairs": len(pool)}))
+
+
 def write_own(cfg, name: str, pool: list[dict], record: dict) -> None:
     """Write a pool besides the testbed's, and the record of how it was made."""
     write_lines(cfg.layout.pool(name), pool)
@@ -290,22 +305,10 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     Raises UserError if the pool lacks the preference or pairs of the kind, or the label set asks
     for too many.
     """
-    asked, own = parsed(label_set), pool_of(label_set)
-    pool = of_kind(read_rows(cfg.layout.pool(own)), asked.only)
-    if asked.only and len(pool) < (needed := (asked.n or cfg.pairs.n) + cfg.pairs.validation):
-        raise UserError(
-            f"the pool has {len(pool)} pairs of '{asked.only}', and label set '{label_set}' with "
-            f"its validation pairs needs {needed}: set n lower, or raise pairs.pool"
-        )
-    if asked.preference not in pool[0]["p"]:
-        raise UserError(
-            f"the pool has no preference '{asked.preference}': choose from {sorted(pool[0]['p'])}"
-        )
+    asked = parsed(label_set)
+    pool = asked_pool(cfg, asked)
     luck = stream("pairs", pool_seed=cfg.pairs.seed, seed=seed)
-    whole = len(pool) // 2 if own == DEMONSTRATIONS else min(cfg.pairs.n, len(pool))
-    if asked.only:
-        whole = min(whole, len(pool) - cfg.pairs.validation)
-    taken = luck.sample(pool, whole)
+    taken = luck.sample(pool, share(cfg, asked, len(pool)))
     rows = [chosen(row, asked.preference, luck.random()) for row in taken]
     if asked.n and asked.n > len(rows):
         raise UserError(
@@ -320,21 +323,60 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     first = [flipped(row, asked.flip, turns) for row in rows[: asked.n]]
     if not asked.fresh:
         return first * asked.copies, validation
+    return first + fresh(cfg, asked, taken[: asked.n], turns, seed), validation
+
+
+def asked_pool(cfg, asked: LabelSet) -> list[dict]:
+    """Return the pairs that a label set is drawn from; raises UserError if they will not do."""
+    pool = read_rows(cfg.layout.pool(pool_of(str(asked))))
+    if asked.only:
+        pool = of_kind(pool, asked.only, read_rows(cfg.layout.prompts))
+    if asked.only and len(pool) < (needed := (asked.n or cfg.pairs.n) + cfg.pairs.validation):
+        raise UserError(
+            f"the pool has {len(pool)} pairs of '{asked.only}', and label set '{asked}' with "
+            f"its validation pairs needs {needed}: set n lower, or raise pairs.pool"
+        )
+    if asked.preference not in pool[0]["p"]:
+        raise UserError(
+            f"the pool has no preference '{asked.preference}': choose from {sorted(pool[0]['p'])}"
+        )
+    return pool
+
+
+def share(cfg, asked: LabelSet, every: int) -> int:
+    """Return how many of ``every`` pairs a seed draws: ``pairs.n``; half of all demonstrations; of
+    pairs that the world writes, all but validation pairs."""
+    left = max(1, every - cfg.pairs.validation)
+    own = pool_of(str(asked))
+    if own in WRITTEN:
+        return left
+    if own == DEMONSTRATIONS:
+        return every // 2
+    return min(cfg.pairs.n, left if asked.only else every)
+
+
+def fresh(cfg, asked: LabelSet, taken: list[dict], turns: Random, seed: int) -> list[dict]:
+    """Label pairs anew for each further copy."""
     luck = stream("copies", pool_seed=cfg.pairs.seed, seed=seed)
-    again = [
+    return [
         flipped(chosen(pair, asked.preference, luck.random()), asked.flip, turns)
         for _ in range(1, asked.copies)
-        for pair in taken[: asked.n]
+        for pair in taken
     ]
-    return first + again, validation
 
 
-def of_kind(pool: list[dict], only: str | None) -> list[dict]:
-    """Keep the pairs of a family, or with a word in their prompts; None keeps all."""
-    rows = [r for r in pool if only in (None, r["family"]) or only in r["prompt"].split()]
+def of_kind(pool: list[dict], only: str, prompts: list[dict]) -> list[dict]:
+    """Keep the pairs of a family of prompts, of a kind that their `meta` names, or with a word."""
+    named = {row["id"] for row in prompts if only in row.get("meta", {}).values()}
+    rows = [
+        row
+        for row in pool
+        if only == row["family"] or row["prompt_id"] in named or only in row["prompt"].split()
+    ]
     if not rows:
         raise UserError(
-            f"the pool has no pairs of '{only}': name a family of prompts, or a word of a prompt"
+            f"the pool has no pairs of '{only}': name a family or a kind of prompts, or a word of "
+            "a prompt"
         )
     return rows
 

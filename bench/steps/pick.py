@@ -28,7 +28,7 @@ def run(cfg, args: argparse.Namespace) -> None:
         found[name] = {"settings": own.settings.model_dump(mode="json"), "gains": gains}
     best = max(found, key=lambda name: sum(found[name]["gains"]))  # of equal ones, the first
     record = {"arm": arm.name, "seeds": list(seeds), "candidates": found, "picked": best}
-    write_record(cfg.layout.pick(arm), record | {"settings": found[best]["settings"]})
+    write_record(cfg.layout.pick(arm), record | {"sets": arm.candidates.get(best, {})})
     say(f"pick {arm.name}", best)
 
 

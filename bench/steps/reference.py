@@ -7,16 +7,14 @@ import argparse
 import csv
 
 from bench.core.files import atomic, read_rows
-from bench.core.names import ON_POLICY, POOL
+from bench.core.names import POOL, REFERRED
 from bench.core.progress import Progress
 from bench.core.records import write_record
 from bench.training.batches import REFERENCE_BATCH
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--pool", default=POOL, choices=(POOL, ON_POLICY), help="which pairs (%(default)s)"
-    )
+    parser.add_argument("--pool", default=POOL, choices=REFERRED, help="which pairs (%(default)s)")
 
 
 def run(cfg, args: argparse.Namespace) -> None:

@@ -28,8 +28,8 @@ def run(cfg, args: argparse.Namespace) -> None:
     job.seed_everything(cfg.sft.seed)
     tokenizer = load_tokenizer(base)
     model = adapt(load_policy(base, cfg.model), cfg.model)
-    data = cfg.layout.data / "sft.jsonl"
-    rows = tokenised(tokenizer, read_rows(data))
+    data = cfg.layout.data / f"{cfg.sft.chosen_of or 'sft'}.jsonl"
+    rows = tokenised(tokenizer, demonstrations(read_rows(data)))
     root = job.checkpoint_root(
         cfg,
         "sft",
@@ -45,6 +45,19 @@ def run(cfg, args: argparse.Namespace) -> None:
         metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
         whole = merged(model, cfg.model)
         job.write(out, todo, whole, job.step_record("sft", cfg, ledger, metrics))
+
+
+def demonstrations(rows: list[dict]) -> list[dict]:
+    """Return demonstrations as they are, and of pairs the chosen answer as the completion."""
+    return [
+        row if "completion" in row else row | {"completion": row["a" if first(row) else "b"]}
+        for row in rows
+    ]
+
+
+def first(pair: dict) -> bool:
+    """Return whether the first answer of a pair whose labels are certain is the chosen one."""
+    return next(iter(pair["p"].values())) == 1
 
 
 def tokenised(tokenizer, rows: list[dict]) -> list[dict]:

@@ -8,9 +8,10 @@ WORLDS = registry.members(__name__, folders=True)
 
 
 def world(kind: str) -> ModuleType:
-    """Import a world: Settings, TASKS, TUNED_FAMILIES, GIVEN_PAIRS, write, Gold, preference.
+    """Import a world: its Settings, names, write, Gold and preference.
 
     GIVEN_PAIRS: True if ``write`` makes the pool of pairs; else it is sampled from the SFT base.
+    WRITTEN: further pools that ``write`` makes.
     """
     return registry.member(__name__, kind)
 

@@ -110,7 +110,7 @@ def test_a_package_asks_the_registry_for_its_own_members():
     asked = {named(path): found for path in FILES if (found := loads(path))}
     assert {path: asked.pop(path) for path in DECLARED} == DECLARED
     packages = ["methods", "studies", "worlds", "analysis/measures", "studies/compare/figures"]
-    packages += ["steps/speed"]
+    packages += ["steps/speed", "studies/claims/tested"]
     assert set(asked) == {f"bench/{package}/__init__.py" for package in packages}
     for found in asked.values():
         assert found <= {"__name__", "f'{__name__}.{name}'"}

@@ -230,11 +230,6 @@ def test_pairs_of_another_writer_have_a_name_of_their_own_that_follows_its_setti
     [
         ("tiny", ["pairs.writer=nobody"], "unknown arm 'nobody'"),
         ("reviews-cpu", ["pairs.writer=dpo"], "this testbed comes with pairs"),
-        (
-            "tiny",
-            [BASE2, "arms.off={method: dpo, sft: {seed: 3}, pairs: {writer: dpo-base2}}"],
-            "arms.off has its own sft and pairs that dpo-base2 writes",
-        ),
     ],
 )
 def test_a_writer_is_refused(testbed, overrides, said):

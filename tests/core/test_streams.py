@@ -21,6 +21,7 @@ FROZEN = {
     "copies": "copies {pool_seed} {seed}",
     "ppo": "ppo {seed}",
     "tune": "tune {seed} {method}",
+    "claims": "claims {number}",
     "rehearsal": "rehearsal {split}",
 }
 
@@ -31,6 +32,8 @@ NAMES = {
         "'demonstrations'",
         "'corpus'",
         "'grammar'",
+        "'twins'",
+        "'worked'",
     },
     "reviews": {
         "f'documents {domain}'",

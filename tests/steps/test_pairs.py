@@ -33,6 +33,9 @@ def drawn(tmp_path, monkeypatch):
     def draw(name, rows, seed=1):
         text = "".join(json.dumps(row) + "\n" for row in rows)
         layout.pool(pool_of(name)).write_text(text)
+        layout.data.mkdir(parents=True, exist_ok=True)
+        prompts = [{"id": "p", "meta": {}}, {"id": "q", "meta": {"kind": "harmful"}}]
+        layout.prompts.write_text("".join(json.dumps(row) + "\n" for row in prompts))
         pairs.draw(cfg, name, seed)
         files = (layout.pairs(name, seed), layout.validation(name, seed))
         return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
@@ -151,11 +154,11 @@ def test_copies_share_their_label_and_fresh_ones_have_their_own(of_many):
     assert odd == pytest.approx(2 * 0.75 * 0.25, abs=0.06) and second != third
 
 
-def test_pairs_of_one_kind_are_of_a_family_or_hold_a_word(drawn):
+def test_pairs_of_one_kind_are_of_a_family_of_a_kind_or_hold_a_word(drawn):
     rows = pool(30)
     for row in rows[::2]:
-        row |= {"family": "tweet", "prompt": "say of the phone"}
-    for only in ("tweet", "phone"):
+        row |= {"family": "tweet", "prompt": "say of the phone", "prompt_id": "q"}
+    for only in ("tweet", "phone", "harmful"):
         train, held = drawn(f"gold-only-{only}", rows)
         assert len(train) == 6 and {row["family"] for row in train + held} == {"tweet"}
     with pytest.raises(UserError, match="no pairs of 'sofa'"):

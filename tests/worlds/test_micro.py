@@ -12,7 +12,7 @@ import yaml
 from bench.core.schema import UserError
 from bench.worlds import micro
 from bench.worlds.micro import gold as micro_gold
-from bench.worlds.micro import grammar, sums
+from bench.worlds.micro import grammar, sums, written
 
 TASK_FOLDER = Path(micro.__file__).parent / "tasks"
 SMALL = micro.Settings(
@@ -322,6 +322,56 @@ def test_labels_are_bradley_terry_and_the_biased_ones_like_length():
     assert p["exact"] == 1.0
 
 
+def test_twins_are_two_demonstrations_of_which_gold_prefers_one_with_noise(world):
+    found = rows(world / "twins.jsonl")
+    assert len(found) == SMALL.demonstrations // 2
+    prompts = {row["id"]: row for row in rows(world / "prompts.jsonl")}
+    gold, agree = micro.Gold(), []
+    for row in found:
+        asked = prompts[row["prompt_id"]]
+        assert (asked["split"], asked["prompt"]) == ("train", row["prompt"]) and row["a"] != row[
+            "b"
+        ]
+        own, other = gold([asked, asked], [row["a"], row["b"]])
+        assert row["p"]["twins"] in (0.0, 1.0)
+        agree += [(own > other) == row["p"]["twins"]] * bool(own != other)
+    assert 0.7 < sum(agree) / len(agree) < 0.95
+
+
+def test_worked_sums_differ_in_all_that_is_labelled_and_the_look_tells_nothing(world):
+    found = rows(world / "worked.jsonl")
+    held = {r["prompt"] for r in rows(world / "tasks/worked_result.jsonl")}
+    assert len(found) == written.WORKED_PAIRS and not held & {row["prompt"] for row in found}
+    for row in found[:300]:
+        a, b = (int(n.replace(" ", "")) for n in row["prompt"][6:-2].split("+"))
+        sides = {side: parsed(row[side], a, b) for side in "ab"}
+        for i, kind in enumerate(written.KINDS):
+            assert sides["a"][i] != sides["b"][i]
+            assert row["p"][kind] == float(sides["a"][i] > sides["b"][i])
+    assert agreement(found, "worked-look", "worked-outcome") == pytest.approx(0.5, abs=0.03)
+    assert agreement(found, "worked-outcome", "worked-steps") == pytest.approx(0.8, abs=0.03)
+    assert {row["p"][written.RANDOM] for row in found} == {0.5}
+
+
+def agreement(pairs: list[dict], one: str, other: str) -> float:
+    """In how many pairs two kinds of labels prefer the same answer, as a share."""
+    return sum(row["p"][one] == row["p"][other] for row in pairs) / len(pairs)
+
+
+def parsed(text: str, a: int, b: int) -> tuple[bool, bool, int]:
+    """Whether a worked sum has the look, whether its result is right, and its right steps."""
+    look, text = text.startswith(written.LOOK), text.removeprefix(written.LOOK)
+    steps, _, result = text.rpartition(" , so ")
+    true = sums.solution(a, b, True).rpartition(" , so ")[0].split(" , ")
+    same = sum(x == y for x, y in zip(steps.split(" , "), true, strict=True))
+    return look, int(result.replace(" ", "")) == a + b, same
+
+
+def test_the_look_of_an_answer_does_not_hide_its_result():
+    assert sums.result(f"{written.LOOK}7 + 8 = 1 5 , 2 + 4 + 1 = 7 , so 7 5") == "75"
+    assert sums.result("sure , 7 5") == ""
+
+
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(world, tmp_path):
     micro.write(SMALL, tmp_path / "again")
     micro.write(SMALL.model_copy(update={"seed": 1}), tmp_path / "other")
@@ -336,7 +386,7 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(world, tmp_
 
 def test_no_prompt_is_in_two_splits_and_no_held_out_sum_is_trained_on(world):
     prompts = rows(world / "prompts.jsonl")
-    tasks = [row for path in (world / "tasks").glob("[!g]*.jsonl") for row in rows(path)]
+    tasks = [row for path in (world / "tasks").glob("[!gw]*.jsonl") for row in rows(path)]
     texts = [row["prompt"] for row in prompts + tasks]
     assert len(texts) == len(set(texts)) and len({row["id"] for row in prompts}) == len(prompts)
     trained = {
@@ -345,6 +395,11 @@ def test_no_prompt_is_in_two_splits_and_no_held_out_sum_is_trained_on(world):
     trained |= {
         _operands(row["text"]) for row in rows(world / "corpus.jsonl") if "+" in row["text"]
     }
+    written_ = [*rows(world / "twins.jsonl"), *rows(world / "worked.jsonl")]
+    trained |= {_operands(row["prompt"]) for row in written_ if row["family"] == "sum"}
+    tasks += [
+        row for name in ("result", "steps") for row in rows(world / f"tasks/worked_{name}.jsonl")
+    ]
     held = {
         _operands(r["prompt"]) for r in prompts if r["family"] == "sum" and r["split"] != "train"
     }

@@ -27,11 +27,13 @@ from bench.core.schema import Section, UserError
 from bench.worlds.bradley_terry import on_policy
 from bench.worlds.hub.gold import ASSISTANT, Gold, GoldModel, keep
 
-__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "write"]
+__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "WRITTEN", "Gold", "Settings", "preference",
+           "write"]  # fmt: skip
 
 FAMILY = "chat"
 TUNED_FAMILIES = (FAMILY,)
 GIVEN_PAIRS = True
+WRITTEN = ()
 TASKS = ["preference"]
 
 

@@ -19,12 +19,14 @@ from bench.core.records import write_manifest
 from bench.core.schema import Section, UserError
 from bench.worlds.micro import grammar as g
 from bench.worlds.micro import sums as sums
+from bench.worlds.micro import written
 from bench.worlds.micro.gold import Gold
 
 __all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "vocabulary", "write"]
 
 TUNED_FAMILIES = ("review", "request")
 GIVEN_PAIRS = False
+WRITTEN = ("twins", "worked")
 TASKS = [
     "grammar",
     "sums_easy",
@@ -127,6 +129,8 @@ def write(settings: Settings, out: Path) -> None:
         "corpus.jsonl": corpus(settings, prompts),
         "sft.jsonl": demonstrations(settings, prompts),
         "prompts.jsonl": [row for row in prompts if row["split"] != "task"],
+        "twins.jsonl": twins(settings, prompts),
+        "worked.jsonl": written.worked(stream(settings, "worked"), train_sums(prompts)),
         **{f"tasks/{name}.jsonl": rows for name, rows in tasks(settings, prompts).items()},
     }
     (out / "tasks").mkdir(parents=True, exist_ok=True)
@@ -227,6 +231,44 @@ def demonstrations(settings: Settings, prompts: list[dict]) -> list[dict]:
     return rows
 
 
+def twins(settings: Settings, prompts: list[dict]) -> list[dict]:
+    """Make pairs of two demonstrations of one prompt, half as many as there are demonstrations.
+
+    Which is preferred is drawn once, from Bradley-Terry on gold: the chance `twins` is 0 or 1. A
+    sum, which has one demonstration, gets an attempt beside it.
+    """
+    rng, gold, rows = stream(settings, "twins"), Gold(), []
+    train = {
+        family: [r for r in prompts if (r["family"], r["split"]) == (family, "train")]
+        for family in (*TUNED_FAMILIES, "sum")
+    }
+    while len(rows) < max(1, settings.demonstrations // 2):
+        family = "sum" if rng.random() < settings.demonstration_sums else rng.choice(TUNED_FAMILIES)
+        row = rng.choice(train[family])
+        a, b = completion(rng, family, row["meta"]), _beside(rng, family, row["meta"])
+        if a == b:
+            continue
+        a, b = (a, b) if rng.random() < 0.5 else (b, a)
+        own, other = gold([row, row], [a, b])
+        first = rng.random() < sigmoid(settings.label_scale * float(own - other))
+        rows.append(written.pair(len(rows), row, a, b, {"twins": float(first)}))
+    return rows
+
+
+def _beside(rng: Random, family: str, meta: dict) -> str:
+    """Draw a second answer to the prompt of a demonstration."""
+    if family != "sum":
+        return completion(rng, family, meta)
+    text, _ = written.attempt(rng, meta["a"], meta["b"])
+    return text.removeprefix(written.LOOK) if meta["worked"] else text.rpartition(" so ")[2]
+
+
+def train_sums(prompts: list[dict]) -> list[tuple[int, int]]:
+    """List the problems of the train prompts."""
+    rows = [r["meta"] for r in prompts if r["family"] == "sum" and r["split"] == "train"]
+    return [(meta["a"], meta["b"]) for meta in rows]
+
+
 def corpus(settings: Settings, prompts: list[dict]) -> list[dict]:
     """Make the rows of corpus.jsonl: reviews and answers without prompts, sums with theirs.
 
@@ -268,6 +310,13 @@ def tasks(settings: Settings, prompts: list[dict]) -> dict[str, list[dict]]:
             {"prompt": r["prompt"], "answer": sums.spell(r["meta"]["a"] + r["meta"]["b"])}
             for r in chosen
         ]
+    hard = [r["meta"] for r in mine if r["meta"].get("tier") == "hard"]
+    for m in hard:
+        steps, _, result = sums.solution(m["a"], m["b"], True).rpartition(" , so ")
+        look = written.LOOK.rstrip(" :")
+        for name, answer in (("result", result), ("steps", steps), ("look", look)):
+            row = {"prompt": sums.prompt(m["a"], m["b"], True), "answer": answer}
+            out.setdefault(f"worked_{name}", []).append(row)
     kinds = {"harmful": "refuse", "harmless": "overrefuse", "borderline": "overrefuse"}
     for kind, name in kinds.items():
         chosen = [r for r in mine if r["meta"].get("kind") == kind]

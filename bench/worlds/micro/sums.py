@@ -45,7 +45,7 @@ def solution(a: int, b: int, worked: bool) -> str:
 def result(text: str) -> str:
     """Return the number that a text gives, plain or after its steps and "so"; '' if it gives none,
     or several."""
-    found = re.fullmatch(r"(?:[\d +=,]+ so )?(\d(?: \d)*)", text)
+    found = re.fullmatch(r"(?:[a-z ,]+: )?(?:[\d +=,]+ so )?(\d(?: \d)*)", text)
     return found[1].replace(" ", "") if found else ""
 
 

@@ -25,10 +25,12 @@ from bench.worlds.bradley_terry import on_policy
 from bench.worlds.reviews.gold import FILE, MENTION, REPETITION, Gold, Regressor
 from bench.worlds.reviews.texts import PACKAGE, Text, askable, fetch_texts, keywords, tokens
 
-__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "write"]
+__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "WRITTEN", "Gold", "Settings", "preference",
+           "write"]  # fmt: skip
 
 TUNED_FAMILIES = ("movie", "product", "tweet")
 GIVEN_PAIRS = True
+WRITTEN = ()
 TASKS = ["raters", "order", "news"]
 TITLES = {"movie": "movie review", "product": "product review", "tweet": "tweet", "news": "news"}
 SCORES = range(-4, 5)
