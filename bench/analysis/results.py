@@ -32,7 +32,7 @@ COLUMNS = {
               "distinct2", "entropy", "accuracy", "wall_s", "cpu_s", "flops"),
     "log": (*RUN, "step", "grad_norm", "logps_chosen"),
     "prompts": (*RUN, "prompt_id", "draw", "family", "gold", "proxy", "kl", "entropy", "length"),
-    "variety": (*RUN, "draw", "distinct2"),
+    "variety": (*RUN, "draw", "distinct2", "best_of", "gold", "between"),
     "tasks": (*RUN, "task", "metric", "value", "stderr", "n", "higher_is_better"),
     "items": (*RUN, "task", "metric", "item", "value"),
     "reward": ("reward_model", "label_set", "seed", "peak_mb", "gold_order_accuracy", "score_mean",
@@ -89,7 +89,8 @@ class Meta:
 
     world: the kind of the testbed's data; about: the testbed in one line; source: the testbed's
     name on the command line; planned: {arm: the seeds that it was to run with}; own_methods: files
-    of methods from outside the package; picks: {arm: its `Pick`} of arms with candidates.
+    of methods from outside the package; picks: {arm: its `Pick`} of arms with candidates;
+    noted: what the study's plan noted before the first job.
     """
 
     schema: str
@@ -120,11 +121,12 @@ class Meta:
     versions: dict
     decode: dict
     picks: dict[str, Pick] = field(default_factory=dict)
+    noted: dict = field(default_factory=dict)
 
     @classmethod
     def of(cls, known: dict) -> "Meta":
         """Return Meta from the content of meta.json; raises UserError if it has another schema."""
-        names = {f.name for f in fields(cls)} - {"picks"}
+        names = {f.name for f in fields(cls)} - {"picks", "noted"}
         if known.get("schema") != SCHEMA:
             was = known.get("schema")
             raise UserError(f"is of the schema {was}, not {SCHEMA}: {AGAIN}")
@@ -132,7 +134,8 @@ class Meta:
             raise UserError(f"lacks {', '.join(lost)}: {AGAIN}")
         arms = [Arm(**arm | {"varies": tuple(arm["varies"])}) for arm in known["arms"]]
         picks = {arm: Pick(**pick) for arm, pick in known.get("picks", {}).items()}
-        return cls(**{name: known[name] for name in names} | {"arms": arms, "picks": picks})
+        more = {"arms": arms, "picks": picks, "noted": known.get("noted", {})}
+        return cls(**{name: known[name] for name in names} | more)
 
 
 @dataclass(eq=False)
@@ -141,8 +144,9 @@ class Results:
 
     One row of a table is: in runs, a run; in cost, a phase of a step of a run; in curve, a point of
     a training curve, on validation prompts; in log, an optimiser step; in prompts, an answer to a
-    test prompt; in variety, all answers of a draw, one to a prompt; in tasks, a score of lm-eval;
-    in items, that of one of its documents; in reward, a reward model; in ledger, all processes of a
+    test prompt; in variety, all answers of a draw, one to a prompt, or the answers to each prompt
+    that are the best of so many by gold; in tasks, a score of lm-eval; in items, that of one of its
+    documents; in reward, a reward model; in ledger, all processes of a
     step.
     """
 

@@ -177,18 +177,23 @@ def p_value(interval: Interval) -> float:
     return float(sum(2 * w * special.stdtr(d, -t) for w, d in _weights(interval.df, shape)))
 
 
-def holm(ps, size: int | None = None) -> np.ndarray:
+def holm(ps, size: float | None = None, weights=None) -> np.ndarray:
     """Return Holm's adjusted p-values (1979) in the order given; NaN stays.
 
-    size: of the declared family, which does not shrink when a comparison cannot be tested; by
-    default that of the p-values which are not NaN.
+    size: of the declared family, the sum of its weights, which does not shrink when a comparison
+    cannot be tested; by default that of the p-values which are not NaN. weights: of each p-value
+    (Holm 1979, section 4), by default 1: a hypothesis with half the weight is rejected at half the
+    level.
     """
     ps = np.asarray(ps, float)
-    out, running = np.full(ps.shape, np.nan), 0.0
-    order = [i for i in np.argsort(ps) if np.isfinite(ps[i])]
-    for rank, i in enumerate(order):
-        running = max(running, min(1.0, ((size or len(order)) - rank) * ps[i]))
+    weights = np.ones(ps.shape) if weights is None else np.asarray(weights, float)
+    known = np.isfinite(ps)
+    left, running = float(weights[known].sum()) if size is None else float(size), 0.0
+    out, scaled = np.full(ps.shape, np.nan), np.where(known, ps, np.inf) / weights
+    for i in np.argsort(scaled, kind="stable")[: known.sum()]:
+        running = max(running, min(1.0, left * scaled[i]))
         out[i] = running
+        left -= weights[i]
     return out
 
 

@@ -13,7 +13,7 @@ Optional are
 - ``HEAD``: which logits its passes make, for the memory and FLOPs in ``bench.estimate``:
   ``"pair"`` (the default: those of both answers), ``"likelihood"`` (the prompt's too, as ORPO) or
   ``"rollout"`` (it samples completions, as PPO does);
-- ``PAPER``: the BibTeX key of its paper in bench/studies/compare/templates/references.bib;
+- ``PAPER``: the BibTeX key of its paper in bench/report/templates/references.bib;
 - ``TITLE``: how a built-in method's name is written, if not in capitals;
 - ``TRAINER``: whose code trains it, in words ("prefbench's own code"), for the report.
 

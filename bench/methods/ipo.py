@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from bench.core.schema import Section
 
 NEEDS = ("reference",)
-PAPER = "azar2023"  # BibTeX key in bench/studies/compare/templates/references.bib
+PAPER = "azar2023"  # BibTeX key in bench/report/templates/references.bib
 TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 

@@ -8,7 +8,7 @@ from bench.core.schema import Section
 
 NEEDS = ()
 HEAD = "likelihood"
-PAPER = "hong2024"  # BibTeX key in bench/studies/compare/templates/references.bib
+PAPER = "hong2024"  # BibTeX key in bench/report/templates/references.bib
 TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 

@@ -8,7 +8,7 @@ from bench.core.schema import Section
 
 NEEDS = ()
 TITLE = "SimPO"
-PAPER = "meng2024"  # BibTeX key in bench/studies/compare/templates/references.bib
+PAPER = "meng2024"  # BibTeX key in bench/report/templates/references.bib
 TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 

@@ -36,8 +36,8 @@ def of(study, kind: Kind, shared: dict) -> dict[str, str]:
     first, *rest = map(inert, shared["lead"])
     said_once = {"headline": " ".join([first, *rest]), "answer": first}
     said_once |= dict(of_study(study, shared))
-    groups = (of_sections(shared), of_figures(study, shared), of_arms(study), of_pairs(study),
-              of_tasks(study), of_limitations(shared))  # fmt: skip
+    own = [of_arms(study), of_pairs(study), of_tasks(study)] if kind.each_arm else []
+    groups = [of_sections(shared), of_figures(study, shared), *own, of_limitations(shared)]
     found = said_once | {key: text for group in groups for key, text in group}
     return found | kind.facts(study, shared)
 

@@ -7,6 +7,7 @@ from bench.analysis.statistics import EQUIVALENCE_SEEDS, VERDICT_SEEDS
 from bench.core.names import DEFAULT_STUDY
 from bench.core.thresholds import MARGIN
 from bench.report import reference, render
+from bench.report.reference import RUNS
 from bench.report.reproduce import command
 from bench.report.sections import Kind
 from bench.report.study import MANY
@@ -26,9 +27,9 @@ def context(study, kind: Kind) -> dict:
         "breaches": reference.breaches(study),
         "figures": {figure.name: figure for figure in kind.figures(study)},
         "limitations": limitations(study, kind.units(study)),
-        "reference": reference.of_runs(study),
+        "reference": reference.of_runs(study, kind.each_arm),
         "glossary": reference.glossary(study, [*MEASURES, *kind.measures()]),
-        "words": introduction(study) if kind.card else [],
+        "words": introduction(study) if kind.post else [],
         "command": command(study.meta),
     }
 
@@ -195,7 +196,8 @@ def linker(study):
 
 def html(study, drawn: dict[str, str], shared: dict) -> str:
     """Return the page; drawn: SVGs by name."""
-    return render.html("study.html", shared, drawn, linker(study))
+    listed = any(table.title == RUNS for table in shared["reference"])
+    return render.html("study.html", shared, drawn, linker(study) if listed else None)
 
 
 def readme(shared: dict) -> str:

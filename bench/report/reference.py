@@ -9,6 +9,7 @@ from bench.analysis.measure import Measure
 from bench.report.tables import Cell, Table, arm_cell, plain, runs_of, short
 from bench.report.words import STATUS, fixed, joined, label
 
+RUNS = "Every run"  # the title of a table
 # column of the runs -> what it counts, in words
 COUNTED = {
     "episodes": "episodes sampled",
@@ -17,9 +18,11 @@ COUNTED = {
 }
 
 
-def of_runs(study) -> list[Table]:
-    """Return the tables of runs, lm-eval scores, settings and candidates that have rows."""
-    found = (runs(study), task_runs(study), settings(study), candidates(study))
+def of_runs(study, each_arm: bool = True) -> list[Table]:
+    """Return the tables of runs, lm-eval scores, settings and candidates that have rows; each_arm:
+    not only that of candidates."""
+    of_arms = (runs, task_runs, settings) if each_arm else ()
+    found = [table(study) for table in (*of_arms, candidates)]
     return [table for table in found if table.rows]
 
 
@@ -36,7 +39,7 @@ def runs(study) -> Table:
         f"the folder of its record, run.json, in runs/{study.meta.testbed}. Weights: the first "
         "digits of the hash of its model."
     )
-    return Table("Every run", header, rows, [note])
+    return Table(RUNS, header, rows, [note])
 
 
 def _run_row(study, row: dict, shown: list[Measure]) -> list[Cell]:

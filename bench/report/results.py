@@ -52,18 +52,19 @@ def number(value):
     return rounded(value) if math.isfinite(value) else None
 
 
-def document(study, measures: list[Measure]) -> dict:
-    """Return results.json as plain values without NaN."""
+def document(study, measures: list[Measure], each_arm: bool = True) -> dict:
+    """Return results.json as plain values without NaN; each_arm: with the measures of each arm and
+    run."""
     about = {key: getattr(study.meta, key) for key in ABOUT} | {"prompts": study.prompts}
     return plain({
         "schema": SCHEMA,
         "about": about,
         "measures": [declared(m, study.meta) for m in measures],
         "arms": arms(study),
-        "results": table(study).to_dict("records"),
-        "comparisons": comparisons(study),
-        "tasks": tasks(study),
-        "runs": runs(study),
+        "results": table(study).to_dict("records") if each_arm else [],
+        "comparisons": comparisons(study) if each_arm else [],
+        "tasks": tasks(study) if each_arm else [],
+        "runs": runs(study, each_arm),
     })  # fmt: skip
 
 
@@ -125,13 +126,13 @@ def _flat(row: Change) -> dict:
     return vars(row) | span
 
 
-def runs(study) -> list[dict]:
-    """Return every run with its values by measure."""
+def runs(study, each_arm: bool = True) -> list[dict]:
+    """Return every run; each_arm: with its values by measure."""
     return [
         {"arm": r["arm"], "seed": int(r["seed"]), "status": r["status"]}
         | {"weights": reference.weights(r)}
         | {"record": reference.record(study, r["arm"], r["seed"])}
-        | {"values": _values(study, r["arm"], r["seed"])}
+        | {"values": _values(study, r["arm"], r["seed"]) if each_arm else {}}
         for r in study.runs.to_dict("records")
     ]
 

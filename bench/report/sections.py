@@ -59,8 +59,10 @@ class Kind:
     headline: returns sentences, the most important first; sections, figures: the content; results:
     the table that becomes results.csv, as `report.results.table`; more: what its templates show
     beside these; facts: what can be quoted beyond `report.facts`; card: writes its picture for
-    social media, if it has one; measures: those that the study adds; lent: what it shows on the
-    page of a comparison; units: (how many, of what) its intervals cover besides prompts.
+    social media, if it has one; post: drafts its post, as `studies.compare.post.draft`; measures:
+    those that the study adds; lent: what it shows on the page of a comparison; units: (how many, of
+    what) its intervals cover besides prompts; each_arm: whether it tabulates every arm and run: a
+    study of hundreds leaves them to its evidence.
     """
 
     headline: Callable
@@ -70,9 +72,11 @@ class Kind:
     more: Callable = lambda study: {}
     facts: Callable = lambda study, shared: {}
     card: Callable | None = None
+    post: Callable | None = None
     measures: Callable[[], list[Measure]] = list
     lent: Lent | None = None
     units: Callable = lambda study: (study.seeds, "seed")
+    each_arm: bool = True
 
 
 def of_companion(name: str, figure: Figure) -> Figure:

@@ -94,8 +94,8 @@ class Study:
     @property
     def base_gold(self) -> float:
         """Return mean gold of the SFT base on the test prompts."""
-        found = self.interval(SFT, "gold")
-        return float("nan") if found is None else found.mean
+        scores = self.results.scores(SFT)
+        return float(scores.to_numpy().mean()) if scores.size else float("nan")
 
     @property
     def versus(self) -> Family:

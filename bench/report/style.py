@@ -168,7 +168,7 @@ class Pen:
         from matplotlib.figure import Figure
 
         figure, edge = Figure((width, height), layout="constrained"), 0.07 / width
-        figure.suptitle(self.title, x=edge, ha="left")
+        figure.suptitle(textwrap.fill(self.title, round(10 * width)), x=edge, ha="left")
         foot = textwrap.fill(self.foot, round(18 * width))
         figure.supxlabel(foot, x=edge, ha="left", color=self("muted"))
         return figure

@@ -1,4 +1,4 @@
-"""Write the draft of a post about a comparison: the report's sentences, figures and tables.
+"""Write the draft of a post about a study: the report's sentences, figures and tables.
 
     python -m bench blog --testbed micro [--set key=value ...]
 
@@ -14,26 +14,28 @@ from bench.core.files import atomic, read_json, write_json
 from bench.core.layout import Layout
 from bench.core.progress import say
 from bench.core.schema import UserError
-from bench.report import marked_text
+from bench.report import marked_text, post
 from bench.report.study import Study
 from bench.steps import report as report
 from bench.steps.quote import read
-from bench.studies import PLANS
-from bench.studies.compare import post
+from bench.studies import kind_of
 
 
 def run(cfg, args) -> None:
     """Write the draft with its figures, and its published copy."""
     layout, study = cfg.layout, Study.read(cfg.layout.results)
-    if study.meta.study in PLANS:
-        name = study.meta.study
-        raise UserError(f"study '{name}' has no post: use `compare` or a study that you declared")
+    name = study.meta.study
+    drafted = kind_of(name).post
+    if drafted is None:
+        raise UserError(
+            f"study '{name}' has no post: use `compare`, `claims` or a study that you declared"
+        )
     out = layout.blog
     refuse_to_overwrite(out)
     facts, figures = (
         read_json(layout.report / f"{name}.json", needed=True) for name in ("facts", "figures")
     )
-    text = post.draft(study, facts, figures, layout.report)
+    text = drafted(study, facts, figures, layout.report)
     with atomic(out) as part:
         write(part, text, study.meta.commit, layout)
     reason, target = report.unfit(study.meta, out), report.published(study.meta) / "blog"

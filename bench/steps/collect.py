@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.analysis import fairness
-from bench.analysis.results import SCHEMA, Arm, Meta, Pick, Results
+from bench.analysis.results import COLUMNS, SCHEMA, Arm, Meta, Pick, Results
 from bench.core.files import REMEDY, read_csv, read_json
 from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
@@ -159,15 +159,17 @@ def reward_table(members: Members, evaluated: bool = True):
 
 
 def variety_table(evals: list[dict]):
-    """Return one row per draw of an evaluation: the distinct bigrams of its answers."""
+    """Return a row for each draw of an evaluation, the distinct bigrams of its answers; and a row
+    for each number of answers of which the best is taken (``bench.evaluation.variety``)."""
     import pandas as pd
 
-    rows = [
-        {"arm": e["arm"], "method": e["method"], "seed": e["seed"], "draw": i, "distinct2": share}
-        for e in evals
-        for i, share in enumerate(e.get("distinct2", []))
-    ]
-    return pd.DataFrame(rows, columns=["arm", "method", "seed", "draw", "distinct2"])
+    rows = []
+    for found in evals:
+        head = {key: found[key] for key in ("arm", "method", "seed")}
+        shares = enumerate(found.get("distinct2", []))
+        rows += [head | {"draw": i, "distinct2": share} for i, share in shares]
+        rows += [head | best for best in found.get("best_of", [])]
+    return pd.DataFrame(rows, columns=list(COLUMNS["variety"]))
 
 
 def ledger_table(members: Members, bases: dict[str, Layout], overhead: Path, evaluated=True):
@@ -337,7 +339,7 @@ def described(cfg, name: str) -> Arm:
         n=arm.n,
         start=arm.start,
         base=cfg.base_of(name),
-        proxy=layout.names("reward", arm.proxy),
+        proxy=layout.names("reward", arm.proxy) if arm.proxy else "",
         varies=(*varies, *upstream, *(["reward_n"] if arm.reward_n else [])),
         factors={key: float(f"{factor:.2g}") for key, factor in factors.items()},
         sets=cfg.set_by(name),
@@ -364,7 +366,8 @@ def collected(cfg) -> Results:
     found = check(cfg.members, cfg.sft_bases, cfg.searched, cfg.evaluated)["breaches"]
     how = (found, cfg.evaluated, cfg.tried)
     tables, samples, facts = gather(cfg.members, cfg.layout, cfg.sft_bases, *how)
-    return Results.of(tables, samples, meta_of(cfg, facts))
+    slim = getattr(cfg.plan, "slim", lambda results: results)
+    return slim(Results.of(tables, samples, meta_of(cfg, facts)))
 
 
 def meta_of(cfg, facts: dict) -> Meta:
@@ -390,5 +393,6 @@ def meta_of(cfg, facts: dict) -> Meta:
         picks={name: found for name in cfg.study_arms if (found := pick_of(cfg, name))},
         methods=list(cfg.known_methods),
         own_methods={Path(path).stem: path for path in cfg.methods},
+        noted=getattr(cfg.plan, "noted", lambda cfg: {})(cfg),
         tuned_families=list(world(cfg.data.kind).TUNED_FAMILIES),
     )

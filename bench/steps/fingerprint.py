@@ -38,11 +38,15 @@ PLANNING = "bench.settings."
 TABLED = dict.fromkeys(("contract", "collect"), ("bench.core.layout", "bench.settings.config"))
 PAGES = ("report", "blog")  # the steps that make a page
 # packages whose every module a page loads
-LOADED = ("bench.analysis.measures", "bench.studies.compare.figures")
+LOADED = (
+    "bench.analysis.measures",
+    "bench.studies.claims.tested",
+    "bench.studies.compare.figures",
+)
 FILES = {
-    "evaluate": "bench/worlds/{kind}/tasks",
-    "report": "bench/report/templates",
-    "blog": "bench/studies/compare/templates",
+    "evaluate": ("bench/worlds/{kind}/tasks",),
+    "report": ("bench/report/templates",),
+    "blog": ("bench/report/templates", "bench/studies/*/templates"),
 }
 DRAWING = ("matplotlib", "jinja2", "pandas", "scipy", "pillow")  # what pages depend on too
 LIBRARIES = ("torch", "transformers", "trl", "peft", "tokenizers", "numpy", "accelerate", "lm-eval")
@@ -55,6 +59,9 @@ def fingerprint(cfg, step: str, arm: str | None = None) -> str:
     study = cfg.study if step in PAGES else None
     code = code_hash(step, method, cfg.data.kind, study)
     parts = [code, settings, library_versions()]
+    if step == "collect" and hasattr(cfg.plan, "slim"):
+        folder = Path(cfg.plan.__file__).parent
+        parts.append([code_of(path) for path in sorted(folder.rglob("*.py"))])
     if study:
         parts += [said_of_methods(cfg), library_versions(DRAWING)]
     return _sha256(json.dumps(parts, sort_keys=True, default=str))[:16]
@@ -73,8 +80,9 @@ def code_hash(
     """
     modules = modules_of(step, method, kind, study)
     lines = sorted(f"{shown(name)} {code_of(path)}" for name, path in modules.items())
-    folder = ROOT / FILES.get(step, "none").format(kind=kind)
-    lines += [f"{path.name} {path.read_text()}" for path in sorted(folder.glob("*.*"))]
+    for folder in FILES.get(step, ()):
+        files = sorted(ROOT.glob(f"{folder.format(kind=kind)}/*.*"))
+        lines += [f"{path.name} {path.read_text()}" for path in files]
     return _sha256("\n".join(lines))
 
 

@@ -74,7 +74,7 @@ def build(study: Study, out: Path) -> None:
     write_json(out / "facts.json", facts.of(study, kind, shared))
     kind.results(study).to_csv(out / "results.csv", index=False, lineterminator="\n")
     measures = [*MEASURES, *kind.measures()]
-    write_json(out / "results.json", results.document(study, measures))
+    write_json(out / "results.json", results.document(study, measures, kind.each_arm))
 
 
 def load(cfg) -> Study:

@@ -19,7 +19,7 @@ from bench.core.schema import Section
 
 NEEDS = ("reward",)
 HEAD = "rollout"
-PAPER = "schulman2017"  # BibTeX key in bench/studies/compare/templates/references.bib
+PAPER = "schulman2017"  # BibTeX key in bench/report/templates/references.bib
 TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from bench.report import reference, results, samples
 from bench.report.page import conditions
 from bench.report.sections import Kind, Section
-from bench.studies.compare import costs, lent, parts, quotes, sentences, tables
+from bench.studies.compare import costs, lent, parts, post, quotes, sentences, tables
 from bench.studies.compare.figures import FIGURES
 from bench.studies.compare.figures.scorecard import write_card
 
@@ -99,5 +99,5 @@ def more(study) -> dict:
 
 KIND = Kind(
     headline, sections, figures, results.table, more, quotes.of, card=write_card,
-    measures=lent.measures,
+    post=post.draft, measures=lent.measures,
 )  # fmt: skip
