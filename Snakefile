@@ -1,4 +1,5 @@
 # Run the default study: snakemake --cores all
+# Test the claims of popular articles: snakemake --cores all claims
 # Use another testbed or setting: snakemake --cores all --config testbed=reviews 'dpo={lr: 2e-5}'
 # Estimate time and memory first: snakemake --cores 1 estimate --config testbed=zephyr-7b gpu=h100
 # Measure them on this device, two steps of each: snakemake --cores all rehearse --config testbed=...
@@ -9,6 +10,7 @@
 # Each rule runs one command, `python -m bench <step>`. `params.code` reruns it if its code, the
 # settings that it reads or the libraries change. A changed comment reruns nothing.
 
+import os
 import sys
 
 from bench.core import warm
@@ -19,6 +21,11 @@ from bench.core.schema import UserError
 from bench.estimate.devices import named
 from bench.settings.overrides import asked
 from bench.studies import load
+
+# `snakemake claims` chooses the study of that name; jobs of a cluster inherit the variable.
+if "claims" in sys.argv[1:]:
+    os.environ["PREFBENCH_STUDY"] = "claims"
+config |= {"study": os.environ["PREFBENCH_STUDY"]} if "PREFBENCH_STUDY" in os.environ else {}
 
 try:
     TESTBED, SET = asked(config)
@@ -55,6 +62,7 @@ wildcard_constraints:
 # may not have (prefetch, data, and base if it downloads the model).
 localrules:
     all,
+    claims,
     estimate,
     prefetch,
     data,
@@ -80,15 +88,23 @@ rule all:
         LAYOUT.tuned if CFG.searches else [],
 
 
+rule claims:
+    input:
+        LAYOUT.report_record,
+
+
 include: "bench/rules/common.smk"
 include: "bench/rules/runs.smk"
 include: "bench/rules/study.smk"
 
 
 WARM = []  # the warm process, if there is one
+BESIDE = {"estimate", "rehearse", "prefetch"}  # targets that begin no study
 
 
 onstart:
+    if hasattr(CFG.plan, "begin") and workflow.is_main_process and not BESIDE & {*sys.argv}:
+        CFG.plan.begin(CFG)
     if HERE:
         lighten(workflow.scheduler)
     if HERE and CFG.jobs.warm and workflow.is_main_process and sys.platform == "linux":

@@ -11,6 +11,8 @@ found:
   ``SEARCHES = True`` where it picks settings, which the step ``tune`` writes;
   ``COMPANION = True`` where the report of ``compare`` shows its results too; ``completed(cfg)``:
   its section, with what follows from others; ``check(cfg)``: raises UserError for what cannot work;
+  ``begin(cfg)``: called before the first job; ``noted(cfg)``: what it noted then, for `Meta`;
+  ``slim(results)``: its results without what its page does not read;
 - ``page.py``, whose ``KIND`` (``bench.report.sections.Kind``) says how its page is made; a study
   without one has the page of ``compare``. Analysis and figures stand beside it.
 """

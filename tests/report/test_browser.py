@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import fake_claims
 import fake_runs
 import pandas as pd
 import pytest
@@ -133,7 +134,13 @@ def three_views(root) -> Study:
     return named(found, "views", lambda arm: few if arm.name.endswith("-n750") else {})
 
 
+def all_claims(root) -> Study:
+    """Every claim from four SFT bases, and the map."""
+    return Study(fake_claims.results())
+
+
 STUDIES = {
+    "claims": all_claims,
     "compare": comparison,
     "stability": grid,
     "tune": search,

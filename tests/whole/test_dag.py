@@ -223,6 +223,25 @@ def test_other_bases_are_trained_beside_the_testbed_s_own(finished):
     assert plan["align"] == 2 * len(FIRST)  # from the testbed's own they are there
 
 
+def test_a_claim_is_written_down_tested_and_decided(finished):
+    """ORPO from the base on twin demonstrations, against SFT on the chosen ones and then DPO."""
+    config = ["claims={only: [C8], bases: 2}"]
+    snakemake(finished, "claims", config=config)
+    cfg = load("tiny", ["study=claims", *config])
+    meta = json.loads((finished / cfg.layout.results / "meta.json").read_text())
+    assert meta["noted"]["C8"]["time"] and meta["noted"]["C8"]["later"] == []
+    assert meta["breaches"] == [] and set(meta["picks"]) == {"orpo-twins", "dpo-twins"}
+    assert {arm["name"] for arm in meta["arms"]} == {
+        f"{c}{n}" for c in ("orpo-twins", "dpo-twins") for n in ("", "-sft2")
+    }
+    table = pd.read_csv(finished / cfg.layout.report / "results.csv")
+    assert table.claim.tolist() == ["C8"] and table.units.tolist() == [2]
+    twins = {row["id"]: row for row in read_rows(finished / cfg.layout.data / "twins.jsonl")}
+    for row in read_rows(finished / cfg.layout.pairs("twins", 1)):
+        pair = twins[row["id"]]
+        assert row["chosen"] == pair["a" if pair["p"]["twins"] else "b"]
+
+
 def test_models_of_another_size_are_trained_beside_the_testbed_s_own(finished):
     small = "{small: {rate: 2, model: {hidden: 16}}}"
     config = ["study=sizes", f"sizes={{models: {small}, lr: [1, 30], seeds: [1, 2]}}"]
@@ -241,7 +260,7 @@ def test_models_of_another_size_are_trained_beside_the_testbed_s_own(finished):
     best = max(pick["candidates"].values(), key=lambda tried: sum(tried["gains"]))
     run = json.loads((finished / member.files.record).read_text())
     assert set(pick["candidates"]) == {"own", "lrx30"} and pick["seeds"] == [111, 112]
-    assert run["settings"] == best["settings"] == pick["settings"] and "pick" in run["hashes"]
+    assert run["settings"] == best["settings"] and "pick" in run["hashes"]
     assert not (finished / cfg.layout.root / "evaluate/ppo-small-try-own").exists()
 
 

@@ -1,0 +1,81 @@
+"""Make the arms of a condition, one from each SFT base. Imports nothing heavy.
+
+A condition is an arm, such as `dpo-flip20`. From the second base on the arm's name ends with the
+base's number: `dpo-flip20-sft2`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from bench.methods import head_of
+from bench.settings.checks import ENDS
+from bench.settings.overrides import merge
+from bench.studies.bases import seeded
+from bench.studies.scaling import rounded
+from bench.training.batches import in_epoch
+
+Spec = dict[str, object]
+NUMBERED = re.compile(r"-sft\d+$")
+WRITER = "writer"  # an arm whose SFT base only writes pairs
+
+
+def condition(arm: str) -> str:
+    """Return the name that an arm shares with those that differ in their SFT base alone."""
+    return NUMBERED.sub("", arm)
+
+
+def crossed(cfg, conditions: Mapping[str, Spec], bases: Sequence[int]) -> dict[str, Spec]:
+    """Return {arm: spec} of each condition from each SFT base, by the base's number.
+
+    Candidates of a condition are tried from the first base; the others follow that pick. A method
+    as tuned is the arm that the study `bases` has.
+    """
+    found: dict[str, Spec] = {}
+    for name, spec in conditions.items():
+        own = {"curve": ENDS, "tasks": False} | ({"scored": False} if len(spec) > 1 else {}) | spec
+        if 1 in bases or spec.get("candidates"):  # the arm that the others follow
+            found[name] = own
+        rest = {key: value for key, value in own.items() if key != "candidates"}
+        rest |= {"follows": name} if spec.get("candidates") else {}
+        others = [number for number in bases if number > 1]
+        found |= {f"{name}-sft{n}": merge(rest, seeded(cfg, n)) for n in others}
+    return found
+
+
+def times(cfg, method: str, key: str, factor: float) -> float:
+    """Return a method's tuned setting, times a factor."""
+    return rounded(getattr(getattr(cfg, method), key) * factor)
+
+
+def weaker(cfg, method: str) -> Spec:
+    """Return candidates for noisy labels, which shrink rewards: a third of the strength."""
+    return {"candidates": {"weak": {"beta": times(cfg, method, "beta", 1 / 3)}}}
+
+
+def few(cfg, share: int) -> int:
+    """Return the labels of a share: all, divided by it."""
+    return max(1, cfg.pairs.n // share)
+
+
+def as_long(cfg, method: str, n: int) -> Spec:
+    """Return a method from ``n`` labels in as many optimiser steps as all labels give."""
+    tuned = getattr(cfg, method)
+    rollouts = head_of(cfg.known_methods[method]) == "rollout"
+    factor = in_epoch(tuned, cfg.pairs.n, rollouts) / in_epoch(tuned, n, rollouts)
+    return {"method": method, "n": n, "epochs": rounded(tuned.epochs * factor)}
+
+
+def foreign(number: int) -> Spec:
+    """Return the pairs that another SFT base of the same pretrained model writes."""
+    return {"pairs": {"writer": WRITER if number == 1 else f"{WRITER}-sft{number}"}}
+
+
+def writers(cfg, bases: Sequence[int]) -> dict[str, Spec]:
+    """Return the arms whose SFT bases write pairs for others: SFT of the same pretrained model with
+    another seed, for a quarter of the steps. No run of theirs is trained."""
+    found = {}
+    for number in bases:
+        own = {"base": seeded(cfg, number)["base"]} if number > 1 and cfg.base.steps else {}
+        sft = {"steps": max(1, cfg.sft.steps // 4), "seed": cfg.sft.seed + 1000}
+        found[str(foreign(number)["pairs"]["writer"])] = {"method": "dpo", "sft": sft} | own
+    return found

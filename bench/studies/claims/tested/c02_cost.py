@@ -1,0 +1,134 @@
+"""DPO needs less memory and fewer GPU-hours: the compute to reach one gain, and models held."""
+
+import math
+
+from bench.studies.claims.claim import Claim, Part, Published, Rule
+from bench.studies.claims.conditions import crossed, few, times
+
+SHARES = (10, 4, 2)
+SHORT = tuple(f"ppo-short{share}" for share in SHARES)
+LONGER = "dpo-longer"
+
+
+def arms(cfg, bases):
+    """Return DPO and PPO as tuned; PPO from fewer prompts and labels, which is cheaper in all its
+    steps; and DPO for up to about as much compute as PPO."""
+    found = {m: {"method": m} for m in ("ppo", "dpo")}
+    fast = {"candidates": {"fast": {"lr": times(cfg, "ppo", "lr", 2)}}}
+    found |= {
+        name: {"method": "ppo", "n": few(cfg, share)} | fast
+        for name, share in zip(SHORT, SHARES, strict=True)
+    }
+    most = cfg.views.longer.get("dpo", 10)
+    longer = {f"x{factor:g}": {"epochs": times(cfg, "dpo", "epochs", factor)} for factor in (2, 4)}
+    longer["once"] = {"epochs": cfg.dpo.epochs}
+    found[LONGER] = {"method": "dpo", "epochs": times(cfg, "dpo", "epochs", most)}
+    found[LONGER] |= {"candidates": longer}
+    return crossed(cfg, found, bases)
+
+
+def to_reach(results):
+    """Return the log of how many times DPO's FLOPs PPO takes to gain what DPO gains."""
+    from bench.studies.claims import units
+    from bench.studies.claims.effects import reached, shifted
+
+    points = [
+        (units.flops(results, name).mean(), units.gains(results, name)) for name in (*SHORT, "ppo")
+    ]
+    found = reached(units.gains(results, "dpo"), points)
+    return shifted(found, math.log(units.flops(results, "dpo").mean()))
+
+
+def as_good(results):
+    """Return DPO's gain from up to PPO's compute minus PPO's gain."""
+    from bench.studies.claims import units
+
+    return units.difference(results, LONGER, "ppo")
+
+
+def held(results):
+    """Return the log of how many times as many copies of the model PPO holds in memory as DPO."""
+    import numpy as np
+
+    from bench.studies.claims import units
+    from bench.studies.claims.effects import over_units
+
+    copies = results.runs.set_index(["arm", "seed"]).resident_models
+    ppo, dpo = (units.by_unit(results, method, copies) for method in ("ppo", "dpo"))
+    return over_units(np.log(ppo / dpo))
+
+
+def spent(results):
+    """Say what each pipeline cost and gained, in FLOPs, seconds and memory."""
+    from bench.report.words import fixed, label
+    from bench.studies.claims import units
+
+    peak = results.runs.set_index(["arm", "seed"]).peak_mb
+    items = [
+        f"{CLAIM.labels.get(name, label(name))} {units.flops(results, name).mean() / 1e9:,.0f} "
+        f"GFLOPs, {units.seconds(results, name).mean():,.0f} s, "
+        f"{units.by_unit(results, name, peak).mean():,.0f} MB, "
+        f"{fixed(units.gain(results, name).mean, '+.2f')}"
+        for name in CLAIM.conditions
+    ]
+    return [
+        "Mean cost of a run with all that it is charged for, its peak memory with the libraries' "
+        f"own, and its gain: {'; '.join(items)}."
+    ]
+
+
+CLAIM = Claim(
+    key="C2",
+    sentence="DPO needs less memory and fewer GPU-hours.",
+    experiment="DPO as tuned, and for one, two, four or ten times as many epochs, the last about "
+    "as dear as PPO; PPO as tuned, and from a tenth, a quarter and half of the labels and prompts, "
+    "which makes all its steps cheaper, at its rate or twice it. The first base picks the epochs "
+    "and the rates, on other seeds. Each is charged with all that it prepares.",
+    published=(
+        Published(
+            "Rafailov et al. 2023 (arXiv 2305.18290)",
+            "no reward model and no sampling, hence less compute",
+            "no figure is given there",
+        ),
+    ),
+    parts=(
+        Part(
+            "For the gain that DPO has, PPO takes more compute.",
+            Rule.MORE,
+            math.log(1.25),
+            "times",
+            "FLOPs that PPO takes to gain what DPO gains, over DPO's",
+            to_reach,
+            logarithm=True,
+        ),
+        Part(
+            "With up to as much compute as PPO, DPO gains as much.",
+            Rule.MATCHES,
+            0.1,
+            "gold",
+            "DPO's gain from up to PPO's compute, minus PPO's gain",
+            as_good,
+        ),
+        Part(
+            "DPO holds fewer models in memory than PPO.",
+            Rule.FACT,
+            math.log(1.25),
+            "times",
+            "copies of the model in memory during training: PPO over DPO",
+            held,
+            logarithm=True,
+        ),
+    ),
+    arms=arms,
+    conditions=("dpo", LONGER, *SHORT, "ppo"),
+    labels={LONGER: "DPO, up to PPO's compute"}
+    | {
+        name: f"PPO, 1/{share} of labels and prompts"
+        for name, share in zip(SHORT, SHARES, strict=True)
+    },
+    notes=spent,
+    seen="views and compare: PPO takes several times DPO's FLOPs as tuned, and DPO gained nothing "
+    "by more epochs",
+    caveat="FLOPs count the passes of this suite's engine, in which all methods share one forward. "
+    "At this size libraries take more memory than a copy of the model does.",
+)

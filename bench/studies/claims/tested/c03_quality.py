@@ -1,0 +1,87 @@
+"""DPO matches or beats RLHF: non-inferiority in gold, on sampled and on foreign pairs."""
+
+from bench.studies.claims.claim import Claim, Part, Published, Rule
+from bench.studies.claims.conditions import condition, crossed, foreign, writers
+from bench.worlds import world
+
+OWN, OTHER = ("ppo", "dpo", "ipo", "orpo"), ("ppo-foreign", "dpo-foreign")
+
+
+def arms(cfg, bases):
+    """Return the methods on pairs of their own SFT base, as the study `bases` has them, and on
+    pairs that a less trained SFT of the same base writes, where a testbed samples its pairs."""
+    found = crossed(cfg, {m: {"method": m} for m in OWN}, bases)
+    if world(cfg.data.kind).GIVEN_PAIRS:
+        return found
+    for number in bases:
+        own = {name: {"method": name[:3]} | foreign(number) for name in OTHER}
+        found |= crossed(cfg, own, [number])
+    return found | writers(cfg, bases)
+
+
+def seeds(arm: str) -> tuple[int, ...] | None:
+    """Return two seeds for each arm of this claim, as the study `bases` has."""
+    return (1, 2) if condition(arm) in (*OWN, *OTHER) else None
+
+
+def lead(end: str = ""):
+    """Return a function: DPO's gain minus PPO's, on one origin of the pairs."""
+
+    def measured(results):
+        from bench.studies.claims import units
+
+        return units.difference(results, f"dpo{end}", f"ppo{end}")
+
+    return measured
+
+
+def given(results) -> str:
+    """Say why a testbed that comes with pairs has none of another writer."""
+    from bench.studies.claims import units
+
+    has = units.arms_of(results).get("dpo-foreign")
+    return "" if has else "this testbed comes with its pairs, and no other model writes some"
+
+
+CLAIM = Claim(
+    key="C3",
+    sentence="DPO matches or beats PPO-RLHF.",
+    experiment="PPO, DPO, IPO and ORPO from each SFT base, with two seeds, on pairs sampled from "
+    "that base; PPO and DPO on pairs that another SFT of the same base wrote, trained for a "
+    "quarter of the steps.",
+    published=(
+        Published(
+            "Rafailov et al. 2023 (arXiv 2305.18290)",
+            "DPO ahead of PPO on summaries, within the noise of its human judges",
+            "one PPO run, little searched",
+        ),
+        Published("Xu et al. 2024 (arXiv 2404.10719)", "PPO ahead of DPO on dialogue and code"),
+        Published("Ivison et al. 2024 (arXiv 2406.09279)", "PPO ahead of DPO by up to 2.5 points"),
+    ),
+    parts=(
+        Part(
+            "On pairs of its own SFT base, DPO matches or beats PPO.",
+            Rule.MATCHES,
+            0.1,
+            "gold",
+            "DPO's gain minus PPO's",
+            lead(),
+        ),
+        Part(
+            "On pairs that another model wrote, DPO matches or beats PPO.",
+            Rule.MATCHES,
+            0.1,
+            "gold",
+            "DPO's gain minus PPO's",
+            lead("-foreign"),
+            gate=given,
+        ),
+    ),
+    arms=arms,
+    conditions=(*OWN, *OTHER),
+    seeds=seeds,
+    seen="the study bases, on these bases and seeds: PPO ahead on sampled pairs",
+    labels={name: f"{name[:3].upper()}, pairs of another model" for name in OTHER},
+    caveat="Gold follows rules that a reward model can learn, which is good for PPO; labels are "
+    "drawn as DPO's loss assumes, which is good for DPO.",
+)

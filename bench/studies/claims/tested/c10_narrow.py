@@ -1,0 +1,104 @@
+"""Narrow pairs make a one-trick model: 500 pairs of reviews alone, against all else."""
+
+from bench.studies.claims.claim import Claim, Part, Rule
+from bench.studies.claims.conditions import as_long, crossed
+
+PAIRS, PRODUCT, MARGIN = 500, "phone", 0.1
+KINDS = {"mixed": {}, "review": {"only": "review"}, PRODUCT: {"only": PRODUCT}}
+NAMES = tuple(f"{m}-{kind}" for m in ("dpo", "ppo") for kind in KINDS)
+FAMILIES = {"request": "requests", "sum": "sums", "review": "reviews"}
+
+
+def arms(cfg, bases):
+    """Return DPO from all bases, and PPO from every fourth one, on 500 pairs of all kinds, of
+    reviews, of reviews of one product, in as many steps as on all pairs."""
+    n, found = min(PAIRS, cfg.pairs.n), {}
+    for method, own in (("dpo", bases), ("ppo", bases[::4])):
+        made = {f"{method}-{name}": as_long(cfg, method, n) | kind for name, kind in KINDS.items()}
+        found |= crossed(cfg, made, own)
+    return found
+
+
+def damage(family: str, condition: str = "dpo-review"):
+    """Return a function: how far a family of prompts falls below SFT after training on reviews."""
+
+    def measured(results):
+        from bench.studies.claims import units
+        from bench.studies.claims.effects import over
+
+        return over(-units.gains(results, condition, family))
+
+    return measured
+
+
+def no_gain(results) -> str:
+    """Say why damage elsewhere means little, if training on reviews does not help reviews."""
+    from bench.report.words import said
+    from bench.studies.claims import units
+
+    own = units.gain(results, "dpo-review", "review")
+    return "" if own.mean >= MARGIN else f"on reviews themselves DPO gains {said(own)}"
+
+
+def of_requests(results):
+    """Return the gain of each condition on requests."""
+    from bench.studies.claims import units
+
+    return {name: units.gain(results, name, "request") for name in NAMES}
+
+
+def by_family(results):
+    """Say how each condition moved each family of prompts."""
+    from bench.report.words import fixed
+    from bench.studies.claims import units
+
+    items = []
+    for name in NAMES:
+        moved = [
+            f"{fixed(units.gain(results, name, family).mean, '+.2f')} {word}"
+            for family, word in FAMILIES.items()
+        ]
+        items.append(f"{CLAIM.labels[name]}: {', '.join(moved)}")
+    return [f"Gold above SFT. {'; '.join(items)}."]
+
+
+CLAIM = Claim(
+    key="C10",
+    sentence="Training on narrow pairs makes a one-trick model.",
+    experiment=f"DPO and PPO on {PAIRS} pairs of reviews alone, of reviews of one product, and of "
+    "all kinds, in as many steps as on all pairs; DPO from each SFT base, PPO from every fourth.",
+    published=(),
+    parts=tuple(
+        Part(
+            f"DPO on reviews alone {words}.",
+            Rule.MORE,
+            MARGIN,
+            "gold",
+            f"gold of the SFT base's answers to {FAMILIES[family]} minus that after training on "
+            "reviews",
+            damage(family),
+            gate=no_gain,
+        )
+        for family, words in (
+            ("request", "answers requests worse than SFT"),
+            ("sum", "adds worse than SFT"),
+        )
+    ),
+    arms=arms,
+    conditions=NAMES,
+    shown=of_requests,
+    shown_as="gold of requests above SFT",
+    labels={
+        f"{m}-{kind}": f"{m.upper()} on {what}"
+        for m in ("dpo", "ppo")
+        for kind, what in (
+            ("mixed", "all kinds"),
+            ("review", "reviews"),
+            (PRODUCT, f"reviews of a {PRODUCT}"),
+        )
+    },
+    notes=by_family,
+    caveat=f"{PAIRS} pairs, read several times.",
+    worlds=("micro",),
+    elsewhere="its prompts are of one kind",
+)

@@ -1,0 +1,83 @@
+"""DPO needs less data than PPO: how many labels each needs for the same gain."""
+
+import math
+
+from bench.studies.claims.claim import Claim, Part, Published, Rule
+from bench.studies.claims.conditions import Spec, as_long, crossed, few
+
+SHARES = (10, 4, 2)  # all labels, divided by these
+LEVEL = 2  # the share from which DPO's gain is the level to reach
+
+
+def arms(cfg, bases):
+    """Return DPO and PPO from fewer labels in as many optimiser steps; PPO also on the prompts of
+    all pairs, of which only some have a label."""
+    found: dict[str, Spec] = {m: {"method": m} for m in ("dpo", "ppo")}
+    for share in SHARES:
+        n = few(cfg, share)
+        for method in ("dpo", "ppo"):
+            found[f"{method}-few{share}"] = as_long(cfg, method, n)
+        found[f"ppo-asked{share}"] = {"method": "ppo", "reward_n": n}
+    return crossed(cfg, found, bases)
+
+
+def more_labels(kind: str):
+    """Return a function: the log of how many times DPO's labels PPO needs for the gain that DPO
+    has from half of all."""
+
+    def measured(results):
+        from bench.studies.claims import units
+        from bench.studies.claims.effects import reached, shifted
+
+        points = [(1 / s, units.gains(results, f"ppo-{kind}{s}")) for s in SHARES]
+        points.append((1.0, units.gains(results, "ppo")))
+        found = reached(units.gains(results, f"dpo-few{LEVEL}"), points)
+        return shifted(found, math.log(1 / LEVEL))
+
+    return measured
+
+
+CLAIM = Claim(
+    key="C13",
+    sentence="DPO needs less data than PPO.",
+    experiment="DPO and PPO from a tenth, a quarter, half and all of the labels, in as many "
+    "optimiser steps; PPO also on the prompts of all pairs, of which only some have a label.",
+    published=(
+        Published(
+            "Shi et al. 2025 (arXiv 2505.19770)",
+            "in theory it depends on what each model can express; RLHF needs fewer where few "
+            "features matter",
+        ),
+        Published(
+            "Nika et al. 2024 (arXiv 2403.01857)",
+            "in theory it depends on the dimensions of reward and policy",
+        ),
+    ),
+    parts=tuple(
+        Part(
+            f"For the same gain PPO on {words} needs more labels than DPO.",
+            Rule.MORE,
+            math.log(1.25),
+            "times",
+            "labels that PPO needs for the gain that DPO has from half of all, over DPO's",
+            more_labels(kind),
+            logarithm=True,
+        )
+        for kind, words in (("few", "the prompts of its labels"), ("asked", "all prompts"))
+    ),
+    arms=arms,
+    conditions=(
+        *(f"dpo-few{s}" for s in SHARES),
+        "dpo",
+        *(f"ppo-few{s}" for s in SHARES),
+        *(f"ppo-asked{s}" for s in SHARES),
+        "ppo",
+    ),
+    labels={
+        f"{m}-{kind}{s}": f"{m.upper()}, 1/{s} of the labels" + ", all prompts" * (kind == "asked")
+        for m, kind in (("dpo", "few"), ("ppo", "few"), ("ppo", "asked"))
+        for s in SHARES
+    },
+    seen="views, with other lengths: PPO ahead with all labels, level with few",
+    caveat="Settings are those found on all labels, but for the lengths.",
+)
