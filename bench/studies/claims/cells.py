@@ -1,6 +1,6 @@
 """Plan the map: PPO and DPO by number of labels, share of flips and origin. Imports nothing heavy.
 
-A cell has runs from few SFT bases. Fewer labels are read in as many optimiser steps as all.
+A cell has runs from few SFT bases. Fewer labels are read more often (``conditions.from_few``).
 """
 
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from itertools import product
 
 from bench.studies.claims.conditions import (
     Spec,
-    as_long,
     crossed,
     few,
     foreign,
+    from_few,
     weaker,
     writers,
 )
@@ -68,7 +68,7 @@ def spec(cfg, method: str, cell: Cell, number: int = 1) -> Spec:
     """
     found: Spec = {"method": method}
     if cell.share > 1:
-        found |= as_long(cfg, method, few(cfg, cell.share))
+        found |= from_few(cfg, method, few(cfg, cell.share))
     if cell.flip:
         found["flip"] = cell.flip
     if cell.flip in NOISY:

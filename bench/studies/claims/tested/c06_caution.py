@@ -1,7 +1,7 @@
 """Over-alignment costs creativity, and makes over-cautious: variety at equal gold, and refusals."""
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import as_long, crossed
+from bench.studies.claims.conditions import crossed, from_few
 
 METHODS, PAIRS = ("ppo", "dpo"), 500
 NEARLY_ALL = 0.8  # share of the units that must be in range
@@ -12,7 +12,7 @@ def arms(cfg, bases):
     n, found = min(PAIRS, cfg.pairs.n), {m: {"method": m} for m in METHODS}
     made = crossed(cfg, found, bases)
     for method, own in (("dpo", bases), ("ppo", bases[::4])):
-        harmful = {f"{method}-harmful": as_long(cfg, method, n) | {"only": "harmful"}}
+        harmful = {f"{method}-harmful": from_few(cfg, method, n) | {"only": "harmful"}}
         made |= crossed(cfg, harmful, own)
     return made
 

@@ -1,7 +1,7 @@
 """Narrow pairs make a one-trick model: 500 pairs of reviews alone, against all else."""
 
 from bench.studies.claims.claim import Claim, Part, Rule
-from bench.studies.claims.conditions import as_long, crossed
+from bench.studies.claims.conditions import crossed, from_few
 
 PAIRS, PRODUCT, MARGIN = 500, "phone", 0.1
 KINDS = {"mixed": {}, "review": {"only": "review"}, PRODUCT: {"only": PRODUCT}}
@@ -11,10 +11,10 @@ FAMILIES = {"request": "requests", "sum": "sums", "review": "reviews"}
 
 def arms(cfg, bases):
     """Return DPO from all bases, and PPO from every fourth one, on 500 pairs of all kinds, of
-    reviews, of reviews of one product, in as many steps as on all pairs."""
+    reviews, of reviews of one product, read more often than all pairs are."""
     n, found = min(PAIRS, cfg.pairs.n), {}
     for method, own in (("dpo", bases), ("ppo", bases[::4])):
-        made = {f"{method}-{name}": as_long(cfg, method, n) | kind for name, kind in KINDS.items()}
+        made = {f"{method}-{name}": from_few(cfg, method, n) | kind for name, kind in KINDS.items()}
         found |= crossed(cfg, made, own)
     return found
 
@@ -66,7 +66,7 @@ CLAIM = Claim(
     key="C10",
     sentence="Training on narrow pairs makes a one-trick model.",
     experiment=f"DPO and PPO on {PAIRS} pairs of reviews alone, of reviews of one product, and of "
-    "all kinds, in as many steps as on all pairs; DPO from each SFT base, PPO from every fourth.",
+    "all kinds, read more often than all pairs are; DPO from each SFT base, PPO from every fourth.",
     published=(),
     parts=tuple(
         Part(

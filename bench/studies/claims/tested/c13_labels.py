@@ -3,21 +3,21 @@
 import math
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import Spec, as_long, crossed, few
+from bench.studies.claims.conditions import Spec, crossed, few, from_few, rewarded
 
 SHARES = (10, 4, 2)  # all labels, divided by these
 LEVEL = 2  # the share from which DPO's gain is the level to reach
 
 
 def arms(cfg, bases):
-    """Return DPO and PPO from fewer labels in as many optimiser steps; PPO also on the prompts of
-    all pairs, of which only some have a label."""
+    """Return DPO and PPO from fewer labels, read more often; PPO also on the prompts of all pairs,
+    of which only some have a label."""
     found: dict[str, Spec] = {m: {"method": m} for m in ("dpo", "ppo")}
     for share in SHARES:
         n = few(cfg, share)
         for method in ("dpo", "ppo"):
-            found[f"{method}-few{share}"] = as_long(cfg, method, n)
-        found[f"ppo-asked{share}"] = {"method": "ppo", "reward_n": n}
+            found[f"{method}-few{share}"] = from_few(cfg, method, n)
+        found[f"ppo-asked{share}"] = {"method": "ppo", "reward_n": n} | rewarded(cfg, n)
     return crossed(cfg, found, bases)
 
 
@@ -40,8 +40,9 @@ def more_labels(kind: str):
 CLAIM = Claim(
     key="C13",
     sentence="DPO needs less data than PPO.",
-    experiment="DPO and PPO from a tenth, a quarter, half and all of the labels, in as many "
-    "optimiser steps; PPO also on the prompts of all pairs, of which only some have a label.",
+    experiment="DPO and PPO from a tenth, a quarter, half and all of the labels; DPO and PPO's "
+    "reward model read fewer of them more often. PPO also on the prompts of all pairs, of which "
+    "only some have a label.",
     published=(
         Published(
             "Shi et al. 2025 (arXiv 2505.19770)",
