@@ -53,8 +53,8 @@ CLAIM = Claim(
     key="C12",
     sentence="A thousand gold pairs always beat ten thousand noisy ones.",
     experiment="DPO and PPO on a tenth of the pairs with exact labels, in as many epochs as on "
-    "all, in as many steps or in between, against all pairs of which 10 to 40 % are turned round. The "
-    "first base picks the length on few pairs, and the strength on noisy ones, on other seeds.",
+    "all, in as many steps or in between, against all pairs of which 10 to 40 % are turned round. "
+    "The first base picks the length on few pairs, and the strength on noisy ones, on other seeds.",
     published=(
         Published(
             "Deng et al. 2025 (arXiv 2502.14560)",
