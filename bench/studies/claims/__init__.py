@@ -42,7 +42,7 @@ class Settings(Section):
 def arms(cfg) -> dict[str, dict]:
     """Return the arms of all claims and of the map, whichever the settings ask for: studies share
     them."""
-    found = _arms(cfg, [*every(), cells.KEY])
+    found = _arms(cfg, keys())
     return {name: spec for name, spec in found.items() if name not in cfg.known_methods}
 
 
@@ -52,23 +52,23 @@ def members(cfg) -> tuple[str, ...]:
     return tuple(name for name in found if name.partition("-")[0] != WRITER)
 
 
-def _arms(cfg, keys) -> dict[str, dict]:
+def _arms(cfg, of) -> dict[str, dict]:
     found: dict[str, dict] = {}
-    for _, arms in plans(cfg, keys).values():
+    for _, arms in plans(cfg, of).values():
         found = arms | found
     return found
 
 
-def plans(cfg, keys) -> dict[str, tuple[Path, dict]]:
-    """Return {key: (file, arms)} of some claims, and of the map, as far as the testbed can test
-    them."""
+def plans(cfg, of) -> dict[str, tuple[Path, dict]]:
+    """Return {key: (file, arms)} of some claims and of the map, as far as the testbed can test
+    them; of: their keys."""
     bases = range(1, cfg.claims.bases + 1)
     found = {
         key: (Path(sys.modules[claim.arms.__module__].__file__), claim.arms(cfg, bases))
         for key, claim in every().items()
-        if key in keys and not hindrance(cfg, key)
+        if key in of and not hindrance(cfg, key)
     }
-    if cells.KEY in keys and not hindrance(cfg, cells.KEY):
+    if cells.KEY in of and not hindrance(cfg, cells.KEY):
         found[cells.KEY] = Path(cells.__file__), cells.arms(cfg, bases)
     return found
 
@@ -90,8 +90,7 @@ def begin(cfg) -> None:
 def noted(cfg) -> dict[str, dict]:
     """Return {key: when each experiment was written down, and what changed after that}, with why
     the testbed cannot test the others."""
-    keys = [*every(), cells.KEY]
-    cannot = {key: {"cannot": why} for key in keys if (why := hindrance(cfg, key))}
+    cannot = {key: {"cannot": why} for key in keys() if (why := hindrance(cfg, key))}
     return declared.changes(cfg, plans(cfg, asked(cfg))) | cannot
 
 
@@ -102,10 +101,14 @@ def slim(results):
     return slimmed(results)
 
 
+def keys() -> list[str]:
+    """Return the keys of all claims, and of the map."""
+    return [*every(), cells.KEY]
+
+
 def asked(cfg) -> list[str]:
     """Return the keys of what the settings ask for."""
-    every_key = [*every(), cells.KEY]
-    return [key for key in every_key if key in cfg.claims.only or not cfg.claims.only]
+    return [key for key in keys() if key in cfg.claims.only or not cfg.claims.only]
 
 
 def seeds(cfg, arm: str) -> tuple[int, ...]:
@@ -117,8 +120,8 @@ def seeds(cfg, arm: str) -> tuple[int, ...]:
 def check(cfg) -> None:
     """Refuse claims that do not exist or that the testbed cannot test, and seeds that repeat."""
     for key in cfg.claims.only:
-        if key not in (known := [*every(), cells.KEY]):
-            raise UserError(f"unknown claim '{key}' in claims.only" + nearest(key, known))
+        if key not in keys():
+            raise UserError(f"unknown claim '{key}' in claims.only" + nearest(key, keys()))
         if cfg.study == "claims" and (why := hindrance(cfg, key)):
             raise UserError(f"this testbed cannot test {key}: {why}; leave it out of claims.only")
     check_own_seeds("claims.seeds", cfg.claims.seeds)

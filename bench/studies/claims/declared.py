@@ -10,6 +10,7 @@ own.
 import hashlib
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from bench.core.code import code_sha256
@@ -33,7 +34,7 @@ def declare(cfg, plans: Plans) -> None:
     known, changed = read_json(at(cfg)), False
     for key, plan in plans.items():
         own, mine = known.setdefault(key, []), hashes(cfg, plan)
-        if not own or any(own[-1][name] != mine[name] for name in mine):
+        if not own or _changed(own[-1], mine):
             time = datetime.now(UTC).isoformat(timespec="seconds")
             own.append({"time": time, "runs": existing(cfg, plan), **mine})
             changed = True
@@ -56,17 +57,16 @@ def changes(cfg, plans: Plans) -> dict[str, dict]:
         if not entries:
             found[key] = {"time": None, "later": []}
             continue
-        later = [*map(_difference, entries, entries[1:])]
-        if any(entries[-1][name] != sha for name, sha in hashes(cfg, plan).items()):
+        later = [f"{_changed(a, b)} on {b['time']}" for a, b in pairwise(entries)]
+        if _changed(entries[-1], hashes(cfg, plan)):
             later.append("after the last run")
         found[key] = {"time": entries[0]["time"], "runs": entries[0]["runs"], "later": later}
     return found
 
 
-def _difference(before: dict, after: dict) -> str:
-    """Say what a declaration changed, and when."""
-    what = " and ".join(name for name in ("arms", "rules") if before[name] != after[name])
-    return f"{what} on {after['time']}"
+def _changed(before: dict, after: dict) -> str:
+    """Say what differs between two declarations: 'arms and rules', '' if nothing does."""
+    return " and ".join(name for name in ("arms", "rules") if before[name] != after[name])
 
 
 def at(cfg) -> Path:

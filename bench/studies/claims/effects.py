@@ -56,6 +56,11 @@ def over_units(values) -> Interval:
     return enough(found, found.seeds)
 
 
+def log_ratio(a: pd.Series, b: pd.Series) -> Interval:
+    """Return the t interval of log(a / b) of numbers of which each unit has one."""
+    return over_units(np.log(a / b))
+
+
 def enough(interval: Interval, units: int) -> Interval:
     """Return an interval, without ends if it is of too few units."""
     if units >= st.VERDICT_SEEDS:

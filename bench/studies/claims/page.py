@@ -1,7 +1,5 @@
 """Say of each claim whether it holds here, how sure that is, and at which scale."""
 
-from collections import Counter
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -28,10 +26,9 @@ def headline(study) -> list[str]:
     if not rows:
         return [border(study)]
     found = {word: [name_of(row) for row in rows if row.word is word] for word in Word}
-    words = Counter(row.word for row in rows)
     tested = len(analysis.by_claim(study.results))
     items = [
-        f"{words[word]} {'is' if words[word] == 1 else 'are'} {word} ({', '.join(names)})"
+        f"{len(names)} {'is' if len(names) == 1 else 'are'} {word} ({', '.join(names)})"
         for word, names in found.items()
         if names
     ]

@@ -310,10 +310,9 @@ def tasks(settings: Settings, prompts: list[dict]) -> dict[str, list[dict]]:
             {"prompt": r["prompt"], "answer": sums.spell(r["meta"]["a"] + r["meta"]["b"])}
             for r in chosen
         ]
-    hard = [r["meta"] for r in mine if r["meta"].get("tier") == "hard"]
-    for m in hard:
+    look = written.LOOK.rstrip(" :")
+    for m in (r["meta"] for r in mine if r["meta"].get("tier") == "hard"):
         steps, _, result = sums.solution(m["a"], m["b"], True).rpartition(" , so ")
-        look = written.LOOK.rstrip(" :")
         for name, answer in (("result", result), ("steps", steps), ("look", look)):
             row = {"prompt": sums.prompt(m["a"], m["b"], True), "answer": answer}
             out.setdefault(f"worked_{name}", []).append(row)

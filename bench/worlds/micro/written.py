@@ -18,15 +18,8 @@ RANDOM = "worked-random"  # labels that mean nothing
 
 def pair(i: int, row: dict, a: str, b: str, chances: dict[str, float]) -> dict:
     """Return a pair as the pools hold it."""
-    kept = {"prompt": row["prompt"], "family": row["family"]}
-    return {
-        "id": i,
-        "prompt_id": row.get("id", f"written-{i}"),
-        **kept,
-        "a": a,
-        "b": b,
-        "p": chances,
-    }
+    own = {"id": i, "prompt_id": row.get("id", f"written-{i}")}
+    return own | {key: row[key] for key in ("prompt", "family")} | {"a": a, "b": b, "p": chances}
 
 
 def attempt(rng: Random, a: int, b: int) -> tuple[str, tuple[bool, bool, int]]:

@@ -10,7 +10,7 @@ from bench.settings.checks import ENDS
 from bench.studies.claims.claim import Claim, Part, Published, Rule
 from bench.studies.scaling import rounded
 
-SETTINGS, HALF, FIRST = 90, 30, 301  # random settings, those of IPO and ORPO, the first seed
+SETTINGS, OTHERS, FIRST = 90, 30, 301  # random settings, those of IPO and ORPO, the first seed
 REACH = 5  # factor either way of the tuned value
 VARIED = ("lr", "beta", "critic_lr")
 METHODS = ("ppo", "dpo", "ipo", "orpo")
@@ -21,7 +21,7 @@ def arms(cfg, bases):
     and a seed of its own. All start from the testbed's own SFT base."""
     found = {}
     for number in range(1, SETTINGS + 1):
-        for method in METHODS if number <= HALF else METHODS[:2]:
+        for method in METHODS if number <= OTHERS else METHODS[:2]:
             luck = stream("claims", number=number)
             own = {"method": method, "curve": ENDS, "tasks": False, "scored": False}
             found[f"{method}-random{number:02d}"] = own | _drawn(cfg, method, luck)
@@ -93,7 +93,7 @@ def reasons(results):
 CLAIM = Claim(
     key="C1",
     sentence="DPO trains more stably than PPO-RLHF.",
-    experiment=f"{SETTINGS} random settings of PPO and of DPO, {HALF} of IPO and ORPO: every "
+    experiment=f"{SETTINGS} random settings of PPO and of DPO, {OTHERS} of IPO and ORPO: every "
     f"rate and strength, PPO's critic and reward model included, within a factor of {REACH} of the "
     "tuned value, by the same random numbers for every method, with a fresh seed each.",
     published=(
@@ -118,7 +118,7 @@ CLAIM = Claim(
     conditions=tuple(
         f"{m}-random{k:02d}"
         for m in METHODS
-        for k in range(1, 1 + (SETTINGS if m in METHODS[:2] else HALF))
+        for k in range(1, 1 + (SETTINGS if m in METHODS[:2] else OTHERS))
     ),
     seeds=seeds,
     shown=shares,

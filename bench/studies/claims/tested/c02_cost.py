@@ -48,24 +48,22 @@ def as_good(results):
 
 def held(results):
     """Return the log of how many times as many copies of the model PPO holds in memory as DPO."""
-    import numpy as np
-
     from bench.studies.claims import units
-    from bench.studies.claims.effects import over_units
+    from bench.studies.claims.effects import log_ratio
 
     copies = results.runs.set_index(["arm", "seed"]).resident_models
-    ppo, dpo = (units.by_unit(results, method, copies) for method in ("ppo", "dpo"))
-    return over_units(np.log(ppo / dpo))
+    return log_ratio(*(units.by_unit(results, method, copies) for method in ("ppo", "dpo")))
 
 
 def spent(results):
     """Say what each pipeline cost and gained, in FLOPs, seconds and memory."""
-    from bench.report.words import fixed, label
+    from bench.report.words import fixed
     from bench.studies.claims import units
+    from bench.studies.claims.words import labelled
 
     peak = results.runs.set_index(["arm", "seed"]).peak_mb
     items = [
-        f"{CLAIM.labels.get(name, label(name))} {units.flops(results, name).mean() / 1e9:,.0f} "
+        f"{labelled(CLAIM, name)} {units.flops(results, name).mean() / 1e9:,.0f} "
         f"GFLOPs, {units.seconds(results, name).mean():,.0f} s, "
         f"{units.by_unit(results, name, peak).mean():,.0f} MB, "
         f"{fixed(units.gain(results, name).mean, '+.2f')}"

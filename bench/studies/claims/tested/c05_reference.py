@@ -30,24 +30,21 @@ def needed(results):
 
 def cheaper(results):
     """Return the log of how many times DPO's FLOPs PPO takes, all that it is charged included."""
-    import numpy as np
-
     from bench.studies.claims import units
-    from bench.studies.claims.effects import over_units
+    from bench.studies.claims.effects import log_ratio
 
-    ppo, dpo = (units.flops(results, method) for method in ("ppo", "dpo"))
-    return over_units(np.log(ppo / dpo))
+    return log_ratio(*(units.flops(results, method) for method in ("ppo", "dpo")))
 
 
 def drift(results):
     """Say how far each moves from SFT, and how much it garbles."""
-    from bench.report.words import label
     from bench.studies.claims import units
+    from bench.studies.claims.words import labelled
 
     items = []
     for name in CLAIM.conditions:
         kl = units.changes(results, name, "kl").to_numpy().mean()
-        items.append(f"{CLAIM.labels.get(name, label(name))} {kl:.1f} nats")
+        items.append(f"{labelled(CLAIM, name)} {kl:.1f} nats")
         if "garble" in results.prompts:
             garble = units.changes(results, name, "garble").to_numpy().mean()
             items[-1] += f", {garble:+.2f} garbled clauses"
