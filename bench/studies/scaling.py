@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+from bench.methods import head_of
+from bench.training.batches import in_epoch
+
 
 def scaled(cfg, method: str, **factors) -> Iterator[tuple[str, dict]]:
     """Yield (name, spec) of each combination of factors on a method's settings, except all 1."""
@@ -19,6 +22,28 @@ def scaled(cfg, method: str, **factors) -> Iterator[tuple[str, dict]]:
 def rounded(value: float) -> float:
     """Round to three digits, more than a setting needs."""
     return float(f"{value:.3g}")
+
+
+def from_few(cfg, method: str, n: int) -> dict:
+    """Return a method from ``n`` labels, read more often than all of them are.
+
+    What learns from labels, a direct method or a reward model, reads them so many times more as the
+    root of the factor by which they are fewer; PPO takes as many steps as with all. Both were tried
+    beforehand (docs/claims.md): with a tenth of the labels DPO overfits in as many steps as with
+    all, and a reward model learns little in as many passes.
+    """
+    tuned = getattr(cfg, method)
+    rollouts = head_of(cfg.known_methods[method]) == "rollout"
+    factor = in_epoch(tuned, cfg.pairs.n, rollouts) / in_epoch(tuned, n, rollouts)
+    if not rollouts:
+        return {"method": method, "n": n, "epochs": rounded(tuned.epochs * factor**0.5)}
+    own = {"method": method, "n": n, "epochs": rounded(tuned.epochs * factor)}
+    return own | rewarded(cfg, n)
+
+
+def rewarded(cfg, n: int) -> dict:
+    """Return the passes of a reward model over ``n`` labels."""
+    return {"reward": {"epochs": rounded(cfg.reward.epochs * (cfg.pairs.n / n) ** 0.5)}}
 
 
 def without_strength(cfg) -> str | None:

@@ -25,8 +25,8 @@ ARMS = [
     Arm("ppo-n250", "ppo", label_set="gold-n250", n=250),
     Arm("dpo-n250", "dpo", label_set="gold-n250", n=250),
     *(
-        Arm(f"{m}-n250-epochsx4", m, "gold-n250", n=250, varies=("epochs",), factors={"epochs": 4})
-        for m in ("ppo", "dpo")
+        Arm(f"{m}-n250-reread", m, "gold-n250", n=250, varies=lengths, factors={"epochs": 2})
+        for m, lengths in (("ppo", ("epochs", "reward.epochs")), ("dpo", ("epochs",)))
     ),
     *(Arm(f"{m}-betax{b}", m, varies=("beta",)) for m in ("ppo", "dpo") for b in (3, 10)),
     Arm("dpo-other", "dpo", varies=("lr",)),
@@ -38,7 +38,7 @@ ENDS = {
     "ppo": (1.0, 1.0, 4.0), "ppo-betax3": (0.7, 0.7, 2.0), "ppo-betax10": (0.3, 0.3, 1.0),
     "dpo": (0.6, 0.6, 3.0), "dpo-betax3": (0.2, 0.9, 1.5), "dpo-betax10": (0.1, 0.1, 0.5),
     "ppo-n250": (0.1, 0.1, 1.0), "dpo-n250": (0.5, 0.5, 2.0), "dpo-other": (9.0, 9.0, 2.0),
-    "ppo-n250-epochsx4": (0.8, 0.8, 4.0), "dpo-n250-epochsx4": (0.3, 0.3, 3.0),
+    "ppo-n250-reread": (0.8, 0.8, 4.0), "dpo-n250-reread": (0.3, 0.3, 3.0),
 }  # fmt: skip
 
 
@@ -114,32 +114,38 @@ def test_each_number_of_labels_has_one_arm_a_method(results):
     }
 
 
-def test_fewer_labels_have_an_arm_with_as_many_steps_as_all_of_them(results):
-    assert views.label_arms(results.meta, views.STEPS) == {
-        250: {"ppo": "ppo-n250-epochsx4", "dpo": "dpo-n250-epochsx4"}
+def test_fewer_labels_have_an_arm_that_reads_them_more_often(results):
+    assert views.label_arms(results.meta, views.REREAD) == {
+        250: {"ppo": "ppo-n250-reread", "dpo": "dpo-n250-reread"}
     }
-    few = Arm("dpo-n250-epochsx2", "dpo", "gold-n250", n=250, varies=("epochs",))
+    often = {"varies": ("epochs",), "factors": {"epochs": 2.0}}
+    few = Arm("dpo-n250-reread", "dpo", "gold-n250", n=250, **often)
     others = [
-        replace(few, factors={"epochs": 2.0}),
-        replace(few, varies=("lr", "epochs"), factors={"epochs": 4.0}),
-        replace(few, label_set="biased-n250", factors={"epochs": 4.0}),
+        replace(few, factors={"epochs": 0.5}),
+        replace(few, varies=("lr", "epochs")),
+        replace(few, label_set="biased-n250"),
+        replace(few, n=None),
     ]
-    assert views.label_arms(replace(results.meta, arms=others), views.STEPS) == {}
+    assert views.label_arms(replace(results.meta, arms=others), views.REREAD) == {}
 
 
 @pytest.mark.parametrize("testbed", ["micro", "reviews", "zephyr-7b"])
-def test_the_plan_gives_fewer_labels_the_steps_of_all(testbed):
+def test_few_labels_are_read_more_often_by_the_root_and_ppo_takes_as_many_steps(testbed):
     cfg = load(testbed, ["study=views", "views.shares=[0.125, 0.3]"])
     arms = [described(cfg, name) for name in cfg.study_arms]
     meta = SimpleNamespace(arms=arms, methods=cfg.known_methods, pairs=cfg.pairs.n)
-    found = views.label_arms(meta, views.STEPS)
+    found = views.label_arms(meta, views.REREAD)
     assert len(found) == 2
     for n, by_method in found.items():
         assert tuple(by_method) == cfg.compared
         for method, arm in by_method.items():
             steps = steps_of(method, cfg.arm(arm).settings, n)
             usual = steps_of(method, getattr(cfg, method), cfg.pairs.n)
-            assert abs(steps - usual) <= 0.05 * usual, (testbed, arm)
+            root = (n / cfg.pairs.n) ** 0.5
+            expected = usual if method == "ppo" else usual * root
+            assert abs(steps - expected) <= 0.05 * usual, (testbed, arm)
+        reward = cfg.of(found[n]["ppo"]).reward.epochs
+        assert reward == pytest.approx(cfg.reward.epochs * (cfg.pairs.n / n) ** 0.5, rel=0.01)
 
 
 def steps_of(method, settings, n):
@@ -150,13 +156,11 @@ def steps_of(method, settings, n):
     return PPO.updates(trainer)
 
 
-def test_equal_steps_compare_what_took_as_many(results):
-    row = one(views.equal_data(results, views.STEPS, 250))
+def test_what_is_read_more_often_is_compared_apart(results):
+    row = one(views.equal_data(results, views.REREAD, 250))
     assert (row.a, row.b, row.winner) == (*BOTH, "ppo")
     assert row.interval.mean == pytest.approx(0.5, abs=0.03)
-    assert all(
-        "n250-epochs" not in arm for arms in of_flops(results).made.values() for arm, _ in arms
-    )
+    assert all("reread" not in arm for arms in of_flops(results).made.values() for arm, _ in arms)
 
 
 def test_equal_data_compares_what_learned_from_as_many_labels(results):
@@ -344,7 +348,7 @@ def test_a_failed_run_has_no_end(results):
 def test_every_view_is_corrected_on_its_own(results):
     found = views.every(results)
     assert [view.name for view in found] == [
-        "250 labels", "1,000 labels", "250 labels, as many steps as all give",
+        "250 labels", "1,000 labels", "250 labels, read more often",
         "Equal FLOPs, of the cheaper", "Equal core-seconds, of the cheaper", "Equal KL budget",
     ]  # fmt: skip
     assert views.every(with_arms(results, [*ARMS, LONGER])) == found  # of which no run ended

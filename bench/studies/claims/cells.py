@@ -1,6 +1,6 @@
 """Plan the map: PPO and DPO by number of labels, share of flips and origin. Imports nothing heavy.
 
-A cell has runs from few SFT bases. Fewer labels are read more often (``conditions.from_few``).
+A cell has runs from few SFT bases. Fewer labels are read more often (``scaling.from_few``).
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from bench.studies.claims.conditions import (
     crossed,
     few,
     foreign,
-    from_few,
     weaker,
     writers,
 )
+from bench.studies.scaling import from_few
 
 KEY = "map"  # what `claims.only` calls it
 SHARES, FLIPS, ORIGINS = (10, 4, 2, 1), (0, 10, 20, 40), ("own", "foreign")

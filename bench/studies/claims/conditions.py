@@ -7,12 +7,10 @@ base's number: `dpo-flip20-sft2`.
 import re
 from collections.abc import Mapping, Sequence
 
-from bench.methods import head_of
 from bench.settings.checks import ENDS
 from bench.settings.overrides import merge
 from bench.studies.bases import seeded
 from bench.studies.scaling import rounded
-from bench.training.batches import in_epoch
 
 Spec = dict[str, object]
 NUMBERED = re.compile(r"-sft\d+$")
@@ -55,28 +53,6 @@ def weaker(cfg, method: str) -> Spec:
 def few(cfg, share: int) -> int:
     """Return the labels of a share: all, divided by it."""
     return max(1, cfg.pairs.n // share)
-
-
-def from_few(cfg, method: str, n: int) -> Spec:
-    """Return a method from ``n`` labels, read more often than all of them are.
-
-    What learns from labels, a direct method or a reward model, reads them so many times more as the
-    root of the factor by which they are fewer; PPO takes as many steps as with all. Both were tried
-    beforehand (docs/claims.md): with a tenth of the labels DPO overfits in as many steps as with
-    all, and a reward model learns little in as many passes.
-    """
-    tuned = getattr(cfg, method)
-    rollouts = head_of(cfg.known_methods[method]) == "rollout"
-    factor = in_epoch(tuned, cfg.pairs.n, rollouts) / in_epoch(tuned, n, rollouts)
-    if not rollouts:
-        return {"method": method, "n": n, "epochs": rounded(tuned.epochs * factor**0.5)}
-    own = {"method": method, "n": n, "epochs": rounded(tuned.epochs * factor)}
-    return own | rewarded(cfg, n)
-
-
-def rewarded(cfg, n: int) -> Spec:
-    """Return the passes of a reward model over ``n`` labels."""
-    return {"reward": {"epochs": rounded(cfg.reward.epochs * (cfg.pairs.n / n) ** 0.5)}}
 
 
 def foreign(number: int) -> Spec:

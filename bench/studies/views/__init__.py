@@ -4,20 +4,18 @@ from pydantic import Field, PositiveFloat
 
 from bench.core.names import nearest
 from bench.core.schema import Section, UserError
-from bench.methods import head_of
 from bench.settings.sections import Factors, Shares
-from bench.studies.scaling import scaled, without_strength
-from bench.training.batches import in_epoch
+from bench.studies.scaling import from_few, scaled, without_strength
 
 COMPANION = True
 
 
 class Settings(Section):
-    """The study `views`: fewer labels, as many steps on them, other strengths, longer runs."""
+    """The study `views`: fewer labels, other strengths, longer runs."""
 
     shares: Shares = (0.125, 0.25, 0.5)
-    """Shares of `pairs.n` that each method learns from, in as many epochs as on all of them and in
-    as many optimiser steps."""
+    """Shares of `pairs.n` that each method learns from, in as many epochs as on all of them, and
+    read more often."""
     beta: Factors = (0.1, 1 / 3, 3, 10)
     """Factors on each method's strength."""
     longer: dict[str, PositiveFloat] = Field(default_factory=dict)
@@ -37,17 +35,13 @@ def arms(cfg) -> dict[str, dict]:
 
 
 def _from_fewer(cfg, method: str, n: int) -> dict[str, dict]:
-    """Return a method from ``n`` labels: in its usual epochs, and in as many optimiser steps as all
-    labels give, with the passes of a reward model as they are.
+    """Return a method from ``n`` labels: in its usual epochs, and reading them more often.
 
     A method from outside that has no epochs is given fewer labels only.
     """
-    tuned, few = getattr(cfg, method), {"method": method, "n": n}
-    found = {f"{method}-n{n}": few}
-    if hasattr(tuned, "epochs"):
-        rollouts = head_of(cfg.known_methods[method]) == "rollout"
-        times = in_epoch(tuned, cfg.pairs.n, rollouts) / in_epoch(tuned, n, rollouts)
-        found[f"{method}-n{n}-epochsx{times:.2g}"] = few | {"epochs": tuned.epochs * times}
+    found = {f"{method}-n{n}": {"method": method, "n": n}}
+    if hasattr(getattr(cfg, method), "epochs"):
+        found[f"{method}-n{n}-reread"] = from_few(cfg, method, n)
     return found
 
 

@@ -19,8 +19,7 @@ from bench.analysis.statistics import Share
 
 POINTS = 21  # budgets in the range of KL that both methods reached, evenly spaced in sqrt(KL)
 NEAR = 1.25  # a pipeline fits a budget if its cost is within this factor of it
-SAME = 1.5  # the last batch of an epoch may be small: passes compare to steps within this factor
-DATA, STEPS, CHEAP, DEAR, KL = "data", "steps", "cheap", "dear", "kl"
+DATA, REREAD, CHEAP, DEAR, KL = "data", "reread", "cheap", "dear", "kl"
 Path = Mapping[int, pd.DataFrame]
 
 
@@ -28,10 +27,10 @@ Path = Mapping[int, pd.DataFrame]
 class View:
     """All pairs of methods in one view.
 
-    kind: DATA, STEPS (equal data, in as many optimiser steps as all labels give), CHEAP or DEAR
-    (equal compute, at what the cheaper or the dearer of a pair spends), or KL; made: {pair: the two
-    arms that fit this budget of compute, each with its mean cost}; reached: {pair: the range of KL
-    that both reached}.
+    kind: DATA, REREAD (equal data, of which few are read more often), CHEAP or DEAR (equal compute,
+    at what the cheaper or the dearer of a pair spends), or KL; made: {pair: the two arms that fit
+    this budget of compute, each with its mean cost}; reached: {pair: the range of KL that both
+    reached}.
     """
 
     name: str
@@ -46,7 +45,9 @@ def every(results: Results) -> list[View]:
     """Return the views that a study holds; with one number of labels, equal data is the end of
     training."""
     meta, units = results.meta, costs.spending(results.meta)
-    found = [equal_data(results, kind, n) for kind in (DATA, STEPS) for n in label_arms(meta, kind)]
+    found = [
+        equal_data(results, kind, n) for kind in (DATA, REREAD) for n in label_arms(meta, kind)
+    ]
     equal = [equal_compute(results, *unit, of) for of in (CHEAP, DEAR) for unit in units.items()]
     found += [view for view in equal if differs(view)]
     found.append(equal_kl(results))
@@ -72,9 +73,9 @@ def label_arms(meta: Meta, kind: str = DATA) -> dict[int, dict[str, str]]:
     """Return {number of labels: {method: arm}}.
 
     kind: DATA, in a method's usual epochs: with all labels these are the methods as tuned; or
-    STEPS, from fewer labels in as many optimiser steps as all give.
+    REREAD, from fewer labels, read more often.
     """
-    learns = {DATA: lambda arm: arm.tuned or few(arm), STEPS: lambda arm: as_many_steps(arm, meta)}
+    learns = {DATA: lambda arm: arm.tuned or few(arm), REREAD: reread}
     found: dict[int, dict[str, str]] = {}
     for arm in filter(learns[kind], meta.arms):
         found.setdefault(arm.n or meta.pairs, {})[arm.method] = arm.name
@@ -91,11 +92,11 @@ def longer(arm: Arm) -> bool:
     return arm.varies == ("epochs",) and not arm.n and usual(arm)
 
 
-def as_many_steps(arm: Arm, meta: Meta) -> bool:
-    """Return True if an arm takes as many steps on fewer labels as its method does on all."""
-    if not (arm.n and arm.varies == ("epochs",) and usual(arm)):
-        return False
-    return meta.pairs / SAME <= arm.n * arm.factors["epochs"] <= meta.pairs * SAME
+def reread(arm: Arm) -> bool:
+    """Return True if an arm is a method as tuned but for fewer labels that it reads more often."""
+    lengths = {"epochs", "reward.epochs"}
+    often = arm.factors.get("epochs", 1) > 1
+    return bool(arm.n) and often and set(arm.varies) <= lengths and usual(arm)
 
 
 def equal_data(results: Results, kind: str, n: int) -> View:
@@ -103,7 +104,7 @@ def equal_data(results: Results, kind: str, n: int) -> View:
     arms = label_arms(results.meta, kind)[n]
     sides = {m: comparisons.side(results, arm) for m, arm in arms.items()}
     both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
-    name = f"{n:,} labels" + ", as many steps as all give" * (kind == STEPS)
+    name = f"{n:,} labels" + ", read more often" * (kind == REREAD)
     return View(name, kind, comparisons.compared(both, comparisons.margin(results)))
 
 

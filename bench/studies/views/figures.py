@@ -12,14 +12,14 @@ from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds
 from bench.report.style import BAND, NARROW, WIDE
 from bench.report.words import fixed, label
 from bench.studies.views import analysis
-from bench.studies.views.analysis import DATA, STEPS
+from bench.studies.views.analysis import DATA, REREAD
 
-PANELS = {DATA: "In the usual epochs", STEPS: "In as many steps as all labels give"}
+PANELS = {DATA: "In the usual epochs", REREAD: "Few read more often"}
 
 
 def by_labels(study, pen):
     """Draw gold above SFT against the number of labels, a line per method, with intervals: in a
-    panel with the usual epochs, and in one with as many steps, if the study has such runs."""
+    panel with the usual epochs, and in one where few are read more often, if such runs exist."""
     panels = _by_kind(study)
     figure = pen.figure(WIDE if len(panels) > 1 else NARROW, 4.6)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -46,9 +46,9 @@ def by_labels(study, pen):
 
 def _by_kind(study) -> dict[str, dict[int, dict[str, str]]]:
     """Return {kind: {number of labels: {method: arm}}}; both kinds end at all labels."""
-    usual, steps = (analysis.label_arms(study.meta, kind) for kind in PANELS)
+    usual, often = (analysis.label_arms(study.meta, kind) for kind in PANELS)
     every = max(usual)
-    return {DATA: usual} | ({STEPS: steps | {every: usual[every]}} if steps else {})
+    return {DATA: usual} | ({REREAD: often | {every: usual[every]}} if often else {})
 
 
 def _with_intervals(ax, study, pen, method: str, points: list) -> tuple[float, float]:
@@ -139,12 +139,12 @@ def _by_number(study) -> str:
 
 def _read_labels(study) -> str:
     """Say what the panels of the figure hold fixed."""
-    if STEPS not in _by_kind(study):
+    if REREAD not in _by_kind(study):
         return "Fewer labels also mean fewer optimiser steps, so a line shows both."
     return (
-        "In the usual epochs fewer labels also mean fewer optimiser steps; with as many "
-        "steps, the policy passes over them more often. PPO's reward model learns from the same "
-        "labels, in its usual passes."
+        "In the usual epochs fewer labels also mean fewer optimiser steps. Read more often: "
+        "methods and PPO's reward model make more passes, times the root of the factor by which "
+        "labels are fewer; PPO takes as many steps as from all."
     )
 
 

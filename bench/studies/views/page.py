@@ -28,14 +28,15 @@ from bench.report.words import (
     why_open,
 )
 from bench.studies.views import analysis
-from bench.studies.views.analysis import CHEAP, DATA, DEAR, KL, NEAR, STEPS, View
+from bench.studies.views.analysis import CHEAP, DATA, DEAR, KL, NEAR, REREAD, View
 from bench.studies.views.figures import COMPUTE as COMPUTE_FIGURE
 from bench.studies.views.figures import LABELS, SWEEP
 
 NOTES = {
     DATA: "Equal data: on test prompts, with intervals over seeds and prompts.",
-    STEPS: "As many steps: from fewer labels, each policy takes as many optimiser steps as from "
-    "all of them, in more epochs. The passes of PPO's reward model stay as they are.",
+    REREAD: "Read more often: a method, and PPO's reward model, makes more passes over fewer "
+    "labels, times the root of the factor by which they are fewer; PPO takes as many steps as from "
+    "all. Trials on other seeds decided that.",
     CHEAP: "Equal compute: pipelines made for the same budget, which is what the cheaper of a pair "
     "spends as tuned. The dearer one learns from fewer labels, and its reward model too. On test "
     f"prompts. A dash means that no pipeline costs the same within a factor of {NEAR:g}.",

@@ -1,7 +1,8 @@
 """Over-alignment costs creativity, and makes over-cautious: variety at equal gold, and refusals."""
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import crossed, from_few
+from bench.studies.claims.conditions import crossed
+from bench.studies.scaling import from_few
 
 METHODS, PAIRS = ("ppo", "dpo"), 500
 NEARLY_ALL = 0.8  # share of the units that must be in range

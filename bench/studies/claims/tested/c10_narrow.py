@@ -1,7 +1,8 @@
 """Narrow pairs make a one-trick model: 500 pairs of reviews alone, against all else."""
 
 from bench.studies.claims.claim import Claim, Part, Rule
-from bench.studies.claims.conditions import crossed, from_few
+from bench.studies.claims.conditions import crossed
+from bench.studies.scaling import from_few
 
 PAIRS, PRODUCT, MARGIN = 500, "phone", 0.1
 KINDS = {"mixed": {}, "review": {"only": "review"}, PRODUCT: {"only": PRODUCT}}

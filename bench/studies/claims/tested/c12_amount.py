@@ -1,7 +1,8 @@
 """1,000 gold pairs always beat 10,000 noisy ones: a tenth of the pairs without noise."""
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import crossed, few, from_few, times, weaker
+from bench.studies.claims.conditions import crossed, few, times, weaker
+from bench.studies.scaling import from_few
 
 SHARE, FLIPS = 10, {"dpo": (10, 20, 30, 40), "ppo": (20, 40)}
 NOISY = (20, 30, 40)  # flips at which the strength is picked anew

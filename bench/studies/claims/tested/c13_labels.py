@@ -3,7 +3,8 @@
 import math
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import Spec, crossed, few, from_few, rewarded
+from bench.studies.claims.conditions import Spec, crossed, few
+from bench.studies.scaling import from_few, rewarded
 
 SHARES = (10, 4, 2)  # all labels, divided by these
 LEVEL = 2  # the share from which DPO's gain is the level to reach
