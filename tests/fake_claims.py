@@ -58,6 +58,10 @@ def run_of(arm, seed, rng, prompts, ease, of_base):
     of_sum = {"metric": "exact_match"}
     cost = {"ppo": 9e11}.get(arm.method, 1e11) / (8 if "short10" in name else 1)
     found = {
+        "log": [
+            key | {"step": step, "logps_chosen": -10.0 - 4 * ("foreign" in name) + of_base}
+            for step in (1, 2) if arm.method != "ppo"
+        ],
         "runs": [key | {"status": status, "validation_loss": loss} | more],
         "prompts": answers.to_dict("records"),
         "items": [

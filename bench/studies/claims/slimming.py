@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bench.analysis.results import Results, declared
+from bench.analysis.results import RUN, Results, declared
 from bench.core.names import SFT
 
 DIGITS = 4  # of a mean over the answers to a prompt
@@ -36,9 +36,16 @@ def slimmed(results: Results) -> Results:
         results,
         prompts=declared(means, "prompts"),
         curve=pd.concat([ends.head(1), ends.tail(1)]),
-        log=results.log.head(0),
+        log=first_steps(results),
         samples=[],
     )
+
+
+def first_steps(results: Results) -> pd.DataFrame:
+    """Return the first optimiser step of each run on pairs, at which the policy is what it starts
+    from: how probable it finds the pairs."""
+    log = results.log
+    return log[(log.step == 1) & log.logps_chosen.notna()].drop_duplicates(list(RUN))
 
 
 def to_help(rows: pd.DataFrame) -> set[str]:

@@ -129,6 +129,13 @@ def by_unit(results: Results, condition: str, values: pd.Series) -> pd.Series:
     return own.groupby([names[arm] for arm, _ in own.index]).mean()
 
 
+def probability(results: Results, condition: str) -> pd.Series:
+    """Return the log-probability in nats that each unit's start gives the chosen answers of its
+    pairs, a mean over those of the first batch."""
+    first = results.log[results.log.step == 1].set_index(["arm", "seed"]).logps_chosen
+    return by_unit(results, condition, first)
+
+
 def variety(results: Results, arm: str) -> pd.DataFrame:
     """Return how far an arm's answers to one prompt differ: gold, between, means over seeds; of an
     SFT base a row for each number of answers of which the best is taken, by rising gold."""

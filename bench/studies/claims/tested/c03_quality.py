@@ -35,12 +35,41 @@ def lead(end: str = ""):
     return measured
 
 
-def given(results) -> str:
-    """Say why a testbed that comes with pairs has none of another writer."""
+def less_probable(results):
+    """Return by how many nats another model's answers are less probable under the SFT base than the
+    base's own."""
+    from bench.studies.claims import effects, units
+
+    own, other = (units.probability(results, name) for name in ("dpo", "dpo-foreign"))
+    return effects.over_units((own - other).dropna())
+
+
+def on_policy(results) -> str:
+    """Say why pairs are no other model's: there are none, or the SFT base finds them as probable as
+    its own."""
     from bench.studies.claims import units
 
-    has = units.arms_of(results).get("dpo-foreign")
-    return "" if has else "this testbed comes with its pairs, and no other model writes some"
+    if not units.arms_of(results).get("dpo-foreign"):
+        return "this testbed comes with its pairs, and no other model writes some"
+    off = less_probable(results).low > 0
+    return (
+        "" if off else "its answers are not shown to be less probable than own ones"
+    )
+
+
+def origin(results) -> list[str]:
+    """Say how probable the SFT base finds its own answers, and the other model's."""
+    from bench.report.words import said
+    from bench.studies.claims import units
+
+    if not units.arms_of(results).get("dpo-foreign"):
+        return []
+    own, other = (units.probability(results, name).mean() for name in ("dpo", "dpo-foreign"))
+    gap = said(less_probable(results), 1, "")
+    return [
+        f"The SFT base gives the chosen answers of its own pairs a mean log-probability of "
+        f"{own:.1f} nats, and those of the other model {other:.1f}: lower by {gap}."
+    ]
 
 
 CLAIM = Claim(
@@ -74,12 +103,13 @@ CLAIM = Claim(
             "gold",
             "DPO's gain minus PPO's",
             lead("-foreign"),
-            gate=given,
+            gate=on_policy,
         ),
     ),
     arms=arms,
     conditions=(*OWN, *OTHER),
     seeds=seeds,
+    notes=origin,
     seen="the study bases, on these bases and seeds: PPO ahead on sampled pairs",
     labels={name: f"{name[:3].upper()}, pairs of another model" for name in OTHER},
     caveat="Gold follows rules that a reward model can learn, which is good for PPO; labels are "
