@@ -221,6 +221,12 @@ def check_curve(cfg) -> None:
         )
 
 
+def left_in_pool(cfg) -> int:
+    """Return how many pairs a seed can draw: all of the pool but its validation pairs."""
+    pool = getattr(cfg.data, "pool", None) or cfg.pairs.pool or 2 * cfg.pairs.n
+    return max(cfg.pairs.n, pool - cfg.pairs.validation)
+
+
 def check_writer(cfg, arm) -> None:
     """Refuse a writer of the arm's pairs that is no arm, or where no pairs are sampled."""
     if writer := cfg.of(arm.name).pairs.writer:
@@ -265,17 +271,18 @@ def check_preference(cfg, arm) -> None:
             f"{where}.{own[0]} is of sampled pairs: demonstrations have no labels of it"
         )
     made = made or pool_of(arm.preference) in WRITTEN  # their number is not known before
-    most = cfg.of(arm.name).pairs.n
+    own = cfg.of(arm.name)
+    most = left_in_pool(own)
     for key in ("n", "reward_n"):
         asked = getattr(arm, key)
         if asked and not made and asked > most:
             raise UserError(
-                f"{where}.{key}={asked} is more than pairs.n, which is {most}: lower the one, or "
-                "raise the other"
+                f"{where}.{key}={asked} is more than the pool leaves beside its validation pairs, "
+                f"{most}: lower it, or raise pairs.pool (data.pool, if pairs are given)"
             )
     if arm.reward_n and "reward" not in arm.needs:
         raise UserError(f"{where}.reward_n: {arm.method} has no reward model: leave it out")
-    if arm.reward_n and arm.reward_n >= (arm.n or most):
+    if arm.reward_n and arm.reward_n >= (arm.n or own.pairs.n):
         raise UserError(
             f"{where}.reward_n={arm.reward_n} is no fewer pairs than the run's: lower it"
         )

@@ -272,7 +272,8 @@ class Arm(Section):
     `demonstrations`: a demonstration is preferred to the base's own answer; `on-policy`: gold, on
     pairs sampled from the SFT base."""
     n: int | None = Field(None, ge=1)
-    """Pairs that each seed trains on; null: `pairs.n`."""
+    """Pairs that each seed trains on, at most those of the pool without its validation pairs; null:
+    `pairs.n`."""
     reward_n: int | None = Field(None, ge=1)
     """Pairs that the reward model learns from, while the run asks the prompts of all its pairs;
     null: the pairs of the run."""

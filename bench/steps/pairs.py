@@ -301,7 +301,8 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     """Draw a seed's pairs: ``pairs.n`` of the pool without replacement, each with a random label.
 
     Also returns its validation pairs, from the rest of the pool, with labels of the same kind. A
-    smaller label set is the first of them, so that all label sets share the validation pairs.
+    smaller label set is the first of them, so that all label sets share the validation pairs; a
+    larger one is a draw of its own.
     Raises UserError if the pool lacks the preference or pairs of the kind, or the label set asks
     for too many.
     """
@@ -313,7 +314,7 @@ def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
     if asked.n and asked.n > len(rows):
         raise UserError(
             f"label set '{label_set}' asks for more pairs than a seed draws, {len(rows)}: "
-            "ask for fewer, or raise pairs.n"
+            "ask for fewer, or raise pairs.pool (data.pool, if the testbed comes with pairs)"
         )
     used = {row["id"] for row in taken}
     rest = [row for row in pool if row["id"] not in used][: cfg.pairs.validation]
@@ -344,15 +345,16 @@ def asked_pool(cfg, asked: LabelSet) -> list[dict]:
 
 
 def share(cfg, asked: LabelSet, every: int) -> int:
-    """Return how many of ``every`` pairs a seed draws: ``pairs.n``; half of all demonstrations; of
-    pairs that the world writes, all but validation pairs."""
+    """Return how many of ``every`` pairs a seed draws: ``pairs.n``, or more if more are asked for;
+    half of all demonstrations; of pairs that the world writes, all but validation pairs."""
     left = max(1, every - cfg.pairs.validation)
     own = pool_of(str(asked))
     if own in WRITTEN:
         return left
     if own == DEMONSTRATIONS:
         return every // 2
-    return min(cfg.pairs.n, left if asked.only else every)
+    most = max(cfg.pairs.n, asked.n or 0)
+    return min(most, left if asked.only or most > cfg.pairs.n else every)
 
 
 def fresh(cfg, asked: LabelSet, taken: list[dict], turns: Random, seed: int) -> list[dict]:

@@ -25,7 +25,7 @@ def rounded(value: float) -> float:
 
 
 def from_few(cfg, method: str, n: int) -> dict:
-    """Return a method from ``n`` labels, read more often than all of them are.
+    """Return a method from ``n`` labels, of which few are read more often than all are.
 
     What learns from labels, a direct method or a reward model, reads them so many times more as the
     root of the factor by which they are fewer; PPO takes as many steps as with all. Both were tried

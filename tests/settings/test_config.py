@@ -122,7 +122,10 @@ def test_importing_the_methods_imports_no_torch():
         (["studies={tune: [dpo]}"], "'tune' is the name of a method or of a computed"),
         (["arms={x: {method: dpo, preference: a/b}}"], "arms.x.preference='a/b' is no valid name"),
         (["arms={x: {method: dpo, preference: demonstrations}}"], "dpo needs reference log-prob"),
-        (["arms={x: {method: dpo, n: 5000}}"], "arms.x.n=5000 is more than pairs.n, which is 48"),
+        (
+            ["arms={x: {method: dpo, n: 5000}}"],
+            "arms.x.n=5000 is more than the pool leaves beside its validation pairs, 48",
+        ),
     ],
 )
 def test_settings_of_the_computed_studies_that_cannot_work_are_one_line(overrides, hint):

@@ -77,6 +77,14 @@ def test_fewer_pairs_are_the_first_of_all(drawn):
     assert drawn("on-policy-n2", rows)[0] == drawn("on-policy", rows)[0][:2]
 
 
+def test_more_pairs_than_usual_leave_the_validation_pairs(drawn):
+    train, validation = drawn("gold-n8", pool(12))
+    assert (len(train), len(validation)) == (8, 3)
+    assert not {row["id"] for row in train} & {row["id"] for row in validation}
+    with pytest.raises(UserError, match="asks for more pairs than a seed draws, 9"):
+        drawn("gold-n10", pool(12))
+
+
 @pytest.mark.parametrize(
     "name",
     ["gold", "on-policy", "gold-n750", "gold-only-review-flip20-copies5-n3", "on-policy-fresh5-n2"],
@@ -102,7 +110,7 @@ def test_a_reward_model_may_learn_from_fewer_pairs_than_the_run_asks_prompts_of(
     assert member.reward_models(True) == ["gold-flip10-n9"]
     for words, said in (
         ("{method: dpo, reward_n: 9}", "dpo has no reward model"),
-        ("{method: ppo, reward_n: 99}", "reward_n=99 is more than pairs.n"),
+        ("{method: ppo, reward_n: 99}", "reward_n=99 is more than the pool leaves"),
     ):
         with pytest.raises(UserError, match=said):
             load("tiny", [f"arms={{x: {words}}}"])

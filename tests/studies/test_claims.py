@@ -243,7 +243,7 @@ def test_every_claim_is_decided_as_the_truth_is(results):
         "C9.1": SUPPORTED, "C9.2": SUPPORTED,
         "C10.1": CONTRADICTED, "C10.2": CONTRADICTED,
         "C11": SUPPORTED,
-        "C12": CONTRADICTED,
+        "C12.1": CONTRADICTED, "C12.2": CONTRADICTED,
         "C13.1": CONTRADICTED, "C13.2": CONTRADICTED,
         "C14.1": SUPPORTED, "C14.2": SUPPORTED,
     }  # fmt: skip
@@ -258,7 +258,7 @@ def test_every_claim_is_decided_as_the_truth_is(results):
     assert found["C14.2"].effect.mean == pytest.approx(20, abs=6)
     assert "rereading costs DPO" in found["C7"].gate
     assert found["C11"].effect.mean == pytest.approx(0.2, abs=0.02)
-    assert found["C12"].effect.mean == pytest.approx(0.1 - 0.4 * 0.8, abs=0.02)
+    assert found["C12.2"].effect.mean == pytest.approx(0.1 - 0.4 * 0.8, abs=0.02)
     assert np.exp(found["C2.3"].effect.mean) == pytest.approx(2)
     assert np.exp(found["C5.2"].effect.mean) == pytest.approx(9)
     assert {row.effect.seeds for name, row in found.items() if name not in ("C1", "C10.2")} == {

@@ -52,9 +52,7 @@ def on_policy(results) -> str:
     if not units.arms_of(results).get("dpo-foreign"):
         return "this testbed comes with its pairs, and no other model writes some"
     off = less_probable(results).low > 0
-    return (
-        "" if off else "its answers are not shown to be less probable than own ones"
-    )
+    return "" if off else "its answers are not shown to be less probable than own ones"
 
 
 def origin(results) -> list[str]:
