@@ -268,8 +268,7 @@ def draw(both: Two, pen):
     joined."""
     keys = [key for key in SHOWN if (both.moved.measure == key).any()]
     arms = list(both.methods)
-    figure = pen.figure(9.2, 1.6 + 0.42 * len(arms))
-    axes = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    figure, axes = pen.panels(len(keys), style.WIDE, 1.6 + 0.42 * len(arms), sharey=True)
     for ax, key in zip(axes, keys, strict=True):
         table = both.moved[both.moved.measure == key].set_index("arm")
         size, prefix = unit_scale(max(table.a.max(), table.b.max()))

@@ -32,15 +32,26 @@ class Figure:
 
 
 def draw_all(study, folder: Path, figures: list[Figure]) -> dict[str, str]:
-    """Draw every figure as SVG and PNG; return {name: SVG}."""
+    """Draw every figure as SVG and PNG, and as an SVG for phones; return {name: SVG}."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for figure in figures:
-        pen = style.Pen(study.looks, figure.title, signed(study, figure.foot(study)))
+        words = figure.title, signed(study, figure.foot(study))
         with style.drawing(figure.name):
-            style.save(figure.draw(study, pen), folder, figure.name)
-        drawn[figure.name] = (folder / f"{figure.name}.svg").read_text(encoding="utf-8")
+            style.save(figure.draw(study, style.Pen(study.looks, *words)), folder, figure.name)
+        with style.drawing(tall(figure.name)):
+            pen = style.Pen(study.looks, *words, tall=True)
+            drawn_tall = figure.draw(study, pen)
+            style.wrap_labels(drawn_tall)
+            style.save_svg(drawn_tall, folder / f"{tall(figure.name)}.svg")
+        for name in (figure.name, tall(figure.name)):
+            drawn[name] = (folder / f"{name}.svg").read_text(encoding="utf-8")
     return drawn
+
+
+def tall(name: str) -> str:
+    """Return the name of a figure's form for phones."""
+    return f"{name}-tall"
 
 
 def described(study, figures: list[Figure]) -> dict[str, dict[str, str]]:

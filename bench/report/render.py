@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.report import style
+from bench.report.figure import tall
 from bench.report.samples import seen
 from bench.report.words import fixed
 
@@ -23,8 +24,9 @@ def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str
 
     figures, study = shared["figures"], shared["study"]
     inlined = {
-        name: Markup(style.inline(drawn[name], name, figure.alt(study)))
+        form: Markup(style.inline(drawn[form], form, figure.alt(study)))
         for name, figure in figures.items()
+        for form in (name, tall(name))
     }
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = b64encode(sha256(script.encode()).digest()).decode()

@@ -12,7 +12,8 @@ from bench.report.tables import Table
 class Section:
     """A heading with sentences, figures and tables under it, in this order.
 
-    body: the name of a template (`_<body>.html`, `_<body>.md`) for content that is none of these.
+    body: the name of a template (`_<body>.html`, `_<body>.md`) for content that is none of these;
+    folded: whether the section belongs to the appendix, which a page shows on demand.
     """
 
     anchor: str
@@ -21,6 +22,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     body: str = ""
+    folded: bool = False
 
 
 def nothing(study, *beside) -> list:
@@ -34,7 +36,8 @@ class Lent:
 
     Each function takes the comparison and, beside it, this study, or None if that has not been run.
     section, title: the section that it joins, or adds; missing: what it would show if it had been
-    run, in words; glance: a sentence for the headline; cards: {card of the verdict: its sentences};
+    run, in words; glance: a sentence for the headline; cards: {quality, cost or stability: further
+    sentences on it}; changes: sentences on whether the answer is another there;
     failed: a column of the scorecard, {arm: how many failed}, whose measure is among `measures`;
     counted: that measure, and what it counts, in words; failures: a table of what failed.
     """
@@ -47,6 +50,7 @@ class Lent:
     missing: str = ""
     glance: Callable = nothing
     cards: Mapping[str, Callable] = field(default_factory=dict)
+    changes: Callable = nothing
     failed: Callable | None = None
     counted: tuple[Measure, str] | None = None
     failures: Callable = nothing

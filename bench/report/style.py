@@ -48,6 +48,9 @@ LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (8
 FONTS = ("DejaVu Sans", "Verdana", "sans-serif")
 FAMILIES = "'DejaVu Sans', 'Verdana', sans-serif"  # the same as matplotlib writes them
 NARROW, WIDE = 6.6, 9.2  # inches: a figure of one panel, of several
+LONGEST = 38  # letters in a label of an axis on a phone
+AROUND = 0.6  # inches of a height that are title and foot
+TALL = 4.1  # inches: a figure for a phone, its panels one above the other
 BAND = 0.15  # opacity of a band
 PIXELS = 1080  # width of a PNG
 # a PNG's most frequent colours that are added to the palette: how many, how far from all others
@@ -144,11 +147,12 @@ def settings() -> dict:
 class Pen:
     """Draws a figure: pen("ink") is a colour, pen.figure() a new figure.
 
-    title and foot: the words above and below the figure.
+    title and foot: the words above and below the figure; tall: for a phone, whatever the width and
+    the number of panels that are asked for.
     """
 
-    def __init__(self, arm_looks: dict[str, Look], title: str = "", foot: str = ""):
-        self.looks, self.title, self.foot = arm_looks, title, foot
+    def __init__(self, arm_looks: dict[str, Look], title="", foot="", tall=False):
+        self.looks, self.title, self.foot, self.tall = arm_looks, title, foot, tall
 
     def __call__(self, name: str) -> str:
         return PALETTE[name][LIGHT]
@@ -167,11 +171,35 @@ class Pen:
         """Return a figure with its title and foot, sizes in inches, not bound to any window."""
         from matplotlib.figure import Figure
 
+        width = TALL if self.tall else width
         figure, edge = Figure((width, height), layout="constrained"), 0.07 / width
-        figure.suptitle(textwrap.fill(self.title, round(10 * width)), x=edge, ha="left")
-        foot = textwrap.fill(self.foot, round(18 * width))
+        figure.suptitle(
+            textwrap.fill(self.title, round((9 if self.tall else 10) * width)), x=edge, ha="left"
+        )
+        foot = textwrap.fill(self.foot, round(17 * width))
         figure.supxlabel(foot, x=edge, ha="left", color=self("muted"))
         return figure
+
+    def panels(self, n: int, width: float, height: float, rows: int = 1, **how):
+        """Return (figure, axes [n]) with panels in rows, or in a column if tall.
+
+        height: of the figure with its panels in rows; how: as for `Figure.subplots`.
+        """
+        columns = -(-n // rows)
+        if self.tall:
+            height = AROUND + 0.85 * (height - AROUND) / rows * n
+            rows, columns = n, 1
+            how.pop("width_ratios", None)
+        figure = self.figure(width, height)
+        axes = figure.subplots(rows, columns, squeeze=False, **how).ravel()
+        for ax in axes[n:]:
+            ax.axis("off")
+        return figure, axes[:n]
+
+    def ylabel(self, axes, words: str) -> None:
+        """Label the y axis that panels share: once, or at each of a column of panels."""
+        for ax in axes if self.tall else axes[:1]:
+            ax.set_ylabel(words)
 
 
 @contextmanager
@@ -188,14 +216,25 @@ def drawing(name: str):
 def save(figure, folder: Path, stem: str) -> list[Path]:
     """Save `stem`.svg and .png in a folder and return both paths; the same data give the same
     bytes."""
+    return [save_svg(figure, folder / f"{stem}.svg"), save_png(figure, folder / f"{stem}.png")]
+
+
+def wrap_labels(figure) -> None:
+    """Break the labels of axes that are longer than a figure for phones is wide."""
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        lines = axis.label.get_text().split("\n")
+        axis.label.set_text("\n".join(textwrap.fill(line, LONGEST) for line in lines))
+
+
+def save_svg(figure, path: Path) -> Path:
+    """Save the figure as an SVG."""
     for ax in figure.axes:
         for line in (*ax.get_xgridlines(), *ax.get_ygridlines()):
             line.set_clip_on(False)  # grid lines end with the axes; clip paths would fill the SVG
-    vector, raw = folder / f"{stem}.svg", io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    raw, nothing = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(raw, format="svg", metadata=nothing)
-    vector.write_text(lean(raw.getvalue()), encoding="utf-8")
-    return [vector, save_png(figure, folder / f"{stem}.png")]
+    path.write_text(lean(raw.getvalue()), encoding="utf-8")
+    return path
 
 
 def save_png(figure, path: Path, pixels: int = PIXELS) -> Path:

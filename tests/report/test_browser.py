@@ -244,6 +244,7 @@ VIOLATIONS = """async () => (await axe.run()).violations
   .filter(v => ["serious", "critical"].includes(v.impact))
   .map(v => `axe: ${v.id} (${v.impact}): ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160))}`)"""
 LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+UNFOLD = "document.querySelectorAll('details').forEach(fold => fold.open = true)"
 FOCUS = """() => {
   window.focused = [];
   document.addEventListener("focusin", ({target: e}) => window.focused.push(
@@ -258,7 +259,9 @@ FOCUS = """() => {
 def test_a_page_is_silent_and_nothing_on_it_is_cut(browser, built, kind, width, theme):
     with browser.show(built[kind] / "index.html", width, theme) as (page, faults):
         print(f"{kind}: loaded in {page.evaluate(LOADED):.0f} ms")  # no limit: machines differ
-        assert faults + page.evaluate(LAYOUT) == []
+        for _ in ("folded", "unfolded"):
+            assert faults + page.evaluate(LAYOUT) == []
+            page.evaluate(UNFOLD)
 
 
 @pytest.mark.parametrize("width,theme", list(zip(WIDTHS, THEMES, strict=True)))
@@ -266,6 +269,7 @@ def test_a_page_is_silent_and_nothing_on_it_is_cut(browser, built, kind, width, 
 def test_a_page_is_accessible(browser, built, kind, width, theme):
     with browser.show(built[kind] / "index.html", width, theme) as (page, faults):
         page.evaluate(browser.axe)
+        page.evaluate(UNFOLD)
         assert faults + page.evaluate(VIOLATIONS) == []
 
 
@@ -307,6 +311,7 @@ def test_hostile_text_is_text_in_prompts_answers_and_breaches(browser, built):
 
 def test_a_keyboard_reaches_every_link_and_sees_where_it_is(browser, built):
     with browser.show(built["compare"] / "index.html") as (page, _):
+        page.evaluate(UNFOLD)
         links = page.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
         for _ in range(page.evaluate(FOCUS) + 50):  # what scrolls takes the focus as well
             page.keyboard.press("Tab")
@@ -344,11 +349,22 @@ def test_a_table_sorts_by_a_column_up_and_down(browser, built):
 
 def test_what_has_no_value_stays_last(browser, built):
     with browser.show(built["compare"] / "index.html") as (page, _):
+        page.evaluate(UNFOLD)
         table = page.get_by_role("region", name="Table: Scorecard").locator("table")
         head = table.locator("th", has_text="Compute")
         for _ in range(2):
             head.locator("button").click()
             assert column(table, 5)[-1] == "–" and column(table, 1)[-1].strip() == "SFT"
+
+
+def test_a_number_of_the_answer_leads_to_its_runs_in_the_folded_appendix(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, _):
+        runs = page.locator("#runs-ppo")
+        assert not runs.is_visible()
+        page.locator(".glance tbody tr", has_text="PPO").locator("a").last.click()
+        assert page.url.endswith("#runs-ppo") or page.url.endswith("#stability")
+        page.locator(".glance tbody th a", has_text="PPO").click()
+        assert runs.is_visible()
 
 
 def test_samples_are_filtered_by_set_and_family(browser, built):

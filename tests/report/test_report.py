@@ -20,6 +20,7 @@ from bench.report.study import Study
 from bench.report.words import label
 from bench.steps import report as report
 from bench.studies import kind_of
+from bench.studies.compare import page as compare_page
 from bench.studies.compare import tables
 from bench.studies.compare.figures import scorecard
 
@@ -137,7 +138,7 @@ def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
     scorecard.write_card(study, tmp_path, page.title(study), shared_by(study)["lead"])
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
-    names = {f"{f.name}.{k}" for f in every for k in ("svg", "png")}
+    names = {f"{f.name}{k}" for f in every for k in (".svg", ".png", "-tall.svg")}
     assert set(first) == names | {"card.png"}
 
 
@@ -168,7 +169,7 @@ def test_figures_carry_alt_text_and_captions_carry_n(study, built):
 
 
 def test_a_failed_run_is_in_the_words_the_table_and_the_figure(study, built):
-    said = shared_by(study)["verdict"]["stability"]
+    said = compare_page.cards(study)["stability"]
     assert "IPO seed 2: diverged (loss is NaN at step 12)." in said
     shown = tables.scorecard(study, [])
     row = next(row for row in shown.rows if row[0].text == "IPO")
@@ -231,7 +232,7 @@ def test_a_study_in_which_all_failed_still_reports(tmp_path):
     fail = {(arm, 1): "diverged" for arm in fake_runs.ARMS}
     study = fake_runs.study(tmp_path, seeds=(1,), fail=fail)
     report.build(study, tmp_path / "report")
-    assert "4 of 4 runs failed." in shared_by(study)["verdict"]["stability"]
+    assert "4 of 4 runs failed." in compare_page.cards(study)["stability"]
 
 
 def test_a_study_that_is_not_evaluated_has_a_page(study, tmp_path):
@@ -246,7 +247,8 @@ def test_a_breach_is_stamped_on_the_page(study, tmp_path):
     breach = {"field": "pairs", "expect": "match", "why": "the same labels", "values": values}
     marked = fake_runs.changed(study, breaches=[breach])
     shared = shared_by(marked)
-    drawn = {name: "<svg></svg>" for name in shared["figures"]}
+    names = (form for name in shared["figures"] for form in (name, figures.tall(name)))
+    drawn = dict.fromkeys(names, "<svg></svg>")
     for text in (page.html(marked, drawn, shared), page.readme(shared)):
         assert "Breach of the fairness contract: pairs" in text and "&lt;b&gt;1400" in text
         assert "ppo seed 1: 1,500" in text

@@ -40,6 +40,18 @@
     });
   }
 
+  // What a link leads to is unfolded, and so is all that is printed.
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let e = target; e; e = e.parentElement) if (e.tagName === "DETAILS") e.open = true;
+    if (target) target.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  if (location.hash) reveal();
+  addEventListener("beforeprint", () => {
+    for (const fold of document.querySelectorAll("details")) fold.open = true;
+  });
+
   const pick = document.getElementById("pick");
   if (!pick) return;
   const [set, family] = pick.querySelectorAll("select");

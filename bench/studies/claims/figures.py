@@ -35,7 +35,7 @@ def of_claim(claim: Claim) -> Figure:
 
 def _dots(study, pen, claim: Claim):
     found = analysis.shown(study.results, claim)
-    figure = pen.figure(NARROW, 1.5 + 0.3 * len(found))
+    figure = pen.figure(NARROW, 1.5 + (0.45 if pen.tall else 0.3) * len(found))
     ax = figure.subplots()
     ax.axvline(0, color=pen("muted"), lw=1)
     for y, (name, interval) in enumerate(found.items()):
@@ -43,7 +43,8 @@ def _dots(study, pen, claim: Claim):
         if math.isfinite(interval.half):
             ax.plot([interval.low, interval.high], [y, y], color=colour, lw=2)
         ax.plot([interval.mean], [y], ls="", marker="o", ms=7, color=colour)
-    ax.set_yticks(range(len(found)), [labelled(claim, name) for name in found])
+    names = (labelled(claim, name) for name in found)
+    ax.set_yticks(range(len(found)), [fill(name, 22) if pen.tall else name for name in names])
     ax.set_ylim(len(found) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(claim.shown_as)
@@ -64,7 +65,7 @@ def _listed(study, claim: Claim) -> str:
 def every_effect(study, pen):
     """Draw the effect of each part with its interval, in units of its margin."""
     rows = drawn(study)
-    figure = pen.figure(WIDE, 1.6 + 0.38 * len(rows))
+    figure = pen.figure(WIDE, 1.6 + (0.62 if pen.tall else 0.38) * len(rows))
     ax = figure.subplots()
     for x in (-1, 0, 1):
         ax.axvline(x, color=pen("muted"), lw=1, ls="-" if x == 0 else ":")
@@ -74,18 +75,19 @@ def every_effect(study, pen):
         ax.plot(ends, [y, y], color=colour, lw=2)
         ax.plot([_cut(row.effect.mean / unit)], [y], ls="", marker="o", ms=7, color=colour)
         ax.text(REACH * 1.04, y, row.word, va="center", color=colour, fontsize=9, fontweight="bold")
-    ax.set_yticks(range(len(rows)), map(statement, rows), fontsize=8.5)
+    statements = [statement(row, 26 if pen.tall else 62) for row in rows]
+    ax.set_yticks(range(len(rows)), statements, fontsize=8.5)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlim(-REACH * 1.02, REACH * 1.45)
+    ax.set_xlim(-REACH * 1.02, REACH * (2.1 if pen.tall else 1.45))
     ax.set_xticks(range(-REACH, REACH + 1, 2))
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("effect, in units of its margin: to the right it speaks for the claim")
     return figure
 
 
-def statement(row: Outcome) -> str:
-    """Return a part's name and sentence, in two lines if it is long."""
-    return fill(f"{name_of(row)}  {row.part.sentence.rstrip('.')}", 62)
+def statement(row: Outcome, width: int) -> str:
+    """Return a part's name and sentence, in several lines if it is long; width: letters in one."""
+    return fill(f"{name_of(row)}  {row.part.sentence.rstrip('.')}", width)
 
 
 def drawn(study) -> list[Outcome]:
@@ -114,8 +116,7 @@ def draw_map(study, pen):
     """Draw a panel for each origin: labels across, flips up; who is ahead, and where nobody can
     tell; each cell with the difference that was measured."""
     rows, fit = cells_map.cells(study.results), cells_map.fitted(study.results)
-    figure = pen.figure(WIDE, 4.4)
-    axes = figure.subplots(1, len(ORIGINS), sharey=True)
+    figure, axes = pen.panels(len(ORIGINS), WIDE, 4.4, sharey=True)
     effective = cells_map.predicted(study.results)
     labels, flips = np.linspace(np.log2(max(SHARES)), 0, 60), np.linspace(0, max(FLIPS), 60)
     across, up = np.meshgrid(labels, flips)
@@ -140,7 +141,7 @@ def draw_map(study, pen):
         ax.set_ylim(-5, max(FLIPS) + 5)
         ax.set_xlabel("labels")
         ax.set_title(PANELS[origin])
-    axes[0].set_ylabel("labels turned round")
+    pen.ylabel(axes, "labels turned round")
     return figure
 
 

@@ -37,6 +37,16 @@ def cards(study, card: str) -> list[str]:
     ]
 
 
+def changes(study) -> list[str]:
+    """Say whether the answer is another in the studies beside this one."""
+    found = [
+        lent.changes(study, study.companions[name])
+        for name, lent in every().items()
+        if name in study.companions
+    ]
+    return [sentence for sentences in found for sentence in sentences]
+
+
 def joined_to(study, section: Section) -> Section:
     """Return a section of the comparison with what other studies add to it, theirs first."""
     lines, tables, figures = [], [], []

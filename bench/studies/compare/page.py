@@ -6,7 +6,7 @@ from dataclasses import replace
 from bench.report import reference, results, samples
 from bench.report.page import conditions
 from bench.report.sections import Kind, Section
-from bench.studies.compare import costs, lent, parts, post, quotes, sentences, tables
+from bench.studies.compare import answer, costs, lent, parts, post, quotes, sentences, tables
 from bench.studies.compare.figures import FIGURES
 from bench.studies.compare.figures.scorecard import write_card
 
@@ -37,26 +37,38 @@ def with_figures(section: Section) -> Section:
 
 
 def own_sections(study) -> list[Section]:
-    """Return the sections of a comparison without figures and without what other studies lend."""
+    """Return the sections of a comparison without figures and without what other studies lend: the
+    answer, what it costs and breaks, what it depends on; then, folded, all that it rests on."""
+    said = cards(study)
+    gains = said["quality"] if study.few else sentences.failed_runs(study)
     return [
-        Section("verdict", "Verdict", body="verdict"),
+        Section("answer", "The answer", body="answer"),
+        Section("quality", "Who gains most?", gains, [tables.comparisons(study)]),
+        Section("cost", "What does it cost?", said["cost"]),
+        Section("stability", "Does training fail?", said["stability"]),
+        Section("tax", "What does it break?", sentences.tax(study), [tables.tasks(study)]),
+        Section("writing", "Do the answers change?", tables=[tables.writing(study)]),
+        Section("reward", "Is the reward over-optimised?", sentences.reward(study)),
+        Section("compute", "Does the winner change with labels, compute or KL?"),
+        Section("samples", "What do the models write?", body="samples"),
+        Section("sure", "How sure is this?", sentences.certainty(study)),
+        Section("conditions", "Under which conditions?", conditions(study)),
+        *appendix(study),
+    ]
+
+
+def appendix(study) -> list[Section]:
+    """Return the folded sections: measures, what was matched, how training went, what failed."""
+    found = [
         Section("scorecard", "Scorecard", tables=[tables.scorecard(study, lent.columns(study))]),
-        Section("sure", "How sure", sentences.certainty(study), [tables.comparisons(study)]),
-        Section("conditions", "Under which conditions", conditions(study)),
         Section("parts", "Gold in parts", parts.lines(study), [parts.table(study)]),
         Section("matched", "What was matched", tables.unmatched(study), body="matched"),
-        Section("kl", "Reward against KL"),
-        Section("compute", "Quality against compute, labels and KL"),
-        Section("training", "Training curves"),
-        Section("stability", "Stability", tables=[tables.training(study)]),
-        Section("cost", "Cost and memory", tables=[costs.ledger(study), tables.ledger(study)]),
-        Section("tax", "lm-eval, and its change from SFT", tables=[tables.tasks(study)]),
-        Section("reward", "Over-optimisation", sentences.reward(study)),
-        Section("writing", "Length and diversity", tables=[tables.writing(study)]),
-        Section("tuning", "Tuning"),
-        Section("samples", "What the models wrote", body="samples"),
+        Section("training", "Training curves", tables=[tables.training(study)]),
+        Section("ledger", "Cost by phase", tables=[costs.ledger(study), tables.ledger(study)]),
+        Section("tuning", "How the settings were found"),
         failures(study),
     ]
+    return [replace(section, folded=True) for section in found]
 
 
 def failures(study) -> Section:
@@ -77,9 +89,9 @@ def headline(study) -> list[str]:
 
 
 def cards(study) -> dict[str, list[str]]:
-    """Return the verdict in words, as {card: its sentences}."""
+    """Return quality, cost and stability in words, with what other studies say of them."""
     own = {
-        "quality": [*sentences.quality(study), *sentences.tax(study)],
+        "quality": sentences.quality(study),
         "cost": sentences.cost(study),
         "stability": sentences.stability(study),
     }
@@ -89,7 +101,8 @@ def cards(study) -> dict[str, list[str]]:
 def more(study) -> dict:
     """Return what only the page of a comparison shows."""
     return {
-        "verdict": cards(study),
+        "glance": answer.table(study),
+        "points": answer.points(study),
         "contract": sentences.contract(study),
         "matched": tables.matched(study),
         "samples": samples.chosen(study),
@@ -97,7 +110,12 @@ def more(study) -> dict:
     }
 
 
+def facts(study, shared: dict) -> dict[str, str]:
+    """Return what can be quoted beside what every report has."""
+    return quotes.of(study, shared, cards(study))
+
+
 KIND = Kind(
-    headline, sections, figures, results.table, more, quotes.of, card=write_card,
+    headline, sections, figures, results.table, more, facts, card=write_card,
     post=post.draft, measures=lent.measures,
 )  # fmt: skip

@@ -1,12 +1,13 @@
 """List what can be quoted of a comparison beyond what every report has: its verdict, its samples.
 
-quality, cost, stability     the cards of the verdict
+quality, cost, stability     in words
 contract, held, charged, optimised
 FAMILY.prompt, FAMILY.ARM.answer, FAMILY.ARM.gold
 """
 
 from collections.abc import Iterator
 
+from bench.report.facts import markdown
 from bench.report.marked_text import inert
 from bench.report.words import fixed
 from bench.studies.compare import sentences, tables
@@ -14,15 +15,16 @@ from bench.studies.compare import sentences, tables
 NO_ANSWER = "no answer, since its runs failed"
 
 
-def of(study, shared: dict) -> dict[str, str]:
-    """Return {key: fact}; shared: what the page shows."""
-    cards = {card: " ".join(said) for card, said in shared["verdict"].items()}
+def of(study, shared: dict, said: dict[str, list[str]]) -> dict[str, str]:
+    """Return {key: fact}; shared: what the page shows; said: quality, cost and stability in
+    words."""
+    cards = {card: " ".join(lines) for card, lines in said.items()}
     more = {
-        "quality": " ".join(sentences.quality(study)),
         "tax": " ".join(sentences.tax(study)),
         "contract": sentences.contract(study),
         "held": tables.held(study),
         "charged": sentences.charged(study),
+        "glance": markdown(shared["glance"]),
         "optimised": " ".join(sentences.optimised(study)),
     }
     return {key: inert(text) for key, text in (cards | more).items()} | dict(answers(study, shared))

@@ -46,8 +46,7 @@ def by_size(study, pen):
 def by_rate(study, pen):
     """Draw a panel for each size with several rates: gain on validation prompts against rate."""
     sizes = [s for s in analysis.sizes(study.results) if {*s.arms.values()} & {*study.meta.picks}]
-    figure = pen.figure(WIDE, 4.4)
-    axes = figure.subplots(1, max(1, len(sizes)), sharey=True, squeeze=False)[0]
+    figure, axes = pen.panels(max(1, len(sizes)), WIDE, 4.4, sharey=True)
     ends = {}
     for ax, size in zip(axes, sizes, strict=False):
         ax.axhline(0, color=pen("muted"), lw=1)
@@ -66,7 +65,7 @@ def by_rate(study, pen):
         ax.set_title(f"{in_millions(size)} parameters")
     if not sizes:
         labels.nothing(axes[0], pen, "one rate for each size")
-    axes[0].set_ylabel("gold above SFT, validation prompts")
+    pen.ylabel(axes, "gold above SFT, validation prompts")
     labels.at_ends(pen, ends)
     return figure
 

@@ -25,8 +25,7 @@ def grid(study, pen):
     """Draw a panel per method: learning rate across, strength up, each cell with its mean gain."""
     cells = analysis.grid(study.results)
     methods = [method for method in study.meta.methods if (cells.method == method).any()]
-    figure = pen.figure(WIDE, 6.0)
-    axes = figure.subplots(2, math.ceil(len(methods) / 2), squeeze=False).ravel()
+    figure, axes = pen.panels(len(methods), WIDE, 6.0, rows=2)
     lrs, betas, best = sorted(set(cells.lr)), sorted(set(cells.beta)), cells.gain.max()
     for ax, method in zip(axes, methods, strict=False):
         mine = cells[cells.method == method]
@@ -34,8 +33,6 @@ def grid(study, pen):
             _cell(ax, pen, lrs.index(lr), betas.index(beta), runs, best)
         _axes(ax, lrs, betas)
         ax.set_title(label(method))
-    for ax in axes[len(methods) :]:
-        ax.axis("off")
     return figure
 
 
@@ -75,8 +72,7 @@ def _ending(failed) -> str:
 def rates(study, pen):
     """Draw the shares of cells that failed and that beat SFT, with exact 95 % intervals."""
     found = analysis.rates(study.results)
-    figure = pen.figure(NARROW, 1.9 + 0.42 * len(found))
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, axes = pen.panels(2, NARROW, 1.9 + 0.42 * len(found), sharey=True)
     panels = (("failed", "Runs that failed (fewer is better)"),
               ("beat", "Runs that beat SFT (more is better)"))  # fmt: skip
     for ax, (key, title) in zip(axes, panels, strict=True):

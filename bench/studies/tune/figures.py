@@ -25,8 +25,7 @@ def methods(study) -> list[str]:
 
 def best_curves(study, pen):
     """Draw the expected best gain of k trials, against k and against the FLOPs that they take."""
-    figure = pen.figure(WIDE, 4.2)
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, axes = pen.panels(2, WIDE, 4.2, sharey=True)
     ends = {ax: {} for ax in axes}
     most = trials(study).groupby("method").size().max()
     size, prefix = unit_scale(most * trials(study).flops.mean())
@@ -44,7 +43,7 @@ def best_curves(study, pen):
     axes[1].set_xscale("log")
     _log_ticks(axes[1].xaxis)
     axes[1].set_xlabel(f"{prefix}FLOPs of k trials, reward model included (logarithmic)")
-    axes[0].set_ylabel("gold above SFT, validation (higher is better)")
+    pen.ylabel(axes, "gold above SFT, validation (higher is better)")
     labels.at_ends(pen, {axes[0]: ends[axes[0]]})
     labels.near(pen, {axes[1]: ends[axes[1]]})
     return figure
@@ -53,8 +52,7 @@ def best_curves(study, pen):
 def map_of_trials(study, pen):
     """Draw a panel per method: where its trials lie and what they gained."""
     names = methods(study)
-    figure = pen.figure(WIDE, 6.2)
-    axes = figure.subplots(2, math.ceil(len(names) / 2), squeeze=False).ravel()
+    figure, axes = pen.panels(len(names), WIDE, 6.2, rows=2)
     best, top = trials(study).gain.max(), analysis.picked(trials(study))
     picks = {}
     for ax, method in zip(axes, names, strict=False):
@@ -68,8 +66,6 @@ def map_of_trials(study, pen):
         ax.set_title(label(method))
         ax.set_xlabel("learning rate")
         ax.set_ylabel("strength β")
-    for ax in axes[len(names) :]:
-        ax.axis("off")
     labels.near(pen, picks, lambda method: f"{fixed(top.gain[method], '+.2f')} picked", 9)
     return figure
 

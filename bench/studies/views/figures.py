@@ -21,8 +21,8 @@ def by_labels(study, pen):
     """Draw gold above SFT against the number of labels, a line per method, with intervals: in a
     panel with the usual epochs, and in one where few are read more often, if such runs exist."""
     panels = _by_kind(study)
-    figure = pen.figure(WIDE if len(panels) > 1 else NARROW, 4.6)
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    width = WIDE if len(panels) > 1 else NARROW
+    figure, axes = pen.panels(len(panels), width, 4.6, sharey=True)
     ends = {}
     for ax, (kind, numbers) in zip(axes, panels.items(), strict=True):
         ax.axhline(0, color=pen("muted"), lw=1)
@@ -39,7 +39,7 @@ def by_labels(study, pen):
         ax.set_xlabel("preference labels")
         if len(panels) > 1:
             ax.set_title(PANELS[kind])
-    axes[0].set_ylabel("gold reward above SFT (higher is better)")
+    pen.ylabel(axes, "gold reward above SFT (higher is better)")
     labels.at_ends(pen, ends)
     return figure
 
@@ -67,9 +67,8 @@ def _line(ax, study, pen, method: str, points: list) -> tuple[float, float]:
 
 def by_compute(study, pen):
     """Draw gold gained on validation prompts against FLOPs, and against seconds, along training."""
-    figure = pen.figure(WIDE, 4.6)
     units = costs.spending(study.meta)
-    axes = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
+    figure, axes = pen.panels(len(units), WIDE, 4.6, sharey=True)
     ends = {}
     for ax, (column, unit) in zip(axes, units.items(), strict=True):
         runs = analysis.paths(study.results, column)
@@ -84,7 +83,7 @@ def by_compute(study, pen):
             labels.nothing(ax, pen, marks.LOST)
         ax.set_xlabel(f"{prefix}{unit} spent, preparation included")
         ax.set_title(f"By {unit}")
-    axes[0].set_ylabel("gold above SFT, validation prompts")
+    pen.ylabel(axes, "gold above SFT, validation prompts")
     labels.near(pen, ends)
     return figure
 

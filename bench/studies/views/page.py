@@ -273,12 +273,13 @@ def results(study) -> pd.DataFrame:
 
 LENT = Lent(
     "compute",
-    "Quality against compute, labels and KL",
+    "Does the winner change with labels, compute or KL?",
     lines=lambda study, beside: matrix_lines(beside or study),
     tables=lambda study, beside: [matrix(beside or study)],
     figures=lambda study, beside: [COMPUTE_FIGURE, *([LABELS, SWEEP] if beside else [])],
     missing="fewer labels, other strengths and longer runs",
     cards={"cost": spent_lines},
+    changes=lambda study, beside: [winner(beside)],
     failures=lambda beside: [reference.failures(beside, "Failures of the study 'views'")],
 )
 KIND = Kind(

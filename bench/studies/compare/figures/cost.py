@@ -15,15 +15,15 @@ from bench.studies.compare.sentences import charged
 def draw(study, pen):
     """Draw seconds by phase and those of the shared steps on the left, peak memory on the right."""
     table, arms = by_phase(study, costs.seconds(study.meta)), study.arms
-    figure = pen.figure(WIDE, 2.4 + 0.36 * (len(arms) + 1))
-    left, right = figure.subplots(1, 2, width_ratios=(2.6, 1), sharey=True)
+    height = 2.4 + 0.36 * (len(arms) + 1)
+    figure, (left, right) = pen.panels(2, WIDE, height, width_ratios=(2.6, 1), sharey=True)
     start = {arm: 0.0 for arm in arms}
     for place, phase in enumerate(table):
         _segment(left, pen, table[phase], start, arms, place, phase)
     _shared(left, study, pen, len(arms), 1.25 * max(start.values(), default=0.0))
     for y, arm in enumerate(arms):
         bar_end(left, pen, study.interval(arm, "cost"), y)
-    _axes_of_cost(left, arms, costs.seconds_name(study.meta))
+    _axes_of_cost(left, pen, arms, costs.seconds_name(study.meta))
     _memory(right, study, pen, arms)
     return figure
 
@@ -45,11 +45,11 @@ def _shared(ax, study, pen, y: int, longest: float) -> None:
     width = min(total, longest) or total
     cut = " (bar cut short)" if width < total else ""
     ax.barh(y + 0.3, width, color=pen("paper"), edgecolor=pen("muted"), hatch="///", height=0.5,
-            lw=0.8, label="shared: base, SFT, pool of pairs (paid once)")  # fmt: skip
+            lw=0.8, label="shared: base, SFT, pairs (paid once)")  # fmt: skip
     beside(ax, f"{total:,.0f}{cut}", width, y + 0.3, fontsize=9)
 
 
-def _axes_of_cost(ax, arms, unit: str) -> None:
+def _axes_of_cost(ax, pen, arms, unit: str) -> None:
     """Set ticks, titles and the legend below."""
     from matplotlib.transforms import ScaledTranslation
 
@@ -60,8 +60,8 @@ def _axes_of_cost(ax, arms, unit: str) -> None:
     ax.set_title("One run, by phase")
     ax.set_xlabel(f"{unit} (lower is better)")
     below = ax.transAxes + ScaledTranslation(0, -0.45, ax.figure.dpi_scale_trans)
-    ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=3,
-              fontsize=8.5, borderpad=0, borderaxespad=0)  # fmt: skip
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below,
+              ncols=1 if pen.tall else 3, fontsize=8.5, borderpad=0, borderaxespad=0)  # fmt: skip
 
 
 def _memory(ax, study, pen, arms) -> None:

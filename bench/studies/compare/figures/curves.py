@@ -15,8 +15,12 @@ MOSAIC = [["gain", "kl", "length"], ["gain", "entropy", "distinct2"]]
 def draw(study, pen):
     """Draw a panel per measure; if arms have long names, label lines in the large panel only."""
     plain = set(study.arms) <= set(study.method.values())
-    figure = pen.figure(WIDE, 5.6)
-    axes = figure.subplot_mosaic(MOSAIC, width_ratios=(1.5 if plain else 2, 1, 1))
+    if pen.tall:
+        figure, column = pen.panels(len(PANELS), WIDE, 2.8)
+        axes = dict(zip(PANELS, column, strict=True))
+    else:
+        figure = pen.figure(WIDE, 5.6)
+        axes = figure.subplot_mosaic(MOSAIC, width_ratios=(1.5 if plain else 2, 1, 1))
     ends = {ax: {} for ax in axes.values()}
     for column, ax in axes.items():
         for arm in study.arms:

@@ -95,5 +95,5 @@ FIGURE = Figure(
     lambda s: f"Gold above SFT ({listing(s, 'gold_delta')}) against KL in nats "
     f"({listing(s, 'kl', 1)}).",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality", section="kl",
+    category="Quality", section="compute",
 )  # fmt: skip

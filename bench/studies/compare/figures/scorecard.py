@@ -76,16 +76,16 @@ def _percent(share: Share) -> tuple[float, float, float]:
 def draw(study, pen):
     """Draw three panels that share rows; with many arms, without the small print of each."""
     tight = study.many
-    figure = pen.figure(WIDE, 2.1 + (0.26 if tight else 0.46) * len(study.arms))
-    axes = _panels(figure, study, pen, study.arms, tight)
+    height = 2.1 + (0.26 if tight else 0.46) * len(study.arms)
+    figure, axes = pen.panels(3, WIDE, height, sharey=True, width_ratios=RATIOS)
+    _fill(axes, study, pen, study.arms, tight)
     for y, arm in enumerate(study.arms if not tight else ()):
         _small_print(axes, study, pen, arm, y)
     return figure
 
 
-def _panels(figure, study, pen, rows: list[str], tight: bool, size: float = 9):
-    """Draw the three axes with their marks and return them; tight: numbers beside marks."""
-    axes = figure.subplots(1, 3, sharey=True, width_ratios=RATIOS)
+def _fill(axes, study, pen, rows: list[str], tight: bool, size: float = 9) -> None:
+    """Draw the three panels with their marks; tight: numbers beside marks."""
     columns = (_quality(study), _cost(study), _stability(study))
     for ax, column in zip(axes, columns, strict=True):
         left, right = column.ends
@@ -102,7 +102,6 @@ def _panels(figure, study, pen, rows: list[str], tight: bool, size: float = 9):
     axes[2].set_xticks([0, 50, 100])
     axes[0].set_yticks(range(len(rows)), [label(arm) for arm in rows])
     axes[0].set_ylim(len(rows) - 0.45, -0.75)
-    return axes
 
 
 def _words(ax, pen, y: float, words: str, size: float) -> None:
@@ -137,7 +136,9 @@ def card(study, title: str, lead: list[str]):
     figure.text(edge, 0.975, kicker, va="top", color=pen("muted"), size=9)
     figure.text(edge, 0.9, "\n".join(lines), va="top", size=size, weight="bold")
     figure.get_layout_engine().set(rect=(0, 0, 1, 0.89 - 0.0058 * size * len(lines)))
-    _shrink(_panels(figure, study, pen, rows, len(rows) > 4, 8), len(rows))
+    axes = figure.subplots(1, 3, sharey=True, width_ratios=RATIOS)
+    _fill(axes, study, pen, rows, len(rows) > 4, 8)
+    _shrink(axes, len(rows))
     return figure
 
 
@@ -181,5 +182,5 @@ FIGURE = Figure(
     lambda s: f"Gold above SFT by arm: {listing(s, 'gold_delta')}. FLOPs of a run: {flops_of(s)}. "
     f"Failed {lent.failures(s)[1]}: {_failed(s)}.",
     lambda s: f"{n_of(s)} · {BARS}",
-    wide=True, category="Quality", section="scorecard",
+    wide=True, category="Quality", section="answer",
 )  # fmt: skip

@@ -16,10 +16,14 @@ from bench.studies.compare.costs import at, by_phase, flops_of
 def draw(study, pen):
     """Draw a column per method, FLOPs above and, if they compare, seconds below."""
     arms, spent = study.listed[:MANY], spending(study.meta)
-    figure = pen.figure(WIDE, 3.0 * len(spent))
-    axes = figure.subplots(len(spent), len(arms), sharex="row", sharey="row", squeeze=False)
+    if pen.tall:  # FLOPs alone
+        figure, axes = pen.panels(len(arms), WIDE, 2.4, sharex=True)
+        axes = [axes]
+    else:
+        figure = pen.figure(WIDE, 3.0 * len(spent))
+        axes = figure.subplots(len(spent), len(arms), sharex="row", sharey="row", squeeze=False)
     units = zip(("flops", "cost"), spent.items(), strict=False)
-    for row, (key, (column, unit)) in zip(axes, units, strict=True):
+    for row, (key, (column, unit)) in zip(axes, units, strict=False):
         table = by_phase(study, column)
         ends = [*table.sum(axis=1), *(i.high for i in study.known(key, arms).values())]
         longest = max((end for end in ends if math.isfinite(end)), default=1.0)

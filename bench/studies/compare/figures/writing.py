@@ -19,8 +19,8 @@ BOTH = {"win": -0.18, "win_lc": 0.2}  # measure -> how far below its row it is d
 def draw(study, pen):
     """Draw the change from SFT in length, entropy and distinct bigrams, and the win rates."""
     arms = study.arms
-    figure = pen.figure(WIDE, 2.2 + (0.3 if study.many else 0.42) * len(arms))
-    axes = figure.subplots(1, 4, sharey=True, width_ratios=(1, 1, 1, 1.15))
+    height = 2.2 + (0.3 if study.many else 0.42) * len(arms)
+    figure, axes = pen.panels(4, WIDE, height, sharey=True, width_ratios=(1, 1, 1, 1.15))
     for ax, (measure, words) in zip(axes, PANELS.items(), strict=False):
         _changes(ax, study, pen, measure)
         ax.set_title(BY_KEY[measure].label)

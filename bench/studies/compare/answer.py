@@ -1,0 +1,107 @@
+"""Answer at a glance: four numbers a method, how sure, whether it is fair, what would change it."""
+
+import math
+
+from bench.analysis import statistics as st
+from bench.analysis.comparisons import Comparison, Kind
+from bench.report.page import bases, searched, sized
+from bench.report.tables import DASH, Cell, Table, arm_cell, share
+from bench.report.words import bounds, count, fixed, label, open_pairs, size
+from bench.studies.compare import lent, sentences
+
+Points = list[tuple[str, list[str], str]]  # question, its answer, where to read on
+
+
+def table(study) -> Table:
+    """Tabulate for each arm how many of its answers beat SFT's, its gain, its cost and how often it
+    fails."""
+    failed, counted = lent.failures(study)
+    header = [("", ""), ("Beats SFT", "of its answers ↑"), ("Gold", "above SFT ↑"),
+              ("FLOPs", "times the fewest ↓"), ("Failed", f"{counted} ↓")]  # fmt: skip
+    rows = [
+        [
+            arm_cell(study, arm),
+            won(study.interval(arm, "win")),
+            gained(study.interval(arm, "gold_delta")),
+            times_the_cheapest(study, arm),
+            share(failed[arm]) if arm in failed else DASH,
+        ]
+        for arm in study.arms
+    ]
+    return Table("At a glance", header, rows, [note(study)], sortable=False)
+
+
+def note(study) -> str:
+    """Say what the small numbers are."""
+    covers = "seeds and prompts" if study.seeds > 1 else "prompts (one seed)"
+    return (
+        f"Small numbers are 95 % intervals: of wins and gold over {covers}, of FLOPs over seeds, "
+        "of failures exact. FLOPs include what a run needs beforehand."
+    )
+
+
+def won(found: st.Interval | None) -> Cell:
+    """Format '73 %' with '71 to 75 %' beside it."""
+    if found is None or not math.isfinite(found.mean):
+        return DASH
+    known = math.isfinite(found.half)
+    return Cell(f"{found.mean:.0f} %", f"{found.low:.0f} to {found.high:.0f} %" * known)
+
+
+def gained(found: st.Interval | None) -> Cell:
+    """Format '+0.71' with '+0.65 to +0.78' beside it."""
+    if found is None or not math.isfinite(found.mean):
+        return DASH
+    return Cell(fixed(found.mean, "+.2f"), bounds(found))
+
+
+def times_the_cheapest(study, arm: str) -> Cell:
+    """Format '10.0 ×' with '9.9 to 10.1' beside it: FLOPs over those of the arm with the fewest."""
+    known = {other: i.mean for other, i in study.known("flops").items() if i.mean > 0}
+    if arm not in known:
+        return DASH
+    cheap = min(known, key=known.get)
+    if arm == cheap:
+        return Cell("1 ×", "the fewest")
+    found = sentences.ratio(study.by_seed(arm, "flops"), study.by_seed(cheap, "flops"))
+    mean, low, high = found or (known[arm] / known[cheap], math.nan, math.nan)
+    return Cell(f"{mean:.1f} ×", f"{low:.1f} to {high:.1f}" * math.isfinite(low))
+
+
+def points(study) -> Points:
+    """Answer what a reader asks next."""
+    fair = [sentences.contract(study), *searched(study)]
+    change = [*lent.changes(study), f"{sized(study)}.", bases(study)]
+    return [
+        ("How sure?", sure(study), "#sure"),
+        ("Fair?", fair, "#matched"),
+        ("What could change it?", change, "#conditions"),
+    ]
+
+
+def sure(study) -> list[str]:
+    """Say how far the best is ahead, which pairs are open, and on what that rests."""
+    family = study.versus
+    if study.few or not family:
+        return [sentences.headline(study)]
+    undecided = open_pairs(family.of_kind(Kind.INCONCLUSIVE))
+    rests = (
+        f"This rests on {count(study.seeds, 'seed')} × {study.prompts} test prompts; verdicts hold "
+        "after correction for their number."
+    )
+    return [*nearest(study), *([undecided] if undecided else []), rests]
+
+
+def nearest(study) -> list[str]:
+    """Say who comes closest to the best, and how far behind; nothing without a single best."""
+    top = study.versus.champion()
+    rows = [row for row in study.versus if top and row.winner == top]
+    if not rows:
+        return []
+    row = min(rows, key=lambda row: abs(row.decisive.mean))
+    return [f"Closest to {label(top)} is {label(row.loser)}, {behind(row)} gold behind."]
+
+
+def behind(row: Comparison) -> str:
+    """Format '0.13 (0.06 to 0.20)', by how much the loser of a pair is behind."""
+    return size(row.decisive, row.winner == row.b)
