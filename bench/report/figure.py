@@ -17,7 +17,8 @@ class Figure:
     draw: a function of the study and a `style.Pen`; foot: a few words drawn into the figure, after
     its signature (`signed`), so that it can stand alone; wide: whether it has many panels;
     category: its heading in Snakemake's own report; section: the anchor of the section of a
-    comparison that shows it.
+    comparison that shows it; finding: what it shows in this study, in a sentence that becomes its
+    headline, or "" if nothing is decided.
     """
 
     name: str
@@ -29,6 +30,13 @@ class Figure:
     wide: bool = False
     category: str = field(kw_only=True)
     section: str = ""
+    finding: Callable = lambda study: ""
+
+    def words(self, study) -> tuple[str, str]:
+        """Return the words above and below the picture."""
+        if found := self.finding(study).rstrip("."):
+            return found, signed(study, self.title, self.foot(study))
+        return self.title, signed(study, self.foot(study))
 
 
 def draw_all(study, folder: Path, figures: list[Figure]) -> dict[str, str]:
@@ -36,7 +44,7 @@ def draw_all(study, folder: Path, figures: list[Figure]) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for figure in figures:
-        words = figure.title, signed(study, figure.foot(study))
+        words = figure.words(study)
         with style.drawing(figure.name):
             style.save(figure.draw(study, style.Pen(study.looks, *words)), folder, figure.name)
         with style.drawing(tall(figure.name)):

@@ -89,5 +89,5 @@ def of_companion(name: str, figure: Figure) -> Figure:
     def inner(function):
         return lambda study, *pen: function(study.companions[name], *pen)
 
-    words = {key: inner(getattr(figure, key)) for key in ("draw", "caption", "alt")}
+    words = {key: inner(getattr(figure, key)) for key in ("draw", "caption", "alt", "finding")}
     return replace(figure, **words, foot=lambda s: f"study {name} · {inner(figure.foot)(s)}")

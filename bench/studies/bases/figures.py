@@ -5,7 +5,7 @@ import numpy as np
 from bench.report import labels
 from bench.report.figure import Figure
 from bench.report.style import WIDE
-from bench.report.words import count, fixed, label
+from bench.report.words import count, fixed, joined, label
 from bench.studies.bases import analysis
 
 
@@ -30,6 +30,18 @@ def by_base(study, pen):
     return figure
 
 
+def leads(study) -> str:
+    """Say 'PPO gains most on 9 of 10 SFT bases and ORPO on 1'."""
+    top, n = analysis.first(study.results), len(analysis.by_base(study.results))
+    most = sorted((m for m in top if top[m]), key=lambda m: -top[m])
+    first, *rest = (f"{label(m)} {{}}on {top[m]}{{}}" for m in most)
+    items = [
+        first.format("gains most ", f" of {count(n, 'SFT base')}"),
+        *(r.format("", "") for r in rest),
+    ]
+    return joined(items)
+
+
 def _listed(study) -> str:
     table = analysis.by_base(study.results)
     spans = [
@@ -46,5 +58,5 @@ BY_BASE = Figure(
     f"table has those over bases. n = {count(len(analysis.by_base(s.results)), 'base')}.",
     lambda s: f"Gold above the own SFT base, lowest to highest base: {_listed(s)}.",
     lambda s: f"{count(len(analysis.by_base(s.results)), 'SFT base')} · no intervals",
-    wide=True, category="Quality",
+    wide=True, category="Quality", finding=leads,
 )  # fmt: skip

@@ -11,7 +11,6 @@ from bench.report.words import (
     bounds,
     count,
     fixed,
-    joined,
     label,
     leader,
     p_words,
@@ -19,20 +18,12 @@ from bench.report.words import (
     said,
 )
 from bench.studies.bases import analysis
-from bench.studies.bases.figures import BY_BASE
+from bench.studies.bases.figures import BY_BASE, leads
 
 
 def headline(study) -> list[str]:
     """Say on how many bases which method gains most, and what holds over bases."""
-    results = study.results
-    top, n = analysis.first(results), len(analysis.by_base(results))
-    most = sorted((m for m in top if top[m]), key=lambda m: -top[m])
-    first, *rest = (f"{label(m)} {{}}on {top[m]}{{}}" for m in most)
-    items = [
-        first.format("gains most ", f" of {count(n, 'SFT base')}"),
-        *(r.format("", "") for r in rest),
-    ]
-    return [f"{joined(items)}. {over_bases(study)}"]
+    return [f"{leads(study)}. {over_bases(study)}"]
 
 
 def over_bases(study) -> str:

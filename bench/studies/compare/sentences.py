@@ -28,6 +28,7 @@ from bench.report.words import (
     difference,
     joined,
     label,
+    leader,
     named,
     not_judged,
     open_pairs,
@@ -133,6 +134,30 @@ def glance_at_cost(study) -> str:
 def _means(study, key: str) -> dict[str, float]:
     """Return {arm: the mean of a cost} of the arms for which it was measured."""
     return {arm: i.mean for arm, i in study.known(key).items() if i.mean > 0}
+
+
+def finding(study) -> str:
+    """Say who gains most and what that costs, for the headline of a figure."""
+    family = study.versus
+    if study.few or not (top := family.champion()):
+        return "" if study.few else leader(family)
+    flops = _means(study, "flops")
+    if top not in flops or min(flops, key=flops.get) == top:
+        return f"{label(top)} gains most" + ", for the fewest FLOPs" * (top in flops)
+    cheap = min(flops, key=flops.get)
+    return (
+        f"{label(top)} gains most, at {flops[top] / flops[cheap]:.1f} times {label(cheap)}'s FLOPs"
+    )
+
+
+def dearest(study) -> str:
+    """Say how many times the cheapest the dearest run costs, for the headline of a figure."""
+    known = _means(study, "cost")
+    if len(known) < 2 or not study.timed:
+        return ""
+    cheap, dear = min(known, key=known.get), max(known, key=known.get)
+    times, unit = known[dear] / known[cheap], costs.seconds_name(study.meta)
+    return f"A run of {label(dear)} takes {times:.1f} times the {unit} of one of {label(cheap)}"
 
 
 def glance_at_failures(study) -> str:

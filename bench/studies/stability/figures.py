@@ -7,7 +7,7 @@ import numpy as np
 from bench.report.figure import Figure
 from bench.report.marks import point
 from bench.report.style import NARROW, WIDE, readable, shade
-from bench.report.words import count, fixed, label
+from bench.report.words import count, fixed, joined, label, named
 from bench.studies.stability import analysis
 
 
@@ -90,6 +90,27 @@ def rates(study, pen):
     return figure
 
 
+def decided(study) -> str:
+    """Say which failure rates differ, after Holm's correction: 'DPO and IPO fail more often than
+    PPO.'"""
+    than: dict[str, list[str]] = {}
+    for pair in analysis.compared(study.results):
+        if pair.worse:
+            other = pair.b if pair.worse == pair.a.method else pair.a
+            than.setdefault(pair.worse, []).append(other.method)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for worse, others in than.items():
+        groups.setdefault(tuple(sorted(others)), []).append(worse)
+    if not groups:
+        alike = len(analysis.rates(study.results)) > 1
+        return "No two of these rates can be told apart." * alike
+    words = [
+        f"{named(worse)} {'fails' if len(worse) == 1 else 'fail'} more often than {named(others)}"
+        for others, worse in groups.items()
+    ]
+    return f"{joined(words)}."
+
+
 def _listed(study) -> str:
     return "; ".join(
         f"{label(r.method)} {r.failed.count} of {r.failed.n} failed, median gain {gained(r.median)}"
@@ -111,7 +132,7 @@ GRID = Figure(
     f"{_per_method(s)}. There are no intervals.",
     lambda s: f"Grid of learning rates and strengths for each method: {_listed(s)}.",
     lambda s: f"gold above SFT, validation prompts · {_per_method(s)} · no intervals",
-    wide=True, category="Stability",
+    wide=True, category="Stability", finding=decided,
 )  # fmt: skip
 RATES = Figure(
     "rates", "How often training fails, and how often it helps", rates,
@@ -120,5 +141,5 @@ RATES = Figure(
     f"n = {_per_method(s)}.",
     lambda s: f"Failure and success rates: {_listed(s)}.",
     lambda s: f"{_per_method(s)} · bars: 95 % intervals as if runs were independent",
-    category="Stability",
+    category="Stability", finding=decided,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from bench.report.tables import Cell, Table, head, plain, share
 from bench.report.words import INCONCLUSIVE, count, fixed, joined, label, p_words
 from bench.studies.stability import analysis
 from bench.studies.stability.analysis import agreement, beat, collapsed, failed_runs
-from bench.studies.stability.figures import GRID, RATES, factor, gained
+from bench.studies.stability.figures import GRID, RATES, decided, factor, gained
 
 NAMES = {"critic_lr": "critic", "reward.lr": "reward model"}
 SUMMED = BY_KEY["gold_delta"], BY_KEY["spread"]
@@ -27,19 +27,6 @@ def headline(study) -> list[str]:
     counts = joined(f"{label(r.method)} in {r.failed.count} of {r.failed.n}" for r in rates(study))
     said = [f"In runs around the tuned settings, training failed for {counts}.", decided(study)]
     return [sentence for sentence in said if sentence]
-
-
-def decided(study) -> str:
-    """Say which failure rates differ, after Holm's correction."""
-    words = [
-        f"{label(r.worse)} fails more often than "
-        f"{label((r.b if r.worse == r.a.method else r.a).method)}"
-        for r in analysis.compared(study.results)
-        if r.worse
-    ]
-    if words or len(rates(study)) < 2:
-        return f"{joined(words)}." if words else ""
-    return "No two of these rates can be told apart."
 
 
 def glance(study, beside) -> str:

@@ -9,7 +9,7 @@ from bench.report.marks import bar_end, beside
 from bench.report.style import PHASE_COLOURS, WIDE
 from bench.report.words import label
 from bench.studies.compare.costs import by_phase, shared
-from bench.studies.compare.sentences import charged
+from bench.studies.compare.sentences import charged, dearest
 
 
 def draw(study, pen):
@@ -86,5 +86,5 @@ FIGURE = Figure(
     lambda s: f"{costs.seconds_name(s.meta)} of a run: {listing(s, 'cost', 0)}.",
     lambda s: f"means of {seeds_of(s)}, lower is better"
     + (" · thin lines: 95 % intervals over seeds" if s.seeds > 1 else " · no intervals"),
-    wide=True, category="Cost", section="cost",
+    wide=True, category="Cost", section="cost", finding=dearest,
 )  # fmt: skip

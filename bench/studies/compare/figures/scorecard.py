@@ -15,6 +15,7 @@ from bench.report.style import WIDE
 from bench.report.words import fixed, label
 from bench.studies.compare import lent
 from bench.studies.compare.costs import flops_of
+from bench.studies.compare.sentences import finding
 
 BARS = "bars: 95 % intervals"
 RATIOS = (1.25, 1, 1)
@@ -182,5 +183,5 @@ FIGURE = Figure(
     lambda s: f"Gold above SFT by arm: {listing(s, 'gold_delta')}. FLOPs of a run: {flops_of(s)}. "
     f"Failed {lent.failures(s)[1]}: {_failed(s)}.",
     lambda s: f"{n_of(s)} · {BARS}",
-    wide=True, category="Quality", section="answer",
+    wide=True, category="Quality", section="answer", finding=finding,
 )  # fmt: skip
