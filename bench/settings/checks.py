@@ -221,9 +221,10 @@ def check_curve(cfg) -> None:
         )
 
 
-def left_in_pool(cfg) -> int:
-    """Return how many pairs a seed can draw: all of the pool but its validation pairs."""
-    pool = getattr(cfg.data, "pool", None) or cfg.pairs.pool or 2 * cfg.pairs.n
+def left_in_pool(cfg, preference: str = "gold") -> int:
+    """Return how many pairs a seed can draw: all of their pool but its validation pairs."""
+    given = world(cfg.data.kind).GIVEN_PAIRS and preference != ON_POLICY
+    pool = (given and getattr(cfg.data, "pool", None)) or cfg.pairs.pool or 2 * cfg.pairs.n
     return max(cfg.pairs.n, pool - cfg.pairs.validation)
 
 
@@ -272,7 +273,7 @@ def check_preference(cfg, arm) -> None:
         )
     made = made or pool_of(arm.preference) in WRITTEN  # their number is not known before
     own = cfg.of(arm.name)
-    most = left_in_pool(own)
+    most = left_in_pool(own, arm.preference)
     for key in ("n", "reward_n"):
         asked = getattr(arm, key)
         if asked and not made and asked > most:

@@ -298,7 +298,7 @@ def draw(cfg, label_set: str, seed: int) -> None:
 
 
 def drawn(cfg, label_set: str, seed: int) -> tuple[list[dict], list[dict]]:
-    """Draw a seed's pairs: ``pairs.n`` of the pool without replacement, each with a random label.
+    """Draw a seed's pairs from the pool without replacement, each with a random label.
 
     Also returns its validation pairs, from the rest of the pool, with labels of the same kind. A
     smaller label set is the first of them, so that all label sets share the validation pairs; a

@@ -25,12 +25,12 @@ def rounded(value: float) -> float:
 
 
 def from_few(cfg, method: str, n: int) -> dict:
-    """Return a method from ``n`` labels, of which few are read more often than all are.
+    """Return a method that learns from fewer labels, ``n``, and reads them more often.
 
-    What learns from labels, a direct method or a reward model, reads them so many times more as the
-    root of the factor by which they are fewer; PPO takes as many steps as with all. Both were tried
-    beforehand (docs/claims.md): with a tenth of the labels DPO overfits in as many steps as with
-    all, and a reward model learns little in as many passes.
+    The passes of a direct method and of a reward model grow with the square root of all labels over
+    ``n``; PPO takes as many steps as with all. Both were tried beforehand (docs/claims.md): with a
+    tenth of the labels DPO overfits in as many steps as with all, and a reward model learns little
+    in as many passes.
     """
     tuned = getattr(cfg, method)
     rollouts = head_of(cfg.known_methods[method]) == "rollout"

@@ -61,15 +61,15 @@ def renamed(results, study: str, changed=lambda arm: {}, **more) -> Study:
 
 
 def viewed(folder):
-    """Each method with fewer labels, in its epochs and in as many steps, and other strengths."""
-    ends = ("", "-n750", "-n750-epochsx2", "-betax3", "-betax0.33")
+    """Each method with fewer labels, in its epochs and read more often, and other strengths."""
+    ends = ("", "-n750", "-n750-reread", "-betax3", "-betax0.33")
     arms = {f"{m}{end}": m for m in METHODS for end in ends}
     few = {"n": 750, "label_set": "gold-n750", "varies": ()}
     longer = few | {"varies": ("epochs",), "factors": {"epochs": 2.0}}
     return renamed(
         fake_runs.collected(folder, arms, (1, 2, 3), prompts=24),
         "views",
-        lambda arm: longer if "-epochsx" in arm.name else few if "-n750" in arm.name else {},
+        lambda arm: longer if "-reread" in arm.name else few if "-n750" in arm.name else {},
     )
 
 

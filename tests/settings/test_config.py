@@ -123,8 +123,8 @@ def test_importing_the_methods_imports_no_torch():
         (["arms={x: {method: dpo, preference: a/b}}"], "arms.x.preference='a/b' is no valid name"),
         (["arms={x: {method: dpo, preference: demonstrations}}"], "dpo needs reference log-prob"),
         (
-            ["arms={x: {method: dpo, n: 5000}}"],
-            "arms.x.n=5000 is more than the pool leaves beside its validation pairs, 48",
+            ["pairs.pool=1000", "arms={x: {method: dpo, n: 745}}"],
+            "arms.x.n=745 is more than the pool leaves beside its validation pairs, 744",
         ),
     ],
 )

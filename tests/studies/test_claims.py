@@ -268,7 +268,7 @@ def test_every_claim_is_decided_as_the_truth_is(results):
 
 def test_pairs_of_another_writer_must_be_less_probable_than_own_ones(results):
     (_, foreign), (note,) = every()["C3"].parts, every()["C3"].notes(results)
-    assert not foreign.gate(results) and "lower by 4.0 (4.0 to 4.0)" in note
+    assert not foreign.gate(results) and "by 4.0 (4.0 to 4.0) nats an answer" in note
     alike = replace(results, log=results.log.assign(logps_chosen=-10.0))
     assert "not shown to be less probable" in foreign.gate(alike)
     assert {*results.log.step} == {1}  # all that travels

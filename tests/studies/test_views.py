@@ -25,8 +25,8 @@ ARMS = [
     Arm("ppo-n250", "ppo", label_set="gold-n250", n=250),
     Arm("dpo-n250", "dpo", label_set="gold-n250", n=250),
     *(
-        Arm(f"{m}-n250-reread", m, "gold-n250", n=250, varies=lengths, factors={"epochs": 2})
-        for m, lengths in (("ppo", ("epochs", "reward.epochs")), ("dpo", ("epochs",)))
+        Arm(f"{m}-n250-reread", m, "gold-n250", n=250, varies=lengths, factors={"epochs": times})
+        for m, times, lengths in (("ppo", 4, ("epochs", "reward.epochs")), ("dpo", 2, ("epochs",)))
     ),
     *(Arm(f"{m}-betax{b}", m, varies=("beta",)) for m in ("ppo", "dpo") for b in (3, 10)),
     Arm("dpo-other", "dpo", varies=("lr",)),
@@ -122,6 +122,7 @@ def test_fewer_labels_have_an_arm_that_reads_them_more_often(results):
     few = Arm("dpo-n250-reread", "dpo", "gold-n250", n=250, **often)
     others = [
         replace(few, factors={"epochs": 0.5}),
+        replace(few, factors={"epochs": 4.0}),  # in as many steps as all labels give
         replace(few, varies=("lr", "epochs")),
         replace(few, label_set="biased-n250"),
         replace(few, n=None),

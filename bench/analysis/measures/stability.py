@@ -56,7 +56,7 @@ def spikes(results: Results, arm: str) -> float:
 )  # fmt: skip
 def displacement(results: Results, arm: str) -> float:
     """Change of the mean log-probability of chosen answers, last logged step minus first; of a
-    whole answer, except for ORPO, whose trainer logs a mean per token."""
+    whole answer."""
     return of_training(results, arm, "displacement")
 
 

@@ -129,7 +129,7 @@ def by_unit(results: Results, condition: str, values: pd.Series) -> pd.Series:
     return own.groupby([names[arm] for arm, _ in own.index]).mean()
 
 
-def probability(results: Results, condition: str) -> pd.Series:
+def log_probability(results: Results, condition: str) -> pd.Series:
     """Return the log-probability in nats that each unit's start gives the chosen answers of its
     pairs, a mean over those of the first batch."""
     first = results.log[results.log.step == 1].set_index(["arm", "seed"]).logps_chosen

@@ -6,9 +6,10 @@ from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Kind
 from bench.report.page import bases, searched, sized
 from bench.report.tables import DASH, Cell, Table, arm_cell, share
-from bench.report.words import bounds, count, fixed, label, open_pairs, size
+from bench.report.words import BETTER, bounds, count, fixed, label, named, open_pairs, size
 from bench.studies.compare import lent, sentences
 
+ALIKE = 1.01  # times the fewest FLOPs that count as as few
 Points = list[tuple[str, list[str], str]]  # question, its answer, where to read on
 
 
@@ -36,7 +37,8 @@ def note(study) -> str:
     covers = "seeds and prompts" if study.seeds > 1 else "prompts (one seed)"
     return (
         f"Small numbers are 95 % intervals: of wins and gold over {covers}, of FLOPs over seeds, "
-        "of failures exact. FLOPs include what a run needs beforehand."
+        "of failures as if runs were independent. Beats SFT: share of answers with more gold than "
+        f"the SFT base's to the same prompt; a tie counts half. {sentences.charged(study)}"
     )
 
 
@@ -44,8 +46,9 @@ def won(found: st.Interval | None) -> Cell:
     """Format '73 %' with '71 to 75 %' beside it."""
     if found is None or not math.isfinite(found.mean):
         return DASH
+    low, high = max(found.low, 0.0), min(found.high, 100.0)
     known = math.isfinite(found.half)
-    return Cell(f"{found.mean:.0f} %", f"{found.low:.0f} to {found.high:.0f} %" * known)
+    return Cell(f"{found.mean:.0f} %", f"{low:.0f} to {high:.0f} %" if known else "")
 
 
 def gained(found: st.Interval | None) -> Cell:
@@ -56,21 +59,23 @@ def gained(found: st.Interval | None) -> Cell:
 
 
 def times_the_cheapest(study, arm: str) -> Cell:
-    """Format '10.0 ×' with '9.9 to 10.1' beside it: FLOPs over those of the arm with the fewest."""
+    """Format '10.0×' with '9.9 to 10.1' beside it: FLOPs over those of the arm with the fewest."""
     known = {other: i.mean for other, i in study.known("flops").items() if i.mean > 0}
     if arm not in known:
         return DASH
     cheap = min(known, key=known.get)
     if arm == cheap:
-        return Cell("1 ×", "the fewest")
+        return Cell("1×", "the fewest")
     found = sentences.ratio(study.by_seed(arm, "flops"), study.by_seed(cheap, "flops"))
     mean, low, high = found or (known[arm] / known[cheap], math.nan, math.nan)
-    return Cell(f"{mean:.1f} ×", f"{low:.1f} to {high:.1f}" * math.isfinite(low))
+    if mean < ALIKE:
+        return Cell("1×", "as few")
+    return Cell(f"{mean:.1f}×", f"{low:.1f} to {high:.1f}" if math.isfinite(low) else "")
 
 
 def points(study) -> Points:
     """Answer what a reader asks next."""
-    fair = [sentences.contract(study), *searched(study)]
+    fair = [sentences.contract(study), *searched(study), *by_own_settings(study)]
     change = [*lent.changes(study), f"{sized(study)}.", bases(study)]
     return [
         ("How sure?", sure(study), "#sure"),
@@ -81,15 +86,31 @@ def points(study) -> Points:
 
 def sure(study) -> list[str]:
     """Say how far the best is ahead, which pairs are open, and on what that rests."""
-    family = study.versus
-    if study.few or not family:
-        return [sentences.headline(study)]
-    undecided = open_pairs(family.of_kind(Kind.INCONCLUSIVE))
+    if study.few:
+        return sentences.certainty(study)[:2]
+    undecided = open_pairs(study.versus.of_kind(Kind.INCONCLUSIVE))
     rests = (
         f"This rests on {count(study.seeds, 'seed')} × {study.prompts} test prompts; verdicts hold "
         "after correction for their number."
     )
-    return [*nearest(study), *([undecided] if undecided else []), rests]
+    return [*nearest(study), *([undecided] if undecided else []), *against_tuned(study), rests]
+
+
+def against_tuned(study) -> list[str]:
+    """Say which variants differ from their method as tuned."""
+    groups: dict[str, list[str]] = {}
+    for row in study.versus_tuned:
+        word = {row.a: BETTER.capitalize(), row.b: "Worse"}.get(row.winner or "", "Not told apart")
+        groups.setdefault(word, []).append(row.a)
+    found = [f"{word}: {named(arms)}." for word, arms in groups.items()]
+    return ["Against their method as tuned:", *found] if found else []
+
+
+def by_own_settings(study) -> list[str]:
+    """Name the variants whose rate or strength no search of the study's methods found."""
+    own = [arm.name for arm in study.meta.arms if not arm.tuned and {"lr", "beta"} & {*arm.sets}]
+    have = "has a rate or strength" if len(own) == 1 else "have rates or strengths"
+    return [f"{named(own)} {have} of their own, outside that search."] if own else []
 
 
 def nearest(study) -> list[str]:
@@ -99,9 +120,10 @@ def nearest(study) -> list[str]:
     if not rows:
         return []
     row = min(rows, key=lambda row: abs(row.decisive.mean))
-    return [f"Closest to {label(top)} is {label(row.loser)}, {behind(row)} gold behind."]
+    return [f"Closest to {label(top)} is {label(row.loser)}, {behind(row)}."]
 
 
 def behind(row: Comparison) -> str:
-    """Format '0.13 (0.06 to 0.20)', by how much the loser of a pair is behind."""
-    return size(row.decisive, row.winner == row.b)
+    """Format '0.13 (0.06 to 0.20) gold behind', by how much the loser of a pair is."""
+    counted = ", failed runs counted as no gain" * (row.expected is not None)
+    return f"{size(row.decisive, row.winner == row.b)} gold behind{counted}"

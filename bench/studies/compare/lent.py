@@ -28,7 +28,7 @@ def glances(study) -> list[str]:
 
 
 def cards(study, card: str) -> list[str]:
-    """Return the sentences that other studies add to a card of the verdict."""
+    """Return the sentences that other studies add on quality, cost or stability."""
     return [
         sentence
         for name, lent in every().items()
@@ -49,16 +49,17 @@ def changes(study) -> list[str]:
 
 def joined_to(study, section: Section) -> Section:
     """Return a section of the comparison with what other studies add to it, theirs first."""
-    lines, tables, figures = [], [], []
+    lines, absent, tables, figures = [], [], [], []
     for name, lent in every().items():
         if lent.section == section.anchor:
             beside = study.companions.get(name)
-            lines += [*lent.lines(study, beside), *missing(study, name, lent)]
+            lines += lent.lines(study, beside)
+            absent += missing(study, name, lent)
             tables += lent.tables(study, beside)
             figures += figures_of(study, name, lent)
     return replace(
         section,
-        lines=[*lines, *section.lines],
+        lines=[*lines, *section.lines, *absent],
         tables=[*tables, *section.tables],
         figures=[*figures, *section.figures],
     )

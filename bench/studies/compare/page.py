@@ -1,4 +1,4 @@
-"""Build the page of a comparison: verdict, evidence, what the models wrote, what failed."""
+"""Build the page of a comparison: the answer, what it rests on, what the models wrote."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +17,7 @@ def figures(study) -> list:
 
 
 def sections(study) -> list[Section]:
-    """Return the sections of the page, from the verdict to what failed."""
+    """Return the sections of the page, from the answer to the appendix."""
     own = own_sections(study)
     check(section.anchor for section in own)
     added = lent.new_sections({section.anchor for section in own})
@@ -45,7 +45,7 @@ def own_sections(study) -> list[Section]:
         Section("answer", "The answer", body="answer"),
         Section("quality", "Who gains most?", gains, [tables.comparisons(study)]),
         Section("cost", "What does it cost?", said["cost"]),
-        Section("stability", "Does training fail?", said["stability"]),
+        Section("stability", "Does training fail?", sentences.stability(study)),
         Section("tax", "What does it break?", sentences.tax(study), [tables.tasks(study)]),
         Section("writing", "Do the answers change?", tables=[tables.writing(study)]),
         Section("reward", "Is the reward over-optimised?", sentences.reward(study)),

@@ -1,4 +1,4 @@
-"""List what can be quoted of a comparison beyond what every report has: its verdict, its samples.
+"""List what can be quoted of a comparison beyond what every report has: what it says, its samples.
 
 quality, cost, stability     in words
 contract, held, charged, optimised

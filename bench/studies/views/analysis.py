@@ -19,6 +19,7 @@ from bench.analysis.statistics import Share
 
 POINTS = 21  # budgets in the range of KL that both methods reached, evenly spaced in sqrt(KL)
 NEAR = 1.25  # a pipeline fits a budget if its cost is within this factor of it
+SAME = 1.25  # the last batch of an epoch may be small: lengths agree within this factor
 DATA, REREAD, CHEAP, DEAR, KL = "data", "reread", "cheap", "dear", "kl"
 Path = Mapping[int, pd.DataFrame]
 
@@ -75,7 +76,7 @@ def label_arms(meta: Meta, kind: str = DATA) -> dict[int, dict[str, str]]:
     kind: DATA, in a method's usual epochs: with all labels these are the methods as tuned; or
     REREAD, from fewer labels, read more often.
     """
-    learns = {DATA: lambda arm: arm.tuned or few(arm), REREAD: reread}
+    learns = {DATA: lambda arm: arm.tuned or few(arm), REREAD: lambda arm: reread(arm, meta)}
     found: dict[int, dict[str, str]] = {}
     for arm in filter(learns[kind], meta.arms):
         found.setdefault(arm.n or meta.pairs, {})[arm.method] = arm.name
@@ -92,11 +93,14 @@ def longer(arm: Arm) -> bool:
     return arm.varies == ("epochs",) and not arm.n and usual(arm)
 
 
-def reread(arm: Arm) -> bool:
-    """Return True if an arm is a method as tuned but for fewer labels that it reads more often."""
-    lengths = {"epochs", "reward.epochs"}
-    often = arm.factors.get("epochs", 1) > 1
-    return bool(arm.n) and often and set(arm.varies) <= lengths and usual(arm)
+def reread(arm: Arm, meta: Meta) -> bool:
+    """Return True if an arm is a method as tuned but for fewer labels that it reads more often, as
+    `bench.studies.scaling.from_few` says."""
+    if not (arm.n and usual(arm) and set(arm.varies) <= {"epochs", "reward.epochs"}):
+        return False
+    times = meta.pairs / arm.n
+    expected = times if "reward.epochs" in arm.varies else times**0.5
+    return expected / SAME <= arm.factors.get("epochs", 1) <= expected * SAME
 
 
 def equal_data(results: Results, kind: str, n: int) -> View:

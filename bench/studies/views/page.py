@@ -36,7 +36,7 @@ NOTES = {
     DATA: "Equal data: on test prompts, with intervals over seeds and prompts.",
     REREAD: "Read more often: a method, and PPO's reward model, makes more passes over fewer "
     "labels, times the root of the factor by which they are fewer; PPO takes as many steps as from "
-    "all. Trials on other seeds decided that.",
+    "all. Trials of DPO and PPO on micro, on other seeds, chose that rule.",
     CHEAP: "Equal compute: pipelines made for the same budget, which is what the cheaper of a pair "
     "spends as tuned. The dearer one learns from fewer labels, and its reward model too. On test "
     f"prompts. A dash means that no pipeline costs the same within a factor of {NEAR:g}.",

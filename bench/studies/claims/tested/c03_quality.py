@@ -4,6 +4,7 @@ from bench.studies.claims.claim import Claim, Part, Published, Rule
 from bench.studies.claims.conditions import condition, crossed, foreign, writers
 from bench.worlds import world
 
+LEAST = 1.0  # nats an answer by which foreign pairs must be less probable than own ones
 OWN, OTHER = ("ppo", "dpo", "ipo", "orpo"), ("ppo-foreign", "dpo-foreign")
 
 
@@ -40,33 +41,32 @@ def less_probable(results):
     base's own."""
     from bench.studies.claims import effects, units
 
-    own, other = (units.probability(results, name) for name in ("dpo", "dpo-foreign"))
+    own, other = (units.log_probability(results, name) for name in ("dpo", "dpo-foreign"))
     return effects.over_units((own - other).dropna())
 
 
-def on_policy(results) -> str:
-    """Say why pairs are no other model's: there are none, or the SFT base finds them as probable as
-    its own."""
+def why_not_foreign(results) -> str:
+    """Say why pairs are no other model's: there are none, or the SFT base finds them nearly as
+    probable as its own."""
     from bench.studies.claims import units
 
     if not units.arms_of(results).get("dpo-foreign"):
         return "this testbed comes with its pairs, and no other model writes some"
-    off = less_probable(results).low > 0
-    return "" if off else "its answers are not shown to be less probable than own ones"
+    off = less_probable(results).low > LEAST
+    return "" if off else f"its answers are not shown to be less probable by {LEAST:g} nat"
 
 
 def origin(results) -> list[str]:
-    """Say how probable the SFT base finds its own answers, and the other model's."""
+    """Say how much less probable the SFT base finds the other model's answers."""
     from bench.report.words import said
-    from bench.studies.claims import units
 
-    if not units.arms_of(results).get("dpo-foreign"):
+    found = less_probable(results) if not why_not_foreign(results) else None
+    if found is None:
         return []
-    own, other = (units.probability(results, name).mean() for name in ("dpo", "dpo-foreign"))
-    gap = said(less_probable(results), 1, "")
     return [
-        f"The SFT base gives the chosen answers of its own pairs a mean log-probability of "
-        f"{own:.1f} nats, and those of the other model {other:.1f}: lower by {gap}."
+        "Under the SFT base the other model's chosen answers are less probable than its own by "
+        f"{said(found, 1, '')} nats an answer, in the first batch of each DPO run. Longer answers "
+        "are less probable too."
     ]
 
 
@@ -101,7 +101,7 @@ CLAIM = Claim(
             "gold",
             "DPO's gain minus PPO's",
             lead("-foreign"),
-            gate=on_policy,
+            gate=why_not_foreign,
         ),
     ),
     arms=arms,

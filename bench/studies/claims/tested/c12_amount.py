@@ -33,15 +33,15 @@ def arms(cfg, bases):
 
 def literal(cfg) -> dict[str, Spec]:
     """Return DPO on a thousand exact pairs and on ten thousand of which some are turned round, each
-    at the best of several lengths; the noisy ones at a lower strength too."""
-    usual = {"epochs": cfg.dpo.epochs}
-    often = {"epochs": times(cfg, "dpo", "epochs", cfg.pairs.n / GOLD)}
-    exact = {"preference": "exact", "candidates": {"short": usual, "long": often}}
+    at the best of three settings; the noisy ones are all read, at a lower strength or twice too."""
+    usual, twice = cfg.dpo.epochs, times(cfg, "dpo", "epochs", 2)
+    often = times(cfg, "dpo", "epochs", cfg.pairs.n / GOLD)
+    exact = {"candidates": {"short": {"epochs": usual}, "long": {"epochs": often}}}
     weak = {"beta": times(cfg, "dpo", "beta", 1 / 3)}
-    noisy = {"flip": FLIPPED, "candidates": {"long": usual, "weak": weak}}
+    noisy = {"candidates": {"weak": weak, "twice": {"epochs": twice}}}
     return {
-        LITERAL[0]: from_few(cfg, "dpo", GOLD) | exact,
-        LITERAL[1]: from_few(cfg, "dpo", MANY) | noisy,
+        LITERAL[0]: from_few(cfg, "dpo", GOLD) | {"preference": "exact"} | exact,
+        LITERAL[1]: {"method": "dpo", "n": MANY, "flip": FLIPPED} | noisy,
     }
 
 
@@ -91,7 +91,7 @@ CLAIM = Claim(
     experiment="DPO on a thousand pairs with exact labels and on ten thousand of which a fifth is "
     "turned round. DPO and PPO on a tenth of the pairs with exact labels, in as many epochs as on "
     "all, in as many steps or in between, against all pairs of which 10 to 40 % are turned round. "
-    "The first base picks the length on few pairs, and the strength on noisy ones, on other seeds.",
+    "The first base picks lengths, and strengths on noisy pairs, on other seeds.",
     published=(
         Published(
             "Deng et al. 2025 (arXiv 2502.14560)",
@@ -129,8 +129,8 @@ CLAIM = Claim(
     }
     | dict(zip(LITERAL, ("DPO, 1,000 exact", "DPO, 10,000, 20 % turned round"), strict=True)),
     notes=by_flips,
-    caveat="All pairs are as varied: in practice a thousand chosen ones may be less so. Exact "
-    "labels say which answer has more gold, however little more.",
+    caveat="In the second statement a tenth of this testbed's pairs stands for the claim's "
+    "numbers. Exact labels say which answer has more gold, however little more.",
     worlds=("micro",),
     elsewhere="no exact labels",
 )

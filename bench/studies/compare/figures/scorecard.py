@@ -65,7 +65,7 @@ def _stability(study) -> Column:
         if share.n
     }
     axis = f"% of {counted} that failed\n(lower is better)"
-    return Column("Stability", axis, spans, "not in the grid", (0, 100))
+    return Column("Stability", axis, spans, "not in the grid", (-5, 100))
 
 
 def _percent(share: Share) -> tuple[float, float, float]:

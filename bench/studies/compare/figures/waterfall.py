@@ -17,7 +17,8 @@ def draw(study, pen):
     """Draw a column per method, FLOPs above and, if they compare, seconds below."""
     arms, spent = study.listed[:MANY], spending(study.meta)
     if pen.tall:  # FLOPs alone
-        figure, axes = pen.panels(len(arms), WIDE, 2.4, sharex=True)
+        phases = len(list(by_phase(study, next(iter(spent)))))
+        figure, axes = pen.panels(len(arms), WIDE, 1.6 + 0.24 * phases, sharex=True)
         axes = [axes]
     else:
         figure = pen.figure(WIDE, 3.0 * len(spent))
