@@ -100,10 +100,10 @@ def against_tuned(study) -> list[str]:
     """Say which variants differ from their method as tuned."""
     groups: dict[str, list[str]] = {}
     for row in study.versus_tuned:
-        word = {row.a: BETTER.capitalize(), row.b: "Worse"}.get(row.winner or "", "Not told apart")
-        groups.setdefault(word, []).append(row.a)
-    found = [f"{word}: {named(arms)}." for word, arms in groups.items()]
-    return ["Against their method as tuned:", *found] if found else []
+        words = {row.a: f"{BETTER.capitalize()} than as tuned", row.b: "Worse than as tuned"}
+        open_ = "Not told apart from it" if math.isfinite(row.p) else "Not tested"
+        groups.setdefault(words.get(row.winner or "", open_), []).append(row.a)
+    return [f"{word}: {named(arms)}." for word, arms in groups.items()]
 
 
 def by_own_settings(study) -> list[str]:
