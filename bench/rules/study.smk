@@ -61,7 +61,7 @@ rule report:
         ),
         report(
             directory(LAYOUT.report / "figures"),
-            patterns=["{figure}.svg"],
+            patterns=[r"{figure,\w+}.svg"],
             category=lambda wildcards: FIGURES[wildcards.figure]["category"],
             labels=lambda wildcards: {"figure": FIGURES[wildcards.figure]["title"]},
             caption="../report/snakemake/figure.rst",

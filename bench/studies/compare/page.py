@@ -40,10 +40,9 @@ def own_sections(study) -> list[Section]:
     """Return the sections of a comparison without figures and without what other studies lend: the
     answer, what it costs and breaks, what it depends on; then, folded, all that it rests on."""
     said = cards(study)
-    gains = said["quality"] if study.few else sentences.failed_runs(study)
     return [
         Section("answer", "The answer", body="answer"),
-        Section("quality", "Who gains most?", gains, [tables.comparisons(study)]),
+        Section("quality", "Who gains most?", said["quality"], [tables.comparisons(study)]),
         Section("cost", "What does it cost?", said["cost"]),
         Section("stability", "Does training fail?", sentences.stability(study)),
         Section("tax", "What does it break?", sentences.tax(study), [tables.tasks(study)]),
