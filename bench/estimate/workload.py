@@ -234,7 +234,7 @@ class Workload:
         It samples both answers, unless the pairs were given, and scores them with gold. For a pool
         of demonstrations it samples one answer each and scores none.
         """
-        cfg, n = self.cfg, self.cfg.pairs.pool or 2 * self.cfg.pairs.n
+        cfg, n = self.cfg, self.cfg.pairs.sampled
         if name == POOL and world(cfg.data.kind).GIVEN_PAIRS:
             n, most = getattr(cfg.data, "pool", n), self.gold.bytes
             job = Job("pool", "pool", most, most, Work(), self.scored(2 * n), loads=most)
@@ -252,7 +252,7 @@ class Workload:
 
     def reference(self) -> Job:
         """Return the job that computes log-probs of a pool under the SFT base."""
-        n = getattr(self.cfg.data, "pool", None) or self.cfg.pairs.pool or 2 * self.cfg.pairs.n
+        n = getattr(self.cfg.data, "pool", None) or self.cfg.pairs.sampled
         held, batch = memory.held(self.bare), self.cfg.model.micro_batch or REFERENCE_BATCH
         most = held + memory.reading_pass(self.bare, batch, 2 * self.lengths.answer)
         work = Work(read=n * self.read_pair())

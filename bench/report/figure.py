@@ -45,14 +45,14 @@ def draw_all(study, folder: Path, figures: list[Figure]) -> dict[str, str]:
     drawn = {}
     for figure in figures:
         words = figure.words(study)
-        with style.drawing(figure.name):
-            style.save(figure.draw(study, style.Pen(study.looks, *words)), folder, figure.name)
-        with style.drawing(tall(figure.name)):
-            pen = style.Pen(study.looks, *words, tall=True)
-            drawn_tall = figure.draw(study, pen)
-            style.wrap_labels(drawn_tall)
-            style.save_svg(drawn_tall, folder / f"{tall(figure.name)}.svg")
-        for name in (figure.name, tall(figure.name)):
+        for name, is_tall in ((figure.name, False), (tall(figure.name), True)):
+            with style.drawing(name):
+                picture = figure.draw(study, style.Pen(study.looks, *words, is_tall))
+                if is_tall:
+                    style.wrap_labels(picture)
+                    style.save_svg(picture, folder / f"{name}.svg")
+                else:
+                    style.save(picture, folder, name)
             drawn[name] = (folder / f"{name}.svg").read_text(encoding="utf-8")
     return drawn
 

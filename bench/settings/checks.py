@@ -224,7 +224,7 @@ def check_curve(cfg) -> None:
 def left_in_pool(cfg, preference: str = "gold") -> int:
     """Return how many pairs a seed can draw: all of their pool but its validation pairs."""
     given = world(cfg.data.kind).GIVEN_PAIRS and preference != ON_POLICY
-    pool = (given and getattr(cfg.data, "pool", None)) or cfg.pairs.pool or 2 * cfg.pairs.n
+    pool = (given and getattr(cfg.data, "pool", None)) or cfg.pairs.sampled
     return max(cfg.pairs.n, pool - cfg.pairs.validation)
 
 

@@ -188,6 +188,11 @@ class Pairs(Section):
     seed: int = 0
     """Seed of the pool and of the draws from it."""
 
+    @property
+    def sampled(self) -> int:
+        """Return the pairs of a pool that is sampled from a model."""
+        return self.pool or 2 * self.n
+
 
 class Reward(Section):
     """The reward model that PPO trains against: one for each seed and label set."""

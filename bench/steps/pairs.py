@@ -118,13 +118,9 @@ def pool_metrics(pool: list[dict]) -> dict[str, float]:
 def sampled_pools(cfg, ledger) -> tuple[list[dict], list[dict]]:
     """Sample pairs from their writer; returns (pool on train prompts, pairs on test prompts)."""
     draw_batch = drawing(cfg, ledger, cfg.layout.writer)
-    pool = sampled_pool(cfg, "train", pool_size(cfg), draw_batch)
+    pool = sampled_pool(cfg, "train", cfg.pairs.sampled, draw_batch)
     test = sampled_pool(cfg, "test", cfg.pairs.test, draw_batch)
     return pool, [row for row in test if row["gold_a"] != row["gold_b"]]
-
-
-def pool_size(cfg) -> int:
-    return cfg.pairs.pool or 2 * cfg.pairs.n
 
 
 def drawing(cfg, ledger, writer: Path) -> Callable[[list[dict]], list[str | None]]:
@@ -262,7 +258,7 @@ def make_on_policy(cfg) -> None:
     trainer.quieten()
     ledger = Ledger()
     with ledger.phase("pool"):
-        pool = sampled_pool(cfg, "train", pool_size(cfg), drawing(cfg, ledger, cfg.layout.sft))
+        pool = sampled_pool(cfg, "train", cfg.pairs.sampled, drawing(cfg, ledger, cfg.layout.sft))
     write_own(cfg, ON_POLICY, pool, job.step_record("pairs", cfg, ledger, pool_metrics(pool)))
 
 

@@ -17,6 +17,7 @@ def table(study) -> Table:
     """Tabulate for each arm how many of its answers beat SFT's, its gain, its cost and how often it
     fails."""
     failed, counted = lent.failures(study)
+    flops = sentences.means(study, "flops")
     header = [("", ""), ("Beats SFT", "of its answers ↑"), ("Gold", "above SFT ↑"),
               ("FLOPs", "times the fewest ↓"), ("Failed", f"{counted} ↓")]  # fmt: skip
     rows = [
@@ -24,7 +25,7 @@ def table(study) -> Table:
             arm_cell(study, arm),
             won(study.interval(arm, "win")),
             gained(study.interval(arm, "gold_delta")),
-            times_the_cheapest(study, arm),
+            times_the_fewest(study, arm, flops),
             share(failed[arm]) if arm in failed else DASH,
         ]
         for arm in study.arms
@@ -58,16 +59,15 @@ def gained(found: st.Interval | None) -> Cell:
     return Cell(fixed(found.mean, "+.2f"), bounds(found))
 
 
-def times_the_cheapest(study, arm: str) -> Cell:
-    """Format '10.0×' with '9.9 to 10.1' beside it: FLOPs over those of the arm with the fewest."""
-    known = {other: i.mean for other, i in study.known("flops").items() if i.mean > 0}
-    if arm not in known:
+def times_the_fewest(study, arm: str, flops: dict[str, float]) -> Cell:
+    """Format '10.0×' with '9.9 to 10.1' beside it: an arm's FLOPs over the fewest of any arm."""
+    if arm not in flops:
         return DASH
-    cheap = min(known, key=known.get)
+    cheap = min(flops, key=flops.get)
     if arm == cheap:
         return Cell("1×", "the fewest")
     found = sentences.ratio(study.by_seed(arm, "flops"), study.by_seed(cheap, "flops"))
-    mean, low, high = found or (known[arm] / known[cheap], math.nan, math.nan)
+    mean, low, high = found or (flops[arm] / flops[cheap], math.nan, math.nan)
     if mean < ALIKE:
         return Cell("1×", "as few")
     return Cell(f"{mean:.1f}×", f"{low:.1f} to {high:.1f}" if math.isfinite(low) else "")

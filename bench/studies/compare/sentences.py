@@ -115,7 +115,7 @@ def _without_pairs(study) -> str:
 
 def glance_at_cost(study) -> str:
     """Say the cost of the best method, or else the dearest one, as a multiple of the cheapest."""
-    flops, seconds = (_means(study, key) for key in ("flops", "cost"))
+    flops, seconds = (means(study, key) for key in ("flops", "cost"))
     if len(flops) < 2 or flops.keys() != seconds.keys():
         return ""
     cheap, dear = min(flops, key=flops.get), max(flops, key=flops.get)
@@ -131,28 +131,29 @@ def glance_at_cost(study) -> str:
     return f"A run of {label(who)} takes {times} of a run of {label(cheap)}, the cheapest{also}."
 
 
-def _means(study, key: str) -> dict[str, float]:
+def means(study, key: str) -> dict[str, float]:
     """Return {arm: the mean of a cost} of the arms for which it was measured."""
     return {arm: i.mean for arm, i in study.known(key).items() if i.mean > 0}
 
 
 def finding(study) -> str:
     """Say who gains most and what that costs, for the headline of a figure."""
-    family = study.versus
-    if study.few or not (top := family.champion()):
-        return "" if study.few else leader(family)
-    flops = _means(study, "flops")
-    if top not in flops or min(flops, key=flops.get) == top:
-        return f"{label(top)} gains most" + ", for the fewest FLOPs" * (top in flops)
+    top = study.versus.champion()
+    if study.few or not top:
+        return "" if study.few else leader(study.versus)
+    flops = means(study, "flops")
+    if top not in flops:
+        return f"{label(top)} gains most"
     cheap = min(flops, key=flops.get)
-    return (
-        f"{label(top)} gains most, at {flops[top] / flops[cheap]:.1f} times {label(cheap)}'s FLOPs"
-    )
+    if cheap == top:
+        return f"{label(top)} gains most, for the fewest FLOPs"
+    times = flops[top] / flops[cheap]
+    return f"{label(top)} gains most, at {times:.1f} times {label(cheap)}'s FLOPs"
 
 
 def dearest(study) -> str:
     """Say how many times the cheapest the dearest run costs, for the headline of a figure."""
-    known = _means(study, "cost")
+    known = means(study, "cost")
     if len(known) < 2 or not study.timed:
         return ""
     cheap, dear = min(known, key=known.get), max(known, key=known.get)
@@ -310,7 +311,7 @@ def cost(study) -> list[str]:
     """Say the cheapest arm's seconds, or FLOPs if seconds do not compare; the others' ratios to it,
     and what was charged."""
     key = "cost" if study.timed else "flops"
-    known = _means(study, key)
+    known = means(study, key)
     if not known:
         return ["Every run failed: no cost to compare."]
     cheap, *others = sorted(known, key=known.get)

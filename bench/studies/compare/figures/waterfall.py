@@ -15,16 +15,17 @@ from bench.studies.compare.costs import at, by_phase, flops_of
 
 def draw(study, pen):
     """Draw a column per method, FLOPs above and, if they compare, seconds below."""
-    arms, spent = study.listed[:MANY], spending(study.meta)
-    if pen.tall:  # FLOPs alone
-        phases = len(list(by_phase(study, next(iter(spent)))))
+    arms, units = study.listed[:MANY], spending(study.meta)
+    spent = list(zip(("flops", "cost"), units.items(), strict=False))
+    if pen.tall:
+        spent = spent[:1]  # FLOPs
+        phases = len(by_phase(study, next(iter(units))).columns)
         figure, axes = pen.panels(len(arms), WIDE, 1.6 + 0.24 * phases, sharex=True)
         axes = [axes]
     else:
         figure = pen.figure(WIDE, 3.0 * len(spent))
         axes = figure.subplots(len(spent), len(arms), sharex="row", sharey="row", squeeze=False)
-    units = zip(("flops", "cost"), spent.items(), strict=False)
-    for row, (key, (column, unit)) in zip(axes, units, strict=False):
+    for row, (key, (column, unit)) in zip(axes, spent, strict=True):
         table = by_phase(study, column)
         ends = [*table.sum(axis=1), *(i.high for i in study.known(key, arms).values())]
         longest = max((end for end in ends if math.isfinite(end)), default=1.0)
