@@ -10,7 +10,6 @@
 # Each rule runs one command, `python -m bench <step>`. `params.code` reruns it if its code, the
 # settings that it reads or the libraries change. A changed comment reruns nothing.
 
-import os
 import sys
 
 from bench.core import warm
@@ -22,10 +21,14 @@ from bench.estimate.devices import named
 from bench.settings.overrides import asked
 from bench.studies import load
 
-# `snakemake claims` chooses the study of that name; jobs of a cluster inherit the variable.
-if "claims" in sys.argv[1:]:
-    os.environ["PREFBENCH_STUDY"] = "claims"
-config |= {"study": os.environ["PREFBENCH_STUDY"]} if "PREFBENCH_STUDY" in os.environ else {}
+TYPED = set(sys.argv[1:])  # Snakemake knows its targets only once it has read this file
+
+# `snakemake claims` chooses the study of that name, for the jobs of a cluster too.
+if "claims" in TYPED:
+    if config.setdefault("study", "claims") != "claims":
+        sys.exit(f"error: `claims` is a study: leave out study={config['study']}")
+    started = workflow.config_settings
+    started.config_args = [*(started.config_args or []), "study=claims"]
 
 try:
     TESTBED, SET = asked(config)
@@ -103,7 +106,7 @@ BESIDE = {"estimate", "rehearse", "prefetch"}  # targets that begin no study
 
 
 onstart:
-    if hasattr(CFG.plan, "begin") and workflow.is_main_process and not BESIDE & {*sys.argv}:
+    if hasattr(CFG.plan, "begin") and workflow.is_main_process and not BESIDE & TYPED:
         CFG.plan.begin(CFG)
     if HERE:
         lighten(workflow.scheduler)
