@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.names import DEFAULT_STUDY
-from bench.report import style
+from bench.report import style, svg
 from bench.report.marks import LOST
 from bench.report.words import count, fixed, label
 
@@ -18,7 +18,8 @@ class Figure:
     its signature (`signed`), so that it can stand alone; wide: whether it has many panels;
     category: its heading in Snakemake's own report; section: the anchor of the section of a
     comparison that shows it; finding: what it shows in this study, in a sentence that becomes its
-    headline, or "" if nothing is decided.
+    headline, or "" if nothing is decided; layered: whether methods lie over each other, so that
+    readers may hide some; shown: whether a study has what it draws.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Figure:
     category: str = field(kw_only=True)
     section: str = ""
     finding: Callable = lambda study: ""
+    layered: bool = False
+    shown: Callable = lambda study: True
 
     def words(self, study) -> tuple[str, str]:
         """Return the words above and below the picture."""
@@ -40,19 +43,24 @@ class Figure:
 
 
 def draw_all(study, folder: Path, figures: list[Figure]) -> dict[str, str]:
-    """Draw every figure as SVG and PNG, and as an SVG for phones; return {name: SVG}."""
+    """Draw every figure as SVG and PNG, and as an SVG for phones; write its values as csv.
+
+    Returns {name: SVG}.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     for figure in figures:
         words = figure.words(study)
         for name, is_tall in ((figure.name, False), (tall(figure.name), True)):
             with style.drawing(name):
-                picture = figure.draw(study, style.Pen(study.looks, *words, is_tall))
+                pen = style.Pen(study.looks, *words, is_tall)
+                picture = figure.draw(study, pen)
                 if is_tall:
                     style.wrap_labels(picture)
-                    style.save_svg(picture, folder / f"{name}.svg")
                 else:
-                    style.save(picture, folder, name)
+                    style.save_png(picture, folder / f"{name}.png")
+                    pen.told.save(folder / f"{name}.csv")
+                svg.save(picture, folder / f"{name}.svg", pen.told)
             drawn[name] = (folder / f"{name}.svg").read_text(encoding="utf-8")
     return drawn
 

@@ -6,12 +6,15 @@ import math
 import numpy as np
 
 from bench.analysis import statistics as st
+from bench.report.words import label
 
 LOST = "every run failed"
 
 
-def point(ax, pen, arm: str, y: float, span, size: float = 9, above: bool = True) -> None:
-    """Draw a mean, its interval and its number; span: (low, mean, high, words).
+def point(
+    ax, pen, arm: str, y: float, span, size: float = 9, above: bool = True, form: str = "+.2f"
+) -> None:
+    """Draw a mean, its interval and its number; span: (low, mean, high, words); form: of its ends.
 
     The limits of the axes must be set before.
     """
@@ -19,7 +22,8 @@ def point(ax, pen, arm: str, y: float, span, size: float = 9, above: bool = True
     whole = math.isfinite(high - low)
     if whole:
         ax.plot([low, high], [y, y], color=pen.of(arm), lw=2.2)
-    ax.plot(mean, y, ms=7.5, clip_on=False, zorder=4, **pen.marker(arm))
+    (mark,) = ax.plot(mean, y, ms=7.5, clip_on=False, zorder=4, **pen.marker(arm))
+    pen.told.add(mark, label(arm), (low, mean, high), form, words)
     left, right = ax.get_xlim()
     share = (mean - left) / (right - left)
     side, move = ("left", -4) if share < 0.06 else ("right", 4) if share > 0.94 else ("center", 0)
@@ -39,7 +43,10 @@ def cross_hair(ax, pen, arm: str, across: st.Interval, up: st.Interval) -> None:
 
 
 def bar_end(ax, pen, found: st.Interval | None, y: float, size: float = 1) -> None:
-    """Draw the interval at the end of a bar, and its number; words if no run ended."""
+    """Draw the interval at the end of a bar, and its number; words if no run ended.
+
+    size: what the axis divides by.
+    """
     if found is None:
         beside(ax, LOST, 0, y, fontsize=8.5)
         return

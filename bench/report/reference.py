@@ -16,13 +16,26 @@ COUNTED = {
     "steps": "optimiser steps",
     "resident_models": "models in memory",
 }
+# table of the results -> what a row of it holds
+HELD = {
+    "runs": "a run: how it ended, its settings, hashes of its inputs and weights",
+    "prompts": "an answer to a test prompt: gold, KL, length",
+    "variety": "a run's answers: distinct bigrams, how far those to one prompt differ",
+    "tasks": "a run's score on an lm-eval task",
+    "items": "a run's score on a document of a task",
+    "curve": "a run's scores on validation prompts at a point of training",
+    "cost": "seconds and FLOPs of a phase of a run",
+    "ledger": "seconds of a step of the study, shared ones included",
+    "log": "an optimiser step of a run",
+    "reward": "a reward model's accuracy",
+}
 
 
 def of_runs(study, each_arm: bool = True) -> list[Table]:
     """Return the tables of runs, lm-eval scores, settings and candidates that have rows; each_arm:
     not only that of candidates."""
-    of_arms = (runs, task_runs, settings) if each_arm else ()
-    found = [table(study) for table in (*of_arms, candidates)]
+    of_arms = (runs, task_runs, settings, variants) if each_arm else ()
+    found = [table(study) for table in (*of_arms, candidates, tables)]
     return [table for table in found if table.rows]
 
 
@@ -35,9 +48,9 @@ def runs(study) -> Table:
     header = [("Run", ""), ("Status", ""), *units, ("Weights", "sha256")]
     rows = [_run_row(study, row, shown) for row in study.runs.to_dict("records")]
     note = (
-        "Each row is one run, from its own files, so there are no intervals. Below its name stands "
+        "Each row is one run, so there are no intervals. Below its name stands "
         f"the folder of its record, run.json, in runs/{study.meta.testbed}. Weights: the first "
-        "digits of the hash of its model."
+        "digits of the hash of its model. The rows are in evidence/runs.columns.xz."
     )
     return Table(RUNS, header, rows, [note])
 
@@ -98,15 +111,52 @@ def record(study, arm: str, seed: int) -> str:
 
 
 def settings(study) -> Table:
-    """Tabulate the settings of each arm, which all its seeds share, as the contract checks."""
-    columns = [(c, w) for c, w in COUNTED.items() if c in study.runs]
-    header = [("", ""), *((words, "") for _, words in columns), ("Settings", "")]
+    """Tabulate the settings of each method, a row for each; all seeds share them, as the contract
+    checks."""
+    first = study.runs.groupby("arm", sort=False).first()
+    arms = [arm for arm in study.listed if arm in first.index]
+    own = {arm: _in_words(first.settings[arm]) for arm in arms}
+    rows = [
+        [Cell(words), *(Cell("–" if pd.isna(n) else short(n)) for n in first.loc[arms, column])]
+        for column, words in COUNTED.items()
+        if column in first
+    ]
+    rows += [
+        [Cell(name), *(Cell(own[arm].get(name, "–")) for arm in arms)]
+        for name in sorted({name for found in own.values() for name in found})
+    ]
+    header = [("Setting", ""), *((label(arm), "") for arm in arms)]
+    note = "A dash: the method has no such setting. What each means: docs/settings.md."
+    return Table("Settings", header, rows if arms else [], [note])
+
+
+def variants(study) -> Table:
+    """Tabulate what the other arms set otherwise than the method that they belong to."""
+    first = study.runs.groupby("arm", sort=False).settings.first().map(_in_words)
     rows = []
-    for arm, group in study.runs.groupby("arm", sort=False):
-        row = group.iloc[0]
-        cells = [Cell("–" if pd.isna(row[c]) else short(row[c])) for c, _ in columns]
-        rows.append([arm_cell(study, arm), *cells, Cell(_settings(row.settings))])
-    return Table("Settings", header, rows)
+    for arm in study.arms:
+        usual = first.get(study.method[arm], {})
+        if arm in first and arm not in study.listed:
+            others = {k: v for k, v in first[arm].items() if usual.get(k) != v}
+            rows.append([arm_cell(study, arm), Cell(_listed(others) or "nothing")])
+    return Table("What variants set otherwise", [("", ""), ("Settings", "")], rows)
+
+
+def tables(study) -> Table:
+    """Tabulate where the numbers of the page lie."""
+    found = {name: getattr(study.results, name, None) for name in HELD}
+    rows = [
+        [Cell(f"{name}.csv", f"evidence/{name}.columns.xz"), Cell(HELD[name]), Cell(f"{len(t):,}")]
+        for name, t in found.items()
+        if t is not None and len(t)
+    ]
+    note = (
+        "python -m bench report --from, with the folder of this report, unpacks these tables. "
+        "evidence/manifest.json has the sha256 of each file. The functions that compute measures "
+        "from them stand beside each measure."
+    )
+    header = [("Table", ""), ("Each row holds", ""), ("Rows", "")]
+    return Table("Where the numbers lie", header, rows, [note])
 
 
 def candidates(study) -> Table:
@@ -122,7 +172,7 @@ def candidates(study) -> Table:
                 Cell(name),
                 Cell(fixed(mean, "+.2f"), value=mean),
                 Cell("yes" * (name == pick.picked)),
-                Cell(_settings(json.dumps(tried["settings"]))),
+                Cell(_listed(_in_words(tried["settings"]))),
             ])  # fmt: skip
     seeds = joined(str(s) for pick in [*study.meta.picks.values()][:1] for s in pick.seeds)
     note = (
@@ -132,12 +182,22 @@ def candidates(study) -> Table:
     return Table("Candidates", header, rows, [note])
 
 
-def _settings(text) -> str:
-    """Turn JSON into 'lr 0.0003, beta 0.1'."""
-    values = json.loads(text) if isinstance(text, str) else {}
-    return ", ".join(
-        f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
-    )
+def _in_words(settings: str | dict) -> dict[str, str]:
+    """Return {setting: its value in words}, from a dictionary or its JSON; {} if unknown."""
+    values = json.loads(settings) if isinstance(settings, str) else settings
+    return {key: _word(value) for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def _word(value) -> str:
+    """Format the value of a setting."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _listed(settings: dict[str, str]) -> str:
+    """Return 'lr 0.0003, beta 0.1'."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
 def failures(study, title: str = "Failed runs") -> Table:

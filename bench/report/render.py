@@ -5,12 +5,13 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from bench.report import style
+from bench.report import style, svg
 from bench.report.figure import tall
 from bench.report.samples import seen
 from bench.report.words import fixed
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = "page.js", "figures.js"
 UNUSUAL = re.compile(r"[^\n -~]")
 
 
@@ -24,16 +25,24 @@ def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str
 
     figures, study = shared["figures"], shared["study"]
     inlined = {
-        form: Markup(style.inline(drawn[form], form, figure.alt(study)))
+        form: Markup(svg.inline(drawn[form], form, figure.alt(study)))
         for name, figure in figures.items()
         for form in (name, tall(name))
     }
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = b64encode(sha256(script.encode()).digest()).decode()
     palettes = {"light": style.variables(style.LIGHT), "dark": style.variables(style.DARK)}
     jinja = environment(True)
     jinja.filters["linked"] = linked or escape
-    more = {"inlined": inlined, "palettes": palettes, "script": Markup(script), "digest": digest}
+    rows = shared["glossary"].rows if "glossary" in shared else []
+    terms = {measure.text: formula.text for measure, _, _, formula, *_ in rows}
+    more = {
+        "inlined": inlined,
+        "terms": terms,
+        "palettes": palettes,
+        "script": Markup(script),
+        "digest": digest,
+    }
     return clean(jinja.get_template(template).render(**shared, **more))
 
 

@@ -13,6 +13,7 @@ from bench.analysis.comparisons import Family
 from bench.analysis.results import Meta, Results
 from bench.core.names import SFT
 from bench.report import style
+from bench.report.words import label
 
 MANY = 6
 
@@ -77,6 +78,13 @@ class Study:
         arms = [(arm.name, arm.method) for arm in self.meta.arms]
         absent = [(m, m) for m in self.meta.methods if m not in self.arms]
         return style.looks([*absent, *arms], self.meta.methods)
+
+    @property
+    def legend(self) -> dict[str, style.Look]:
+        """Return the look of each method, by its name for readers."""
+        order = dict.fromkeys(self.method[arm] for arm in self.arms)
+        by_method = {self.method[arm]: self.looks[arm] for arm in reversed(self.arms)}
+        return {label(method): by_method[method] for method in order}
 
     def interval(self, arm: str, measure: str) -> st.Interval | None:
         """Return the interval of a measure of an arm; None if it could not be measured."""

@@ -1,4 +1,4 @@
-"""Give every figure one style: colours by method in light and dark, markers, lines, saving.
+"""Give every figure one style: colours by method in light and dark, markers, lines, PNGs.
 
 A figure is drawn once, in light colours. Each of them is one of PALETTE and stands only in the
 SVG's style sheet, so the file can declare its dark twin beside it, and the page swaps both by CSS
@@ -10,10 +10,11 @@ import io
 import math
 import re
 import textwrap
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.report.told import Told
 
 LIGHT, DARK = 0, 1
 PALETTE = {
@@ -29,6 +30,7 @@ PALETTE = {
     "m5": ("#5b4fb5", "#b1a6ff"),
     "m6": ("#8c3b3b", "#ef8f8f"),
     "m7": ("#3f5f6b", "#9cc3d1"),
+    "bad": ("#c4002b", "#ff5470"),  # failure: no method has it
     "p0": ("#1f3a5f", "#eaf2fb"),
     "p1": ("#3d6491", "#c4daf2"),
     "p2": ("#7397bd", "#8fb4dc"),
@@ -37,8 +39,6 @@ PALETTE = {
     "p5": ("#b9bcc0", "#565c64"),
     "on": ("#1d1f22", "#14171c"),  # words on p2 and p3, which are dark in both themes
 }
-TWINS = dict(PALETTE.values())  # {light: dark}
-ON_DARK = "@media screen and (prefers-color-scheme:dark)"  # paper is always light
 METHOD_COLOURS = [name for name in PALETTE if re.fullmatch(r"m\d", name)]
 PHASE_COLOURS = [name for name in PALETTE if re.fullmatch(r"p\d", name)]
 INKS = ("ink", "paper", "on")
@@ -55,8 +55,6 @@ BAND = 0.15  # opacity of a band
 PIXELS = 1080  # width of a PNG
 # a PNG's most frequent colours that are added to the palette: how many, how far from all others
 FREQUENT, APART = 12, 24
-COLOUR = re.compile("#[0-9a-f]{6}")
-SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
 @dataclass(frozen=True)
@@ -148,11 +146,12 @@ class Pen:
     """Draws a figure: pen("ink") is a colour, pen.figure() a new figure.
 
     title and foot: the words above and below the figure; tall: for a phone, whatever the width and
-    the number of panels that are asked for.
+    the number of panels that are asked for. `pen.told.add` lets a mark tell its value.
     """
 
     def __init__(self, arm_looks: dict[str, Look], title="", foot="", tall=False):
         self.looks, self.title, self.foot, self.tall = arm_looks, title, foot, tall
+        self.told = Told()
 
     def __call__(self, name: str) -> str:
         return PALETTE[name][LIGHT]
@@ -174,7 +173,7 @@ class Pen:
         width = TALL if self.tall else width
         figure, edge = Figure((width, height), layout="constrained"), 0.07 / width
         figure.suptitle(
-            textwrap.fill(self.title, round((9 if self.tall else 10) * width)), x=edge, ha="left"
+            textwrap.fill(self.title, round((9 if self.tall else 9.4) * width)), x=edge, ha="left"
         )
         foot = textwrap.fill(self.foot, round(17 * width))
         figure.supxlabel(foot, x=edge, ha="left", color=self("muted"))
@@ -213,28 +212,11 @@ def drawing(name: str):
         yield
 
 
-def save(figure, folder: Path, stem: str) -> list[Path]:
-    """Save `stem`.svg and .png in a folder and return both paths; the same data give the same
-    bytes."""
-    return [save_svg(figure, folder / f"{stem}.svg"), save_png(figure, folder / f"{stem}.png")]
-
-
 def wrap_labels(figure) -> None:
     """Break the labels of axes that are longer than a figure for phones is wide."""
     for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
         lines = axis.label.get_text().split("\n")
         axis.label.set_text("\n".join(textwrap.fill(line, LONGEST) for line in lines))
-
-
-def save_svg(figure, path: Path) -> Path:
-    """Save the figure as an SVG."""
-    for ax in figure.axes:
-        for line in (*ax.get_xgridlines(), *ax.get_ygridlines()):
-            line.set_clip_on(False)  # grid lines end with the axes; clip paths would fill the SVG
-    raw, nothing = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(raw, format="svg", metadata=nothing)
-    path.write_text(lean(raw.getvalue()), encoding="utf-8")
-    return path
 
 
 def save_png(figure, path: Path, pixels: int = PIXELS) -> Path:
@@ -280,104 +262,6 @@ def _faded(colour, paper, share: float) -> tuple[int, int, int]:
 def rgb(colour: str) -> tuple[int, int, int]:
     """Return '#rrggbb' as three numbers."""
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-
-
-def lean(svg: str) -> str:
-    """Return the SVG without metadata, empty groups, repeated styles and needless decimals."""
-    from xml.etree import ElementTree
-
-    for prefix, uri in (("", SVG), ("xlink", XLINK)):
-        ElementTree.register_namespace(prefix, uri)
-    root = ElementTree.fromstring(svg)
-    root.set("font-family", FAMILIES)
-    _tidy(root)
-    _share_sheet(root)
-    text = ElementTree.tostring(root, encoding="unicode") + "\n"
-    for number, name in enumerate(re.findall(r'\bid="(\w+)"', text)):
-        text = text.replace(name, f"i{number}")
-    return text
-
-
-def _tidy(element) -> None:
-    """Clean an element of an SVG and all below it, as `lean` says."""
-    group, kept = f"{{{SVG}}}g", []
-    if element.tag == group:
-        element.attrib.pop("id", None)
-    for child in element:
-        _tidy(child)
-        if child.tag != f"{{{SVG}}}metadata":
-            kept += [child] if child.attrib or child.tag != group else list(child)
-    element[:] = kept
-    for key in {"d", "x", "y", "transform", "style"}.intersection(element.keys()):
-        element.set(key, _short(element.get(key)))
-        if element.get(key).startswith("rotate(-0 "):
-            del element.attrib[key]
-    for key in {"fill", "stroke"}.intersection(element.keys()):
-        said = [f"{key}:{element.attrib.pop(key)}", element.get("style")]
-        element.set("style", ";".join(filter(None, said)))
-    if element.tag == group and element.attrib:
-        _share_style(element)
-    if not (element.text or "").strip():
-        element.text = None
-    element.tail = "\n"
-
-
-def _share_style(group) -> None:
-    """Move a style that all parts of a group have (a line's markers) to the group."""
-    styles = {part.get("style") for part in group}
-    if len(styles) == 1 and None not in styles and group.get("style") is None:
-        group.set("style", styles.pop())
-        for part in group:
-            del part.attrib["style"]
-
-
-def _share_sheet(root) -> None:
-    """Turn styles that several elements share, or that hold a colour, into classes of the style
-    sheet.
-
-    The style sheet ends with the dark twin of each colour.
-    """
-    uses = Counter(element.get("style") for element in root.iter() if element.get("style"))
-    several = [style for style, times in uses.items() if times > 1 or COLOUR.search(style)]
-    names = {style: f"c{number}" for number, style in enumerate(several)}
-    for element in root.iter():
-        if element.get("style") in names:
-            element.set("class", names[element.attrib.pop("style")])
-    sheet = next(root.iter(f"{{{SVG}}}style"))
-    sheet.text += "".join(f".{name}{{{style}}}" for style, name in names.items())
-    coloured = {name: dark for style, name in names.items() if (dark := _dark(style))}
-    sheet.text += f"{ON_DARK}{{{''.join(f'.{c}{{{dark}}}' for c, dark in coloured.items())}}}"
-
-
-def _dark(style: str) -> str:
-    """Return the colours of a style as they are on a reader's dark screen."""
-    coloured = ";".join(part for part in style.split(";") if COLOUR.search(part))
-    return COLOUR.sub(lambda light: TWINS[light[0]], coloured)
-
-
-DEFAULTS = {f"font-family: {FAMILIES}", "text-anchor: start", "stroke-dashoffset: 0"}
-
-
-def _short(value: str) -> str:
-    """Return an attribute with three digits in its numbers, and a style without defaults."""
-    value = ";".join(part for part in value.split("; ") if part not in DEFAULTS)
-    value = re.sub(r"(\d\d\.\d|\d\.\d\d)\d+", r"\1", " ".join(value.split()))
-    value = re.sub(r"\.0+(?!\d)", "", value).replace(": ", ":")
-    return re.sub(r" ?([MLCQz]) ?", r"\1", value)
-
-
-def inline(svg: str, name: str, alt: str) -> str:
-    """Prepare an SVG for the page: colours as CSS variables, ids and classes unique, and `alt`."""
-    from html import escape
-
-    body = svg[svg.index("<svg") :]
-    body = re.sub(rf"{re.escape(ON_DARK)}\{{.*?\}}\}}", "", body)  # the page's variables do this
-    for key, (light, _) in PALETTE.items():
-        body = body.replace(light, f"var(--{key})")
-    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
-    body = re.sub(r"(?<=\})(?=\.c\d+\{)", f".figure-{name} ", body)
-    head = f'<svg class="figure-{name}" role="img" aria-label="{escape(alt, quote=True)}"'
-    return body.replace("<svg", head, 1)
 
 
 def variables(theme: int) -> str:

@@ -382,5 +382,74 @@ def test_samples_are_filtered_by_set_and_family(browser, built):
         assert page.locator("#pick output").text_content() == f"{len(sets)} prompts"
 
 
+def test_samples_are_found_by_their_words(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, _):
+        shown = page.locator(".sample:visible")
+        first = shown.first.locator(".prompt small").text_content()
+        page.locator("#pick input").fill(first.upper())
+        assert shown.count() == 1 and page.locator("#pick output").text_content() == "1 prompts"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_marks_tell_their_values_to_a_pointer_and_to_arrow_keys(browser, built, width):
+    with browser.show(built["compare"] / "index.html", width) as (page, faults):
+        picture = page.locator("#figure-scorecard svg:visible")
+        tip = page.locator("#tip")
+        picture.focus()
+        said = []
+        for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+            page.keyboard.press(key)
+            said.append(tip.text_content())
+        assert said[0].startswith("PPO · Quality · seed 1: +") and said[0] == said[2] != said[1]
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+        mark = picture.locator("use").last.bounding_box()
+        page.mouse.move(mark["x"] + mark["width"] / 2 + 4, mark["y"] + 4)
+        assert tip.text_content().startswith("ORPO · Stability: ")
+        page.mouse.move(2, 2)
+        assert not tip.is_visible() and faults == []
+
+
+def test_a_method_and_single_runs_can_be_hidden(browser, built):
+    colour = """svg => [...svg.querySelectorAll("text")]
+      .filter(t => t.textContent === "PPO").map(t => getComputedStyle(t).visibility)"""
+    with browser.show(built["compare"] / "index.html") as (page, faults):
+        figure = page.locator("#figure-frontier")
+        picture, buttons = figure.locator("svg:visible"), figure.locator(".keys button")
+        assert buttons.all_text_contents() == ["PPO", "DPO", "IPO", "ORPO", "single runs"]
+        assert picture.evaluate(colour) == ["visible"]
+        buttons.first.click()
+        assert picture.evaluate(colour) == ["hidden"]
+        assert buttons.first.get_attribute("aria-pressed") == "false"
+        runs = picture.locator("[data-seed]").first
+        assert runs.evaluate("g => getComputedStyle(g).visibility") == "visible"
+        buttons.last.click()
+        assert runs.evaluate("g => getComputedStyle(g).visibility") == "hidden"
+        buttons.first.click()
+        assert picture.evaluate(colour) == ["visible"] and faults == []
+
+
+def test_a_measure_explains_itself(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, _):
+        page.evaluate(UNFOLD)
+        page.get_by_role("button", name="KL from SFT").first.focus()
+        assert "KL per token" in page.locator("#tip").text_content()
+
+
+def test_tables_and_the_finding_are_copied(browser, built):
+    with browser.show(built["compare"] / "index.html") as (page, faults):
+        page.evaluate("navigator.clipboard.writeText = async text => { window.copied = text; }")
+        page.get_by_role("button", name="Copy with its source").click()
+        assert page.evaluate("copied").endswith("study compare · commit 000000000000)")
+        glance = page.locator(".glance")
+        glance.get_by_role("button", name="Copy as CSV").click()
+        rows = page.evaluate("copied").split("\n")
+        assert rows[0].startswith('"","Beats SFT of its answers') and rows[1].startswith('"PPO","')
+        glance.get_by_role("button", name="Copy as Markdown").click()
+        rows = page.evaluate("copied").split("\n")
+        assert rows[1] == "| --- | --- | --- | --- | --- |" and rows[2].startswith("| PPO | ")
+        assert faults == []
+
+
 def test_ten_seeds_of_four_methods_stay_small(built):
     assert sum(f.stat().st_size for f in built["compare"].rglob("*.*")) < report.LARGEST

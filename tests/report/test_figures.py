@@ -16,7 +16,7 @@ from PIL import Image
 
 from bench.analysis.results import Pick
 from bench.analysis.statistics import Share
-from bench.report import labels, page, style
+from bench.report import labels, page, style, svg
 from bench.report.figure import signed
 from bench.report.sections import of_companion
 from bench.report.study import Study
@@ -27,6 +27,7 @@ from bench.studies.compare.figures import scorecard
 from bench.studies.stability.figures import GRID
 
 METHODS = tuple(fake_runs.ARMS)
+SILENT = {"map"}  # its numbers are written
 BETAS = ("0.01", "0.03", "0.3", "1", "3")
 
 
@@ -228,17 +229,23 @@ def pen_of(drawn, study) -> style.Pen:
 
 
 @each(COMPARISONS + KINDS)
-def test_no_words_lie_over_others_or_are_cut_off(make, made, shown):
+def test_no_words_lie_over_others_or_are_cut_off_and_marks_tell_values(make, made, shown, tmp_path):
     study, found = made(make), {}
     for drawn in kind_of(study.meta.study).figures(study):
         with style.drawing(drawn.name):
-            figure = drawn.draw(study, pen_of(drawn, study))
+            pen = pen_of(drawn, study)
+            figure = drawn.draw(study, pen)
             texts = shown(figure)
         assert figure.get_suptitle() == drawn.title != ""
         assert figure.get_supxlabel().startswith("prefbench · micro · ")
         marks = [] if study.many else [fault for ax in figure.axes for fault in hidden(ax)]
         if wrong := faults(figure, texts) + marks:
             found[drawn.name] = wrong
+        with style.drawing(drawn.name):
+            picture = svg.save(figure, tmp_path / "it.svg", pen.told).read_text()
+        values = [value for _, values in pen.told.marks for value in values]
+        assert values or make is all_failed or drawn.name in SILENT
+        assert picture.count("<title>") == len(values)
     assert not found
 
 
@@ -315,20 +322,20 @@ def test_a_lean_svg_says_the_same_in_half_the_bytes(made):
     with style.drawing("curves"):
         figure, raw = drawn.draw(study, pen_of(drawn, study)), io.StringIO()
         figure.savefig(raw, format="svg")
-    whole, lean = (ElementTree.fromstring(s) for s in (raw.getvalue(), style.lean(raw.getvalue())))
+    whole, lean = (ElementTree.fromstring(s) for s in (raw.getvalue(), svg.lean(raw.getvalue())))
     for tag in ("text", "path", "use", "clipPath"):
-        found = [[e.text for e in svg.iter(f"{{{style.SVG}}}{tag}")] for svg in (whole, lean)]
+        found = [[e.text for e in each.iter(f"{{{svg.SVG}}}{tag}")] for each in (whole, lean)]
         assert len(found[0]) == len(found[1])
         assert tag != "text" or found[0] == found[1]
-    assert len(style.lean(raw.getvalue())) < 0.4 * len(raw.getvalue())
+    assert len(svg.lean(raw.getvalue())) < 0.4 * len(raw.getvalue())
 
 
 def test_styles_of_two_inlined_figures_do_not_meet():
     sheet = "*{x:y}.c0{fill:#b84a00}.c1{fill:#1c1e21}"
-    sheet += style.ON_DARK + "{.c0{fill:#ff9a52}.c1{fill:#e6e8eb}}"
-    svg = f'<svg><style>{sheet}</style><g class="c0" id="i0"/></svg>'
+    sheet += svg.ON_DARK + "{.c0{fill:#ff9a52}.c1{fill:#e6e8eb}}"
+    drawn = f'<svg><style>{sheet}</style><g class="c0" id="i0"/></svg>'
     for name in ("one", "two"):
-        text = style.inline(svg, name, "words")
+        text = svg.inline(drawn, name, "words")
         assert f".figure-{name} .c0{{fill:var(--m0)}}.figure-{name} .c1{{" in text
         assert f'<svg class="figure-{name}" role="img"' in text and f'id="{name}-i0"' in text
         assert "@media" not in text  # the page's own variables change with the screen
@@ -338,9 +345,9 @@ def test_each_colour_of_a_figure_has_its_dark_twin_in_the_style_sheet(made, tmp_
     study = made(compared)
     drawn = figure_of(study, "cost")
     with style.drawing(drawn.name):
-        path, _ = style.save(drawn.draw(study, pen_of(drawn, study)), tmp_path, "cost")
+        path = svg.save(drawn.draw(study, pen_of(drawn, study)), tmp_path / "cost.svg")
     head, _, body = path.read_text().partition("</style>")
-    light, _, dark = head.partition(style.ON_DARK)
-    assert not style.COLOUR.search(body)
-    twins = [style.TWINS[colour] for colour in style.COLOUR.findall(light)]
-    assert twins == style.COLOUR.findall(dark) and len({*twins}) > 6
+    light, _, dark = head.partition(svg.ON_DARK)
+    assert not svg.COLOUR.search(body)
+    twins = [svg.TWINS[colour] for colour in svg.COLOUR.findall(light)]
+    assert twins == svg.COLOUR.findall(dark) and len({*twins}) > 6

@@ -70,7 +70,7 @@ def sweep(tmp_path_factory):
 class Tags(HTMLParser):
     """Every tag with its attributes, and whether tags are closed in order."""
 
-    VOID = ("meta", "br", "img", "link", "source")
+    VOID = ("meta", "br", "img", "link", "source", "input")
 
     def __init__(self, text):
         super().__init__()
@@ -138,7 +138,7 @@ def test_figures_are_the_same_bytes_for_the_same_data(study, built, tmp_path):
     scorecard.write_card(study, tmp_path, page.title(study), shared_by(study)["lead"])
     first = {p.name: p.read_bytes() for p in sorted((built / "figures").iterdir())}
     assert first == {p.name: p.read_bytes() for p in sorted(tmp_path.iterdir())}
-    names = {f"{f.name}{k}" for f in every for k in (".svg", ".png", "-tall.svg")}
+    names = {f"{f.name}{k}" for f in every for k in (".svg", ".png", ".csv", "-tall.svg")}
     assert set(first) == names | {"card.png"}
 
 

@@ -1,5 +1,6 @@
 "use strict";
-// Without this script the page shows all that it has; with it tables sort and samples can be picked.
+// Without this script the page shows all that it has; with it tables sort, samples can be picked, and
+// tables and the finding can be copied.
 (() => {
   const value = cell => {
     if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
@@ -40,6 +41,44 @@
     });
   }
 
+  // Copies are what a reader sees: a table as Markdown or as csv, the finding with its source.
+  const copier = (words, text) => {
+    const button = document.createElement("button");
+    button.textContent = words;
+    button.className = "copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text());
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = words; }, 2000);
+    });
+    return button;
+  };
+  const cells = row => [...row.cells].map(cell => {
+    const note = cell.querySelector("small");
+    const quiet = note ? ` ${note.textContent}` : "";
+    const whole = cell.textContent.trim();
+    return (note ? whole.slice(0, whole.length - note.textContent.length) + quiet : whole).trim();
+  });
+  const grid = table => [...table.rows].map(cells);
+  const markdown = table => {
+    const [head, ...rows] = grid(table).map(row => `| ${row.map(c => c.replaceAll("|", "\\|")).join(" | ")} |`);
+    return [head, `|${" --- |".repeat(table.rows[0].cells.length)}`, ...rows].join("\n");
+  };
+  const csv = table => grid(table)
+    .map(row => row.map(c => `"${c.replaceAll('"', '""')}"`).join(",")).join("\n");
+  if (navigator.clipboard) {
+    for (const table of document.querySelectorAll("table")) {
+      const line = document.createElement("p");
+      line.className = "copies";
+      line.append(copier("Copy as Markdown", () => markdown(table)));
+      line.append(copier("Copy as CSV", () => csv(table)));
+      table.closest(".scroll").after(line);
+    }
+    const lead = document.querySelector(".lead");
+    const said = lead.textContent.replace(/\s+/g, " ").trim();
+    lead.after(copier("Copy with its source", () => `“${said}” (${lead.dataset.source})`));
+  }
+
   // What a link leads to is unfolded, and so is all that is printed.
   const reveal = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -55,18 +94,20 @@
   const pick = document.getElementById("pick");
   if (!pick) return;
   const [set, family] = pick.querySelectorAll("select");
+  const words = pick.querySelector("input");
   const samples = [...document.querySelectorAll(".sample")];
   const show = () => {
     let shown = 0;
     for (const sample of samples) {
       const wanted = sample.dataset.sets.split(" ").includes(set.value)
-        && (!family.value || sample.dataset.family === family.value);
+        && (!family.value || sample.dataset.family === family.value)
+        && sample.textContent.toLowerCase().includes(words.value.trim().toLowerCase());
       sample.hidden = !wanted;
       shown += wanted;
     }
     pick.querySelector("output").textContent = `${shown} prompts`;
   };
   pick.hidden = false;
-  pick.addEventListener("change", show);
+  pick.addEventListener("input", show);
   show();
 })();

@@ -18,11 +18,14 @@ def by_base(study, pen):
     ax = figure.subplots()
     ax.axhline(0, color=pen("muted"), lw=1)
     across, ends = np.arange(len(table)), {}
+    numbers = [list(analysis.by_base(study.results).index).index(base) + 1 for base in table.index]
     for method in table:
         gains = table[method].to_numpy()
-        ax.plot(across, gains, ms=8, ls=study.looks[method].line, lw=1, **pen.marker(method))
+        look = pen.marker(method)
+        (line,) = ax.plot(across, gains, ms=8, ls=study.looks[method].line, lw=1, **look)
+        pen.told.add(line, label(method), list(gains), base=numbers)
         ends[method] = across[-1], gains[-1]
-    ax.set_xticks(across, [str(list(table.index).index(base) + 1) for base in table.index])
+    ax.set_xticks(across, numbers)
     ax.set_xlabel(f"SFT base, in the order of {label(table.columns[0])}'s gain")
     ax.set_ylabel("gold above the own SFT base (higher is better)")
     ax.grid(axis="x", visible=False)
@@ -58,5 +61,5 @@ BY_BASE = Figure(
     f"table has those over bases. n = {count(len(analysis.by_base(s.results)), 'base')}.",
     lambda s: f"Gold above the own SFT base, lowest to highest base: {_listed(s)}.",
     lambda s: f"{count(len(analysis.by_base(s.results)), 'SFT base')} · no intervals",
-    wide=True, category="Quality", finding=leads,
+    wide=True, category="Quality", finding=leads, layered=True,
 )  # fmt: skip

@@ -16,7 +16,7 @@ from bench.studies.claims.claim import Claim, Rule
 from bench.studies.claims.tested import every
 from bench.studies.claims.words import covered, labelled, name_of, verdicts
 
-INK = {Word.SUPPORTED: "m2", Word.CONTRADICTED: "m0", Word.UNDECIDED: "muted"}
+INK = {Word.SUPPORTED: "m2", Word.CONTRADICTED: "bad", Word.UNDECIDED: "muted"}
 REACH = 6  # margins that the axis shows either way; what lies beyond is cut
 
 
@@ -42,7 +42,8 @@ def _dots(study, pen, claim: Claim):
         colour = pen.of(name.partition("-")[0].partition(" ")[0])
         if math.isfinite(interval.half):
             ax.plot([interval.low, interval.high], [y, y], color=colour, lw=2)
-        ax.plot([interval.mean], [y], ls="", marker="o", ms=7, color=colour)
+        (dot,) = ax.plot([interval.mean], [y], ls="", marker="o", ms=7, color=colour)
+        pen.told.add(dot, labelled(claim, name), interval, ".3g")
     names = (labelled(claim, name) for name in found)
     ax.set_yticks(range(len(found)), [fill(name, 22) if pen.tall else name for name in names])
     ax.set_ylim(len(found) - 0.5, -0.5)
@@ -73,7 +74,9 @@ def every_effect(study, pen):
         unit, colour = row.part.margin, pen(INK[row.word])
         ends = [_cut(v / unit) for v in (row.effect.low, row.effect.high)]
         ax.plot(ends, [y, y], color=colour, lw=2)
-        ax.plot([_cut(row.effect.mean / unit)], [y], ls="", marker="o", ms=7, color=colour)
+        at = _cut(row.effect.mean / unit)
+        (dot,) = ax.plot([at], [y], ls="", marker="o", ms=7, color=colour)
+        pen.told.add(dot, name_of(row), row.effect, ".3g", margin=unit)
         ax.text(REACH * 1.04, y, row.word, va="center", color=colour, fontsize=9, fontweight="bold")
     statements = [statement(row, 26 if pen.tall else 62) for row in rows]
     ax.set_yticks(range(len(rows)), statements, fontsize=8.5)

@@ -28,18 +28,25 @@ def table(study) -> Table:
             times_the_fewest(study, arm, flops),
             share(failed[arm]) if arm in failed else DASH,
         ]
-        for arm in study.arms
+        for arm in listed(study)
     ]
     return Table("At a glance", header, rows, [note(study)], sortable=False)
+
+
+def listed(study) -> list[str]:
+    """Return the arms of the table: many variants are left to the figure below it."""
+    return study.listed if study.versus_tuned else study.arms
 
 
 def note(study) -> str:
     """Say what the small numbers are."""
     covers = "seeds and prompts" if study.seeds > 1 else "prompts (one seed)"
+    left = len(study.arms) - len(listed(study))
+    rest = f" {count(left, 'variant')}: in the figure below and in the scorecard." * bool(left)
     return (
         f"Small numbers are 95 % intervals: of wins and gold over {covers}, of FLOPs over seeds, "
         "of failures as if runs were independent. Beats SFT: share of answers with more gold than "
-        f"the SFT base's to the same prompt; a tie counts half. {sentences.charged(study)}"
+        f"the SFT base's to the same prompt; a tie counts half. {sentences.charged(study)}{rest}"
     )
 
 

@@ -13,7 +13,12 @@ from bench.studies.compare.figures.scorecard import write_card
 
 def figures(study) -> list:
     """Return the figures of the page: its own, and those of the studies beside it."""
-    return [*FIGURES, *lent.figures(study)]
+    return [*own_figures(study), *lent.figures(study)]
+
+
+def own_figures(study) -> list:
+    """Return the comparison's own figures that this study can fill."""
+    return [figure for figure in FIGURES if figure.shown(study)]
 
 
 def sections(study) -> list[Section]:
@@ -21,7 +26,7 @@ def sections(study) -> list[Section]:
     own = own_sections(study)
     check(section.anchor for section in own)
     added = lent.new_sections({section.anchor for section in own})
-    return [lent.joined_to(study, with_figures(section)) for section in [*own, *added]]
+    return [lent.joined_to(study, with_figures(study, section)) for section in [*own, *added]]
 
 
 def check(anchors: Iterable[str]) -> None:
@@ -31,9 +36,9 @@ def check(anchors: Iterable[str]) -> None:
         raise ValueError(f"figure {lost[0]}: its section is none of {sorted(anchors)}")
 
 
-def with_figures(section: Section) -> Section:
+def with_figures(study, section: Section) -> Section:
     """Add to a section the comparison's own figures that name it."""
-    return replace(section, figures=[f for f in FIGURES if f.section == section.anchor])
+    return replace(section, figures=[f for f in own_figures(study) if f.section == section.anchor])
 
 
 def own_sections(study) -> list[Section]:

@@ -52,6 +52,8 @@ def headline(study) -> str:
         return "Every run failed: there is nothing to compare."
     if study.few:
         return few_seeds(study)
+    if found := found_of_variants(study) if not family else "":
+        return f"{_also(f'{scale(study)}{found}', _short(study))}."
     if not family:
         return f"{_also(_without_pairs(study), _short(study))}."
     rest = not_judged(family)
@@ -109,8 +111,31 @@ def _without_pairs(study) -> str:
     if len(found) == 1:
         return f"{scale(study)}{label(best)} ends at {said(found[best])} gold above SFT"
     start = f"{scale(study)}the highest mean gold above SFT is {label(best)}'s, {said(found[best])}"
-    tests = "variants are tested against their method as tuned, not against each other"
-    return f"{start}; {tests if study.versus_tuned else 'no two of these arms are compared'}"
+    return f"{start}; no two of these arms are compared"
+
+
+def found_of_variants(study) -> str:
+    """Say which variants differ from their method as tuned; nothing if none was tested."""
+    tested = [row for row in study.versus_tuned if is_tested(row)]
+    if not tested:
+        return ""
+    tuned = [*dict.fromkeys(row.b for row in tested)]
+    than = f"{label(tuned[0]) if len(tuned) == 1 else 'its method'} as tuned"
+    worse = [row.a for row in tested if row.winner == row.b]
+    better = [row.a for row in tested if row.winner == row.a]
+    if not worse and not better:
+        return f"none of {count(len(tested), 'tested variant')} can be told from {than}"
+    parts = [
+        f"{named(arms)} {'is' if len(arms) == 1 else 'are'} {word} than {than}"
+        for arms, word in ((worse, "worse"), (better, BETTER))
+        if arms
+    ]
+    return joined(parts)
+
+
+def is_tested(row: Comparison) -> bool:
+    """Return whether enough runs of both arms ended for a test."""
+    return math.isfinite(row.p)
 
 
 def glance_at_cost(study) -> str:
@@ -359,11 +384,15 @@ NEEDED = {"reward model": "its seed's reward model", "reference": "reference log
 
 def charged(study) -> str:
     """Say who was charged for a reward model or for reference log-probabilities, as recorded."""
-    rows, parts = costs.by_phase(study.results, costs.seconds(study.meta)), []
+    rows = costs.by_phase(study.results, costs.seconds(study.meta))
+    items: dict[tuple[str, ...], list[str]] = {}
     for group, what in NEEDED.items():
-        if payers := list(dict.fromkeys(rows[rows.group == group].method)):
-            verb = "is" if len(payers) == 1 else "are"
-            parts.append(f"{named(payers)} {verb} charged {what}")
+        if payers := tuple(dict.fromkeys(rows[rows.group == group].method)):
+            items.setdefault(payers, []).append(what)
+    parts = [
+        f"{named(payers)} {'is' if len(payers) == 1 else 'are'} charged {joined(what)}"
+        for payers, what in items.items()
+    ]
     start = "; ".join(parts) + ". " if parts else ""
     others = [arm.name for arm in study.meta.arms if arm.start != SFT]
     verb = "does" if len(others) == 1 else "do"

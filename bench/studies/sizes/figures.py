@@ -24,15 +24,18 @@ def by_size(study, pen):
     for i, method in enumerate(study.meta.methods):
         own = [size for size in sizes if method in size.arms]
         apart = 1.03 ** (i - 1.5)
-        points = []
+        points, gains = [], []
         for size in own:
             gain = analysis.gain(study.results, size.arms[method])
             points.append((size.parameters * apart, gain.mean))
+            gains.append(gain)
             if math.isfinite(gain.half):
                 ax.plot([points[-1][0]] * 2, [gain.low, gain.high], color=pen.of(method), lw=1.8)
         if points:
             look = pen.marker(method)
-            ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **look)
+            line = study.looks[method].line
+            (line,) = ax.plot(*zip(*points, strict=True), ms=7, ls=line, **look)
+            pen.told.add(line, label(method), gains, parameters=[s.parameters for s in own])
             ends[method] = points[-1]
     ax.set_xscale("log")
     ax.set_xticks([s.parameters for s in sizes], [in_millions(s) for s in sizes])
@@ -54,7 +57,9 @@ def by_rate(study, pen):
         for method, arm in size.arms.items():
             rates = analysis.rates(study.results, arm)
             look = pen.marker(method)
-            ax.plot(rates.keys(), rates.values(), ms=7, ls=study.looks[method].line, **look)
+            line = study.looks[method].line
+            (line,) = ax.plot(rates.keys(), rates.values(), ms=7, ls=line, **look)
+            pen.told.add(line, label(method), [*rates.values()], rate=[*rates])
             ends[ax][method] = max(rates.items())
             ticks |= {*rates}
         ticks = sorted(ticks)
@@ -90,7 +95,7 @@ BY_SIZE = Figure(
     "moved apart sideways so that intervals can be seen.",
     lambda s: f"Gold above the own SFT base by parameters: {_listed(s)}.",
     lambda s: f"{seeds_of(s)}, test prompts · bars: 95 % intervals",
-    category="Quality",
+    category="Quality", layered=True,
 )  # fmt: skip
 BY_RATE = Figure(
     "rates", "The gain at each learning rate", by_rate,
@@ -99,5 +104,5 @@ BY_RATE = Figure(
     "intervals.",
     lambda s: "Gold above SFT on validation prompts against the learning rate, by size.",
     lambda s: "seeds that are not compared, validation prompts · no intervals",
-    wide=True, category="Quality",
+    wide=True, category="Quality", layered=True,
 )  # fmt: skip

@@ -30,7 +30,11 @@ def grid(study, pen):
     for ax, method in zip(axes, methods, strict=False):
         mine = cells[cells.method == method]
         for (lr, beta), runs in mine.groupby(["lr", "beta"]):
-            _cell(ax, pen, lrs.index(lr), betas.index(beta), runs, best)
+            face = _cell(ax, pen, lrs.index(lr), betas.index(beta), runs, best)
+            gains = runs.gain[np.isfinite(runs.gain)]
+            places = {"rate": factor(lr), "strength": factor(beta)}
+            words = "" if len(gains) else "no run ended"
+            pen.told.add(face, label(method), gains.mean(), words=words, **places)
         _axes(ax, lrs, betas)
         ax.set_title(label(method))
     return figure
@@ -48,20 +52,21 @@ def _axes(ax, lrs: list[float], betas: list[float]) -> None:
     ax.set_ylabel("strength β")
 
 
-def _cell(ax, pen, x: int, y: int, runs, best: float) -> None:
-    """Draw one cell: shaded by gain, framed if a run failed."""
+def _cell(ax, pen, x: int, y: int, runs, best: float):
+    """Draw one cell: shaded by gain, framed if a run failed; return its face."""
     failed = runs[runs.outcome != "ok"]
     gain = runs.gain.mean()
     face = shade(gain / best) if len(failed) < len(runs) and gain > 0 else "paper"
-    ax.fill_between([x - 0.48, x + 0.48], y - 0.47, y + 0.47, color=pen(face), lw=0)
+    drawn = ax.fill_between([x - 0.48, x + 0.48], y - 0.47, y + 0.47, color=pen(face), lw=0)
     if len(failed):
         edge = [x - 0.46, x + 0.46, x + 0.46, x - 0.46, x - 0.46]
-        ax.plot(edge, [y - 0.45] * 2 + [y + 0.45] * 2 + [y - 0.45], color=pen("m0"), lw=1.8)
+        ax.plot(edge, [y - 0.45] * 2 + [y + 0.45] * 2 + [y - 0.45], color=pen("bad"), lw=1.8)
     ink = pen(readable(face))
     words = fixed(gain, "+.2f") if np.isfinite(gain) else _ending(failed)
     ax.text(x, y + 0.08, words, ha="center", va="center", color=ink, fontsize=9.5)
     note = f"{len(failed)} of {len(runs)} failed" if len(failed) else f"n = {len(runs)}"
     ax.text(x, y - 0.25, note, ha="center", va="center", color=ink, fontsize=7)
+    return drawn
 
 
 def _ending(failed) -> str:
@@ -81,7 +86,8 @@ def rates(study, pen):
             share = getattr(row, key)
             low, high = share.span
             words = f"{share.count} of {share.n}"
-            point(ax, pen, row.method, y, (low, share.count / share.n, high, words))
+            span = low, share.count / share.n, high, words
+            point(ax, pen, row.method, y, span, form=".0%")
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
         ax.set_ylim(len(found) - 0.5, -0.7)
         ax.grid(axis="y", visible=False)

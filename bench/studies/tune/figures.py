@@ -33,8 +33,9 @@ def best_curves(study, pen):
         for method in methods(study):
             curve = analysis.best_of(trials(study), method)
             curve = curve.assign(flops=curve.flops / size)
-            ax.plot(curve[column], curve.gain, ls=study.looks[method].line, ms=5,
-                    markevery=(0, 3), **pen.marker(method))  # fmt: skip
+            (line,) = ax.plot(curve[column], curve.gain, ls=study.looks[method].line, ms=5,
+                              markevery=(0, 3), **pen.marker(method))  # fmt: skip
+            pen.told.add(line, label(method), list(curve.gain), trials=list(curve.k))
             ends[ax][method] = curve[column].iloc[-1], curve.gain.iloc[-1]
     axes[0].set_title("Expected best of k trials")
     axes[1].set_title("The same, by what they cost")
@@ -73,11 +74,13 @@ def map_of_trials(study, pen):
 def _trial(ax, pen, at: tuple, row, best: float, picked: bool) -> None:
     """Draw a dot shaded by gain, or a cross; the picked one is ringed."""
     if not math.isfinite(row.gain):
-        ax.plot(*at, "x", color=pen("m0"), ms=8, mew=2)
+        (cross,) = ax.plot(*at, "x", color=pen("bad"), ms=8, mew=2)
+        pen.told.add(cross, label(row.arm), math.nan, words="failed", lr=at[0], beta=at[1])
         return
     face = shade(row.gain / best) if row.gain > 0 else "paper"
-    edge = pen("m0") if row.gain <= 0 else pen("ink")
-    ax.plot(*at, "o", ms=9, mfc=pen(face), mec=edge, mew=1)
+    edge = pen("bad") if row.gain <= 0 else pen("ink")
+    (dot,) = ax.plot(*at, "o", ms=9, mfc=pen(face), mec=edge, mew=1)
+    pen.told.add(dot, label(row.arm), row.gain, lr=at[0], beta=at[1])
     if picked:
         ax.plot(*at, "o", ms=15, mfc="none", mec=pen.of(row.method), mew=2.2)
 
@@ -138,7 +141,7 @@ BEST = Figure(
     "are no bands, since each trial has one seed.",
     lambda s: f"Expected best gold above SFT, from one trial to all: {_listed(s)}.",
     lambda s: f"{per_method(s)}, one seed · no intervals",
-    wide=True, category="Tuning",
+    wide=True, category="Tuning", layered=True,
 )  # fmt: skip
 TRIALS = Figure(
     "trials", "Where the trials lie, and what they gained", map_of_trials,

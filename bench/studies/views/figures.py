@@ -29,10 +29,12 @@ def by_labels(study, pen):
         ends[ax] = {}
         for i, method in enumerate(study.meta.methods):
             arms = {n: found[method] for n, found in numbers.items() if method in found}
-            points = [(n, study.interval(arm, "gold_delta")) for n, arm in arms.items()]
-            points = [(n * 1.02 ** (i - 1.5), found) for n, found in points if found is not None]
+            found = {n: study.interval(arm, "gold_delta") for n, arm in arms.items()}
+            found = {n: gain for n, gain in found.items() if gain is not None}
+            points = [(n * 1.02 ** (i - 1.5), gain) for n, gain in found.items()]
             if points:
-                ends[ax][method] = _with_intervals(ax, study, pen, method, points)
+                places = {"labels": [*found]}
+                ends[ax][method] = _with_intervals(ax, study, pen, method, points, places)
         ax.set_xscale("log", base=2)
         ax.set_xticks(list(numbers), [f"{n:,}" for n in numbers])
         ax.minorticks_off()
@@ -51,18 +53,24 @@ def _by_kind(study) -> dict[str, dict[int, dict[str, str]]]:
     return {DATA: usual} | ({REREAD: often | {every: usual[every]}} if often else {})
 
 
-def _with_intervals(ax, study, pen, method: str, points: list) -> tuple[float, float]:
-    """Draw a method's line with an interval at each point; return its last point."""
+def _with_intervals(ax, study, pen, method: str, points: list, places) -> tuple[float, float]:
+    """Draw a method's line with an interval at each point; return its last point.
+
+    places: where each point lies, in words.
+    """
     for x, point in points:
         if math.isfinite(point.half):
             ax.plot([x, x], [point.low, point.high], color=pen.of(method), lw=1.8)
-    return _line(ax, study, pen, method, [(x, point.mean) for x, point in points])
+    return _line(ax, study, pen, method, points, places)
 
 
-def _line(ax, study, pen, method: str, points: list) -> tuple[float, float]:
+def _line(ax, study, pen, method: str, points: list, places: dict) -> tuple[float, float]:
     """Draw a method's line with its markers and return its last point."""
-    ax.plot(*zip(*points, strict=True), ms=7, ls=study.looks[method].line, **pen.marker(method))
-    return points[-1]
+    ends = [(x, gold.mean) for x, gold in points]
+    look = pen.marker(method)
+    (line,) = ax.plot(*zip(*ends, strict=True), ms=7, ls=study.looks[method].line, **look)
+    pen.told.add(line, label(method), [gold for _, gold in points], **places)
+    return ends[-1]
 
 
 def by_compute(study, pen):
@@ -96,8 +104,9 @@ def _path(ax, study, pen, method: str, paths: list[pd.DataFrame], size: float):
     if len(paths) >= 3:
         ax.fill_between(spent, [p.low for p in points], [p.high for p in points],
                         color=pen.of(method), alpha=BAND, lw=0)  # fmt: skip
-    ax.plot(spent, [p.mean for p in points], ms=5, ls=study.looks[method].line,
-            **pen.marker(method))  # fmt: skip
+    (line,) = ax.plot(spent, [p.mean for p in points], ms=5, ls=study.looks[method].line,
+                      **pen.marker(method))  # fmt: skip
+    pen.told.add(line, label(method), points, spent=[float(x) for x in spent])
     return spent[-1], points[-1].mean
 
 
@@ -114,8 +123,8 @@ def by_kl(study, pen):
         for kl, gold in points:
             marks.cross_hair(ax, pen, method, kl, gold)
         if points:
-            line = sorted((kl.mean, gold.mean) for kl, gold in points)
-            named[method] = _line(ax, study, pen, method, line)
+            line = sorted(((kl.mean, gold) for kl, gold in points), key=lambda point: point[0])
+            named[method] = _line(ax, study, pen, method, line, {"KL": [x for x, _ in line]})
     marks.kl_axis(ax)
     ax.set_ylabel("gold reward above SFT (higher is better)")
     labels.near(pen, {ax: named})
@@ -178,7 +187,7 @@ LABELS = Figure(
     f"n = {counts(s)}. Points are moved apart sideways by 2 % so that intervals can be seen.",
     lambda s: f"Gold above SFT by number of labels. {_by_number(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    wide=True, category="Quality",
+    wide=True, category="Quality", layered=True,
 )  # fmt: skip
 COMPUTE = Figure(
     "compute", "Gold reward against what it cost", by_compute,
@@ -191,7 +200,7 @@ COMPUTE = Figure(
     f"{_ends(s)}.",
     lambda s: f"{seeds_of(s)}, paths of training · "
     + ("bands: 95 % intervals over seeds" if s.seeds >= 3 else "no intervals"),
-    wide=True, category="Cost",
+    wide=True, category="Cost", layered=True,
 )  # fmt: skip
 SWEEP = Figure(
     "sweep", "Gold reward against KL, at several strengths β", by_kl,
@@ -200,5 +209,5 @@ SWEEP = Figure(
     f"{interval_note(s)} n = {counts(s)}.",
     lambda s: f"Gold above SFT against KL: {_swept(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality",
+    category="Quality", layered=True,
 )  # fmt: skip

@@ -32,10 +32,11 @@ def _segment(ax, pen, seconds, start: dict, arms, place: int, phase: str) -> Non
     """Draw the bars of one phase, stacked on `start`, which moves on."""
     colour = pen(PHASE_COLOURS[place % len(PHASE_COLOURS)])
     widths = [float(seconds.get(arm, 0)) for arm in arms]
-    ax.barh(range(len(arms)), widths, left=[start[a] for a in arms], color=colour, height=0.62,
-            edgecolor=pen("paper"), lw=0.8, label=phase)  # fmt: skip
-    for arm, width in zip(arms, widths, strict=True):
+    bars = ax.barh(range(len(arms)), widths, left=[start[a] for a in arms], color=colour,
+                   height=0.62, edgecolor=pen("paper"), lw=0.8, label=phase)  # fmt: skip
+    for bar, arm, width in zip(bars, arms, widths, strict=True):
         start[arm] += width
+        pen.told.add(bar, label(arm), width, ".3g", phase=phase)
 
 
 def _shared(ax, study, pen, y: int, longest: float) -> None:
@@ -69,7 +70,8 @@ def _memory(ax, study, pen, arms) -> None:
     for y, arm in enumerate(arms):
         found = study.interval(arm, "memory")
         if found is not None and math.isfinite(found.mean):
-            ax.barh(y, found.mean, color=pen.of(arm), height=0.62)
+            (bar,) = ax.barh(y, found.mean, color=pen.of(arm), height=0.62)
+            pen.told.add(bar, label(arm), found, ",.0f")
             bar_end(ax, pen, found, y)
     ax.margins(x=0.2)
     ax.grid(axis="y", visible=False)

@@ -9,6 +9,7 @@ from bench.report.words import fixed, label
 
 PANELS = {"gain": "gold_delta", "kl": "kl", "length": "length", "entropy": "entropy",
           "distinct2": "distinct2"}  # column of the curves -> measure  # fmt: skip
+FORMS = {"gain": "+.2f", "length": ".1f"}
 MOSAIC = [["gain", "kl", "length"], ["gain", "entropy", "distinct2"]]
 
 
@@ -50,7 +51,11 @@ def _curve(ax, study, pen, arm: str, column: str) -> tuple[float, float] | None:
         mark |= {"lw": 1.3, "markevery": [-1]}
     else:
         ax.fill_between(x, low, high, color=pen.of(arm), alpha=BAND, lw=0)
-    ax.plot(x, mean, ls=study.looks[arm].line, ms=5, **mark)
+    (line,) = ax.plot(x, mean, ls=study.looks[arm].line, ms=5, **mark)
+    points = list(zip(low, mean, high, strict=True))
+    pen.told.add(
+        line, label(arm), points, FORMS.get(column, ".2f"), **{"share of training": list(x)}
+    )
     return x[-1], mean[-1]
 
 
@@ -70,5 +75,6 @@ FIGURE = Figure(
     lambda s: "Gold above SFT, KL, length, entropy, distinct bigrams along training, on "
     f"validation prompts; ends in gold above SFT: {ends(s)}.",
     lambda s: f"{seeds_of(s)}, validation prompts · {bands(s)}",
-    wide=True, category="Training", section="training",
+    wide=True, category="Training", section="training", layered=True,
+    shown=lambda s: not (s.many and s.versus_tuned),
 )  # fmt: skip

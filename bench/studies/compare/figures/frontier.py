@@ -3,10 +3,12 @@
 import numpy as np
 
 from bench.analysis import curves
+from bench.analysis.measures import BY_KEY
 from bench.core.names import SFT
 from bench.report import labels, marks
 from bench.report.figure import Figure, bars, counts, failed_note, interval_note, listing, n_of
 from bench.report.style import NARROW
+from bench.report.words import label
 
 
 def draw(study, pen):
@@ -44,11 +46,15 @@ def end(ax, study, pen, arm: str, measure: str) -> tuple[float, float] | None:
     if across is None or gained is None:
         return None
     look = pen.marker(arm)
+    axis = BY_KEY[measure].label
     if study.seeds > 1:
         seeds = {key: study.by_seed(arm, key) for key in (measure, "gold_delta")}
-        ax.plot(measure, "gold_delta", data=seeds, ls="", ms=4.5, alpha=0.55, **look)
+        (runs,) = ax.plot(measure, "gold_delta", data=seeds, ls="", ms=4.5, alpha=0.55, **look)
+        places = {"seed": list(seeds[measure].index), axis: list(seeds[measure])}
+        pen.told.add(runs, label(arm), list(seeds["gold_delta"]), **places)
     marks.cross_hair(ax, pen, arm, across, gained)
-    ax.plot(across.mean, gained.mean, ls="", ms=9, zorder=4, **look)
+    (mark,) = ax.plot(across.mean, gained.mean, ls="", ms=9, zorder=4, **look)
+    pen.told.add(mark, label(arm), gained, **{axis: across.mean})
     return across.mean, gained.mean
 
 
@@ -95,5 +101,5 @@ FIGURE = Figure(
     lambda s: f"Gold above SFT ({listing(s, 'gold_delta')}) against KL in nats "
     f"({listing(s, 'kl', 1)}).",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality", section="compute",
+    category="Quality", section="compute", layered=True,
 )  # fmt: skip

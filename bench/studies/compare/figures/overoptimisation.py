@@ -34,5 +34,5 @@ FIGURE = Figure(
     f"n = {counts(s)}.",
     lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality", section="reward",
+    category="Quality", section="reward", layered=True,
 )  # fmt: skip

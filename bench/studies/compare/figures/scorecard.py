@@ -25,13 +25,15 @@ ROWS = 8  # the most arms on the card
 
 @dataclass(frozen=True)
 class Column:
-    """A panel: {arm: (low, mean, high, words)}, words for other arms, the ends of its axis."""
+    """A panel: {arm: (low, mean, high, words)}, words for other arms, the ends of its axis, and the
+    format of its numbers."""
 
     title: str
     axis: str
     found: dict[str, tuple[float, float, float, str]]
     without: str
     ends: tuple[float, float]
+    form: str
 
 
 def _quality(study) -> Column:
@@ -42,7 +44,7 @@ def _quality(study) -> Column:
     low, high = min([0, *seen]), max([0, *seen])
     pad = 0.1 * (high - low) or 1
     ends = low - pad, high + pad
-    return Column("Quality", "gold above SFT\n(higher is better)", spans, LOST, ends)
+    return Column("Quality", "gold above SFT\n(higher is better)", spans, LOST, ends, "+.2f")
 
 
 def _cost(study) -> Column:
@@ -53,7 +55,7 @@ def _cost(study) -> Column:
     spans = {arm: [v / size for v in (i.low, i.mean, i.high)] for arm, i in found.items()}
     spans = {arm: (*span, short(span[1])) for arm, span in spans.items()}
     axis = f"{prefix}FLOPs of a run\n(lower is better)"
-    return Column("Cost", axis, spans, LOST, (0, 1.1 * most / size))
+    return Column("Cost", axis, spans, LOST, (0, 1.1 * most / size), ".3g")
 
 
 def _stability(study) -> Column:
@@ -65,7 +67,7 @@ def _stability(study) -> Column:
         if share.n
     }
     axis = f"% of {counted} that failed\n(lower is better)"
-    return Column("Stability", axis, spans, "not in the grid", (-5, 100))
+    return Column("Stability", axis, spans, "not in the grid", (-5, 100), ".0f")
 
 
 def _percent(share: Share) -> tuple[float, float, float]:
@@ -93,7 +95,7 @@ def _fill(axes, study, pen, rows: list[str], tight: bool, size: float = 9) -> No
         ax.set_xlim(left, right + 0.3 * tight * (right - left))
         for y, arm in enumerate(rows):
             if arm in column.found:
-                point(ax, pen, arm, y, column.found[arm], size, not tight)
+                point(ax, pen, arm, y, column.found[arm], size, not tight, column.form)
             else:
                 _words(ax, pen, y, column.without, size)
         ax.set_title(column.title)
@@ -115,7 +117,10 @@ def _small_print(axes, study, pen, arm: str, y: int) -> None:
     quality, cost, stability = axes
     gains, seconds = study.by_seed(arm, "gold_delta"), study.interval(arm, "cost")
     if len(gains) > 1:
-        quality.plot(gains, [y + 0.25] * len(gains), "|", color=pen.of(arm), ms=5, mew=1.2)
+        (ticks,) = quality.plot(
+            gains, [y + 0.25] * len(gains), "|", color=pen.of(arm), ms=5, mew=1.2
+        )
+        pen.told.add(ticks, label(arm), list(gains), seed=list(gains.index))
     if seconds is not None:
         unit = costs.seconds_name(study.meta)
         _words(cost, pen, y + 0.3, f"{short(seconds.mean)} {unit}", 7.5)

@@ -43,13 +43,15 @@ def _steps(ax, pen, arm: str, table: pd.DataFrame, total, size: float) -> None:
     phases, start = list(table), 0.0
     for y, phase in enumerate(phases):
         width = at(table, arm, phase) / size
-        ax.barh(y, width, left=start, color=pen("p2"), height=0.62)
+        (bar,) = ax.barh(y, width, left=start, color=pen("p2"), height=0.62)
+        pen.told.add(bar, label(arm), width, ".3g", phase=phase)
         if y and width:
             ax.plot([start, start], [y - 1.31, y + 0.31], color=pen("muted"), lw=0.8)
         start += width
         if width:
             beside(ax, short(width), start, y, fontsize=8, color=pen("muted"))
-    ax.barh(len(phases), start, color=pen.of(arm), height=0.62)
+    (whole,) = ax.barh(len(phases), start, color=pen.of(arm), height=0.62)
+    pen.told.add(whole, label(arm), start, ".3g", phase="in all")
     bar_end(ax, pen, total, len(phases), size)
     ax.set_yticks(range(len(phases) + 1), [*phases, "in all"])
     ax.set_ylim(len(phases) + 0.6, -0.6)

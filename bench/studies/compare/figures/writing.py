@@ -13,6 +13,7 @@ from bench.report.words import label
 
 PANELS = {"length": "tokens above\nSFT's {}", "entropy": "nats/token above\nSFT's {}",
           "distinct2": "share above SFT's\n{}"}  # measure -> axis  # fmt: skip
+FORMS = {"length": "+.1f", "entropy": "+.3f", "distinct2": "+.3f"}
 BOTH = {"win": -0.18, "win_lc": 0.2}  # measure -> how far below its row it is drawn
 
 
@@ -54,7 +55,7 @@ def _changes(ax, study, pen, measure: str) -> None:
         if found is None:
             beside(ax, LOST, 0, y, fontsize=8, color=pen("muted"))
         else:
-            _interval(ax, pen, arm, y, found, pen.marker(arm))
+            _interval(ax, pen, arm, y, found, pen.marker(arm), FORMS[measure])
     ax.margins(x=0.15)
 
 
@@ -64,10 +65,11 @@ def _of_sft(study, measure: str) -> str:
     return f"{found.mean if found is not None else math.nan:.3g}"
 
 
-def _interval(ax, pen, arm: str, y: float, found: st.Interval, mark: dict) -> None:
+def _interval(ax, pen, arm: str, y: float, found: st.Interval, mark: dict, form: str) -> None:
     if math.isfinite(found.half):
         ax.plot([found.low, found.high], [y, y], color=pen.of(arm), lw=2)
-    ax.plot(found.mean, y, ms=6.5, zorder=4, **mark)
+    (dot,) = ax.plot(found.mean, y, ms=6.5, zorder=4, **mark)
+    pen.told.add(dot, label(arm), found, form)
 
 
 def _wins(ax, study, pen) -> None:
@@ -80,7 +82,7 @@ def _wins(ax, study, pen) -> None:
             if found is None:
                 continue
             mark = pen.marker(arm) | {"mfc": pen("paper") if key == "win_lc" else pen.of(arm)}
-            _interval(ax, pen, arm, y + down, found, mark)
+            _interval(ax, pen, arm, y + down, found, mark, ".1f")
             _rate(ax, found, y + down)
     ax.margins(x=0.2)
     ax.set_title("Win rate")
