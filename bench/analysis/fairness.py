@@ -24,6 +24,7 @@ BESIDE = ("folder_arm", "folder_seed", "evaluation", "declared", "pool")
 # rules that the evaluation of the SFT base must meet too
 OF_BASE = ("evaluation.arm", "evaluation.seed", "evaluation.status", "evaluation.base_draws")
 NESTED = "hashes"  # the one field of run.json whose parts are fields of their own
+ALIKE = 1.5  # factor within which the FLOPs of two methods' searches are alike
 SHOWN, LONG = 6, 80  # values and characters of a value in a sentence
 
 
@@ -407,3 +408,9 @@ def _short(v) -> str:
     if len(text) <= LONG:
         return line
     return f"{line[: LONG // 2]}... (sha256 {hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def as_many_flops(found: dict[str, dict]) -> bool:
+    """Return whether the searches took about as many FLOPs; found: {method: its search}."""
+    flops = [own.get("flops", 0.0) for own in found.values()]
+    return 0 < max(flops, default=0.0) <= ALIKE * min(flops)

@@ -1,5 +1,6 @@
 """Define a figure of a report: how it is drawn, and the words around it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,19 @@ def band_note(study) -> str:
     if study.seeds >= 3:
         return "Bands are 95 % t intervals over seeds."
     return f"There are no bands: {count(study.seeds, 'seed')} cannot show how far seeds spread."
+
+
+def validation_note(study) -> str:
+    """Say that validation prompts are others, on which the SFT base's answers score otherwise."""
+    curve = study.results.curve
+    start = curve[(curve.fraction == 0) & (curve.family == "all")].gold
+    if not len(start) or not math.isfinite(study.base_gold):
+        return ""
+    return (
+        "Validation prompts are fewer, and others than those of the tables: the SFT base's answers "
+        f"score {fixed(start.mean(), '.2f')} on them and {fixed(study.base_gold, '.2f')} on the "
+        "test prompts, so gains differ."
+    )
 
 
 def interval_note(study) -> str:

@@ -28,7 +28,9 @@ def point(
     share = (mean - left) / (right - left)
     side, move = ("left", -4) if share < 0.06 else ("right", 4) if share > 0.94 else ("center", 0)
     if above:
-        ax.annotate(words, (mean, y), (move, 6), textcoords="offset points", ha=side, fontsize=size)
+        behind = {"fc": pen("paper"), "ec": "none", "pad": 0.6}  # so that no line strikes it out
+        ax.annotate(words, (mean, y), (move, 6), textcoords="offset points", ha=side, fontsize=size,
+                    bbox=behind)  # fmt: skip
     else:
         ax.annotate(words, (high if whole else mean, y), (7, 0), textcoords="offset points",
                     va="center", fontsize=size)  # fmt: skip

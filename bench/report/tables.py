@@ -27,6 +27,8 @@ class Cell:
 
 
 DASH = Cell("–")
+NARROW = 3  # columns that a phone has room for
+LONG = 60  # cells of a table that a phone scrolls sideways instead, since it would be a long way
 
 
 @dataclass
@@ -35,7 +37,8 @@ class Table:
     without rows.
 
     links: for each column, where the runs behind its numbers are listed, if that depends on the
-    column; sortable: whether another order of rows makes sense.
+    column; sortable: whether another order of rows makes sense; compact: whether a phone has
+    room for all columns.
     """
 
     title: str
@@ -44,6 +47,13 @@ class Table:
     notes: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     sortable: bool = True
+    compact: bool = False
+
+    @property
+    def stacks(self) -> bool:
+        """Return whether a phone shows a row's cells one below the other, not side by side."""
+        columns = len(self.header)
+        return not self.compact and columns > NARROW and columns * len(self.rows) <= LONG
 
     def numeric(self, column: int) -> bool:
         """Return True for a column of numbers, other than the first; it is set flush right."""

@@ -18,8 +18,6 @@ from bench.core.schema import UserError
 from bench.steps._altered import STEP, evidence
 from bench.steps._picked import picked
 
-ALIKE = 1.5  # factor within which the FLOPs of two methods' searches are alike
-
 
 def ledger(members: Sequence[Member], provenance: dict | None = None) -> list[dict]:
     """Return one entry per run of the study, also for those that left no run.json."""
@@ -58,12 +56,11 @@ def search_of(found: dict[str, dict], method: str) -> str:
     """Return how much a method was searched, in words: the same for all that were searched alike.
 
     found: {method: its search} of the tuned settings. Searches are alike if they have as many
-    trials, or if their FLOPs are within the factor ALIKE.
+    trials, or if their FLOPs are.
     """
     trials = {own["trials"] for own in found.values()}
-    flops = [own.get("flops", 0.0) for own in found.values()]
-    if method in found and len(trials) > 1 and 0 < max(flops) <= ALIKE * min(flops):
-        return f"trials of as many FLOPs as the others', within a factor of {ALIKE:g}"
+    if method in found and len(trials) > 1 and fairness.as_many_flops(found):
+        return f"trials of as many FLOPs as the others', within a factor of {fairness.ALIKE:g}"
     return f"{found.get(method, {}).get('trials', 0)} trials"
 
 

@@ -439,7 +439,7 @@ def test_a_measure_explains_itself(browser, built):
 def test_tables_and_the_finding_are_copied(browser, built):
     with browser.show(built["compare"] / "index.html") as (page, faults):
         page.evaluate("navigator.clipboard.writeText = async text => { window.copied = text; }")
-        page.get_by_role("button", name="Copy with its source").click()
+        page.get_by_role("button", name="Copy this finding with its source").click()
         assert page.evaluate("copied").endswith("study compare · commit 000000000000)")
         glance = page.locator(".glance")
         glance.get_by_role("button", name="Copy as CSV").click()

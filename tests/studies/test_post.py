@@ -84,7 +84,7 @@ def test_each_fact_of_the_post_is_the_reports(post, place):
     }
     parts = {"headline", "caveat", "contract", "quality", "cost", "stability", "lines.compute"}
     assert parts <= set(quoted) and len(quoted) > 40
-    assert {"table.scorecard", "table.lm-eval", "table.comparisons-of-gold-reward"} <= set(quoted)
+    assert {"table.at-a-glance", "table.lm-eval", "table.comparisons-of-gold-reward"} <= set(quoted)
 
 
 def test_every_number_outside_code_and_references_is_a_fact(post):
@@ -92,7 +92,7 @@ def test_every_number_outside_code_and_references_is_a_fact(post):
 
 
 def test_no_word_claims_more_than_a_test_can(post):
-    assert not re.findall(SWELLING, shown(post.partition("## What the models wrote")[0]), re.I)
+    assert not re.findall(SWELLING, shown(post.partition("## What do the models write?")[0]), re.I)
     assert not re.findall(r"[^.]*\bbetter\b[^.]*\.", prose(post))
 
 
@@ -213,7 +213,7 @@ def test_the_draft_is_written_and_published(cfg, tmp_path):
 def test_an_edited_draft_is_not_overwritten(cfg):
     command.run(cfg, None)
     post = cfg.layout.study / "blog/post.md"
-    post.write_text(post.read_text().replace("The question", "My question"))
+    post.write_text(post.read_text().replace("What does it cost?", "My question"))
     with pytest.raises(UserError, match="was edited"):
         command.run(cfg, None)
     assert "My question" in post.read_text()

@@ -76,7 +76,7 @@
     }
     const lead = document.querySelector(".lead");
     const said = lead.textContent.replace(/\s+/g, " ").trim();
-    lead.after(copier("Copy with its source", () => `“${said}” (${lead.dataset.source})`));
+    lead.after(copier("Copy this finding with its source", () => `“${said}” (${lead.dataset.source})`));
   }
 
   // What a link leads to is unfolded, and so is all that is printed.

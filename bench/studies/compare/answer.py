@@ -4,6 +4,7 @@ import math
 
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Kind
+from bench.core.thresholds import MARGIN
 from bench.report.page import bases, searched, sized
 from bench.report.tables import DASH, Cell, Table, arm_cell, share
 from bench.report.words import BETTER, bounds, count, fixed, label, named, open_pairs, size
@@ -30,7 +31,7 @@ def table(study) -> Table:
         ]
         for arm in listed(study)
     ]
-    return Table("At a glance", header, rows, [note(study)], sortable=False)
+    return Table("At a glance", header, rows, [note(study)], sortable=False, compact=True)
 
 
 def listed(study) -> list[str]:
@@ -45,7 +46,9 @@ def note(study) -> str:
     rest = f" {count(left, 'variant')}: in the figure below and in the scorecard." * bool(left)
     return (
         f"Small numbers are 95 % intervals: of wins and gold over {covers}, of FLOPs over seeds, "
-        "of failures as if runs were independent. Beats SFT: share of answers with more gold than "
+        "of failures as if runs were independent. Failed: training diverged or ran out of memory; "
+        "without a failure the interval says how many there may yet be. Numbers lead to the runs "
+        "behind them. Beats SFT: share of answers with more gold than "
         f"the SFT base's to the same prompt; a tie counts half. {sentences.charged(study)}{rest}"
     )
 
@@ -76,14 +79,14 @@ def times_the_fewest(study, arm: str, flops: dict[str, float]) -> Cell:
     found = sentences.ratio(study.by_seed(arm, "flops"), study.by_seed(cheap, "flops"))
     mean, low, high = found or (flops[arm] / flops[cheap], math.nan, math.nan)
     if mean < ALIKE:
-        return Cell("1×", "as few")
+        return Cell("1×", f"as few as {label(cheap)}")
     return Cell(f"{mean:.1f}×", f"{low:.1f} to {high:.1f}" if math.isfinite(low) else "")
 
 
 def points(study) -> Points:
     """Answer what a reader asks next."""
     fair = [sentences.contract(study), *searched(study), *by_own_settings(study)]
-    change = [*lent.changes(study), f"{sized(study)}.", bases(study)]
+    change = [*lent.changes(study), f"{sized(study)}.", bases(study), *lent.untested(study)]
     return [
         ("How sure?", sure(study), "#sure"),
         ("Fair?", fair, "#matched"),
@@ -97,8 +100,8 @@ def sure(study) -> list[str]:
         return sentences.certainty(study)[:2]
     undecided = open_pairs(study.versus.of_kind(Kind.INCONCLUSIVE))
     rests = (
-        f"This rests on {count(study.seeds, 'seed')} × {study.prompts} test prompts; verdicts hold "
-        "after correction for their number."
+        f"This rests on {count(study.seeds, 'seed')} × {study.prompts} test prompts; tests are "
+        "corrected for the number of pairs."
     )
     return [*nearest(study), *([undecided] if undecided else []), *against_tuned(study), rests]
 
@@ -127,10 +130,12 @@ def nearest(study) -> list[str]:
     if not rows:
         return []
     row = min(rows, key=lambda row: abs(row.decisive.mean))
-    return [f"Closest to {label(top)} is {label(row.loser)}, {behind(row)}."]
+    return [f"Closest to {label(top)} is {label(row.loser)}, {behind(study, row)}."]
 
 
-def behind(row: Comparison) -> str:
+def behind(study, row: Comparison) -> str:
     """Format '0.13 (0.06 to 0.20) gold behind', by how much the loser of a pair is."""
     counted = ", failed runs counted as no gain" * (row.expected is not None)
-    return f"{size(row.decisive, row.winner == row.b)} gold behind{counted}"
+    spread = abs(row.decisive.mean) / study.margin * MARGIN
+    sds = f", {spread:.2f} SDs of the SFT base's answers" * math.isfinite(spread)
+    return f"{size(row.decisive, row.winner == row.b)} gold behind{sds}{counted}"

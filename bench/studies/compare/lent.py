@@ -47,6 +47,14 @@ def changes(study) -> list[str]:
     return [sentence for sentences in found for sentence in sentences]
 
 
+def untested(study) -> list[str]:
+    """Say what other studies would show if they had been run; only in the default study."""
+    if study.meta.study != DEFAULT_STUDY:
+        return []
+    found = [lent.missing for name, lent in every().items() if name not in study.companions]
+    return [f"Not run here: {'; '.join(filter(None, found))}."] if any(found) else []
+
+
 def joined_to(study, section: Section) -> Section:
     """Return a section of the comparison with what other studies add to it, theirs first."""
     lines, absent, tables, figures = [], [], [], []

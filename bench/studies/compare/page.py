@@ -47,12 +47,21 @@ def own_sections(study) -> list[Section]:
     said = cards(study)
     return [
         Section("answer", "The answer", body="answer"),
-        Section("quality", "Who gains most?", said["quality"], [tables.comparisons(study)]),
+        Section(
+            "quality",
+            "Who gains most?",
+            [*said["quality"], *parts.by_family(study)],
+            [tables.comparisons(study)],
+        ),
         Section("cost", "What does it cost?", said["cost"]),
         Section("stability", "Does training fail?", sentences.stability(study)),
         Section("tax", "What does it break?", sentences.tax(study), [tables.tasks(study)]),
         Section("writing", "Do the answers change?", tables=[tables.writing(study)]),
-        Section("reward", "Is the reward over-optimised?", sentences.reward(study)),
+        Section(
+            "reward",
+            "Is the reward over-optimised?",
+            [*sentences.optimised(study), *sentences.reward(study)],
+        ),
         Section("compute", "Does the winner change with labels, compute or KL?"),
         Section("samples", "What do the models write?", body="samples"),
         Section("sure", "How sure is this?", sentences.certainty(study)),

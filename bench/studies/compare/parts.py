@@ -83,10 +83,27 @@ def lines(study) -> list[str]:
 
 
 def _move(move: tuple[float, str, str, float, float]) -> str:
-    """Say 'rating of movie by +2.5 SDs, -0.16 to 2.31'."""
+    """Say 'rating of movie by +2.5 SDs, from -0.16 to 2.31'."""
     sds, family, part, before, after = move
-    span = f"{fixed(before, '.2f')} to {fixed(after, '.2f')}"
+    span = f"from {fixed(before, '.2f')} to {fixed(after, '.2f')}"
     return f"{part} of {family} by {fixed(sds, '+.1f')} SDs, {span}"
+
+
+def by_family(study) -> list[str]:
+    """Say what each arm gained on each family of prompts that verdicts use, if they are several."""
+    out = []
+    for family in study.meta.tuned_families:
+        gains = {arm: _gain(study, arm, family) for arm in study.listed}
+        known = sorted((arm for arm in gains if math.isfinite(gains[arm])), key=lambda a: -gains[a])
+        items = [f"{label(arm)} {fixed(gains[arm], '+.2f')}" for arm in known]
+        out += [f"{family} {', '.join(items)}"] * bool(items)
+    return [f"By family of prompts (means, untested): {'; '.join(out)}."] * (len(out) > 1)
+
+
+def _gain(study, arm: str, family: str) -> float:
+    """Return an arm's mean gold on a family's prompts above its SFT base's; NaN if unknown."""
+    both = [found(study.results, a, family, GOLD) for a in (arm, study.base[arm])]
+    return both[0].mean - both[1].mean if None not in both else math.nan
 
 
 def moved(results: Results, arm: str, base: str) -> list[tuple[float, str, str, float, float]]:

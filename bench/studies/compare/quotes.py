@@ -24,10 +24,10 @@ def of(study, shared: dict, said: dict[str, list[str]]) -> dict[str, str]:
         "contract": sentences.contract(study),
         "held": tables.held(study),
         "charged": sentences.charged(study),
-        "glance": markdown(shared["glance"]),
         "optimised": " ".join(sentences.optimised(study)),
     }
-    return {key: inert(text) for key, text in (cards | more).items()} | dict(answers(study, shared))
+    words = {key: inert(text) for key, text in (cards | more).items()}
+    return words | {"table.at-a-glance": markdown(shared["glance"])} | dict(answers(study, shared))
 
 
 def answers(study, shared: dict) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.analysis import costs
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
-from bench.analysis.measures.stability import spread
+from bench.analysis.measures.stability import drawdown, spread
 from bench.analysis.tasks import Change, changes
 from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
@@ -26,6 +26,7 @@ from bench.report.words import (
     count,
     decided,
     difference,
+    fixed,
     joined,
     label,
     leader,
@@ -177,11 +178,11 @@ def finding(study) -> str:
 
 
 def dearest(study) -> str:
-    """Say how many times the cheapest the dearest run costs, for the headline of a figure."""
-    known = means(study, "cost")
-    if len(known) < 2 or not study.timed:
+    """Say how many times the seconds of the arm with the fewest FLOPs the dearest one takes."""
+    known, flops = means(study, "cost"), means(study, "flops")
+    if len(known) < 2 or not study.timed or known.keys() != flops.keys():
         return ""
-    cheap, dear = min(known, key=known.get), max(known, key=known.get)
+    cheap, dear = min(flops, key=flops.get), max(known, key=known.get)
     times, unit = known[dear] / known[cheap], costs.seconds_name(study.meta)
     return f"A run of {label(dear)} takes {times:.1f} times the {unit} of one of {label(cheap)}"
 
@@ -311,11 +312,14 @@ def tax(study) -> list[str]:
     named_ = [f"{label(row.arm)} on {_task(row, found)} {change(row)}" for row in worst[:LISTED]]
     rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
     told = f"Losses on lm-eval tasks ({how}): {', '.join(named_)}{rest}."
+    maybe = [row for row in tested if row.lost > 0 and row.change.low * row.change.high > 0]
+    open_ = [f"{label(r.arm)} on {_task(r, found)} {change(r)}" for r in maybe if not r.is_loss]
+    open_ = [f"Losses that this correction leaves open: {', '.join(open_[:LISTED])}."] * bool(open_)
     if not worst:
         told = f"No loss on an lm-eval task can be told from chance ({how})."
     left = [f"{row.task} of {label(row.arm)}" for row in found if not _is_tested(row, tested)]
     left = list(dict.fromkeys(left))
-    return [told, *([f"Not tested: {joined(left)}."] if left else [])]
+    return [told, *open_, *([f"Not tested: {joined(left)}."] if left else [])]
 
 
 def _is_tested(row: Change, tested: list[Change]) -> bool:
@@ -333,26 +337,25 @@ def _task(row: Change, found: list[Change]) -> str:
 
 
 def cost(study) -> list[str]:
-    """Say the cheapest arm's seconds, or FLOPs if seconds do not compare; the others' ratios to it,
-    and what was charged."""
+    """Say the seconds of the arm with the fewest FLOPs, or its FLOPs if seconds do not compare; the
+    others' ratios to it, and what was charged."""
     key = "cost" if study.timed else "flops"
-    known = means(study, key)
+    known, flops = means(study, key), means(study, "flops")
     if not known:
         return ["Every run failed: no cost to compare."]
-    cheap, *others = sorted(known, key=known.get)
+    cheap, *others = sorted(known, key=flops.get)
     unit = costs.seconds_name(study.meta) if study.timed else "FLOPs"
     spent = f"{known[cheap]:,.1f}" if study.timed else scaled(known[cheap]).strip()
-    out = [f"{label(cheap)} takes the fewest {unit}: {spent} per run."]
+    also = f", and {spent} {unit}" if study.timed else f", {spent}"
+    out = [f"A run of {label(cheap)} takes the fewest FLOPs{also}."]
     if others and study.many:
-        ends = (known[arm] / known[cheap] for arm in (others[0], others[-1]))
-        out.append(
-            f"The others cost {between(list(ends))} times as much, {label(others[-1])} the most."
-        )
+        ends = (known[arm] / known[cheap] for arm in others)
+        out.append(f"The others take {between(list(ends))} times as many {unit}.")
     elif others:
         ratios = [f"{label(arm)} {_ratio(study, key, arm, cheap)}" for arm in others]
         covers = "geometric means with 95 % intervals over seeds"
         covers = covers if study.seeds > 1 else "one seed, so no interval"
-        out.append(f"The others, as multiples of it ({covers}): {', '.join(ratios)}.")
+        out.append(f"Times as many {unit} ({covers}): {', '.join(ratios)}.")
     shared = ["Seconds are not compared: runs shared a GPU with others."] * (not study.timed)
     return [*out, *shared, charged(study)]
 
@@ -440,6 +443,8 @@ def certainty(study) -> list[str]:
     if study.seeds < st.EQUIVALENCE_SEEDS:
         return [*out, f"With fewer than {st.EQUIVALENCE_SEEDS} seeds, no two methods are called "
                 f"{EQUIVALENT}: '{INCONCLUSIVE}' does not mean equal."]  # fmt: skip
+    if not study.versus.of_kind(Kind.EQUIVALENT):
+        return out
     within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the gold of the SFT base's answers"
     how = "by two one-sided tests, each pair on its own"
     return [*out, f"'{EQUIVALENT.capitalize()}' means {within}, {how}."]
@@ -468,13 +473,13 @@ def detectable(study) -> str:
     m = len(study.versus)
     alone = between([st.detectable(i) for i in intervals])
     first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
-    holm = f" (tested alone) or {first} (as the first of {m} in Holm's correction)" * (m > 1)
+    holm = f" {first} if it is the first of {m} in Holm's correction," * (m > 1)
     fails = ", and no run fails" * bool(len(study.failures))
     size = "of this size" if most == study.seeds else f"of {most} seeds"
     return (
-        f"A study {size}, with the standard errors found here, finds a true difference "
-        f"between two methods 4 times in 5 if it is {alone} gold{holm}{fails}. These standard "
-        "errors are themselves estimates."
+        f"A study {size} finds a true difference between two methods 4 times in 5 if it "
+        f"is {alone} gold,{holm} more for pairs that vary more between seeds and "
+        f"prompts{fails}. This rests on the standard errors found here, which are estimates."
     )
 
 
@@ -530,9 +535,13 @@ def optimised(study) -> list[str]:
         return []
     first, best = (label(max(known, key=lambda a: known[a].mean)) for known in found.values())
     untested = "(means alone, which no test compares)"
+    fell = {label(arm): drawdown(study.results, arm) for arm in study.listed}
+    fell = [f"{arm} {fixed(by, '.2f')}" for arm, by in fell.items() if math.isfinite(by)]
+    path = "Gold at its best point of training minus the last, on validation prompts"
+    path = [f"{path}: {', '.join(fell)}."] * bool(fell)
     if first == best:
-        return [f"{first} ends highest both by the reward models and in gold {untested}."]
-    return [f"{first} ends highest by the reward models, and {best} in gold {untested}."]
+        return [f"{first} ends highest both by the reward models and in gold {untested}.", *path]
+    return [f"{first} ends highest by the reward models, and {best} in gold {untested}.", *path]
 
 
 # --- fairness
@@ -544,6 +553,6 @@ def contract(study) -> str:
         many = "breach" if len(broken) == 1 else "breaches"
         return f"{len(broken)} {many} of the fairness contract: {joined(broken)}."
     return (
-        f"No breach: all {len(study.runs)} runs agree on what must be equal, and differ where "
-        "seeds must differ."
+        f"No breach of the contract: start, pairs of a seed, parameters, prompts and sampling of "
+        f"all {len(study.runs)} runs agree where they must, and differ where seeds must differ."
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from bench.analysis import costs
 from bench.analysis import statistics as st
 from bench.report import labels, marks
-from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds_of
+from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds_of, validation_note
 from bench.report.style import BAND, NARROW, WIDE
 from bench.report.words import fixed, label
 from bench.studies.views import analysis
@@ -193,7 +193,7 @@ COMPUTE = Figure(
     "compute", "Gold reward against what it cost", by_compute,
     lambda s: "Each line is a method's mean path of training over seeds, on validation prompts"
     f"{_of_longer(s)}. It starts at the cost of its preparation: reward model, reference "
-    "log-probabilities. Failed runs are left out. "
+    f"log-probabilities. Failed runs are left out. {validation_note(s)} "
     f"{'Bands are 95 % t intervals over seeds. ' * (s.seeds >= 3)}"
     f"n = {seeds_of(s)}.",
     lambda s: "Gold above SFT on validation prompts against FLOPs and seconds; ends of training: "

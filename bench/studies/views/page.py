@@ -64,10 +64,18 @@ def matrix(study) -> Table:
     found = views(study)
     first = {(row.a, row.b): row for v in found for row in v.family}
     header = [("View", ""), *((pair(row), "gold") for row in first.values()), ("Seeds", "shared")]
-    rows = [
-        [Cell(v.name), *(_cell(v.family.between(*both)) for both in first), Cell(_seeds(v.family))]
-        for v in found
-    ]
+    rows = (
+        []
+        if len(found) < 2
+        else [
+            [
+                Cell(v.name),
+                *(_cell(v.family.between(*both)) for both in first),
+                Cell(_seeds(v.family)),
+            ]
+            for v in found
+        ]
+    )
     return Table("Does the winner change with the view?", header, rows, matrix_notes(found))
 
 
@@ -105,6 +113,8 @@ def matrix_lines(study) -> list[str]:
     """Say who is unbeaten in each view."""
     if study.few:
         return [few_seeds(study)]
+    if len(views(study)) < 2:
+        return []
     groups: dict[str, list[str]] = {}
     methods = [arm.name for arm in study.meta.arms if arm.tuned]
     for v in views(study):
@@ -275,7 +285,7 @@ LENT = Lent(
     "compute",
     "Does the winner change with labels, compute or KL?",
     lines=lambda study, beside: matrix_lines(beside or study),
-    tables=lambda study, beside: [matrix(beside or study)],
+    tables=lambda study, beside: [t for t in [matrix(beside or study)] if t.rows],
     figures=lambda study, beside: [COMPUTE_FIGURE, *([LABELS, SWEEP] if beside else [])],
     missing="fewer labels, other strengths and longer runs",
     cards={"cost": spent_lines},

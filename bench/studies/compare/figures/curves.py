@@ -3,7 +3,7 @@
 from bench.analysis import curves
 from bench.analysis.measures import BY_KEY
 from bench.report import labels, marks
-from bench.report.figure import Figure, band_note, bands, failed_note, seeds_of
+from bench.report.figure import Figure, band_note, bands, failed_note, seeds_of, validation_note
 from bench.report.style import BAND, WIDE
 from bench.report.words import fixed, label
 
@@ -70,7 +70,8 @@ def ends(study) -> str:
 FIGURE = Figure(
     "curves", "What changes during training", draw,
     lambda s: "All arms answer the same validation prompts along training, which is charged to no "
-    f"method. {band_note(s)}"
+    f"method. {validation_note(s)} Distinct bigrams are of fewer answers than in the tables, so "
+    f"their share is higher. {band_note(s)}"
     f"{failed_note(s)} n = {seeds_of(s)}.",
     lambda s: "Gold above SFT, KL, length, entropy, distinct bigrams along training, on "
     f"validation prompts; ends in gold above SFT: {ends(s)}.",

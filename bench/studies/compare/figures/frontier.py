@@ -85,7 +85,8 @@ def caption(study) -> str:
     """Say what the marks are."""
     join = " Solid lines join a method's ends at several strengths β." if study.sweeps else ""
     paths = (
-        " Thin lines are mean paths of training, on validation prompts; marks are on test prompts."
+        " Thin lines are mean paths of training, on validation prompts; marks are on test prompts, "
+        "so a line need not end at its mark."
     )
     paths *= not study.many
     return (
