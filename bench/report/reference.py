@@ -151,6 +151,7 @@ def tables(study) -> Table:
         if t is not None and len(t)
     ]
     note = (
+        "results.csv has each mean of the page with its interval, by arm and measure. "
         "python -m bench report --from, with the folder of this report, unpacks these tables. "
         "evidence/manifest.json has the sha256 of each file. The functions that compute measures "
         "from them stand beside each measure."

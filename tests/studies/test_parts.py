@@ -39,3 +39,26 @@ def test_what_moved_is_named_in_sds_and_nothing_else():
     assert line.startswith("What rose and fell most from SFT (the largest moves in SDs of SFT's")
     assert "DPO praise of review by +" in line and "cover" not in line
     assert parts.lines(study(0.05)) == []
+
+
+def test_the_gain_on_each_family_is_said_where_there_are_several():
+    rng, rise = np.random.default_rng(1), {"review": 0.5, "request": 0.25}
+    answers = [
+        {"arm": arm, "seed": seed, "prompt_id": f"{family}{p}", "family": family}
+        | {"gold": base + (rise[family] if arm == "dpo" else 0.0)}
+        for family in rise
+        for p, base in enumerate(rng.normal(0, 1, 30))
+        for arm, seed in (("sft", 0), ("dpo", 1), ("dpo", 2))
+    ]
+    tables = {
+        "prompts": answers,
+        "runs": [{"arm": "dpo", "seed": s, "status": "ok"} for s in (1, 2)],
+    }
+
+    def said(*families: str) -> list[str]:
+        more = {"tuned_families": list(families), "seeds": (1, 2)}
+        return parts.by_family(Study(fake_runs.by_hand([Arm("dpo", "dpo")], tables, **more)))
+
+    (line,) = said("review", "request")
+    assert line == "By family of prompts (means, untested): review DPO +0.50; request DPO +0.25."
+    assert said("review") == []
