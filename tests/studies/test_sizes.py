@@ -171,3 +171,22 @@ def test_the_plan_multiplies_every_rate_and_changes_nothing_else():
 def test_what_cannot_work_is_refused_before_anything_trains(words, said):
     with pytest.raises(UserError, match=said):
         load("tiny", ["study=sizes", *words])
+
+
+def test_the_change_of_a_difference_from_small_to_large_is_tested():
+    """PPO - DPO is -0.4 on the small model, +0.5 on the large one; a failed run leaves no test."""
+    found = results()
+    (row,) = analysis.changes(found)
+    assert (row.a, row.b) == METHODS and row.interval.mean == pytest.approx(0.9, abs=0.03)
+    tables = {arm: found.scores(arm).to_numpy() for arm in GAIN}
+    change = tables["ppo"] - tables["dpo"] - tables["ppo-small"] + tables["dpo-small"]
+    assert row.interval.mean == pytest.approx(change.mean()) and row.p_holm < 0.001
+    (line,) = page.change_lines(Study(found))
+    assert line.startswith(
+        "From 0.001 M to 0.009 M parameters these differences change: PPO − DPO by +0.9"
+    )
+    assert page.changes_table(Study(found)).rows[0][0].text == "PPO − DPO"
+    lost = results(fail={("ppo-small", 2)})
+    assert not np.isfinite(analysis.changes(lost)[0].p_holm)
+    assert page.change_lines(Study(lost)) == []
+    assert page.changes_table(Study(lost)).rows[0][1].text == "–"

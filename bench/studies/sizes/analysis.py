@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from bench.analysis import comparisons, expected
+from bench.analysis import statistics as st
 from bench.analysis.comparisons import Family
 from bench.analysis.results import Results, once
 from bench.analysis.statistics import Interval
@@ -40,6 +41,48 @@ def family(results: Results, size: Size) -> Family:
     sides = {name: comparisons.side(results, arm) for name, arm in size.arms.items()}
     both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
     return comparisons.compared(both, comparisons.margin(results, size.base))
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far the difference of two methods, a - b, is larger with the largest model than with the
+    smallest; p_holm: corrected over all pairs; both NaN if runs failed."""
+
+    a: str
+    b: str
+    interval: Interval
+    p_holm: float
+
+
+@once
+def changes(results: Results) -> list[Change]:
+    """Compare the differences of all pairs of methods between the smallest and the largest model.
+
+    Both answer the same prompts. Seeds are taken in pairs, though runs of two sizes share nothing
+    that a seed draws, which costs degrees of freedom and biases nothing.
+    """
+    small, *_, large = sizes(results) if len(sizes(results)) > 1 else (None, None)
+    pairs = list(combinations([m for m in small.arms if m in large.arms], 2)) if small else []
+    found = [_change(results, small, large, *pair) for pair in pairs]
+    corrected = st.holm([st.p_value(interval) for interval in found], len(found))
+    return [
+        Change(*pair, interval, float(p))
+        for pair, interval, p in zip(pairs, found, corrected, strict=True)
+    ]
+
+
+def _change(results: Results, small: Size, large: Size, a: str, b: str) -> Interval:
+    """Return the interval of the change of a - b; without a mean if a run of the four failed."""
+    sides = [comparisons.side(results, size.arms[m]) for size in (small, large) for m in (a, b)]
+    if not all(side.ended.all for side in sides):
+        return comparisons.NOTHING
+    tables = [side.scores for side in sides]
+    seeds, prompts = (
+        sorted(set.intersection(*(set(getattr(t, axis)) for t in tables)))
+        for axis in ("index", "columns")
+    )
+    a_small, b_small, a_large, b_large = (t.loc[seeds, prompts].to_numpy() for t in tables)
+    return st.crossed((a_large - b_large) - (a_small - b_small))
 
 
 def gain(results: Results, arm: str) -> Interval:
