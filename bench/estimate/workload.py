@@ -15,10 +15,11 @@ from statistics import mean
 from types import SimpleNamespace
 from typing import Any
 
+from bench.core.layout import Member
 from bench.core.names import DEMONSTRATIONS, POOL, parsed, pool_of
 from bench.estimate import memory
 from bench.estimate.memory import Case, trained
-from bench.estimate.shapes import of_source
+from bench.estimate.shapes import of_policy, of_source
 from bench.methods import head_of
 from bench.models.flops import Shape, forward, pair, sampling, training
 from bench.training.batches import REFERENCE_BATCH, in_epoch, total_steps
@@ -155,15 +156,35 @@ def sizes(tokenizer, path: Path, *answers: str) -> list[tuple[int, ...]]:
 # --- the jobs -------------------------------------------------------------------------------------
 
 
+def of_study(cfg, gpu: bool) -> Iterator["Workload"]:
+    """Yield a workload for each set of settings that arms of the chosen study have: an arm may have
+    a model, an SFT base or pairs of its own. What several share is in the first of them."""
+    runs: dict[int, tuple[Any, list[Member], list[Member]]] = {}
+    for place, members in ((1, cfg.members), (2, cfg.tried)):
+        for member in members:
+            for own in (member.layout.cfg.writer, member.layout.cfg):
+                part = runs.setdefault(id(own), (own, [], []))
+            part[place].append(member)
+    made: set[Path] = set()
+    for own, compared, tried in runs.values():
+        shape, tied, _ = of_policy(own)
+        yield Workload(own, shape, tied, lengths(own), gpu, (compared, tried), made)
+
+
 class Workload:
-    """Makes the jobs of the chosen study.
+    """Makes the jobs of the chosen study, or of those of its runs that have the same settings.
 
     shape: sizes of the policy without adapters; tied: whether its embeddings are one; found:
-    lengths of texts; gpu: whether the jobs run on one.
+    lengths of texts; gpu: whether the jobs run on one; members: runs that are compared, and runs
+    that try candidates; made: what other jobs of the study make, to which these add theirs.
     """
 
-    def __init__(self, cfg, shape: Shape, tied: bool, found: Lengths, gpu: bool):
+    def __init__(
+        self, cfg, shape: Shape, tied: bool, found: Lengths, gpu: bool, members=None, made=None
+    ):
         self.cfg, self.shape, self.tied = cfg, shape, tied
+        self.compared, self.tried = members or (cfg.members, cfg.tried)
+        self.made_before = set() if made is None else made
         self.lengths, self.made = found, cfg.decode.max_new_tokens
         self.drawn = [(p, min(a, self.made)) for p, *both in found.pairs for a in both]
         self.whole = [(p + a, a) for p, *both in found.pairs for a in both]
@@ -171,20 +192,33 @@ class Workload:
         self.gold = gold_model(cfg, gpu)
 
     def jobs(self) -> Iterator[Job]:
-        """Yield every job of the study."""
-        cfg, compared = self.cfg, [(m.arm, m.seed) for m in self.cfg.members]
-        arms = [*compared, *((m.arm, m.seed) for m in cfg.tried)]
+        """Yield every job that no other workload of the study has."""
+        cfg, layout, runs = self.cfg, self.cfg.layout, [*self.compared, *self.tried]
         yield from self.starts()
-        pools = {pool_of(arm.label_set) for arm, _ in arms}
-        yield from (self.pool(name) for name in sorted(pools | {POOL}))
-        asked = {(pool_of(a.label_set), "") for a, _ in arms if "reference" in a.needs}
-        yield from (self.reference() for _ in asked)
-        models = {(a.rewarded, seed) for a, seed in arms if "reward" in a.needs}
-        models |= {(a.proxy, seed) for a, seed in compared if a.proxy} if cfg.evaluated else set()
-        yield from (self.reward(data) for data, _ in sorted(models))
-        yield from (self.align(arm) for arm, _ in arms)
+        pools = {pool_of(m.arm.label_set) for m in runs} | ({POOL} if runs else set())
+        yield from (self.pool(name) for name in sorted(pools) if self.is_new(layout.pool(name)))
+        asked = {pool_of(m.arm.label_set) for m in runs if "reference" in m.arm.needs}
+        for name in sorted(asked):
+            if self.is_new(layout.reference(name)):
+                yield self.reference()
+        models = {(m.arm.rewarded, m.seed) for m in runs if "reward" in m.arm.needs}
         if cfg.evaluated:
-            yield from (self.evaluate(arm) for arm in [None, *(arm for arm, _ in compared)])
+            models |= {(m.arm.proxy, m.seed) for m in self.compared if m.arm.proxy}
+        for label_set, seed in sorted(models):
+            if self.is_new(layout.reward(label_set, seed)):
+                yield self.reward(label_set)
+        yield from (self.align(member.arm) for member in runs)
+        if cfg.evaluated and self.compared:
+            if self.is_new(layout.evaluation(None).folder):
+                yield self.evaluate(None)
+            yield from (self.evaluate(member.arm) for member in self.compared)
+
+    def is_new(self, path: Path) -> bool:
+        """Note that a job makes this; return whether no other does."""
+        if path in self.made_before:
+            return False
+        self.made_before.add(path)
+        return True
 
     def case(self, head: str, **own) -> Case:
         longest = self.lengths.prompt, self.lengths.answer, self.made
@@ -200,12 +234,14 @@ class Workload:
     def starts(self) -> Iterator[Job]:
         """Yield the training of the base, if it is pretrained here, and of the SFT base."""
         cfg, width = self.cfg, self.cfg.model.context
-        if cfg.base.steps:
+        if cfg.base.steps and self.is_new(cfg.layout.base):
             case = self.case("full", rows=cfg.base.batch, sequences=1)
             case = replace(case, prompt=width, answer=0)
             n = cfg.base.steps * cfg.base.batch
             job = self.training("base", case, n, [(width, width)])
             yield replace(job, times={"step": cfg.base.steps})
+        if not self.is_new(cfg.layout.sft):
+            return
         rows = [(p + a, a) for p, a in self.lengths.demonstrations]
         n = cfg.sft.steps * cfg.sft.batch
         job = self.training("SFT base", self.split("answer", cfg.sft, n, sequences=1), n, rows)

@@ -8,6 +8,7 @@ at the assumed utilisations below. Expect the right factor, not the right percen
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench.core.schema import UserError
 from bench.estimate import memory, shapes, workload
@@ -25,6 +26,7 @@ LAYER_S = 0.6e-3
 DISK = 1e9  # bytes of weights loaded per second
 START_S = 2.0  # seconds to start a step from the warm process, to tokenise and to save
 
+ORDER = ("base", "SFT base", "pool", "reference", "reward model")  # of the steps before a run
 COLUMNS = ("step or arm", "runs", "GB", "its own", "FLOPs each", "time each")
 NOTES = [
     "GB: peak memory if all texts were as long as the longest, with the models that only measure",
@@ -35,12 +37,14 @@ NOTES = [
 
 @dataclass(frozen=True)
 class Row:
-    """Jobs with equal numbers: the first of them, the names and number of all, seconds of each."""
+    """Jobs with equal numbers: the first of them, the names and number of all, seconds of each, and
+    the settings of their model."""
 
     job: workload.Job
     names: tuple[str, ...]
     runs: int
     seconds: float
+    model: Any
 
     @property
     def kind(self) -> str:
@@ -77,18 +81,25 @@ class Row:
 
 def estimate(cfg, device: Device) -> tuple[list[Row], dict[str, str]]:
     """Return a row for each group of equal jobs, and where shape and lengths come from."""
-    shape, tied, source = shapes.of_policy(cfg)
-    found = workload.lengths(cfg)
-    study = workload.Workload(cfg, shape, tied, found, device is not DEVICES["cpu"])
     alike: dict[tuple, list] = {}
-    for job in study.jobs():
-        numbers = job.own, job.needed, job.charged.flops, seconds(study, job, device)
-        alike.setdefault((job.kind, *numbers), []).append(job)
-    rows = [
-        Row(jobs[0], tuple(dict.fromkeys(job.name for job in jobs)), len(jobs), took)
-        for (*_, took), jobs in alike.items()
-    ]
-    return rows, {"Shape": source, "Lengths": found.source}
+    for part in workload.of_study(cfg, device is not DEVICES["cpu"]):
+        for job in part.jobs():
+            took, model = seconds(part, job, device), part.cfg.model
+            key = job.kind, job.own, job.needed, job.charged.flops, took, repr(model)
+            alike.setdefault(key, []).append((job, took, model))
+    rows = []
+    for jobs in alike.values():
+        job, took, model = jobs[0]
+        names = tuple(dict.fromkeys(job.name for job, *_ in jobs))
+        rows.append(Row(job, names, len(jobs), took, model))
+    rows.sort(key=place)
+    found = {"Shape": shapes.of_policy(cfg)[2], "Lengths": workload.lengths(cfg).source}
+    return rows, found
+
+
+def place(row: Row) -> int:
+    """Return the place of a row: steps before runs, then runs, then evaluations."""
+    return ORDER.index(row.kind) if row.kind in ORDER else len(ORDER) + (row.kind == "evaluation")
 
 
 def seconds(study, job, device: Device) -> float:
@@ -179,8 +190,6 @@ def warnings(cfg, rows: list[Row], device: Device) -> list[str]:
             lines.append(f"{row.name} would not fit: {memory.advice(row.case, section, there)}")
         elif row.needed * GB > memory.ROOM * there:
             lines.append(f"{row.name} would not fit: {remedy(cfg, row, device)}")
-    if own := [name for name in cfg.study_arms if cfg.arm(name).upstream]:
-        lines.append(f"Counted with the study's base, pairs and reward model: {', '.join(own)}")
     return lines + uncounted(cfg)
 
 

@@ -42,8 +42,10 @@ def todo(cfg) -> dict[str, Callable]:
 
 
 def needed(cfg) -> tuple[list, list]:
-    """Return the models, and the (data set, split) pairs, that the settings name."""
-    models = [cfg.model.hub] if cfg.model.hub else []
+    """Return the models, and the (data set, split) pairs, that the settings name; an arm of the
+    chosen study may name a model of its own."""
+    named = [cfg.model.hub, *(member.layout.cfg.model.hub for member in cfg.members)]
+    models = [hub for i, hub in enumerate(named) if hub and hub not in named[:i]]
     if cfg.data.kind != "hub":
         return models, []
     data, pairs = cfg.data, cfg.data.pairs

@@ -34,6 +34,7 @@ COLUMNS = (
 )
 EMPTY = {"seconds": {}, "load": 0.0, "peak": 0.0, "cores": 1}
 BUG = "it failed, see the error above"
+OTHER = "it has a model of its own: rehearse the study with those settings of `model`"
 STOPPED = "it was not reached before the rehearsal was stopped"
 OVER = "it ended before it could say why, which mostly means that it was out of memory"
 NOTES = [
@@ -98,7 +99,7 @@ class Children:
         self.context.set_forkserver_preload(list(TRAINING))
         shape, tied, _ = shapes.of_policy(cfg)
         self.common = cfg.source, cfg.overrides, folder, workload.lengths(cfg), shape, tied
-        self.done: dict[str, dict] = {}
+        self.model, self.done = cfg.model, {}
 
     def run(self, kind: str, *own) -> dict:
         """Rehearse a job; return what its process wrote. own: further fields of ``Task``."""
@@ -129,6 +130,8 @@ class Children:
     def rehearse(self, row: Row) -> Result:
         """Rehearse a row of the estimate; rows whose steps are alike share one rehearsal."""
         job, key = row.job, alike(row)
+        if row.model != self.model:
+            return Result(row, **EMPTY, problem=OTHER)
         if key not in self.done:
             of = getattr(job.of, "name", job.of)
             rows = job.case.rows if job.case else None

@@ -410,3 +410,41 @@ def test_one_of_several_processes_out_of_memory_says_it_too(tokenizer, policy, m
 def test_other_errors_pass(tokenizer, policy, monkeypatch):
     with pytest.raises(RuntimeError, match="a bug"):
         attempt(*exhausted(RuntimeError("a bug"), tokenizer, policy, monkeypatch))
+
+
+def rows_of(study: str, *config: str) -> dict[str, list[tuple[int, float]]]:
+    """{kind: [(runs, FLOPs each)]} of the estimate of a study of `tiny`."""
+    cfg = load("tiny", [f"study={study}", *config])
+    rows, _ = estimate.estimate(cfg, devices.DEVICES["cpu"])
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        found.setdefault(row.kind, []).append((row.runs, row.flops))
+    return found
+
+
+def test_a_model_of_an_arm_s_own_is_counted_with_all_that_it_needs():
+    """The testbed's own comes first; of the small model each step costs less."""
+    small = "sizes={models: {small: {rate: 2, model: {hidden: 16}}}, lr: [1, 3], seeds: [1, 2]}"
+    found = rows_of("sizes", small)
+    for kind in ("base", "SFT base", "reference", "reward model", "dpo"):
+        (_, own), (_, less) = found[kind]
+        assert 0 < less < own, kind
+    (own, _), (tried, _) = found["dpo"]
+    assert own == 2 and tried == 2 + 2 * len(load("tiny").pick_seeds)
+
+
+def test_what_several_arms_share_is_counted_once_and_what_they_do_not_for_each():
+    found = rows_of("bases", "bases={n: 3, seeds: [1]}")
+    assert [n for n, _ in found["base"]] == [3] and [n for n, _ in found["SFT base"]] == [3]
+    assert sum(n for n, _ in found["dpo"]) == 3 and sum(n for n, _ in found["evaluation"]) >= 3
+    assert [n for n, _ in rows_of("compare")["base"]] == [1]
+
+
+def test_the_sft_base_that_writes_the_pairs_is_counted():
+    arms = (
+        "arms={other: {method: dpo, sft: {steps: 3}}, mine: {method: dpo, pairs: {writer: other}}}"
+    )
+    found = rows_of("one", arms, "studies={one: [mine]}")
+    assert sum(n for n, _ in found["SFT base"]) == 2 and sum(n for n, _ in found["dpo"]) == len(
+        load("tiny").seeds
+    )
