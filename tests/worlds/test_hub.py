@@ -25,6 +25,7 @@ from bench.models.tokens import completion_ids, prompt_ids
 from bench.settings import layers
 from bench.settings.overrides import flatten
 from bench.settings.sections import Lora, Model
+from bench.steps import prefetch
 from bench.studies import load
 from bench.worlds import hub as world
 from bench.worlds.hub import gold as hub_gold
@@ -408,6 +409,13 @@ def test_the_pool_has_the_judges_scores(walked):
     assert [row["gold_b"] for row in pool] == pytest.approx(list(again))
     metrics = read_json(walked.layout.pool_record("pool"))["metrics"]
     assert metrics == {"pairs": 40}  # how noisy given labels are is not known
+
+
+def test_prefetch_downloads_the_model_that_an_arm_has_of_its_own():
+    mine = "arms={mine: {method: dpo, model: {hub: {id: someone/other}}}}"
+    cfg = load("zephyr-7b", [mine, "studies={one: [dpo, mine]}", "study=one"])
+    own, other = (hub.id for hub in prefetch.needed(cfg)[0] if hub.id != cfg.data.gold.id)
+    assert (own, other) == (cfg.model.hub.id, "someone/other")
 
 
 def test_prefetch_lists_all_that_the_settings_name(walked):
