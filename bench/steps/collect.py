@@ -27,6 +27,8 @@ from bench.worlds import world
 
 SCALED = ("lr", "critic_lr", "beta", "epochs")  # settings of a method that studies multiply
 
+DIGITS = 4  # of a score of an answer; with more, half of a report's evidence would be noise
+
 Members = Sequence[Member]
 COUNTED = ("wall_s", "cpu_s", "tokens", "generated", "flops")
 NESTED = ("cost", "settings", "versions", "machine", "decode", "hashes", "overrides")
@@ -67,6 +69,22 @@ def stack(rows: list[tuple[str, str, int, Path]]):
     full = [t for t in tables if len(t)] or tables[:1]
     head = pd.DataFrame(columns=["arm", "method", "seed"])
     return _lead(pd.concat(full, ignore_index=True)) if full else head
+
+
+def rounded(table):
+    """Return a table with the numbers of its columns of fractions cut to DIGITS digits."""
+    import numpy as np
+
+    for name in table.select_dtypes("float"):
+        values = table[name].to_numpy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            place = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+        known = np.isfinite(place)
+        scale = 10.0 ** place[known]
+        values = values.copy()
+        values[known] = np.round(values[known] * scale) / scale
+        table[name] = values
+    return table
 
 
 def cost_table(members: Members, runs: list[dict], evals: list[dict], shared: Layout):
@@ -249,7 +267,7 @@ def gather(
         "cost": cost_table(members, runs, evals, shared),
         "curve": stack([(*key, files.curve) for *key, files, _ in keys]),
         "log": stack([(*key, files.log) for *key, files, _ in keys]),
-        "prompts": stack([(*key, at.prompts) for *key, at in asked]),
+        "prompts": rounded(stack([(*key, at.prompts) for *key, at in asked])),
         "variety": variety_table(evals),
         "tasks": stack([(*key, at.tasks) for *key, at in asked]),
         "items": stack([(*key, at.items) for *key, at in asked]),

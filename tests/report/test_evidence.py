@@ -194,7 +194,7 @@ def test_a_report_with_too_much_evidence_is_not_published(made, tmp_path):
     packed.write_bytes(b"x" * evidence.MOST)
     assert not report.unfit(fit, tmp_path)
     packed.write_bytes(b"x" * (evidence.MOST + 1))
-    assert report.unfit(fit, tmp_path) == "its evidence has 4,000,001 bytes, more than 4,000,000"
+    assert report.unfit(fit, tmp_path) == "its evidence has 9,000,001 bytes, more than 9,000,000"
 
 
 @pytest.mark.parametrize("place", COMMITTED, ids=lambda p: p.relative_to(REPORTS).as_posix())

@@ -1,6 +1,7 @@
 """Collecting runs into tables."""
 
 import fake_runs
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -125,3 +126,16 @@ def test_evaluations_left_by_another_study_are_not_read(tmp_path):
     )
     assert facts["complete"] and not samples and not len(tables["prompts"])
     assert not tables["runs"].evaluated.any() and "evaluate" not in set(tables["cost"].step)
+
+
+def test_scores_of_answers_keep_four_digits():
+    table = pd.DataFrame(
+        {
+            "gold": [0.32690909, -12345.678, 0.0, np.nan, 2.0],
+            "kl": [1e-5 / 3, 1.00049, 5, 9.9996, 7],
+        }
+    )
+    found = collect.rounded(table.assign(length=[1, 2, 3, 4, 123456]))
+    assert found.gold.tolist()[:3] == [0.3269, -12350.0, 0.0] and np.isnan(found.gold[3])
+    assert found.kl.tolist() == [3.333e-06, 1.0, 5.0, 10.0, 7.0]
+    assert found.length.tolist()[-1] == 123456
