@@ -63,6 +63,11 @@ class Study:
         """Return {arm: method}."""
         return self.results.method
 
+    @cached_property
+    def methods(self) -> list[str]:
+        """Return the methods that the study's arms belong to, in the order of all methods."""
+        return [method for method in self.meta.methods if method in {*self.method.values()}]
+
     @property
     def sweeps(self) -> list[list[str]]:
         """Return groups of two or more arms of one method that differ only in its strength."""

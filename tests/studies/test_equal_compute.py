@@ -22,7 +22,7 @@ def at_equal(rows=None, ends=(), seeds=5):
     views = []
     if rows is not None:
         made = {(r.a, r.b): ((f"{r.a}-n750", 1.1e12), (r.b, 1e12)) for r in rows}
-        views.append(View("Equal FLOPs, of the cheaper", CHEAP, Family(rows), made=made))
+        views.append(View("Equal FLOPs of the cheaper", CHEAP, Family(rows), made=made))
     return SimpleNamespace(
         views=views, seeds=seeds, few=seeds < 3, versus=Family(ends), results=None
     )

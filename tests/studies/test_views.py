@@ -12,6 +12,7 @@ from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.analysis.results import Arm
 from bench.methods.ppo.trainer import PPO
+from bench.report.study import Study
 from bench.steps.collect import described
 from bench.studies import load
 from bench.studies.views import analysis as views
@@ -310,8 +311,13 @@ def decided(*winners):
 def test_a_winner_beats_every_other_method(monkeypatch, families, words):
     found = [views.View(f"view {i}", views.DATA, decided(*f)) for i, f in enumerate(families)]
     monkeypatch.setattr(views, "every", lambda results: found)
-    meta = SimpleNamespace(methods=["ppo", "dpo", "ipo"])
-    assert words in page.winner(SimpleNamespace(results=None, meta=meta, few=False))
+    study = SimpleNamespace(results=None, methods=["ppo", "dpo", "ipo"], few=False)
+    assert words in page.winner(study)
+
+
+def test_a_method_that_the_study_does_not_train_is_not_waited_for(results):
+    more = replace(results.meta, methods=[*results.meta.methods, "simpo"])
+    assert Study(replace(results, meta=more)).methods == list(results.meta.methods)
 
 
 def test_settings_are_chosen_on_validation_prompts_within_a_kl(results):
@@ -349,14 +355,14 @@ def test_a_failed_run_has_no_end(results):
 def test_every_view_is_corrected_on_its_own(results):
     found = views.every(results)
     assert [view.name for view in found] == [
-        "250 labels", "1,000 labels", "250 labels, read more often",
-        "Equal FLOPs, of the cheaper", "Equal core-seconds, of the cheaper", "Equal KL budget",
+        "250 labels", "1,000 labels", "250 labels read more often",
+        "Equal FLOPs of the cheaper", "Equal core-seconds of the cheaper", "Equal KL budget",
     ]  # fmt: skip
     assert views.every(with_arms(results, [*ARMS, LONGER])) == found  # of which no run ended
     more = views.every(longer(results))
     assert {view.name for view in more} - {view.name for view in found} == {
-        "Equal FLOPs, of the dearer",
-        "Equal core-seconds, of the dearer",
+        "Equal FLOPs of the dearer",
+        "Equal core-seconds of the dearer",
     }
     for view in found:
         ps = [row.p for row in view.family]
@@ -366,5 +372,5 @@ def test_every_view_is_corrected_on_its_own(results):
 def test_seconds_of_runs_that_shared_a_gpu_make_no_view(results):
     shared = {"field": "gpu_slots", "expect": "1", "why": "", "values": {"ppo seed 1": 9}}
     found = views.every(replace(results, meta=replace(results.meta, breaches=[shared])))
-    assert "Equal FLOPs, of the cheaper" in {view.name for view in found}
+    assert "Equal FLOPs of the cheaper" in {view.name for view in found}
     assert not any("seconds" in view.name for view in found)

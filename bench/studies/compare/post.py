@@ -26,7 +26,7 @@ def draft(study, facts: dict[str, str], figures: dict[str, dict], report: Path) 
 
 def direct(study) -> str:
     """Say ', DPO [@rafailov2023] among them,' of the methods that need no reward model."""
-    used = [m for m in study.meta.methods if m in set(study.method.values()) and m in METHODS]
+    used = [method for method in study.methods if method in METHODS]
     papers = {
         m: getattr(METHODS[m], "PAPER", None) for m in used if "reward" not in METHODS[m].NEEDS
     }

@@ -255,8 +255,8 @@ def unmatched(study) -> list[str]:
 
 def trainers(study) -> str:
     """Say 'PPO and DPO are trained by prefbench's own code; HINGE by my/hinge.py'."""
-    used, groups = set(study.method.values()), {}
-    for method in (m for m in study.meta.methods if m in used):
+    groups: dict[str, list[str]] = {}
+    for method in study.methods:
         groups.setdefault(trainer(study.meta, method), []).append(method)
     (by, first), *others = groups.items()
     verb = "is" if len(first) == 1 else "are"

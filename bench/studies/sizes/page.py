@@ -86,7 +86,7 @@ def changes_table(study) -> Table:
 
 def gains_table(study) -> Table:
     """Tabulate the gain of each method at each size."""
-    methods = study.meta.methods
+    methods = study.methods
     header = [("Parameters", ""), ("SFT base", "gold"), *((label(m), "gain") for m in methods)]
     rows = []
     for size in analysis.sizes(study.results):
@@ -122,7 +122,7 @@ def _row(row: Comparison) -> list[Cell]:
 
 def rates_table(study) -> Table:
     """Tabulate the learning rate that was picked for each method, by size."""
-    methods = study.meta.methods
+    methods = study.methods
     header = [("Parameters", ""), *((label(m), "rate, × the tuned one") for m in methods)]
     rows = [
         [Cell(f"{size.parameters:,}"), *(_picked(study, size, m) for m in methods)]

@@ -108,7 +108,7 @@ def equal_data(results: Results, kind: str, n: int) -> View:
     arms = label_arms(results.meta, kind)[n]
     sides = {m: comparisons.side(results, arm) for m, arm in arms.items()}
     both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
-    name = f"{n:,} labels" + ", read more often" * (kind == REREAD)
+    name = f"{n:,} labels" + " read more often" * (kind == REREAD)
     return View(name, kind, comparisons.compared(both, comparisons.margin(results)))
 
 
@@ -191,7 +191,7 @@ def equal_compute(results: Results, column: str, unit: str, of: str) -> View:
             made[a, b] = both
             sides[a, b] = tuple(comparisons.side(results, arm) for arm, _ in both)
     family = comparisons.compared(sides, comparisons.margin(results), declared(results))
-    name = f"Equal {unit}, of the {'cheaper' if of == CHEAP else 'dearer'}"
+    name = f"Equal {unit} of the {'cheaper' if of == CHEAP else 'dearer'}"
     return View(name, of, family, made=made)
 
 

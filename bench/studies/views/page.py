@@ -149,7 +149,7 @@ def headline(study) -> list[str]:
 
 def winner(study) -> str:
     """Say who beats every other method, and in which views; they share runs, so none is counted."""
-    families, methods = [v.family for v in views(study)], study.meta.methods
+    families, methods = [v.family for v in views(study)], study.methods
     if study.few or not families:
         return few_seeds(study) if families else "No two methods can be compared."
     sole = {
