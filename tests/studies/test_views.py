@@ -299,7 +299,7 @@ def decided(*winners):
         # the second lacks a method
         (
             [("ppo", "ppo", None), ("ppo",)],
-            "PPO beats every other method at view 0; at view 1 none does.",
+            "PPO beats every other method at view 0; at view 1 PPO is beaten by no other.",
         ),
         (
             [("ppo", "ppo", None), ("dpo", None, "dpo")],

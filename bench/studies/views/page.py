@@ -115,13 +115,27 @@ def matrix_lines(study) -> list[str]:
         return [few_seeds(study)]
     if len(views(study)) < 2:
         return []
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[View]] = {}
     methods = [arm.name for arm in study.meta.arms if arm.tuned]
     for v in views(study):
-        groups.setdefault(unbeaten(v, methods), []).append(v.name)
+        groups.setdefault(unbeaten(v, methods), []).append(v)
     if len(groups) == 1:
         return [f"In every view {next(iter(groups))}."]
-    return [f"{joined(names)}: {words}." for words, names in groups.items()]
+    return [f"At {brief(found)} {words}." for words, found in groups.items()]
+
+
+def brief(found: list[View]) -> str:
+    """Join the names of views; of those that differ in how often labels are read, or in the unit of
+    compute, only what they share, if all of them are here."""
+    names = []
+    for v in found:
+        name = v.name[0].lower() + v.name[1:]
+        if v.kind == REREAD and any(v.name.startswith(f"{o.name} ") for o in found):
+            continue
+        if v.kind in (CHEAP, DEAR) and sum(o.kind == v.kind for o in found) > 1:
+            name = f"equal compute of the {'cheaper' if v.kind == CHEAP else 'dearer'}"
+        names.append(name)
+    return joined(dict.fromkeys(names))
 
 
 def few_seeds(study) -> str:
@@ -166,16 +180,17 @@ def winner(study) -> str:
         return f"In no view does one method beat all others{rest}."
     if len(sole) == len(families) and len({*sole.values()}) == 1:
         return f"{label(next(iter(sole.values())))} beats {other} in every view{rest}."
-    groups: dict[str, list[str]] = {}
-    for name, top in sole.items():
-        groups.setdefault(top, []).append(name)
+    groups: dict[str, list[View]] = {}
+    level: dict[str, list[View]] = {}
+    for v in views(study):
+        if v.name in sole:
+            groups.setdefault(sole[v.name], []).append(v)
+        else:
+            level.setdefault(unbeaten(v, []), []).append(v)
     start = "The winner changes with the view: " * (len(groups) > 1)
-    told = "; ".join(
-        f"{label(top)} beats {other} at {joined(names)}" for top, names in groups.items()
-    )
-    open_ = [v.name for v in views(study) if v.name not in sole]
-    none = f"; at {joined(open_)} none does" * bool(open_)
-    return f"{start}{told}{none}{rest}."
+    told = [f"{label(top)} beats {other} at {brief(found)}" for top, found in groups.items()]
+    told += [f"at {brief(found)} {words}" for words, found in level.items()]
+    return f"{start}{'; '.join(told)}{rest}."
 
 
 def in_the_race(family: Family, methods: list[str]) -> list[str]:
