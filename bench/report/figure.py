@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.analysis import curves
 from bench.core.names import DEFAULT_STUDY
 from bench.report import style, svg
 from bench.report.marks import LOST
@@ -129,8 +130,8 @@ def band_note(study) -> str:
 
 def validation_note(study) -> str:
     """Say that validation prompts are others, on which the SFT base's answers score otherwise."""
-    curve = study.results.curve
-    start = curve[(curve.fraction == 0) & (curve.family == "all")].gold
+    curve = curves.overall(study.results)
+    start = curve[curve.fraction == 0].gold
     if not len(start) or not math.isfinite(study.base_gold):
         return ""
     return (

@@ -87,9 +87,8 @@ class Study:
     @property
     def legend(self) -> dict[str, style.Look]:
         """Return the look of each method, by its name for readers."""
-        order = dict.fromkeys(self.method[arm] for arm in self.arms)
         by_method = {self.method[arm]: self.looks[arm] for arm in reversed(self.arms)}
-        return {label(method): by_method[method] for method in order}
+        return {label(method): by_method[method] for method in self.methods}
 
     def interval(self, arm: str, measure: str) -> st.Interval | None:
         """Return the interval of a measure of an arm; None if it could not be measured."""

@@ -16,7 +16,6 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 def save(figure, path: Path, told: Told | None = None) -> Path:
     """Save the figure as an SVG; told: its marks that tell their values."""
-    told = told or Told()
     for ax in figure.axes:
         for line in (*ax.get_xgridlines(), *ax.get_ygridlines()):
             line.set_clip_on(False)  # grid lines end with the axes; clip paths would fill the SVG

@@ -49,10 +49,14 @@ def changes(study) -> list[str]:
 
 def untested(study) -> list[str]:
     """Say what other studies would show if they had been run; only in the default study."""
-    if study.meta.study != DEFAULT_STUDY:
-        return []
-    found = [lent.missing for name, lent in every().items() if name not in study.companions]
-    return [f"Not run here: {'; '.join(filter(None, found))}."] if any(found) else []
+    found = [lent.missing for name, lent in every().items() if is_absent(study, name, lent)]
+    return [f"Not run here: {'; '.join(found)}."] * bool(found)
+
+
+def is_absent(study, name: str, lent: Lent) -> bool:
+    """Return whether a study would show more on this page if it had been run."""
+    default = study.meta.study == DEFAULT_STUDY
+    return bool(lent.missing) and name not in study.companions and default
 
 
 def joined_to(study, section: Section) -> Section:
@@ -93,7 +97,7 @@ def figures(study) -> list[Figure]:
 
 def missing(study, name: str, lent: Lent) -> list[str]:
     """Say how to get what is not shown here; only in the default study."""
-    if not lent.missing or name in study.companions or study.meta.study != DEFAULT_STUDY:
+    if not is_absent(study, name, lent):
         return []
     return [f"Not run here: {lent.missing} ({snakemake(study.meta.source, name)})."]
 

@@ -76,13 +76,9 @@ def _change(results: Results, small: Size, large: Size, a: str, b: str) -> Inter
     sides = [comparisons.side(results, size.arms[m]) for size in (small, large) for m in (a, b)]
     if not all(side.ended.all for side in sides):
         return comparisons.NOTHING
-    tables = [side.scores for side in sides]
-    seeds, prompts = (
-        sorted(set.intersection(*(set(getattr(t, axis)) for t in tables)))
-        for axis in ("index", "columns")
-    )
-    a_small, b_small, a_large, b_large = (t.loc[seeds, prompts].to_numpy() for t in tables)
-    return st.crossed((a_large - b_large) - (a_small - b_small))
+    a_small, b_small, a_large, b_large = (side.scores for side in sides)
+    change = (a_large - b_large) - (a_small - b_small)  # NaN where one of the four has no score
+    return st.crossed(change.dropna(how="all").dropna(axis="columns"))
 
 
 def gain(results: Results, arm: str) -> Interval:

@@ -54,6 +54,11 @@ def views(study) -> list[View]:
     return analysis.every(study.results)
 
 
+def several(study) -> bool:
+    """Return whether a study holds more than one view, so that the winner could change."""
+    return len(views(study)) > 1
+
+
 def view(study, kind: str) -> View | None:
     """Return the first view of a kind; None if the study has none."""
     return next((v for v in views(study) if v.kind == kind), None)
@@ -64,18 +69,10 @@ def matrix(study) -> Table:
     found = views(study)
     first = {(row.a, row.b): row for v in found for row in v.family}
     header = [("View", ""), *((pair(row), "gold") for row in first.values()), ("Seeds", "shared")]
-    rows = (
-        []
-        if len(found) < 2
-        else [
-            [
-                Cell(v.name),
-                *(_cell(v.family.between(*both)) for both in first),
-                Cell(_seeds(v.family)),
-            ]
-            for v in found
-        ]
-    )
+    rows = [
+        [Cell(v.name), *(_cell(v.family.between(*both)) for both in first), Cell(_seeds(v.family))]
+        for v in found
+    ]
     return Table("Does the winner change with the view?", header, rows, matrix_notes(found))
 
 
@@ -113,8 +110,6 @@ def matrix_lines(study) -> list[str]:
     """Say who is unbeaten in each view."""
     if study.few:
         return [few_seeds(study)]
-    if len(views(study)) < 2:
-        return []
     groups: dict[str, list[View]] = {}
     methods = [arm.name for arm in study.meta.arms if arm.tuned]
     for v in views(study):
@@ -299,8 +294,8 @@ def results(study) -> pd.DataFrame:
 LENT = Lent(
     "compute",
     "Does the winner change with labels, compute or KL?",
-    lines=lambda study, beside: matrix_lines(beside or study),
-    tables=lambda study, beside: [t for t in [matrix(beside or study)] if t.rows],
+    lines=lambda study, beside: matrix_lines(beside or study) if several(beside or study) else [],
+    tables=lambda study, beside: [matrix(beside or study)] if several(beside or study) else [],
     figures=lambda study, beside: [COMPUTE_FIGURE, *([LABELS, SWEEP] if beside else [])],
     missing="fewer labels, other strengths and longer runs",
     cards={"cost": spent_lines},
