@@ -76,12 +76,11 @@ def rounded(table):
     import numpy as np
 
     for name in table.select_dtypes("float"):
-        values = table[name].to_numpy()
+        values = table[name].to_numpy(copy=True)
         with np.errstate(divide="ignore", invalid="ignore"):
             place = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
         known = np.isfinite(place)
         scale = 10.0 ** place[known]
-        values = values.copy()
         values[known] = np.round(values[known] * scale) / scale
         table[name] = values
     return table

@@ -111,7 +111,7 @@ def against_tuned(study) -> list[str]:
     groups: dict[str, list[str]] = {}
     for row in study.versus_tuned:
         words = {row.a: f"{BETTER.capitalize()} than as tuned", row.b: "Worse than as tuned"}
-        open_ = "Not told apart from it" if math.isfinite(row.p) else "Not tested"
+        open_ = "Not told apart from it" if sentences.is_tested(row) else "Not tested"
         groups.setdefault(words.get(row.winner or "", open_), []).append(row.a)
     return [f"{word}: {named(arms)}." for word, arms in groups.items()]
 

@@ -278,7 +278,7 @@ def variants(study) -> list[str]:
     groups = {
         "Worse": [row for row in family if row.winner == row.b],
         BETTER.capitalize(): [row for row in family if row.winner == row.a],
-        "Not told apart": [row for row in family if row.winner is None and math.isfinite(row.p)],
+        "Not told apart": [row for row in family if row.winner is None and is_tested(row)],
     }
     listed = [
         f"{word}: {', '.join(f'{label(r.a)} {difference(r)}' for r in rows)}."
@@ -289,7 +289,7 @@ def variants(study) -> list[str]:
         "Variants are compared with their method as tuned: differences in gold with 95 % "
         "intervals, decided after Holm's correction."
     )
-    open_ = [f"{label(r.a)}{why_open(r)}" for r in family if not math.isfinite(r.p)]
+    open_ = [f"{label(r.a)}{why_open(r)}" for r in family if not is_tested(r)]
     return [head, *listed, *([f"Not tested: {'; '.join(open_)}."] if open_ else [])]
 
 
