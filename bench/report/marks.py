@@ -26,7 +26,7 @@ def point(
     pen.told.add(mark, label(arm), (low, mean, high), form, words)
     left, right = ax.get_xlim()
     share = (mean - left) / (right - left)
-    side, move = ("left", -4) if share < 0.06 else ("right", 4) if share > 0.94 else ("center", 0)
+    side, move = ("left", -4) if share < 0.15 else ("right", 4) if share > 0.94 else ("center", 0)
     if above:
         behind = {"fc": pen("paper"), "ec": "none", "pad": 0.6}  # so that no line strikes it out
         ax.annotate(words, (mean, y), (move, 6), textcoords="offset points", ha=side, fontsize=size,

@@ -5,9 +5,10 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from bench.report import style, svg
+from bench.report import style, svg, typeface
 from bench.report.figure import tall
 from bench.report.samples import seen
+from bench.report.terms import TERMS
 from bench.report.words import fixed
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,6 +41,9 @@ def html(template: str, shared: dict, drawn: dict[str, str], linked=None) -> str
         "inlined": inlined,
         "terms": terms,
         "palettes": palettes,
+        "vocabulary": TERMS,
+        "faces": Markup(typeface.faces()),
+        "families": Markup(typeface.FAMILIES),
         "script": Markup(script),
         "digest": digest,
     }

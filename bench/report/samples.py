@@ -3,6 +3,7 @@
 import unicodedata
 from hashlib import sha256
 
+from bench.core import turns
 from bench.report.words import label
 
 RANDOM = 4  # prompts of each family, drawn by the hash of their id
@@ -39,35 +40,29 @@ def sets(study) -> dict[str, str]:
 
 
 def chosen(study) -> list[dict]:
-    """Return one entry per prompt of any set: id, family, prompt, its sets, and each arm's answer.
+    """Return one entry per prompt of any set: id, family, prompt, its sets, and each arm's answers.
 
-    The answer is of the arm's ended run with the lowest seed; SFT comes first, and random prompts
-    come first.
+    The first answer is the first draw of the arm's ended run with the lowest seed, by which prompts
+    are chosen; more of its draws and other seeds follow. SFT and random prompts come first.
     """
-    picked = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
     table = {}
-    for row in study.results.samples:
-        if picked.get(row["arm"]) == row["seed"]:
-            table.setdefault((row["family"], row["prompt_id"]), {})[row["arm"]] = row
+    for row in sorted(study.results.samples, key=lambda row: (row["seed"], row["draw"])):
+        rows = table.setdefault((row["family"], row["prompt_id"]), {})
+        rows.setdefault(row["arm"], []).append(row)
     members = {}
     for family in sorted({family for family, _ in table}):
         own = {key: rows for key, rows in table.items() if key[0] == family}
         for name in sets(study):
             for key in _members(study, own, name):
                 members.setdefault(key, []).append(name)
-    return [_entry(study, key, table[key], names, picked) for key, names in members.items()]
+    return [_entry(study, key, table[key], names) for key, names in members.items()]
 
 
 def shown(study) -> list[dict]:
     """Return the rows of the samples that the page shows; from these alone `chosen` chooses the
     same."""
     prompts = {(entry["family"], entry["id"]) for entry in chosen(study)}
-    seeds = {arm: _lowest_seed(study, arm) for arm in (*study.bases, *study.arms)}
-    return [
-        row
-        for row in study.results.samples
-        if (row["family"], row["prompt_id"]) in prompts and seeds.get(row["arm"]) == row["seed"]
-    ]
+    return [r for r in study.results.samples if (r["family"], r["prompt_id"]) in prompts]
 
 
 def _members(study, table: dict, name: str) -> list[tuple[str, str]]:
@@ -82,32 +77,30 @@ def _members(study, table: dict, name: str) -> list[tuple[str, str]]:
 
 
 def _gain(study, rows: dict, arm: str) -> float | None:
-    """Return gold of an arm's answer minus that of its SFT base's answer to the same prompt."""
-    gold, before = (rows.get(name, {}).get("gold") for name in (arm, study.base[arm]))
+    """Return gold of an arm's first answer minus that of its SFT base's to the same prompt."""
+    first = (rows.get(name, [{}])[0] for name in (arm, study.base[arm]))
+    gold, before = (row.get("gold") for row in first)
     return None if gold is None or before is None else gold - before
 
 
-def _entry(study, key, rows: dict, names: list[str], picked: dict) -> dict:
+def _entry(study, key, rows: dict, names: list[str]) -> dict:
     """Return one prompt with all answers to it."""
-    prompt = visible(next(iter(rows.values()))["prompt"])
-    head = {"id": key[1], "family": key[0], "prompt": prompt, "sets": names}
-    answers = [_answer(study, arm, rows.get(arm)) for arm in picked]
-    for arm, answer in zip(picked, answers, strict=True):
+    prompt = visible(turns.shown(next(iter(rows.values()))[0]["prompt"]))
+    arms = [*study.bases, *study.arms]
+    answers = [_of_arm(study, arm, rows.get(arm, [])) for arm in arms]
+    for arm, answer in zip(arms, answers, strict=True):
         answer["gain"] = None if arm in study.bases else _gain(study, rows, arm)
-    return head | {"answers": answers}
+    return {"id": key[1], "family": key[0], "prompt": prompt, "sets": names, "answers": answers}
 
 
-def _lowest_seed(study, arm: str) -> int | None:
-    """Return the seed of an arm whose answers are shown."""
-    seeds = [row["seed"] for row in study.results.samples if row["arm"] == arm]
-    return min(seeds, default=None)
-
-
-def _answer(study, arm: str, row: dict | None) -> dict:
-    """Return one arm's answer; without text if it has none."""
+def _of_arm(study, arm: str, rows: list[dict]) -> dict:
+    """Return an arm's first answer, without text if it has none, and its further ones as `more`."""
     look = study.looks.get(arm)
     head = {"arm": label(arm), "mark": look.colour if look else "muted"}
-    if row is None:
-        return head | {"text": None, "gold": None, "kl": None, "seed": None}
-    scores = {"gold": row["gold"], "kl": row["kl"], "seed": row["seed"]}
-    return head | {"text": visible(row["completion"])} | scores
+    first, *more = map(_answer, rows or [{}])
+    return head | first | {"more": more}
+
+
+def _answer(row: dict) -> dict:
+    text = visible(row["completion"]) if row else None
+    return {"text": text} | {key: row.get(key) for key in ("gold", "kl", "seed", "draw")}

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.report import typeface
 from bench.report.told import Told
 
 LIGHT, DARK = 0, 1
@@ -31,22 +32,17 @@ PALETTE = {
     "m6": ("#8c3b3b", "#ef8f8f"),
     "m7": ("#3f5f6b", "#9cc3d1"),
     "bad": ("#c4002b", "#ff5470"),  # failure: no method has it
-    "p0": ("#1f3a5f", "#eaf2fb"),
     "p1": ("#3d6491", "#c4daf2"),
     "p2": ("#7397bd", "#8fb4dc"),
     "p3": ("#a9c1d9", "#5d84b0"),
     "p4": ("#d6e1ec", "#3a587a"),
-    "p5": ("#b9bcc0", "#565c64"),
     "on": ("#1d1f22", "#14171c"),  # words on p2 and p3, which are dark in both themes
 }
 METHOD_COLOURS = [name for name in PALETTE if re.fullmatch(r"m\d", name)]
-PHASE_COLOURS = [name for name in PALETTE if re.fullmatch(r"p\d", name)]
 INKS = ("ink", "paper", "on")
 SHADES = ("p4", "p3", "p2", "p1")  # from the smallest values to the largest
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (8, 2, 1, 2, 1, 2)))
-FONTS = ("DejaVu Sans", "Verdana", "sans-serif")
-FAMILIES = "'DejaVu Sans', 'Verdana', sans-serif"  # the same as matplotlib writes them
 NARROW, WIDE = 6.6, 9.2  # inches: a figure of one panel, of several
 LONGEST = 38  # letters in a label of an axis on a phone
 AROUND = 0.6  # inches of a height that are title and foot
@@ -116,7 +112,7 @@ def settings() -> dict:
     colours |= dict.fromkeys(plain, paper) | dict.fromkeys(quiet, muted) | {"grid.color": grid}
     return colours | {
         "font.family": "sans-serif",
-        "font.sans-serif": list(FONTS),
+        "font.sans-serif": list(typeface.STACK),
         "font.size": 10,
         "figure.titlesize": 12.5,
         "figure.titleweight": "bold",
@@ -135,7 +131,6 @@ def settings() -> dict:
         "ytick.minor.size": 0,
         "grid.linewidth": 0.7,
         "legend.frameon": False,
-        "hatch.linewidth": 0.6,
         "lines.linewidth": 1.8,
         "lines.solid_capstyle": "butt",
         "svg.fonttype": "none",
@@ -173,7 +168,9 @@ class Pen:
         width = TALL if self.tall else width
         figure, edge = Figure((width, height), layout="constrained"), 0.07 / width
         figure.suptitle(
-            textwrap.fill(self.title, round((9 if self.tall else 9.4) * width)), x=edge, ha="left"
+            textwrap.fill(self.title, round((9.6 if self.tall else 10.2) * width)),
+            x=edge,
+            ha="left",
         )
         foot = textwrap.fill(self.foot, round(17 * width))
         figure.supxlabel(foot, x=edge, ha="left", color=self("muted"))
@@ -206,6 +203,7 @@ def drawing(name: str):
     """Use matplotlib's defaults and ours while a figure is made and saved; ids depend on `name`."""
     import matplotlib
 
+    typeface.install()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings() | {"svg.hashsalt": f"prefbench {name}"})

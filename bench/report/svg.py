@@ -5,7 +5,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from bench.report.style import FAMILIES, PALETTE
+from bench.report import typeface
+from bench.report.style import PALETTE
 from bench.report.told import Told
 
 TWINS = dict(PALETTE.values())  # {light: dark}
@@ -33,7 +34,7 @@ def lean(svg: str, told: Told | None = None) -> str:
     for prefix, uri in (("", SVG), ("xlink", XLINK)):
         ElementTree.register_namespace(prefix, uri)
     root = ElementTree.fromstring(svg)
-    root.set("font-family", FAMILIES)
+    root.set("font-family", typeface.FAMILIES)
     if told:
         _entitle(root, told)
     _tidy(root)
@@ -107,6 +108,7 @@ def _share_sheet(root) -> None:
         if element.get("style") in names:
             element.set("class", names[element.attrib.pop("style")])
     sheet = next(root.iter(f"{{{SVG}}}style"))
+    sheet.text += typeface.faces()
     sheet.text += "".join(f".{name}{{{style}}}" for style, name in names.items())
     coloured = {name: dark for style, name in names.items() if (dark := _dark(style))}
     sheet.text += f"{ON_DARK}{{{''.join(f'.{c}{{{dark}}}' for c, dark in coloured.items())}}}"
@@ -118,7 +120,7 @@ def _dark(style: str) -> str:
     return COLOUR.sub(lambda light: TWINS[light[0]], coloured)
 
 
-DEFAULTS = {f"font-family: {FAMILIES}", "text-anchor: start", "stroke-dashoffset: 0"}
+DEFAULTS = {f"font-family: {typeface.FAMILIES}", "text-anchor: start", "stroke-dashoffset: 0"}
 
 
 def _short(value: str) -> str:
@@ -130,11 +132,13 @@ def _short(value: str) -> str:
 
 
 def inline(svg: str, name: str, alt: str) -> str:
-    """Prepare an SVG for the page: colours as CSS variables, ids and classes unique, and `alt`."""
+    """Prepare an SVG for the page, which has the typeface and the colours as CSS variables; ids and
+    classes become unique, and `alt` its name."""
     from html import escape
 
     body = svg[svg.index("<svg") :]
-    body = re.sub(rf"{re.escape(ON_DARK)}\{{.*?\}}\}}", "", body)  # the page's variables do this
+    body = body.replace(typeface.faces(), "")  # the page has them
+    body = re.sub(rf"{re.escape(ON_DARK)}\{{.*?\}}\}}", "", body)  # its variables do this
     for key, (light, _) in PALETTE.items():
         body = body.replace(light, f"var(--{key})")
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)

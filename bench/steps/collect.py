@@ -27,6 +27,7 @@ from bench.worlds import world
 
 SCALED = ("lr", "critic_lr", "beta", "epochs")  # settings of a method that studies multiply
 
+DRAWS = 4  # answers to a prompt of an arm's first run that reports show
 DIGITS = 4  # of a score of an answer; with more, half of a report's evidence would be noise
 
 Members = Sequence[Member]
@@ -224,14 +225,17 @@ def _overhead(path: Path) -> list[dict]:
 
 def read_samples(rows: list[tuple[str, str, int, Path]]) -> list[dict]:
     """Return the first answer to each prompt of every (arm, method, seed, file), with arm and
-    seed."""
-    found = []
+    seed; of each arm's first run that has answers, DRAWS of them."""
+    found, known = [], set()
     for arm, _, seed, path in rows:
         if path.exists():
+            draws = 1 if arm in known else DRAWS
             try:
                 lines = path.read_text(encoding="utf-8").split("\n")
                 answers = [json.loads(line) for line in lines if line.strip()]
-                found += [{"arm": arm, "seed": seed} | row for row in answers if row["draw"] == 0]
+                kept = [row for row in answers if row["draw"] < draws]
+                known |= {arm} if kept else set()
+                found += [{"arm": arm, "seed": seed} | row for row in kept]
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path} holds no answers ({error}): {REMEDY}") from None
     return found

@@ -9,6 +9,7 @@ import pytest
 
 from bench.core import names
 from bench.methods import METHODS
+from bench.report.terms import TERMS
 from bench.settings import layers
 from bench.studies import PLANS
 
@@ -181,3 +182,11 @@ def test_reading_a_word_would_be_found(code):
 )
 def test_asking_the_object_is_allowed(code):
     assert read_back(ast.parse(code)) == []
+
+
+def test_terms_of_pages_are_those_of_the_glossary():
+    written = " ".join((Path(__file__).parents[2] / "docs/glossary.md").read_text().split())
+    for term, meaning in TERMS.items():
+        first = term[0].upper() + term[1:]
+        rest = meaning[0].lower() + meaning[1:]
+        assert re.search(rf"\*\*(Fairness )?{first}\*\*: {re.escape(rest)}", written, re.I), term

@@ -91,12 +91,36 @@
     keys.hidden = false;
   }
 
-  // Names of measures explain themselves.
+  // Names of measures explain themselves, and so do terms at their first mention in a section.
+  const explain = (node, words) => {
+    const show = () => tell(node.getBoundingClientRect(), words);
+    for (const event of ["pointerenter", "focusin"]) node.addEventListener(event, show);
+    for (const event of ["pointerleave", "focusout"]) node.addEventListener(event, hide);
+  };
   for (const head of document.querySelectorAll("th[title]")) {
-    const words = head.title;
+    explain(head, head.title);
     head.removeAttribute("title");
-    const show = () => tell(head.getBoundingClientRect(), words);
-    for (const event of ["pointerenter", "focusin"]) head.addEventListener(event, show);
-    for (const event of ["pointerleave", "focusout"]) head.addEventListener(event, hide);
+  }
+  const meanings = [...document.querySelectorAll("#words dt")]
+    .map(term => [term.textContent, term.nextElementSibling.textContent]);
+  const mark = (text, left) => {
+    if (!left.size) return;
+    const found = text.data.match(new RegExp(`(?<![\\w-])(${[...left.keys()].join("|")})s?(?![\\w-])`));
+    if (!found) return;
+    const said = text.splitText(found.index);
+    const rest = said.splitText(found[0].length);
+    const term = document.createElement("dfn");
+    term.tabIndex = 0;
+    explain(term, left.get(found[1]));
+    left.delete(found[1]);
+    said.replaceWith(term);
+    term.append(said);
+    mark(rest, left);
+  };
+  for (const section of document.querySelectorAll("main > section")) {
+    const left = new Map(meanings);
+    for (const prose of section.querySelectorAll(".plainly, .points dd, .note, figcaption")) {
+      for (const node of [...prose.childNodes]) if (node.nodeType === Node.TEXT_NODE) mark(node, left);
+    }
   }
 })();

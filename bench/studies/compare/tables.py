@@ -94,9 +94,9 @@ def comparisons(study) -> Table:
     families = (study.versus_sft, study.versus, study.versus_tuned)
     counted = any(row.expected for family in families for row in family)
     header = [
-        *(("Pair", ""), ("Difference in gold", "first − second"), ("95 % interval", "")),
+        *(("Pair", ""), ("Difference in gold", "first − second")),
         *([("Expected", "failed runs counted")] if counted else []),
-        *(("p", "alone"), ("p", "Holm"), ("Seeds", "that ended"), ("Verdict", "")),
+        *(("p", "after Holm"), ("Verdict", "and seeds")),
     ]
     rows = [_compared(row, counted) for family in families for row in family]
     own = ", every variant against its method as tuned" * bool(study.versus_tuned)
@@ -105,7 +105,8 @@ def comparisons(study) -> Table:
         f"every pair of methods as tuned{own}. Without it, some of many comparisons would look "
         "decided by chance."
     )
-    return Table("Comparisons of gold reward", header, rows, [note, *failure_notes(counted)])
+    notes = [note, *failure_notes(counted)]
+    return Table("Comparisons of gold reward", header, rows, notes, compact=True)
 
 
 def failure_notes(counted: bool) -> list[str]:
@@ -129,22 +130,19 @@ def _compared(row, counted: bool) -> list[Cell]:
     """Return the row of a declared pair; counted: with the difference that counts failed runs."""
     return [
         Cell(pair(row), link="#runs"),
-        Cell(fixed(row.interval.mean, "+.2f"), value=row.interval.mean),
-        Cell(bounds(row.interval, "–")),
+        Cell(fixed(row.interval.mean, "+.2f"), bounds(row.interval), value=row.interval.mean),
         *([_counted(row)] if counted else []),
-        Cell(p_words(row.p), value=row.p),
-        Cell(p_words(row.p_holm), value=row.p_holm),
-        Cell(_seeds(row)),
-        Cell(verdict(row)),
+        Cell(p_words(row.p_holm), f"alone {p_words(row.p)}", value=row.p_holm),
+        Cell(verdict(row), _seeds(row)),
     ]
 
 
 def _seeds(row) -> str:
-    """Format '10', or '8 of 10 and 10; 8 shared' if runs failed."""
+    """Format '10 seeds', or '8 of 10 and 10 seeds; 8 shared' if runs failed."""
     ended = row.ended[:1] if row.b == SFT else row.ended
     each = dict.fromkeys(str(n.n) if n.all else f"{n.count} of {n.n}" for n in ended)
     shared = f"; {row.interval.seeds} shared" * any(n.count != row.interval.seeds for n in ended)
-    return f"{' and '.join(each)}{shared}"
+    return f"{' and '.join(each)} seeds{shared}"
 
 
 def ledger(study) -> Table:

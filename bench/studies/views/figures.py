@@ -10,9 +10,9 @@ from bench.analysis import statistics as st
 from bench.report import labels, marks
 from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds_of, validation_note
 from bench.report.style import BAND, NARROW, WIDE
-from bench.report.words import fixed, label
+from bench.report.words import fixed, label, leader
 from bench.studies.views import analysis
-from bench.studies.views.analysis import DATA, REREAD
+from bench.studies.views.analysis import DATA, KL, REREAD
 
 PANELS = {DATA: "In the usual epochs", REREAD: "Few read more often"}
 
@@ -180,6 +180,44 @@ def _swept(study) -> str:
     return _listed(study, [arm for group in study.sweeps for arm in group])
 
 
+def _leads_from(study) -> str:
+    """Say from how many labels on one method is better than every other; else who is unbeaten."""
+    found = [v.family for v in analysis.every(study.results) if v.kind == DATA]
+    numbers = [*analysis.label_arms(study.meta)]
+    top = found[-1].champion() if found else None
+    if not top or len(found) != len(numbers):
+        return leader(found[-1]) if found else ""
+    since = len(found)
+    while since and found[since - 1].champion() == top:
+        since -= 1
+    where = f"from {numbers[since]:,} labels on" if since else "at every number of labels"
+    return f"{leader(found[-1])} {where}"
+
+
+def _highest_from(study) -> str:
+    """Say from how many FLOPs on one method's mean path is the highest; a path that has ended
+    keeps its last gain, and one that has not begun has none."""
+    runs = analysis.paths(study.results, "flops")
+    means = {m: pd.concat(paths.values()).groupby(level=0).mean() for m, paths in runs.items()}
+    if len(means) < 2:
+        return ""
+    spent = np.linspace(0, max(path.spent.max() for path in means.values()), 1000)
+    gains = pd.DataFrame(
+        {m: np.interp(spent, path.spent, path.gain, left=0.0) for m, path in means.items()}
+    )
+    top = gains.iloc[-1].idxmax()
+    behind = np.flatnonzero(gains[top] < gains.max(axis=1))
+    at = spent[behind[-1]] if len(behind) else 0.0
+    size, prefix = marks.unit_scale(spent[-1])
+    return f"{label(top)} has gained most from {at / size:.2g} {prefix}FLOPs on" if at else ""
+
+
+def _best_by_kl(study) -> str:
+    """Say who is better along the range of KL that both of a pair reach."""
+    found = [v.family for v in analysis.every(study.results) if v.kind == KL]
+    return f"At equal KL {leader(found[0])}" if found and leader(found[0]) else ""
+
+
 LABELS = Figure(
     "labels", "Gold reward against the number of labels", by_labels,
     lambda s: f"Each point is a method's mean at the end of training. {_read_labels(s)} "
@@ -187,7 +225,7 @@ LABELS = Figure(
     f"n = {counts(s)}. Points are moved apart sideways by 2 % so that intervals can be seen.",
     lambda s: f"Gold above SFT by number of labels. {_by_number(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    wide=True, category="Quality", layered=True,
+    wide=True, category="Quality", layered=True, finding=_leads_from,
 )  # fmt: skip
 COMPUTE = Figure(
     "compute", "Gold reward against what it cost", by_compute,
@@ -200,7 +238,7 @@ COMPUTE = Figure(
     f"{_ends(s)}.",
     lambda s: f"{seeds_of(s)}, paths of training · "
     + ("bands: 95 % intervals over seeds" if s.seeds >= 3 else "no intervals"),
-    wide=True, category="Cost", layered=True,
+    wide=True, category="Cost", layered=True, finding=_highest_from,
 )  # fmt: skip
 SWEEP = Figure(
     "sweep", "Gold reward against KL, at several strengths β", by_kl,
@@ -209,5 +247,5 @@ SWEEP = Figure(
     f"{interval_note(s)} n = {counts(s)}.",
     lambda s: f"Gold above SFT against KL: {_swept(s)}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality", layered=True,
+    category="Quality", layered=True, finding=_best_by_kl,
 )  # fmt: skip

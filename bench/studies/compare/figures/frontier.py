@@ -97,10 +97,24 @@ def caption(study) -> str:
     )
 
 
+def finding(study) -> str:
+    """Say who gains most, if that is decided, and who moves furthest from SFT (means)."""
+    found, top = study.known("kl"), None if study.few else study.versus.champion()
+    if not found:
+        return ""
+    far = max(found, key=lambda arm: found[arm].mean)
+    moved = f"moves furthest from SFT ({found[far].mean:.1f} nats)"
+    if top not in found:
+        return f"{label(far)} {moved}"
+    if top == far:
+        return f"{label(top)} gains most and {moved}"
+    return f"{label(top)} gains most at {found[top].mean:.1f} nats; {label(far)} {moved}"
+
+
 FIGURE = Figure(
     "frontier", "Gold reward against distance from SFT", draw, caption,
     lambda s: f"Gold above SFT ({listing(s, 'gold_delta')}) against KL in nats "
     f"({listing(s, 'kl', 1)}).",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality", section="compute", layered=True,
+    category="Quality", section="compute", layered=True, finding=finding,
 )  # fmt: skip

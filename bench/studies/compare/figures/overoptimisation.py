@@ -1,8 +1,12 @@
 """Draw gold gained against the proxy reward: does gold rise with the reward model's score?"""
 
+import math
+
+from bench.analysis.measures.stability import drawdown
 from bench.report import labels, marks
 from bench.report.figure import Figure, bars, counts, interval_note, listing, n_of
 from bench.report.style import NARROW
+from bench.report.words import label
 from bench.studies.compare.figures.frontier import end, path, unnamed
 
 
@@ -26,6 +30,18 @@ def draw(study, pen):
     return figure
 
 
+def finding(study) -> str:
+    """Say which arm's gold falls furthest from its best point of training."""
+    fell = {arm: drawdown(study.results, arm) for arm in study.arms}
+    fell = {arm: by for arm, by in fell.items() if math.isfinite(by)}
+    if not fell:
+        return ""
+    worst = max(fell, key=fell.get)
+    return (
+        f"Gold falls by {fell[worst]:.2f} at most from its best point of training ({label(worst)})"
+    )
+
+
 FIGURE = Figure(
     "overoptimisation", "Gold reward against the reward model's score", draw,
     lambda s: "A path that goes right without going up is over-optimisation: the reward model's "
@@ -34,5 +50,5 @@ FIGURE = Figure(
     f"n = {counts(s)}.",
     lambda s: f"Gold above SFT against the reward model's score: {listing(s, 'gold_delta')}.",
     lambda s: f"{n_of(s)} · {bars(s)}",
-    category="Quality", section="reward", layered=True,
+    category="Quality", section="reward", layered=True, finding=finding,
 )  # fmt: skip

@@ -58,6 +58,18 @@ def _steps(ax, pen, arm: str, table: pd.DataFrame, total, size: float) -> None:
     ax.grid(axis="y", visible=False)
 
 
+def finding(study) -> str:
+    """Say what the dearest arm's FLOPs are spent on, its two largest phases."""
+    table = by_phase(study, "flops")
+    whole = table.sum(axis=1)
+    if not whole.sum():
+        return ""
+    dear = whole.idxmax()
+    largest = (table.loc[dear] / whole[dear]).nlargest(2)
+    shares = (f"{share:.0%} {phase}".replace("%", " %") for phase, share in largest.items())
+    return f"{label(dear)}'s FLOPs are {' and '.join(shares)}"
+
+
 FIGURE = Figure(
     "waterfall", "Where the cost of a run comes from", draw,
     lambda s: "Each bar is a phase and begins where the one above ends; the last bar is their sum. "
@@ -67,5 +79,5 @@ FIGURE = Figure(
     lambda s: f"FLOPs of a run: {flops_of(s)}.",
     lambda s: f"means of {seeds_of(s)}, lower is better · without shared steps and tuning"
     + " · thin lines: 95 % intervals" * (s.seeds > 1),
-    wide=True, category="Cost", section="cost",
+    wide=True, category="Cost", section="cost", finding=finding,
 )  # fmt: skip

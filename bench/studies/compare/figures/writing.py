@@ -100,6 +100,13 @@ def _seeds_alone(study) -> str:
     return ", with intervals over seeds only" if study.seeds > 1 else ", without intervals"
 
 
+def finding(study) -> str:
+    """Say how far a win rate changes if answers are as long as SFT's."""
+    rates = [study.known(key) for key in ("win", "win_lc")]
+    moved = [abs(rates[0][arm].mean - rates[1][arm].mean) for arm in rates[0] if arm in rates[1]]
+    return f"Length explains at most {max(moved):.1f} points of a win rate" if moved else ""
+
+
 FIGURE = Figure(
     "writing", "How the answers changed, and whether length explains the wins", draw,
     lambda s: "Length and entropy: difference from SFT's answers to the same test prompts, with "
@@ -113,5 +120,5 @@ FIGURE = Figure(
     lambda s: f"{n_of(s)} · bars: 95 % intervals"
     + ", of bigrams and open marks over seeds only" * (s.seeds > 1)
     + " · open: length-controlled",
-    wide=True, category="Quality", section="writing",
+    wide=True, category="Quality", section="writing", finding=finding,
 )  # fmt: skip
