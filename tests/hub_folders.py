@@ -131,3 +131,13 @@ def judge(folder: Path, template: str | None = None) -> str:
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return str(folder)
+
+
+def lines(path: Path, rows: list[dict]) -> str:
+    """Write a local file of JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

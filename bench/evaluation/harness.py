@@ -16,6 +16,7 @@ import yaml
 from bench.core.hub import reaching
 from bench.core.names import nearest
 from bench.core.schema import UserError
+from bench.core.turns import plain, turns
 from bench.worlds import world
 
 SEED = 2000  # of lm-eval's own draws
@@ -30,6 +31,7 @@ def lm_eval_rows(cfg, policy, tokenizer, only=()) -> tuple[list[dict], list[dict
     """
     model = harness_model(cfg, policy, tokenizer)
     own = [task_config(cfg, name) for name in only or task_names(cfg)]
+    own = [as_text(task) for task in own] if tokenizer.chat_template is None else own
     rows, items = harnessed(model, own)
     if cfg.eval.tasks and not only:
         more, more_items = harnessed(model, load(cfg.eval.tasks), limit=cfg.eval.limit)
@@ -38,16 +40,26 @@ def lm_eval_rows(cfg, policy, tokenizer, only=()) -> tuple[list[dict], list[dict
 
 
 def harness_model(cfg, policy, tokenizer):
-    """Wrap a policy as lm-eval's tasks ask for it."""
+    """Wrap a policy as lm-eval's tasks ask for it; it reads the turns of our own prompts."""
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(
+    class Conversing(HFLM):
+        def apply_chat_template(self, chat_history, *args, **kwargs):
+            said = [turn for message in chat_history for turn in read(message)]
+            return super().apply_chat_template(said, *args, **kwargs)
+
+    return Conversing(
         pretrained=policy,
         tokenizer=tokenizer,
         batch_size=cfg.eval.batch,
         add_bos_token=tokenizer.chat_template is None,
         max_length=policy.config.max_position_embeddings,
     )
+
+
+def read(message: dict) -> list[dict]:
+    """Return the turns of a user's message that holds one of our prompts, else the message."""
+    return turns(message["content"]) if message["role"] == "user" else [message]
 
 
 def harnessed(model, tasks: list, **options) -> tuple[list[dict], list[dict]]:
@@ -110,6 +122,13 @@ def task_config(cfg, name: str) -> dict:
     data = (data if data.exists() else cfg.layout.test_pairs).resolve()
     source = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(data)}}}
     return template | source | {"task": name}
+
+
+def as_text(task: dict) -> dict:
+    """Let a task whose documents hold our prompts show them as text, for want of a template."""
+    if task["doc_to_text"] != "prompt":
+        return task
+    return task | {"doc_to_text": lambda document: plain(document["prompt"])}
 
 
 def task_rows(found: dict, name: str) -> list[dict]:

@@ -1,14 +1,15 @@
 """Save a published model as a folder that every step loads: weights, tokenizer, chat template.
 
-The template is the model's own, none (a prompt is plain text), or one of TEMPLATES. EOS ends each
-answer; PAD is another token, so that padding never teaches a model to stop.
+The template is the model's own, none (a prompt is plain text), one of TEMPLATES or a file. EOS ends
+each answer; PAD is another token, so that padding never teaches a model to stop.
 """
 
 import json
 from pathlib import Path
-from typing import Literal
 
-from bench.core.hub import Source, reaching
+from pydantic import computed_field, field_validator
+
+from bench.core.hub import Source, content, reaching
 from bench.core.schema import UserError
 
 TEMPLATES = {
@@ -30,8 +31,9 @@ TEMPLATES = {
 class HubModel(Source):
     """A published model, its chat template and its special tokens."""
 
-    template: Literal["own", "none", "chatml", "zephyr"] = "own"
-    """Chat template of prompts: the model's own, none (a prompt is plain text), or a named one."""
+    template: str = "own"
+    """Chat template of prompts: the model's own, none (a prompt is plain text), chatml, zephyr, or
+    the path of a Jinja file."""
     bos: str | None = None
     """Token of the vocabulary that opens a text; null: the tokenizer's own."""
     eos: str | None = None
@@ -39,6 +41,20 @@ class HubModel(Source):
     pad: str | None = None
     """Token of the vocabulary that pads short rows, other than `eos`; null: the tokenizer's own, or
     its unk."""
+
+    @field_validator("template")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in (*TEMPLATES, "own", "none") and not Path(name).is_file():
+            known = ", ".join(("own", "none", *TEMPLATES))
+            raise ValueError(f"'{name}' is no file in {Path.cwd()}, and none of {known}")
+        return name
+
+    @computed_field
+    @property
+    def template_sha256(self) -> str | None:
+        """sha256 of a template's file, so that an edit reruns what was made with it; else None."""
+        return content(self.template)
 
 
 def fetch(source: HubModel, dtype: str, out: Path) -> None:
@@ -84,9 +100,15 @@ def load_tokenizer(source: HubModel):
     if source.pad is None and tokenizer.pad_token in (None, tokenizer.eos_token):
         tokenizer.pad_token = tokenizer.unk_token
     if source.template != "own":
-        tokenizer.chat_template = TEMPLATES.get(source.template)
+        tokenizer.chat_template = template_of(source)
     check(source, tokenizer)
     return tokenizer
+
+
+def template_of(source: HubModel) -> str | None:
+    """Return the chat template that the settings name; None for a prompt that is plain text."""
+    path = Path(source.template)
+    return path.read_text(encoding="utf-8") if path.is_file() else TEMPLATES.get(source.template)
 
 
 def check(source: HubModel, tokenizer) -> None:

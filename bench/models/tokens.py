@@ -1,8 +1,10 @@
 """Turn prompts and completions into tokens, in the same way for every method and measure.
 
 A completion ends with EOS, which differs from PAD. A tokenizer with a chat template renders the
-prompt as a user's turn; without one, the prompt is plain text after BOS.
+prompt's turns; without one, the prompt is plain text after BOS.
 """
+
+from bench.core.turns import plain, turns
 
 
 def word_level(words: list[str], context: int):
@@ -32,9 +34,9 @@ def word_level(words: list[str], context: int):
 def prompt_ids(tokenizer, prompt: str) -> list[int]:
     """Return the token ids of a prompt, including the template's tokens that open the answer."""
     if tokenizer.chat_template:
-        turn = [{"role": "user", "content": prompt}]
-        return tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
-    return [tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]
+        said = turns(prompt)
+        return tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
+    return [tokenizer.bos_token_id, *tokenizer.encode(plain(prompt), add_special_tokens=False)]
 
 
 def completion_ids(tokenizer, completion: str) -> list[int]:

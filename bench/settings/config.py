@@ -277,7 +277,8 @@ class Config(Core):
         sections = {}
         for key, values in changed.items():
             old, where = getattr(self, key), f"arms.{name}.{key}"
-            sections[key] = checked(type(old), merge(old.model_dump(), values), where)
+            whole = merge(old.model_dump(round_trip=True), values)  # without computed fields
+            sections[key] = checked(type(old), whole, where)
         self._variants[name] = variant = self._replaced(**sections)
         variant._root = self.root
         return variant

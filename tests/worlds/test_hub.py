@@ -13,7 +13,7 @@ import hub_folders as folders
 import numpy as np
 import pytest
 
-from bench.core import hub
+from bench.core import hub, turns
 from bench.core.files import read_json
 from bench.core.hub import Rows
 from bench.core.schema import UserError
@@ -91,19 +91,22 @@ def test_preference_documents_name_the_preferred_answer(made):
     assert {row["label"] for row in documents} == {0, 1}
 
 
-def test_a_demonstration_is_the_first_exchange(made):
-    assert all("first answer" in row["completion"] for row in rows(made / "sft.jsonl"))
+def test_a_demonstration_is_the_last_exchange_after_all_others(made):
+    for row in rows(made / "sft.jsonl"):
+        assert "second answer" in row["completion"]
+        assert "first answer" in turns.turns(row["prompt"])[1]["content"]
 
 
 def test_what_is_too_long_is_left_out_and_counted(tmp_path):
     source = {"id": feedback(tmp_path / "feedback"), "train": "train_prefs", "test": "test_prefs"}
     sft = {"id": source["id"], "split": "train_prefs"}
     longest = max(len(folders.ask(i)) for i in range(60))
-    small = settings(source, sft, "nobody/judge", max_prompt=longest - 1, pool=60)
+    small = settings(source, sft, "nobody/judge", max_prompt=longest - 1, pool=60, left_out=1)
     world.write(small, tmp_path / "data")
     left_out = json.loads((tmp_path / "data/manifest.json").read_text())["left_out"]
     longer = sum(len(folders.ask(i)) == longest for i in range(60))
-    assert 0 < left_out["train_prefs"]["length"] == longer
+    found = left_out["train_prefs"]["a prompt that is too long"]
+    assert 0 < found["rows"] == longer and len(folders.ask(found["first"])) == longest
     assert all(len(row["prompt"]) < longest for row in rows(tmp_path / "data/pool.jsonl"))
 
 
@@ -122,37 +125,14 @@ def test_dialogues_keep_all_turns_before_the_last_answer(tmp_path):
     source = {"id": folders.json_lines(tmp_path / "hh", made), "folder": "helpful-base"}
     world.write(settings(source, source, "nobody/judge"), tmp_path / "data")
     for row in rows(tmp_path / "data/pool.jsonl"):
-        assert row["prompt"].startswith("\n\nHuman: Hello") and row["prompt"].endswith(
-            "\n\nAssistant:"
+        said = [turn["role"] for turn in turns.turns(row["prompt"])]
+        assert said == ["user", "assistant", "user"]
+        assert re.fullmatch(
+            r"\n\nHuman: Hello .+\n\nAssistant: Hi.\n\nHuman: .+\n\nAssistant:",
+            turns.plain(row["prompt"]),
         )
         assert row["a"].startswith("A ") and row["a"] != row["b"]
     assert {row["completion"].split()[1] for row in rows(tmp_path / "data/sft.jsonl")} == {"good"}
-
-
-def test_a_dialogue_reads_as_its_turns():
-    text = "\n\nHuman: one\n\nAssistant: two\n\nHuman: three\n\nAssistant:"
-    said = [(turn["role"], turn["content"]) for turn in hub_gold.turns(text)]
-    assert said == [("user", "one"), ("assistant", "two"), ("user", "three")]
-    assert hub_gold.turns("plain") == [{"role": "user", "content": "plain"}]
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"chosen": "no dialogue", "rejected": "nor this"},
-        {"chosen": "\n\nHuman: a\n\nAssistant: x", "rejected": "\n\nHuman: b\n\nAssistant: y"},
-        {"chosen": [folders.message("system", "s")], "rejected": [folders.message("user", "u")]},
-    ],
-)
-def test_a_row_without_one_prompt_and_two_answers_is_none(row):
-    assert world.preference_of(row) is None
-
-
-def test_plain_columns_are_taken_as_they_are():
-    row = {"prompt": "p", "chosen": "c", "rejected": "r"}
-    assert world.preference_of(row) == ("p", "c", "r")
-    assert world.exchange({"prompt": "p", "completion": "c"}) == ("p", "c")
-    assert world.exchange(row) == ("p", "c")
 
 
 # --- the hub out of reach -------------------------------------------------------------------------

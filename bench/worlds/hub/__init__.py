@@ -6,26 +6,34 @@ The data set's pairs are the pool that each seed draws from, with the labels tha
 PPO's prompts are those of the pairs. Validation and test prompts come from the pairs' test split,
 or from a part of the train split that is held out. Gold is a published reward model, or a function
 of the user's; no method trains on it.
-No text is truncated: rows longer than the settings allow are left out, and counted.
+No text is truncated: rows longer than the settings allow are left out, counted, and an error if
+they are many.
 
     python -m bench data --testbed zephyr-7b       # writes runs/zephyr-7b/data
 
-Rows may have any of the forms that the hub's data sets use (see ``exchange``, ``preference_of``).
+`bench.worlds.hub.rows` lists the forms that rows may have.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 from pydantic import Field
 
 from bench.core import streams
 from bench.core.files import write_rows
-from bench.core.hub import Rows, load_rows
+from bench.core.hub import Rows, Source, load_rows, reaching
+from bench.core.progress import say
 from bench.core.records import write_manifest
 from bench.core.schema import Section, UserError
+from bench.core.turns import shown as readable
 from bench.worlds.bradley_terry import on_policy
-from bench.worlds.hub.gold import ASSISTANT, Gold, GoldModel, keep
+from bench.worlds.hub.gold import Gold, GoldModel, keep
+from bench.worlds.hub.rows import FORMS, SHOWN, Unfit, exchange, paired, preference_of
 
 __all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "WRITTEN", "Gold", "Settings", "preference",
            "write"]  # fmt: skip
@@ -35,6 +43,7 @@ TUNED_FAMILIES = (FAMILY,)
 GIVEN_PAIRS = True
 WRITTEN = ()
 TASKS = ["preference"]
+AGAIN = "a prompt again"  # a row is left out, but nothing is wrong with it
 
 
 class Demonstrations(Rows):
@@ -42,6 +51,8 @@ class Demonstrations(Rows):
 
     split: str = "train"
     """Split that holds the demonstrations."""
+    exchange: Literal["first", "last"] = "last"
+    """Which exchange of a conversation is learnt: the last, after all others, or the first."""
 
 
 class Pairs(Rows):
@@ -74,27 +85,33 @@ class Settings(Section):
     preference: int = Field(500, ge=1)
     """Most test pairs that become documents of the lm-eval task `preference`."""
     max_prompt: int = Field(1500, ge=1)
-    """Characters of the longest prompt; rows with a longer one are left out."""
+    """Characters (or tokens) of the longest prompt; rows with a longer one are left out."""
     max_answer: int = Field(2500, ge=1)
-    """Characters of the longest answer; rows with a longer one are left out."""
+    """Characters (or tokens) of the longest answer; rows with a longer one are left out."""
+    tokenizer: Source | None = None
+    """Tokenizer in whose tokens `max_prompt` and `max_answer` count; null: in characters."""
+    left_out: float = Field(0.1, ge=0, le=1)
+    """Largest share of rows that may be left out as unfit or too long, of each data set."""
 
 
 def write(settings: Settings, out: Path) -> None:
     """Write every file of the world to `out`, the manifest last (the `data` step).
 
-    Raises UserError if a data set cannot be read, or leaves a file without rows.
+    Raises UserError if a data set cannot be read, leaves a file without rows, or has too many rows
+    that cannot be used.
     """
-    out, left_out = Path(out), {}
+    out, counted = Path(out), Counted()
     (out / "tasks").mkdir(parents=True, exist_ok=True)
-    train, test = divided(settings, left_out)
+    train, test = divided(settings, counted)
     files = {
-        "sft.jsonl": demonstrations(settings, train, test, left_out),
+        "sft.jsonl": demonstrations(settings, train, test, counted),
         "prompts.jsonl": prompt_rows(settings, train, test),
         "pool.jsonl": pool_rows(settings, train),
         "tasks/preference.jsonl": preference_rows(settings, test),
     }
+    counted.report(settings.left_out)
     keep(settings.gold, out)
-    write_files(files, settings, left_out, out)
+    write_files(files, settings, counted.why, out)
 
 
 def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict, out: Path):
@@ -102,13 +119,43 @@ def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict
     entries = {}
     for name, rows in files.items():
         if not rows:
-            raise UserError(
-                f"data: {name} would be empty; rows left out, by reason: {left_out}: check the "
-                "rows' form, or raise data.max_prompt and data.max_answer"
-            )
+            raise UserError(f"data: {name} would be empty: the data set has too few rows")
         entries[name] = write_rows(out / name, rows)
     sources = settings.model_dump(include={"sft", "pairs", "gold"})
     write_manifest(out, entries, sources=sources, left_out=left_out)
+
+
+class Counted:
+    """Counts the rows of each data set that were used, and those left out, by reason."""
+
+    def __init__(self):
+        self.used: dict[str, int] = {}
+        self.why: dict[str, dict[str, dict[str, int]]] = {}  # split: {reason: rows, first}
+
+    def use(self, split: str) -> None:
+        self.used[split] = self.used.get(split, 0) + 1
+
+    def leave(self, split: str, number: int, reason: str) -> None:
+        found = self.why.setdefault(split, {}).setdefault(reason, {"rows": 0, "first": number})
+        found["rows"] += 1
+
+    def report(self, allowed: float) -> None:
+        """Say what was left out; raises UserError if that is a larger share than ``allowed``."""
+        for split, reasons in self.why.items():
+            rows = sum(found["rows"] for found in reasons.values())
+            seen = rows + self.used.get(split, 0)
+            listed = "; ".join(
+                f"{found['rows']:,} {reason} (first: row {found['first'] + 1:,})"
+                for reason, found in reasons.items()
+            )
+            say("data", f"{split}: {rows:,} of {seen:,} rows left out: {listed}")
+            unfit = sum(n["rows"] for reason, n in reasons.items() if reason != AGAIN)
+            if unfit > allowed * seen:
+                raise UserError(
+                    f"data: {unfit:,} of {seen:,} rows of {split} cannot be used: {listed}; mend "
+                    f"them, raise data.max_prompt or data.max_answer, or set data.left_out to "
+                    f"{unfit / seen + 0.005:.2f}"
+                )
 
 
 def stream(settings: Settings, name: str) -> Random:
@@ -116,147 +163,123 @@ def stream(settings: Settings, name: str) -> Random:
     return streams.stream("hub", seed=settings.seed, name=name)
 
 
-# --- the rows of the hub's data sets --------------------------------------------------------------
-
-
-def exchange(row: dict) -> tuple[str, str] | None:
-    """Read (prompt, answer) from a row of demonstrations; None if it has another form.
-
-    A row with ``messages`` (UltraChat) gives its first exchange; one with ``prompt`` and
-    ``completion`` gives these; a row of pairs gives its preferred answer.
-    """
-    if "messages" in row and "chosen" not in row:
-        return first_exchange(row["messages"])
-    if "completion" in row:
-        return row["prompt"], row["completion"]
-    pair = preference_of(row)
-    return pair[:2] if pair else None
-
-
-def first_exchange(messages: list[dict]) -> tuple[str, str] | None:
-    """Return the first user turn and its answer; None if a system message comes before them."""
-    roles = [message["role"] for message in messages[:2]]
-    return tuple(m["content"] for m in messages[:2]) if roles == ["user", "assistant"] else None
-
-
-def preference_of(row: dict) -> tuple[str, str, str] | None:
-    """Read (prompt, preferred answer, other answer) from a row of pairs; None in any other form.
-
-    Lists of messages (UltraFeedback) must be one exchange each. ``prompt`` with two answers is
-    taken as it is. Of two dialogues (HH-RLHF) the prompt is all but the last turn, as in the code
-    of DPO's authors.
-    """
-    if isinstance(row["chosen"], list):
-        return shared_prompt([messages_of(row[side]) for side in ("chosen", "rejected")])
-    if "prompt" in row:
-        return row["prompt"], row["chosen"], row["rejected"]
-    return shared_prompt([split_dialogue(row[side]) for side in ("chosen", "rejected")])
-
-
-def messages_of(messages: list[dict]) -> tuple[str, str] | None:
-    """Return the user turn and its answer; None if the list holds anything else."""
-    return first_exchange(messages) if len(messages) == 2 else None
-
-
-def split_dialogue(text: str) -> tuple[str, str] | None:
-    """Split a dialogue after its last 'Assistant:'; None if it has none."""
-    prompt, found, answer = text.rpartition(ASSISTANT)
-    return (prompt + found, answer) if found else None
-
-
-def shared_prompt(sides: list[tuple[str, str] | None]) -> tuple[str, str, str] | None:
-    """Return prompt and both answers; None if the two sides differ in their prompts."""
-    if None in sides or sides[0][0] != sides[1][0]:
-        return None
-    return (*sides[0], sides[1][1])
+# --- the choice of rows ---------------------------------------------------------------------------
 
 
 def check_columns(source: Rows, found: set[str]) -> None:
-    """Raise UserError if a data set lacks the columns that ``exchange``, ``preference_of`` read."""
-    forms = [{"chosen", "rejected"}]
-    forms += [{"messages"}, {"prompt", "completion"}] if isinstance(source, Demonstrations) else []
+    """Raise UserError if a data set lacks the columns of every form that can be read."""
+    forms = FORMS + (SHOWN if isinstance(source, Demonstrations) else [])
     if not any(form <= found for form in forms):
         wanted = "; or ".join(", ".join(sorted(form)) for form in forms)
         raise UserError(f"{source} has the columns {', '.join(sorted(found))}; needed: {wanted}")
 
 
-# --- the choice of rows ---------------------------------------------------------------------------
-
-
-def shuffled(settings: Settings, source: Rows, split: str) -> Iterator[dict]:
-    """Shuffle the rows of a split, with a random stream of its own."""
+def shuffled(settings: Settings, source: Rows, split: str) -> Iterator[tuple[int, dict]]:
+    """Shuffle the rows of a split, each with its number, with a random stream of its own."""
     rows = load_rows(source, split)
     check_columns(source, set(rows.column_names))
     order = list(range(len(rows)))
     stream(settings, f"order {split}").shuffle(order)
-    return (rows[i] for i in order)
+    return ((i, rows[i]) for i in order)
 
 
-def fitting(settings: Settings, rows: Iterator[dict], read: Callable, why: dict) -> Iterator[tuple]:
-    """Yield prompt and answers of the rows that can be used; count the others in ``why``.
+def fitting(settings: Settings, rows, read: Callable, leave: Callable) -> Iterator[tuple]:
+    """Yield the number, prompt and answers of the rows that can be used.
 
-    read: ``exchange`` or ``preference_of``.
+    read: ``exchange`` or ``preference_of``; leave: called with the number of any other row, and the
+    reason.
     """
-    for row in rows:
-        texts = read(row)
-        if texts is None or not all(isinstance(text, str) for text in texts):
-            why["form"] = why.get("form", 0) + 1
+    size = length(settings)
+    for number, row in rows:
+        try:
+            prompt, *answers = read(row)
+        except Unfit as reason:
+            leave(number, str(reason))
             continue
-        prompt, *answers = texts
         answers = [answer.strip() for answer in answers]
-        if not all(answers) or not prompt.strip() or len(set(answers)) < len(answers):
-            why["empty or equal"] = why.get("empty or equal", 0) + 1
-        elif len(prompt) > settings.max_prompt or max(map(len, answers)) > settings.max_answer:
-            why["length"] = why.get("length", 0) + 1
+        if not all(answers) or not readable(prompt).strip():
+            leave(number, "an empty text")
+        elif len(set(answers)) < len(answers):
+            leave(number, "two equal answers")
+        elif size(readable(prompt)) > settings.max_prompt:
+            leave(number, "a prompt that is too long")
+        elif max(map(size, answers)) > settings.max_answer:
+            leave(number, "an answer that is too long")
         else:
-            yield (prompt, *answers)
+            yield (number, prompt, *answers)
 
 
-def taken(settings: Settings, split: str, n: int, left_out: dict, known=frozenset()) -> list[dict]:
+def length(settings: Settings) -> Callable[[str], int]:
+    """Return the function that measures a text, in characters or in tokens."""
+    if settings.tokenizer is None:
+        return len
+    from transformers import AutoTokenizer
+
+    with reaching(settings.tokenizer):
+        found = AutoTokenizer.from_pretrained(settings.tokenizer.id, **settings.tokenizer.where)
+    return lambda text: len(found.encode(text, add_special_tokens=False))
+
+
+def same(prompt: str) -> str:
+    """Return what two prompts share that differ only in case, blanks or the form of letters."""
+    return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
+
+
+def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozenset()):
     """Take at most ``n`` pairs of a split: one per prompt, and none on a prompt of ``known``."""
-    why = left_out.setdefault(split, {})
     found, seen = [], set(known)
+    leave = partial(counted.leave, split)
     rows = shuffled(settings, settings.pairs, split)
-    for prompt, chosen, rejected in fitting(settings, rows, preference_of, why):
-        if prompt in seen:
-            why["prompt again"] = why.get("prompt again", 0) + 1
+    first = next(rows, None)
+    rows = chain([first] if first else [], rows)
+    if first and "chosen" not in first[1]:
+        rows = paired(rows, leave)
+    for number, prompt, chosen, rejected in fitting(settings, rows, preference_of, leave):
+        if same(prompt) in seen:
+            leave(number, AGAIN)
             continue
-        seen.add(prompt)
+        counted.use(split)
+        seen.add(same(prompt))
         found.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
         if len(found) == n:
             break
     return found
 
 
-def divided(settings: Settings, left_out: dict) -> tuple[list[dict], list[dict]]:
+def divided(settings: Settings, counted: Counted) -> tuple[list[dict], list[dict]]:
     """Return (train, test) pairs, which share no prompt."""
     need = max(settings.validation + settings.test, settings.preference)
     if settings.pairs.test is None:
-        found = taken(settings, settings.pairs.train, settings.pool + need, left_out)
+        found = taken(settings, settings.pairs.train, settings.pool + need, counted)
         cut = min(need, max(len(found) // 5, len(found) - settings.pool))
         return found[cut:], found[:cut]
-    train = taken(settings, settings.pairs.train, settings.pool, left_out)
-    known = {row["prompt"] for row in train}
-    return train, taken(settings, settings.pairs.test, need, left_out, known)
+    train = taken(settings, settings.pairs.train, settings.pool, counted)
+    known = {same(row["prompt"]) for row in train}
+    return train, taken(settings, settings.pairs.test, need, counted, known)
 
 
-def demonstrations(settings: Settings, train: list, test: list, left_out: dict) -> list[dict]:
+def demonstrations(settings: Settings, train: list, test: list, counted: Counted) -> list[dict]:
     """Make the rows of sft.jsonl, none of them on a held-out prompt."""
-    held_out, rows = {row["prompt"] for row in test}, []
-    for prompt, answer in shown(settings, train, left_out):
-        if prompt not in held_out:
+    held_out, rows = {same(row["prompt"]) for row in test}, []
+    for prompt, answer in shown(settings, train, counted):
+        if same(prompt) not in held_out:
             rows.append({"prompt": prompt, "completion": answer, "family": FAMILY})
         if len(rows) == settings.demonstrations:
             break
     return rows
 
 
-def shown(settings: Settings, train: list[dict], left_out: dict) -> Iterator[tuple[str, str]]:
-    """Return (prompt, answer) of each demonstration; without any, of each preferred answer."""
+def shown(settings: Settings, train: list[dict], counted: Counted) -> Iterator[tuple[str, str]]:
+    """Yield (prompt, answer) of each demonstration; without any, of each preferred answer."""
     if settings.sft is None:
-        return ((row["prompt"], row["chosen"]) for row in train)
+        yield from ((row["prompt"], row["chosen"]) for row in train)
+        return
+    name = f"sft {settings.sft.split}"
     source = shuffled(settings, settings.sft, settings.sft.split)
-    return fitting(settings, source, exchange, left_out.setdefault("sft", {}))
+    read = partial(exchange, first=settings.sft.exchange == "first")
+    for _, *texts in fitting(settings, source, read, partial(counted.leave, name)):
+        counted.use(name)
+        yield tuple(texts)
 
 
 def prompt_rows(settings: Settings, train: list[dict], test: list[dict]) -> list[dict]:

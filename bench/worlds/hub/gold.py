@@ -5,8 +5,8 @@ template; without a template, it reads prompt and answer as a pair of texts. The
 
     def gold(prompts: list[dict], completions: list[str]) -> list[float]
 
-where prompts[i]["prompt"] is a prompt's text. The unit of the scores is arbitrary: only their order
-and differences matter.
+where prompts[i]["prompt"] is a prompt's text, and prompts[i]["messages"] its turns. The unit of the
+scores is arbitrary: only their order and differences matter.
 """
 
 import json
@@ -21,10 +21,10 @@ from bench.core import registry
 from bench.core.code import code_sha256
 from bench.core.hub import Source, reaching
 from bench.core.schema import UserError
+from bench.core.turns import plain, shown, turns
 
 FILE = "gold.json"
 OWN = "gold.py"  # a copy of the user's file, as it was when the data were made
-HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
 class GoldModel(Source):
@@ -92,7 +92,10 @@ class Gold:
 
     def by_rule(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
         """Score with the user's function; raises UserError unless it returns n finite numbers."""
-        scores = np.asarray(self.own(prompts, completions), dtype=float)
+        asked = [row["prompt"] for row in prompts]
+        rows = [{"prompt": shown(prompt), "messages": turns(prompt)} for prompt in asked]
+        given = [row | told for row, told in zip(prompts, rows, strict=True)]
+        scores = np.asarray(self.own(given, completions), dtype=float)
         if scores.shape != (len(completions),):
             raise UserError(
                 f"data.gold.file: gold() returned scores of shape {scores.shape} for "
@@ -128,7 +131,7 @@ class Gold:
     def encoded(self, prompt: str, answer: str) -> dict[str, list[int]]:
         """Return the token ids and the mask of a prompt with its answer."""
         if not self.tokenizer.chat_template:
-            return dict(self.tokenizer(prompt, answer))
+            return dict(self.tokenizer(plain(prompt), answer))
         dialogue = [*turns(prompt), {"role": "assistant", "content": answer}]
         ids = self.tokenizer.apply_chat_template(dialogue, return_dict=False)
         return {"input_ids": ids, "attention_mask": [1] * len(ids)}
@@ -172,16 +175,3 @@ class Gold:
             )
         model.config.pad_token_id = self.tokenizer.pad_token_id
         return model.to(device).eval().requires_grad_(False)
-
-
-def turns(prompt: str) -> list[dict[str, str]]:
-    """Turn a prompt into messages: those of a dialogue in HH-RLHF's form, else one user turn."""
-    if not (prompt.startswith(HUMAN) and prompt.endswith(ASSISTANT)):
-        return [{"role": "user", "content": prompt}]
-    found = []
-    for exchange in prompt.removesuffix(ASSISTANT).split(HUMAN)[1:]:
-        asked, _, answered = exchange.partition(ASSISTANT)
-        found.append({"role": "user", "content": asked.strip()})
-        if answered.strip():
-            found.append({"role": "assistant", "content": answered.strip()})
-    return found
