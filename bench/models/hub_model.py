@@ -11,6 +11,7 @@ from pydantic import computed_field, field_validator
 
 from bench.core.hub import Source, content, reaching
 from bench.core.schema import UserError
+from bench.models.tokens import open_with_bos
 
 TEMPLATES = {
     "chatml": (
@@ -102,6 +103,8 @@ def load_tokenizer(source: HubModel):
     if source.template != "own":
         tokenizer.chat_template = template_of(source)
     check(source, tokenizer)
+    if not tokenizer.chat_template and tokenizer.is_fast:
+        open_with_bos(tokenizer)
     return tokenizer
 
 

@@ -13,22 +13,30 @@ def word_level(words: list[str], context: int):
     context: most tokens of a text.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
     model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>")
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # lm-eval adds special tokens through the post-processor
-    bos = ("<bos>", words.index("<bos>"))
-    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
-    return PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         bos_token="<bos>",
         eos_token="<eos>",
         model_max_length=context,
     )
+    open_with_bos(made)
+    return made
+
+
+def open_with_bos(tokenizer) -> None:
+    """Let a tokenizer begin each text with BOS where special tokens are asked for, as lm-eval
+    does."""
+    from tokenizers.processors import TemplateProcessing
+
+    bos = tokenizer.bos_token, tokenizer.bos_token_id
+    opened = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
+    tokenizer.backend_tokenizer.post_processor = opened
 
 
 def prompt_ids(tokenizer, prompt: str) -> list[int]:

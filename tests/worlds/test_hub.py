@@ -98,10 +98,11 @@ def test_a_demonstration_is_the_last_exchange_after_all_others(made):
 
 
 def test_what_is_too_long_is_left_out_and_counted(tmp_path):
-    source = {"id": feedback(tmp_path / "feedback"), "train": "train_prefs", "test": "test_prefs"}
-    sft = {"id": source["id"], "split": "train_prefs"}
+    source = {"id": feedback(tmp_path / "feedback"), "left_out": 1}
+    sft = source | {"split": "train_prefs"}
+    source |= {"train": "train_prefs", "test": "test_prefs"}
     longest = max(len(folders.ask(i)) for i in range(60))
-    small = settings(source, sft, "nobody/judge", max_prompt=longest - 1, pool=60, left_out=1)
+    small = settings(source, sft, "nobody/judge", max_prompt=longest - 1, pool=60)
     world.write(small, tmp_path / "data")
     left_out = json.loads((tmp_path / "data/manifest.json").read_text())["left_out"]
     longer = sum(len(folders.ask(i)) == longest for i in range(60))

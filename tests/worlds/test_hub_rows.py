@@ -1,13 +1,22 @@
 """Preference data in the forms that the field uses; the examples are of the forms' own pages."""
 
+from pathlib import Path
+
 import hub_folders as folders
 import pytest
+import yaml
 from trl.data_utils import extract_prompt
 
 from bench.core import turns
 from bench.core.schema import UserError
 from bench.core.turns import joined
+from bench.evaluation import harness
+from bench.models import hub_model
+from bench.models.hub_model import HubModel
+from bench.models.tokens import prompt_ids
+from bench.studies import load
 from bench.worlds import hub as world
+from bench.worlds.hub import gold as hub_gold
 from bench.worlds.hub.rows import Unfit, exchange, paired, preference_of
 
 say = folders.message
@@ -124,10 +133,12 @@ def test_a_plain_prompt_stays_its_text():
 # --- whole data sets ------------------------------------------------------------------------------
 
 
-def written(tmp_path, rows, **more) -> world.Settings:
+def written(tmp_path, rows, share=0.1, **more) -> world.Settings:
     path = folders.lines(tmp_path / "pairs.jsonl", rows)
     small = {"validation": 4, "test": 6, "preference": 4, "pool": 30}
-    made = world.Settings(pairs={"id": path}, gold={"id": "nobody/judge"}, **small | more)
+    made = world.Settings(
+        pairs={"id": path, "left_out": share}, gold={"id": "nobody/judge"}, **small | more
+    )
     world.write(made, tmp_path / "data")
     return made
 
@@ -140,8 +151,8 @@ def test_many_rows_that_cannot_be_used_are_an_error_that_says_which(tmp_path, ca
         written(tmp_path, rows)
     line = str(error.value)
     assert line.startswith("data: 7 of 40 rows of train cannot be used: 7 no answer of the assist")
-    assert "(first: row " in line and "set data.left_out to 0.18" in line
-    written(tmp_path, rows, left_out=0.18)
+    assert "(first: row " in line and "set data.pairs.left_out to 0.18" in line
+    written(tmp_path, rows, share=0.18)
     assert "7 of 40 rows left out: 7 no answer of the assistant" in capsys.readouterr().err
 
 
@@ -174,3 +185,78 @@ def test_rows_of_kto_become_pairs(tmp_path):
     pool = folders.read_lines(tmp_path / "data/pool.jsonl")
     assert len(pool) == 30
     assert {row["a" if row["p"]["gold"] == 1 else "b"] for row in pool} == {"good"}
+
+
+# --- what reads a conversation --------------------------------------------------------------------
+
+TALK = joined(
+    [say("system", "Be brief."), *SKY, BLUE, say("user", "And the sea?")],
+)
+
+
+def test_a_template_renders_all_turns_and_opens_the_answer(tmp_path):
+    found = hub_model.load_tokenizer(HubModel(id=folders.causal(tmp_path), template="zephyr"))
+    assert found.decode(prompt_ids(found, TALK)) == (
+        "<s><|system|>\nBe brief.</s>\n<|user|>\nWhat color is the sky?</s>\n"
+        "<|assistant|>\nIt is blue.</s>\n<|user|>\nAnd the sea?</s>\n<|assistant|>\n"
+    )
+
+
+def test_without_a_template_a_conversation_reads_as_hh_rlhf_writes_it(tmp_path):
+    found = hub_model.load_tokenizer(HubModel(id=folders.causal(tmp_path), template="none"))
+    assert found.decode(prompt_ids(found, TALK)) == (
+        "<s>\n\nSystem: Be brief.\n\nHuman: What color is the sky?\n\nAssistant: It is blue."
+        "\n\nHuman: And the sea?\n\nAssistant:"
+    )
+
+
+def test_a_template_may_be_a_file_whose_edit_is_another_model(tmp_path):
+    where, path = folders.causal(tmp_path / "model"), tmp_path / "mine.jinja"
+    path.write_text("{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[answer] ")
+    source = HubModel(id=where, template=str(path))
+    found = hub_model.load_tokenizer(source)
+    assert found.decode(prompt_ids(found, "Hello")) == "[user] Hello [answer] "
+    before = source.model_dump()
+    path.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert source.model_dump() != before
+    with pytest.raises(ValueError, match=r"no file in .* and none of own, none, chatml, zephyr"):
+        HubModel(id=where, template="chatmll")
+
+
+def test_gold_of_ones_own_gets_text_and_turns(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def gold(prompts, completions):\n"
+        "    return [len(p['messages']) + p['prompt'].startswith('system: Be') for p in prompts]\n"
+    )
+    hub_gold.keep(hub_gold.GoldModel(file=str(path)), tmp_path)
+    assert list(hub_gold.Gold(tmp_path)([{"prompt": TALK}, {"prompt": "Hi"}], ["", ""])) == [5, 1]
+
+
+@pytest.mark.parametrize("template", ["zephyr", "none"])
+def test_the_harness_reads_the_same_tokens_as_training(tmp_path, template, monkeypatch):
+    """lm-eval's likelihood of each answer is that of the prompt and answer as methods see them."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    where = folders.causal(tmp_path / "model", max_position_embeddings=512)
+    tokenizer = hub_model.load_tokenizer(HubModel(id=where, template=template))
+    model = AutoModelForCausalLM.from_pretrained(where).eval()
+    documents = [{"prompt": TALK, "choices": ["It is.", "No."], "label": 0}]
+    path = folders.lines(tmp_path / "preference.jsonl", documents)
+    task = yaml.safe_load((Path(world.__file__).parent / "tasks/preference.yaml").read_text())
+    task["dataset_kwargs"] = {"data_files": {"test": path}}
+    task = harness.as_text(task) if template == "none" else task
+    seen = []
+    wrapped = harness.harness_model(load("zephyr-7b"), model, tokenizer)
+    scored = type(wrapped)._loglikelihood_tokens
+
+    def spy(self, requests, *args, **kwargs):
+        seen.extend(context + answer for _, context, answer in requests)
+        return scored(self, requests, *args, **kwargs)
+
+    monkeypatch.setattr(type(wrapped), "_loglikelihood_tokens", spy)
+    with torch.no_grad():
+        harness.harnessed(wrapped, [task])
+    ends = [tokenizer.encode(text, add_special_tokens=False) for text in ("It is.", "No.")]
+    assert sorted(seen) == sorted(prompt_ids(tokenizer, TALK) + end for end in ends)

@@ -46,7 +46,14 @@ TASKS = ["preference"]
 AGAIN = "a prompt again"  # a row is left out, but nothing is wrong with it
 
 
-class Demonstrations(Rows):
+class Texts(Rows):
+    """A data set of texts, not all of which may be of use."""
+
+    left_out: float = Field(0.1, ge=0, le=1)
+    """Largest share of rows that may be left out as unfit or too long."""
+
+
+class Demonstrations(Texts):
     """The data set of demonstrations."""
 
     split: str = "train"
@@ -55,7 +62,7 @@ class Demonstrations(Rows):
     """Which exchange of a conversation is learnt: the last, after all others, or the first."""
 
 
-class Pairs(Rows):
+class Pairs(Texts):
     """The data set of preference pairs."""
 
     train: str = "train"
@@ -90,8 +97,6 @@ class Settings(Section):
     """Characters (or tokens) of the longest answer; rows with a longer one are left out."""
     tokenizer: Source | None = None
     """Tokenizer in whose tokens `max_prompt` and `max_answer` count; null: in characters."""
-    left_out: float = Field(0.1, ge=0, le=1)
-    """Largest share of rows that may be left out as unfit or too long, of each data set."""
 
 
 def write(settings: Settings, out: Path) -> None:
@@ -109,7 +114,7 @@ def write(settings: Settings, out: Path) -> None:
         "pool.jsonl": pool_rows(settings, train),
         "tasks/preference.jsonl": preference_rows(settings, test),
     }
-    counted.report(settings.left_out)
+    counted.report()
     keep(settings.gold, out)
     write_files(files, settings, counted.why, out)
 
@@ -129,18 +134,26 @@ class Counted:
     """Counts the rows of each data set that were used, and those left out, by reason."""
 
     def __init__(self):
+        self.allowed: dict[str, float] = {}  # the share of a split that may be left out
         self.used: dict[str, int] = {}
         self.why: dict[str, dict[str, dict[str, int]]] = {}  # split: {reason: rows, first}
 
+    def begin(self, name: str, source: Texts) -> Callable:
+        """Begin to count a split; returns the function that leaves one of its rows out."""
+        self.allowed[name] = source.left_out
+        return partial(self.leave, name)
+
     def use(self, split: str) -> None:
+        """Count a row that is used."""
         self.used[split] = self.used.get(split, 0) + 1
 
     def leave(self, split: str, number: int, reason: str) -> None:
+        """Count a row that is left out."""
         found = self.why.setdefault(split, {}).setdefault(reason, {"rows": 0, "first": number})
         found["rows"] += 1
 
-    def report(self, allowed: float) -> None:
-        """Say what was left out; raises UserError if that is a larger share than ``allowed``."""
+    def report(self) -> None:
+        """Say what was left out; raises UserError if that is a larger share than allowed."""
         for split, reasons in self.why.items():
             rows = sum(found["rows"] for found in reasons.values())
             seen = rows + self.used.get(split, 0)
@@ -150,12 +163,17 @@ class Counted:
             )
             say("data", f"{split}: {rows:,} of {seen:,} rows left out: {listed}")
             unfit = sum(n["rows"] for reason, n in reasons.items() if reason != AGAIN)
-            if unfit > allowed * seen:
+            if unfit > self.allowed[split] * seen:
                 raise UserError(
                     f"data: {unfit:,} of {seen:,} rows of {split} cannot be used: {listed}; mend "
-                    f"them, raise data.max_prompt or data.max_answer, or set data.left_out to "
-                    f"{unfit / seen + 0.005:.2f}"
+                    f"them, raise data.max_prompt or data.max_answer, or set {_of(split)}.left_out "
+                    f"to {unfit / seen + 0.005:.2f}"
                 )
+
+
+def _of(split: str) -> str:
+    """Return the key of the data set that a split is of."""
+    return "data.sft" if split.startswith("sft ") else "data.pairs"
 
 
 def stream(settings: Settings, name: str) -> Random:
@@ -228,7 +246,7 @@ def same(prompt: str) -> str:
 def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozenset()):
     """Take at most ``n`` pairs of a split: one per prompt, and none on a prompt of ``known``."""
     found, seen = [], set(known)
-    leave = partial(counted.leave, split)
+    leave = counted.begin(split, settings.pairs)
     rows = shuffled(settings, settings.pairs, split)
     first = next(rows, None)
     rows = chain([first] if first else [], rows)
@@ -277,7 +295,7 @@ def shown(settings: Settings, train: list[dict], counted: Counted) -> Iterator[t
     name = f"sft {settings.sft.split}"
     source = shuffled(settings, settings.sft, settings.sft.split)
     read = partial(exchange, first=settings.sft.exchange == "first")
-    for _, *texts in fitting(settings, source, read, partial(counted.leave, name)):
+    for _, *texts in fitting(settings, source, read, counted.begin(name, settings.sft)):
         counted.use(name)
         yield tuple(texts)
 
