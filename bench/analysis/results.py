@@ -36,7 +36,7 @@ COLUMNS = {
     "tasks": (*RUN, "task", "metric", "value", "stderr", "n", "higher_is_better"),
     "items": (*RUN, "task", "metric", "item", "value"),
     "reward": ("reward_model", "label_set", "seed", "peak_mb", "gold_order_accuracy", "score_mean",
-               "score_sd"),
+               "score_sd", "external"),
     "ledger": ("step", "processes", "wall_s", "cpu_s"),
 }  # fmt: skip
 FILES = (*(f"{name}.csv" for name in COLUMNS), "samples.jsonl")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from pydantic import computed_field
+from pydantic import Field, computed_field
 
 from bench.core.files import file_sha256
 from bench.core.schema import Section, UserError
@@ -29,6 +29,13 @@ class Source(Section):
 
     def __str__(self) -> str:
         return f"'{self.id}'" + (f" at {self.revision}" if self.where else "")
+
+
+class Scorer(Source):
+    """A published reward model."""
+
+    batch: int = Field(8, ge=1)
+    """Answers that it scores at once."""
 
 
 FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}

@@ -189,7 +189,9 @@ class Workload:
         self.drawn = [(p, min(a, self.made)) for p, *both in found.pairs for a in both]
         self.whole = [(p + a, a) for p, *both in found.pairs for a in both]
         self.bare = self.case("answer", rows=1)  # for the memory of a single model
-        self.gold = gold_model(cfg, gpu)
+        gold = cfg.data.gold if cfg.data.kind == "hub" and cfg.data.gold.id else None
+        self.gold = judge_model(gold, gpu)
+        self.judge = judge_model(cfg.reward.model, gpu)
 
     def jobs(self) -> Iterator[Job]:
         """Yield every job that no other workload of the study has."""
@@ -205,7 +207,7 @@ class Workload:
         if cfg.evaluated:
             models |= {(m.arm.proxy, m.seed) for m in self.compared if m.arm.proxy}
         for label_set, seed in sorted(models):
-            if self.is_new(layout.reward(label_set, seed)):
+            if not cfg.reward.model and self.is_new(layout.reward(label_set, seed)):
                 yield self.reward(label_set)
         yield from (self.align(member.arm) for member in runs)
         if cfg.evaluated and self.compared:
@@ -240,7 +242,7 @@ class Workload:
             n = cfg.base.steps * cfg.base.batch
             job = self.training("base", case, n, [(width, width)])
             yield replace(job, times={"step": cfg.base.steps})
-        if not self.is_new(cfg.layout.sft):
+        if not cfg.sft.steps or not self.is_new(cfg.layout.sft):
             return
         rows = [(p + a, a) for p, a in self.lengths.demonstrations]
         n = cfg.sft.steps * cfg.sft.batch
@@ -344,7 +346,7 @@ class Workload:
         work = Work(trained=s.inner_epochs * cost["update"], read=read, passes=passes)
         drawn = replace(self.sampled(episodes, case.batch), drawn=cost["rollout"])
         loads = (3 if self.cfg.model.lora else 5) * memory.held(self.bare)
-        peak = memory.own(case), memory.needed(case)
+        peak = memory.own(case) + self.judge.bytes, memory.needed(case) + self.judge.bytes
         work += drawn
         return Job(arm.method, arm.name, *peak, work, curve, loads, case, arm, self.times(arm))
 
@@ -440,19 +442,19 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class GoldModel:
-    """Gold, if it is a model."""
+class JudgeModel:
+    """A reward model that others have trained: gold, or PPO's."""
 
     shape: Shape
     bytes: float
 
 
-def gold_model(cfg, gpu: bool) -> GoldModel:
-    """Return the size of gold, of zero size if it is no model of the hub.
+def judge_model(source, gpu: bool) -> JudgeModel:
+    """Return the size of a published reward model; of zero size if there is none.
 
-    It is held in bfloat16 on a GPU, else in float32 (``bench.worlds.hub.gold``).
+    It is held in bfloat16 on a GPU, else in float32 (``bench.models.judge``).
     """
-    if cfg.data.kind != "hub" or not cfg.data.gold.id:
-        return GoldModel(Shape(0, 0, 0, 0, 0, 0, 0), 0.0)
-    shape, tied, _ = of_source(cfg.data.gold)
-    return GoldModel(shape, (2 if gpu else 4) * sum(memory.parameters(shape, tied, scorer=True)))
+    if source is None:
+        return JudgeModel(Shape(0, 0, 0, 0, 0, 0, 0), 0.0)
+    shape, tied, _ = of_source(source)
+    return JudgeModel(shape, (2 if gpu else 4) * sum(memory.parameters(shape, tied, scorer=True)))

@@ -179,9 +179,10 @@ def save(model, tokenizer, folder: Path, weights: dict | None = None) -> None:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Hash the names and bytes of all weight files in ``folder``. Returns the hex sha256."""
+    """Hash the names and bytes of all weight files in ``folder``, or of the file that names others'
+    weights. Returns the hex sha256."""
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob("*.safetensors")):
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("external.json")]):
         digest.update(path.name.encode())
         with open(path, "rb") as file:  # in pieces: a file may be larger than the memory
             hashlib.file_digest(file, lambda: digest)

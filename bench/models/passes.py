@@ -299,6 +299,8 @@ def token_scores(scorer, rows: Rows) -> torch.Tensor:
 
 @torch.no_grad()
 def sequence_scores(scorer, rows: Rows) -> torch.Tensor:
-    """Score each completion at its last token: (B,)."""
+    """Score each completion at its last token, or by its text if the scorer reads texts: (B,)."""
+    if hasattr(scorer, "of_samples"):
+        return scorer.of_samples(rows)
     last = rows.mask.sum(1, keepdim=True)
     return token_scores(scorer, rows).gather(1, last)[:, 0]

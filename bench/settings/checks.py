@@ -42,6 +42,7 @@ def check(cfg) -> None:
     check_graph(cfg)
     check_slots(cfg)
     check_shares(cfg)
+    check_critic(cfg)
 
 
 def check_model(model) -> None:
@@ -175,6 +176,17 @@ def check_shares(cfg) -> None:
             if "reward" in arm.needs or cfg.evaluated:
                 n = arm.copies * (arm.reward_n or arm.n or own.pairs.n)
                 check_share(own, f"reward model of arm {arm.name}", own.reward, n)
+
+
+def check_critic(cfg) -> None:
+    """Refuse a critic that would start from a reward model of another kind."""
+    for arm in map(cfg.arm, cfg.study_arms):
+        starts = getattr(arm.settings, "critic_init", "")
+        if starts == "reward" and cfg.of(arm.name).reward.model:
+            raise UserError(
+                f"reward.model: the critic of arm {arm.name} cannot start from a reward model that "
+                f"others have trained: set {arm.method}.critic_init=base"
+            )
 
 
 def check_share(cfg, name: str, settings, n: int) -> None:

@@ -23,7 +23,7 @@ from bench.settings.validation import checked
 
 # The sections that each step may read; its hash covers exactly these. "arm": the arm that it runs.
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
-READS |= {"prefetch": ("data", "model", "eval", "members")}
+READS |= {"prefetch": ("data", "model", "reward", "eval", "members")}
 READS["pick"] = (*RECIPES["align"].reads, "pick_seeds")
 READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify")}
 # How much of a machine jobs take; no result depends on it.

@@ -10,7 +10,7 @@ import yaml
 
 from bench.core.names import NAME, nearest
 from bench.core.schema import UserError
-from bench.settings.overrides import merge
+from bench.settings.overrides import merge, spelled_out
 
 TESTBEDS = Path(__file__).parent / "testbeds"
 TUNED = ".tuned"
@@ -106,7 +106,7 @@ def read(path: Path) -> dict:
         raise UserError(f"{path}{line} is no valid YAML: {' '.join(str(reason).split())}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no settings: write lines of the form `key: value`")
-    return found
+    return spelled_out(found)
 
 
 def testbeds() -> list[str]:

@@ -20,6 +20,11 @@ def merge(low: dict, high: dict) -> dict:
     return out
 
 
+def spelled_out(values: dict) -> dict:
+    """Replace the short form `sft: skip` by what it stands for."""
+    return values | {"sft": {"steps": 0}} if values.get("sft") == "skip" else values
+
+
 def leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (dotted key, value) of each leaf; a list or an empty mapping is a leaf too."""
     for key, value in tree.items():
@@ -74,7 +79,7 @@ def parse(item: str, known: dict | None = None) -> dict:
     path = split_key(key.strip(), known or {}, isinstance(value, dict))
     for part in reversed(path):
         value = {part: value}
-    return value
+    return spelled_out(value)
 
 
 def split_key(key: str, known: dict, whole: bool = False) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat
 
+from bench.core.hub import Scorer
 from bench.core.names import DEFAULT_STUDY, POOL, LabelSet, pool_of
 from bench.core.schema import Section
 from bench.models.hub_model import HubModel
@@ -149,10 +150,13 @@ class Base(Section):
 
 
 class Sft(Base):
-    """Supervised fine-tuning (SFT): makes the SFT base, from which every method starts."""
+    """Supervised fine-tuning (SFT): makes the SFT base, from which every method starts.
 
-    steps: int = Field(300, ge=1)
-    """Optimiser steps."""
+    `sft: skip` is short for `sft: {steps: 0}` (`bench.settings.overrides.spelled_out`).
+    """
+
+    steps: int = Field(300, ge=0)
+    """Optimiser steps; 0: no training, the model is the SFT base as it is."""
     chosen_of: Literal["twins"] | None = None
     """Pairs that the world writes, whose chosen answers SFT learns from; null: the
     demonstrations."""
@@ -196,6 +200,10 @@ class Pairs(Section):
 
 class Reward(Section):
     """The reward model that PPO trains against: one for each seed and label set."""
+
+    model: Scorer | None = None
+    """A reward model that others have trained, for all seeds; its training is charged to no run.
+    null: each seed trains one, on its pairs."""
 
     lr: float = Field(1e-3, gt=0)
     """Learning rate."""

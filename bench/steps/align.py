@@ -28,6 +28,7 @@ from bench.core.schema import UserError
 from bench.core.thresholds import max_kl
 from bench.steps import runner
 from bench.steps._picked import picked
+from bench.steps.reward import load_reward
 from bench.training.run import Run
 
 CURVE_SEED = 1000  # of the sampling on validation prompts, the same for every run
@@ -72,7 +73,7 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
 
 def prepare(cfg, arm, seed: int, root: Path) -> Run:
     """Load the monitor and all that the method needs."""
-    from bench.models.loading import adapt, load_policy, load_scorer, load_tokenizer
+    from bench.models.loading import adapt, load_policy, load_tokenizer
     from bench.training.ledger import Ledger
 
     ledger, needed = Ledger(), cfg.layout.needed(arm, seed)
@@ -80,7 +81,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
     with ledger.phase("load"):
         tokenizer = load_tokenizer(sft)
         policy = adapt(load_policy(needed["start"], cfg.model), cfg.model)
-        scorer = load_scorer(reward, cfg.model).eval().requires_grad_(False) if reward else None
+        scorer = load_reward(cfg, reward, tokenizer) if reward else None
     name = f"{arm.name} seed {seed}"
     validation = validation_rows(needed["validation"])
     monitor = new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation)

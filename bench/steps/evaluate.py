@@ -20,6 +20,7 @@ from bench.core.files import (
 from bench.core.names import SFT
 from bench.core.progress import say
 from bench.core.records import write_record
+from bench.steps.reward import load_reward
 from bench.worlds import world
 
 TEST_SEED = 2000  # of sampling on test prompts; all runs draw the same random numbers
@@ -130,7 +131,8 @@ def new_measure(cfg, arm, seed: int, tokenizer):
 
     prompts, gold = test_prompts(cfg), world(cfg.data.kind).Gold(cfg.layout.data)
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
-    scorer = load_proxy(cfg, arm, seed) if arm and arm.proxy else None
+    proxied = arm and arm.proxy
+    scorer = load_reward(cfg, cfg.layout.reward(arm.proxy, seed), tokenizer) if proxied else None
     where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
     return Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph, draws(cfg, arm))
 
@@ -146,14 +148,6 @@ def scored_by(cfg, arm, seed: int) -> dict[str, str]:
         return {}
     folder = cfg.layout.reward(arm.proxy, seed)
     return {"scorer": folder.parent.name, "scorer_sha256": weights_sha256(folder)}
-
-
-def load_proxy(cfg, arm, seed: int):
-    """Load the reward model that scores the run's samples."""
-    from bench.models.loading import load_scorer
-
-    folder = cfg.layout.reward(arm.proxy, seed)
-    return load_scorer(folder, cfg.model).eval().requires_grad_(False)
 
 
 def write_samples(files, table, parts: list[dict]) -> None:

@@ -43,8 +43,9 @@ def todo(cfg) -> dict[str, Callable]:
 
 def needed(cfg) -> tuple[list, list]:
     """Return the models, and the (data set, split) pairs, that the settings name; an arm of the
-    chosen study may name a model of its own."""
-    named = [cfg.model.hub, *(member.layout.cfg.model.hub for member in cfg.members)]
+    chosen study may name a model and a reward model of its own."""
+    own = [cfg, *(member.layout.cfg for member in cfg.members)]
+    named = [one for some in own for one in (some.model.hub, some.reward.model)]
     models = [hub for i, hub in enumerate(named) if hub and hub not in named[:i]]
     if cfg.data.kind != "hub":
         return models, []

@@ -1,14 +1,18 @@
 """Train the reward model: a scalar head on the SFT base, on a seed's pairs, with TRL.
 
+Or take one that others have trained (`reward.model`).
+
 python -m bench reward --testbed micro --label-set gold --seed 1
 """
 
 import argparse
 import json
+from pathlib import Path
 
-from bench.core.files import file_sha256, read_rows
+from bench.core.files import atomic, file_sha256, read_rows
 from bench.core.names import pool_of
 from bench.core.progress import say
+from bench.core.records import write_record
 
 BATCH = 256  # answers scored at once, unless model.micro_batch is set
 CHECKED = 1000  # most pairs that the reward model's order is compared with gold's on
@@ -23,6 +27,46 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(cfg, args: argparse.Namespace) -> None:
     """Write ``reward/<label set>/seed<k>``: weights or adapter, tokenizer, ``step.json``."""
+    (train if cfg.reward.model is None else keep)(cfg, args)
+
+
+def keep(cfg, args: argparse.Namespace) -> None:
+    """Take the reward model that the settings name; compare its order with gold's, uncharged."""
+    from bench.models import judge
+    from bench.models.loading import load_tokenizer
+    from bench.training import job
+    from bench.training.ledger import Ledger
+
+    ledger, out = Ledger(), cfg.layout.reward(args.label_set, args.seed)
+    tokenizer = load_tokenizer(cfg.layout.sft)
+    used = {row["id"] for row in read_rows(cfg.layout.pairs(args.label_set, args.seed))}
+    with atomic(out) as part:
+        part.mkdir(parents=True)
+        with ledger.phase("load", charged=False):
+            judge.write(cfg.reward.model, part)
+            model = load_reward(cfg, part, tokenizer)
+        metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.label_set), used)
+        metrics["external"] = str(cfg.reward.model)
+        write_record(part / "step.json", job.step_record("reward", cfg, ledger, metrics))
+    say(f"reward {args.label_set} seed {args.seed}", json.dumps(metrics))
+
+
+def load_reward(cfg, folder: Path, tokenizer):
+    """Load a reward model to score samples: a seed's own, or one that others have trained.
+
+    tokenizer: the policy's.
+    """
+    from bench.models import judge
+    from bench.models.loading import load_scorer
+
+    if judge.is_external(folder):
+        prompts = [row["prompt"] for row in read_rows(cfg.layout.prompts)]
+        return judge.External(folder, tokenizer, prompts).eval()
+    return load_scorer(folder, cfg.model).eval().requires_grad_(False)
+
+
+def train(cfg, args: argparse.Namespace) -> None:
+    """Train a scalar head on the SFT base, on a seed's pairs."""
     from bench.models.loading import adapt, load_scorer, load_tokenizer, weights_sha256
     from bench.steps.fingerprint import code_hash
     from bench.training import job, trainer

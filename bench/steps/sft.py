@@ -1,15 +1,40 @@
 """Fine-tune the base on demonstrations: the SFT base, which every method starts from.
 
+With `sft: skip` the base is the SFT base already.
+
 python -m bench sft --testbed micro
 """
 
 import argparse
+import os
 
-from bench.core.files import file_sha256, read_rows
+from bench.core.files import atomic, file_sha256, read_rows
+from bench.core.records import write_record
+
+RECORD = "step.json"
 
 
 def run(cfg, args: argparse.Namespace) -> None:
     """Write ``runs/<testbed>/sft``: full weights (an adapter is merged), tokenizer, step.json."""
+    (train if cfg.sft.steps else keep)(cfg)
+
+
+def keep(cfg) -> None:
+    """Take the base as the SFT base: the same files, under another name."""
+    from bench.training.job import step_record
+    from bench.training.ledger import Ledger
+
+    base, ledger = cfg.layout.base, Ledger()
+    with atomic(cfg.layout.sft) as part, ledger.phase("keep"):
+        part.mkdir(parents=True)
+        for file in base.iterdir():
+            if file.name != RECORD:
+                os.link(file, part / file.name)
+        write_record(part / RECORD, step_record("sft", cfg, ledger, {}))
+
+
+def train(cfg) -> None:
+    """Fine-tune the base on demonstrations."""
     from bench.models.loading import (
         adapt,
         load_policy,

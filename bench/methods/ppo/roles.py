@@ -31,12 +31,13 @@ from bench.models.passes import (
 class Roles:
     """Base class of ``Copies`` and ``Shared``: counts what their passes cost.
 
-    shape: sizes of the policy, and so of all four; below: number of frozen lower layers, which
-    ``digested`` runs once for all four; moving: whether the reference is an adapter that follows
-    the policy.
+    shape: sizes of the policy, and so of all four; judge: sizes of the reward model if others have
+    trained it; below: number of frozen lower layers, which ``digested`` runs once for all four;
+    moving: whether the reference is an adapter that follows the policy.
     """
 
     shape: Shape
+    judge: Shape | None = None
     below = 0
     moving = False
 
@@ -57,7 +58,9 @@ class Roles:
             work = train(upper, lengths, logits) + train(upper, lengths, values)
         else:  # the reward model and the critic
             shared = forward(self.shape.lowest(self.below), lengths)
-            work = shared + 2 * forward(upper, lengths, values)
+            own = forward(upper, lengths, values)
+            theirs = forward(self.judge, lengths, len(lengths)) if self.judge else own
+            work = shared + own + theirs
         return {"tokens": 2 * tokens, "flops": work}
 
 
@@ -90,7 +93,7 @@ class Copies(Roles):
         self.policy, self.critic = policy.eval(), critic.eval()  # no dropout: N+, section 7
         self.shape = Shape.of(policy)
         self.reference = reference.eval().requires_grad_(False)
-        self.reward = reward.eval().requires_grad_(False)
+        self.reward, self.judge = reward.eval().requires_grad_(False), judge_of(reward)
         self.actor_weights = list(policy.parameters())
         self.critic_weights = list(critic.parameters())
 
@@ -144,20 +147,21 @@ class Copies(Roles):
 class Shared(Roles):
     """Holds one base with an adapter for each model; the policy's is PEFT's ``default``.
 
-    policy: a PEFT model; reward: folder of the reward model's adapter; critic_init: "reward" or
-    "base"; moving: whether the reference will ``follow`` the policy, which takes one more adapter.
-    Raises ValueError if the reward model's adapter does not fit the policy's.
+    policy: a PEFT model; reward: folder of the reward model's adapter, or a model that reads texts;
+    critic_init: "reward" or "base"; moving: whether the reference will ``follow`` the policy, which
+    takes one more adapter. Raises ValueError if the reward model's adapter does not fit the
+    policy's.
     """
 
-    resident = 1
-
-    def __init__(self, policy, reward: Path, critic_init: str = "reward", moving: bool = False):
-        self.policy = policy.eval()
-        self.trunk = policy.get_base_model().model
-        self.adapters = ["reward", "critic", *(["reference"] if moving else [])]
+    def __init__(self, policy, reward, critic_init: str = "reward", moving: bool = False):
+        self.policy, self.external = policy.eval(), None if isinstance(reward, Path) else reward
+        self.trunk, self.judge = policy.get_base_model().model, judge_of(self.external)
+        self.resident = 1 if self.external is None else 2
+        own = ["reward"] if self.external is None else []
+        self.adapters = [*own, "critic", *(["reference"] if moving else [])]
         for name in self.adapters:
             policy.add_adapter(name, policy.peft_config["default"])
-        self.heads = {"reward": self._load_reward(reward)}
+        self.heads = {} if self.external else {"reward": self._load_reward(reward)}
         self.heads["critic"] = self._new_critic(critic_init)
         if moving:
             self._fill("reference", self._adapter("default"))
@@ -203,11 +207,12 @@ class Shared(Roles):
 
     def _new_critic(self, start: str) -> torch.nn.Linear:
         """Return the critic's head; start "reward": copy head and adapter of the reward model."""
-        width = self.heads["reward"].weight
         if start == "base":
-            return self._head(torch.randn_like(width) * (width.shape[1] + 1) ** -0.5)
+            width = self.policy.config.hidden_size
+            drawn = torch.randn(1, width, device=self.policy.device)
+            return self._head(drawn * (width + 1) ** -0.5)
         self._fill("critic", self._adapter("reward"))
-        return self._head(width.detach().clone())
+        return self._head(self.heads["reward"].weight.detach().clone())
 
     def _head(self, weight: torch.Tensor) -> torch.nn.Linear:
         head = torch.nn.Linear(weight.shape[1], 1, bias=False, device=self.policy.device)
@@ -288,6 +293,8 @@ class Shared(Roles):
 
     @torch.no_grad()
     def scores(self, samples: Samples) -> torch.Tensor:
+        if self.external:
+            return sequence_scores(self.external, samples)
         last = samples.mask.sum(1, keepdim=True)
         return self._headed("reward", samples).gather(1, last)[:, 0]
 
@@ -325,6 +332,11 @@ def frozen_layers(trunk) -> int:
     return next(i for i, adapted in enumerate(trained) if adapted)
 
 
+def judge_of(reward) -> Shape | None:
+    """Return the sizes of a reward model that reads texts; None for one of the policy's kind."""
+    return Shape.of(reward.model) if hasattr(reward, "of_samples") else None
+
+
 def assemble(run) -> Copies | Shared:
     """Return the four models of a run: ``Shared`` if the policy has LoRA, else ``Copies``.
 
@@ -332,7 +344,8 @@ def assemble(run) -> Copies | Shared:
     """
     settings = run.settings
     if unwrap(run.policy) is not run.policy:
-        return Shared(run.policy, run.reward, settings.critic_init, settings.reference_ema > 0)
+        reward = run.scorer if hasattr(run.scorer, "of_samples") else run.reward
+        return Shared(run.policy, reward, settings.critic_init, settings.reference_ema > 0)
     start = run.reward if settings.critic_init == "reward" else run.sft
     critic = adapt(load_scorer(start, run.model), run.model)
     if settings.critic_init == "base":

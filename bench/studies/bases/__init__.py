@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from bench.core.schema import Section
+from bench.core.schema import Section, UserError
 from bench.settings.checks import ENDS, check_own_seeds
 
 
@@ -36,6 +36,14 @@ def seeds(cfg, arm: str) -> tuple[int, ...]:
     return cfg.bases.seeds
 
 
+def check_several(cfg, key: str) -> None:
+    """Raise UserError if seeds make no other SFT bases, since none is trained here."""
+    if not (cfg.sft.steps or cfg.base.steps):
+        raise UserError(f"{key}: with sft: skip there is one SFT base, and nothing to cross")
+
+
 def check(cfg) -> None:
-    """Refuse seeds that repeat."""
+    """Refuse seeds that repeat, and one base for all."""
+    if cfg.study == "bases":
+        check_several(cfg, "bases.n")
     check_own_seeds("bases.seeds", cfg.bases.seeds)

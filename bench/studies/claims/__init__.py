@@ -14,6 +14,7 @@ from bench.core.names import nearest
 from bench.core.schema import Section, UserError
 from bench.settings.checks import check_own_seeds
 from bench.settings.sections import Names
+from bench.studies.bases import check_several
 from bench.studies.claims import cells, declared
 from bench.studies.claims.conditions import WRITER
 from bench.studies.claims.tested import every
@@ -124,4 +125,6 @@ def check(cfg) -> None:
             raise UserError(f"unknown claim '{key}' in claims.only" + nearest(key, keys()))
         if cfg.study == "claims" and (why := hindrance(cfg, key)):
             raise UserError(f"this testbed cannot test {key}: {why}; leave it out of claims.only")
+    if cfg.study == "claims":
+        check_several(cfg, "claims.bases")
     check_own_seeds("claims.seeds", cfg.claims.seeds)

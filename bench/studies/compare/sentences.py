@@ -397,6 +397,8 @@ def charged(study) -> str:
         for payers, what in items.items()
     ]
     start = "; ".join(parts) + ". " if parts else ""
+    for name in study.results.reward.external.dropna().unique():
+        start += f"The reward model, {name}, was trained by others, which is charged to no run. "
     others = [arm.name for arm in study.meta.arms if arm.start != SFT]
     verb = "does" if len(others) == 1 else "do"
     without = f"; {named(others)} {verb} without SFT" * bool(others)

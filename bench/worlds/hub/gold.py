@@ -1,7 +1,6 @@
 """Gold of the hub world: a published reward model, or a Python file of the user's.
 
-The reward model is a sequence classifier with one output. It reads a dialogue in its own chat
-template; without a template, it reads prompt and answer as a pair of texts. The file defines
+The reward model is read by `bench.models.judge`. The file defines
 
     def gold(prompts: list[dict], completions: list[str]) -> list[float]
 
@@ -11,7 +10,6 @@ scores is arbitrary: only their order and differences matter.
 
 import json
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,9 @@ from pydantic import Field, PositiveFloat, computed_field, model_validator
 
 from bench.core import registry
 from bench.core.code import code_sha256
-from bench.core.hub import Source, reaching
+from bench.core.hub import Source
 from bench.core.schema import UserError
-from bench.core.turns import plain, shown, turns
+from bench.core.turns import shown, turns
 
 FILE = "gold.json"
 OWN = "gold.py"  # a copy of the user's file, as it was when the data were made
@@ -84,7 +82,10 @@ class Gold:
         own = Path(data_dir, OWN)
         self.own = load_own(own, str(own)) if own.exists() else None
         if not self.own:
-            self.source = GoldModel(**json.loads(Path(data_dir, FILE).read_text(encoding="utf-8")))
+            from bench.models.judge import Judge  # with torch, which a dry run does without
+
+            source = GoldModel(**json.loads(Path(data_dir, FILE).read_text(encoding="utf-8")))
+            self.judge = Judge(source, source.batch)
 
     def __call__(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
         """Return the (n,) scores of completions; prompts: rows with "prompt"."""
@@ -109,69 +110,14 @@ class Gold:
         return scores
 
     def by_model(self, prompts: list[dict], completions: list[str]) -> np.ndarray:
-        """Score with the reward model, in batches of answers of similar length."""
-        inputs = [self.encoded(row["prompt"], text)
-                  for row, text in zip(prompts, completions, strict=True)]  # fmt: skip
-        order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
-        scores = np.zeros(len(inputs))
-        for start in range(0, len(order), self.source.batch):
-            rows = order[start : start + self.source.batch]
-            scores[rows] = self.scored([inputs[i] for i in rows])
-        return scores
+        """Score with the reward model."""
+        return self.judge([row["prompt"] for row in prompts], completions)
 
     @property
     def models(self) -> list:
         """Load and list the models whose memory counts; none for a user's file."""
-        return [] if self.own else [self.model]
+        return [] if self.own else [self.judge.model]
 
     def parts(self, prompts: list[dict], completions: list[str]) -> list[dict[str, float]]:
         """Return an empty dict per completion: these scores have no parts."""
         return [{} for _ in completions]
-
-    def encoded(self, prompt: str, answer: str) -> dict[str, list[int]]:
-        """Return the token ids and the mask of a prompt with its answer."""
-        if not self.tokenizer.chat_template:
-            return dict(self.tokenizer(plain(prompt), answer))
-        dialogue = [*turns(prompt), {"role": "assistant", "content": answer}]
-        ids = self.tokenizer.apply_chat_template(dialogue, return_dict=False)
-        return {"input_ids": ids, "attention_mask": [1] * len(ids)}
-
-    def scored(self, inputs: list[dict]) -> np.ndarray:
-        """Return the (B,) scores of a batch."""
-        import torch
-
-        padded = self.tokenizer.pad(inputs, padding=True, return_tensors="pt")
-        with torch.no_grad():
-            logits = self.model(**padded.to(self.model.device)).logits
-        return logits[:, 0].float().cpu().numpy()
-
-    @cached_property
-    def tokenizer(self):
-        from transformers import AutoTokenizer
-
-        with reaching(self.source):
-            tokenizer = AutoTokenizer.from_pretrained(self.source.id, **self.source.where)
-        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        return tokenizer
-
-    @cached_property
-    def model(self):
-        """The reward model: in bfloat16 on a GPU, to save memory, and in float32 on the CPU."""
-        import torch
-        from transformers import AutoModelForSequenceClassification
-
-        from bench.models.loading import pick_device
-
-        device = pick_device("auto")
-        dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        options = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-        with reaching(self.source):
-            model, found = AutoModelForSequenceClassification.from_pretrained(
-                self.source.id, **options, **self.source.where
-            )
-        if found["missing_keys"] or model.config.num_labels != 1:  # a new head gives random scores
-            raise UserError(
-                f"{self.source} is not a reward model with one output: name another as data.gold.id"
-            )
-        model.config.pad_token_id = self.tokenizer.pad_token_id
-        return model.to(device).eval().requires_grad_(False)
