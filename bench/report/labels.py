@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from bench.report.typeface import BOLD
 from bench.report.words import label
 
 FAR = (7, 10, 14, 19, 25, 32, 40, 50, 62)  # pixels between a point and its label, to be tried
@@ -89,7 +90,7 @@ def _minor(pen, arm: str) -> bool:
 
 def _extent(ax, words: str, size: float) -> np.ndarray:
     """Return width and height of bold words in pixels."""
-    text = ax.figure.text(0, 0, words, fontsize=size, fontweight="bold")
+    text = ax.figure.text(0, 0, words, fontsize=size, fontweight=BOLD)
     box = text.get_window_extent()
     text.remove()
     return np.array([box.width, box.height])
@@ -107,7 +108,7 @@ def _write(ax, pen, arm: str, at, words: str, size: float, offset, tied) -> None
                "relpos": tuple(nearest)}  # fmt: skip
     text = ax.annotate(words, at, np.asarray(offset) * 72 / ax.figure.dpi, arrowprops=tie,
                        textcoords="offset points", va="center", fontsize=size, color=colour,
-                       fontweight="bold", zorder=6, annotation_clip=False)  # fmt: skip
+                       fontweight=BOLD, zorder=6, annotation_clip=False)  # fmt: skip
     text.set_in_layout(False)
 
 

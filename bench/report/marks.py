@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from bench.analysis import statistics as st
+from bench.report.typeface import BOLD
 from bench.report.words import label
 
 LOST = "every run failed"
@@ -56,7 +57,7 @@ def bar_end(ax, pen, found: st.Interval | None, y: float, size: float = 1) -> No
     if math.isfinite(found.half):
         ax.plot([low, high], [y, y], color=pen("ink"), lw=1.2)
     end = high if math.isfinite(found.half) else mean
-    beside(ax, short(mean), end, y, fontsize=9, fontweight="bold")
+    beside(ax, short(mean), end, y, fontsize=9, fontweight=BOLD)
 
 
 def beside(ax, words: str, x: float, y: float, move: float = 4, **look) -> None:

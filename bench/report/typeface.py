@@ -9,6 +9,7 @@ from pathlib import Path
 
 FONTS = Path(__file__).parent / "fonts"
 WEIGHTS = {"Regular": 400, "SemiBold": 600}
+BOLD = "semibold"  # as matplotlib calls the heavier one
 STACK = ("Inter", "DejaVu Sans", "sans-serif")  # DejaVu has the letters that Inter's files lack
 FAMILIES = "'Inter', 'DejaVu Sans', sans-serif"  # the same as matplotlib writes them
 

@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 from unittest.mock import patch
 from xml.etree import ElementTree
 
@@ -352,3 +353,18 @@ def test_each_colour_of_a_figure_has_its_dark_twin_in_the_style_sheet(made, tmp_
     assert not svg.COLOUR.search(body)
     twins = [svg.TWINS[colour] for colour in svg.COLOUR.findall(light)]
     assert twins == svg.COLOUR.findall(dark) and len({*twins}) > 6
+
+
+def test_the_typeface_has_both_weights_and_the_letters_of_all_figures():
+    from fontTools.ttLib import TTFont
+    from matplotlib import font_manager
+
+    typeface.install()
+    for weight, name in ((400, "Regular"), (typeface.BOLD, "SemiBold")):
+        asked = font_manager.FontProperties(family="Inter", weight=weight)
+        assert font_manager.findfont(asked).endswith(f"Inter-{name}.ttf")
+    known = {*TTFont(typeface.FONTS / "Inter-Regular.ttf").getBestCmap()}
+    reports = Path(__file__).parents[2] / "reports"
+    for path in reports.glob("micro/**/figures/*.svg"):
+        words = "".join(ElementTree.parse(path).getroot().itertext())
+        assert {*map(ord, words)} - {10} <= known, path

@@ -460,3 +460,13 @@ def test_how_much_was_searched_is_said_by_name():
     assert page.of_trials(found | {"dpo": {"trials": 44, "flops": 1e12}}) == words
     alike = {method: {"trials": 8} for method in found}
     assert page.of_trials(alike) == "Each method has the best of 8 random settings"
+
+
+def test_a_sample_has_more_draws_of_its_first_run_and_the_other_seeds(study):
+    rows = [row for row in study.results.samples if row["seed"] in (0, 1, 2)]
+    more = [row | {"draw": 1, "completion": "again"} for row in rows if row["seed"] == 1]
+    found = samples.chosen(Study(replace(study.results, samples=[*more, *rows])))
+    answer = next(a for a in found[0]["answers"] if a["arm"] == "DPO")
+    assert (answer["seed"], answer["draw"]) == (1, 0)
+    assert [(m["seed"], m["draw"]) for m in answer["more"]] == [(1, 1), (2, 0)]
+    assert answer["more"][0]["text"] == "again"

@@ -24,10 +24,13 @@ def subset(source: Path, folder: Path) -> None:
         for digit in map(ord, "0123456789"):
             if (tabular := f"{table.cmap.get(digit)}.tf") in glyphs:
                 table.cmap[digit] = tabular
+    for name in (16, 17):
+        font["name"].removeNames(nameID=name)
     options = Options(hinting=False, layout_features=["kern"], glyph_names=False)
     subsetter = Subsetter(options)
     subsetter.populate(text=LETTERS)
     subsetter.subset(font)
+    font["name"].setName("Inter", 1, 3, 1, 0x409)  # the family, without its weight
     for flavor, ending in ((None, "ttf"), ("woff2", "woff2")):
         font.flavor = flavor
         font.save(folder / f"{source.stem}.{ending}")

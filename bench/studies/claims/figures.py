@@ -7,6 +7,7 @@ import numpy as np
 
 from bench.report.figure import Figure
 from bench.report.style import BAND, NARROW, WIDE
+from bench.report.typeface import BOLD
 from bench.report.words import fixed
 from bench.studies.claims import analysis
 from bench.studies.claims import map as cells_map
@@ -77,7 +78,7 @@ def every_effect(study, pen):
         at = _cut(row.effect.mean / unit)
         (dot,) = ax.plot([at], [y], ls="", marker="o", ms=7, color=colour)
         pen.told.add(dot, name_of(row), row.effect, ".3g", margin=unit)
-        ax.text(REACH * 1.04, y, row.word, va="center", color=colour, fontsize=9, fontweight="bold")
+        ax.text(REACH * 1.04, y, row.word, va="center", color=colour, fontsize=9, fontweight=BOLD)
     statements = [statement(row, 26 if pen.tall else 62) for row in rows]
     ax.set_yticks(range(len(rows)), statements, fontsize=8.5)
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -136,7 +137,7 @@ def draw_map(study, pen):
         for (share, flip), gap in rows[rows.origin == origin].groupby(["share", "flip"]).gap:
             colour = pen.of("ppo" if gap.mean() > 0 else "dpo")
             ax.text(-np.log2(share), flip, fixed(gap.mean(), "+.2f"), ha="center", va="center",
-                    fontsize=8.5, color=colour, fontweight="bold")  # fmt: skip
+                    fontsize=8.5, color=colour, fontweight=BOLD)  # fmt: skip
         pairs = study.meta.pairs
         ax.set_xticks([-np.log2(s) for s in SHARES], [f"{pairs // s:,}" for s in SHARES])
         ax.set_yticks(FLIPS, [f"{flip} %" for flip in FLIPS])

@@ -215,7 +215,7 @@ def _highest_from(study) -> str:
 def _best_by_kl(study) -> str:
     """Say who is better along the range of KL that both of a pair reach."""
     found = [v.family for v in analysis.every(study.results) if v.kind == KL]
-    return f"At equal KL {leader(found[0])}" if found and leader(found[0]) else ""
+    return f"At equal KL budgets {leader(found[0])}" if found and leader(found[0]) else ""
 
 
 LABELS = Figure(

@@ -12,6 +12,7 @@ from bench.report import style
 from bench.report.figure import Figure, counts, interval_note, listing, n_of, signed
 from bench.report.marks import LOST, beside, point, short, unit_scale
 from bench.report.style import WIDE
+from bench.report.typeface import BOLD
 from bench.report.words import fixed, label
 from bench.studies.compare import lent
 from bench.studies.compare.costs import flops_of
@@ -140,7 +141,7 @@ def card(study, title: str, lead: list[str]):
     lines = textwrap.wrap(words, width, max_lines=2, placeholder=" …")
     kicker = textwrap.shorten(title, 80, placeholder=" …")
     figure.text(edge, 0.975, kicker, va="top", color=pen("muted"), size=9)
-    figure.text(edge, 0.9, "\n".join(lines), va="top", size=size, weight="bold")
+    figure.text(edge, 0.9, "\n".join(lines), va="top", size=size, weight=BOLD)
     figure.get_layout_engine().set(rect=(0, 0, 1, 0.89 - 0.0058 * size * len(lines)))
     axes = figure.subplots(1, 3, sharey=True, width_ratios=RATIOS)
     _fill(axes, study, pen, rows, len(rows) > 4, 8)
