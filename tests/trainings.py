@@ -44,6 +44,11 @@ RUNS = {
     "orpo": ("orpo", PLAIN, None, BATCH),
     "orpo-accumulated": ("orpo", PLAIN, 1, BATCH),
     "ppo": ("ppo", PLAIN, None, BATCH | {"minibatch": 4}),
+    "kto": ("kto", PLAIN, None, BATCH),
+    "kto-accumulated": ("kto", PLAIN, 1, BATCH),
+    "rloo": ("rloo", PLAIN, None, BATCH | {"minibatch": 4, "answers": 2, "inner_epochs": 2}),
+    "grpo": ("grpo", LORA, None, BATCH | {"minibatch": 8, "answers": 4, "micro_batch": 4}),
+    "online-dpo": ("online_dpo", PLAIN, None, BATCH | {"minibatch": 4, "micro_batch": 2}),
     "ppo-shared": ("ppo", LORA, None, BATCH | {"minibatch": 8, "micro_batch": 2, "kl_stop": 0.1}),
 }
 TRAININGS = [*RUNS, "sft", "reward"]

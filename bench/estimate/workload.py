@@ -339,10 +339,11 @@ class Workload:
     def rollouts(self, arm, n: int, curve: Work) -> Job:
         """Return the job of a run of PPO on ``n`` prompts; curve: work of measuring its curve."""
         s, case = arm.settings, self.split("rollout", arm.settings, n, **self.watching(True))
-        episodes = math.ceil(n * s.epochs / s.batch) * s.batch
+        episodes = math.ceil(n * getattr(s, "answers", 1) * s.epochs / s.batch) * s.batch
         cost = {phase: episodes * self.cost(s, phase) for phase in PHASES}
         read = cost["score"] + cost["reference"]
-        passes = 2 * s.inner_epochs * episodes / case.rows  # of policy and critic
+        models = 1 + hasattr(s, "critic_init")  # policy and critic
+        passes = models * s.inner_epochs * episodes / case.rows
         work = Work(trained=s.inner_epochs * cost["update"], read=read, passes=passes)
         drawn = replace(self.sampled(episodes, case.batch), drawn=cost["rollout"])
         loads = (3 if self.cfg.model.lora else 5) * memory.held(self.bare)
@@ -354,10 +355,11 @@ class Workload:
         """Return the FLOPs of an episode in a phase of PPO, from the code that books them."""
         import torch
 
-        from bench.methods.ppo.roles import Roles
+        from bench.methods.ppo.roles import Roles, moves
 
         roles = Roles()
-        roles.shape, roles.moving = trained(self.shape, self.cfg.model), settings.reference_ema > 0
+        roles.shape, roles.moving = trained(self.shape, self.cfg.model), moves(settings)
+        roles.criticised = hasattr(settings, "critic_init")
         roles.below = roles.shape.first
         prompts, made = (torch.tensor(column)[:, None] for column in zip(*self.drawn, strict=True))
         samples = SimpleNamespace(prompt_mask=prompts, mask=made, attention=prompts + made)

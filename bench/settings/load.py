@@ -61,7 +61,8 @@ def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Co
     """Return the settings as a Config; each study's plan fills in its own section."""
     cfg = checked(config_class(values, plans), values | {"testbed": name_of(testbed)}, "")
     cfg._source, cfg._plans = testbed, plans
-    cfg._declared = cfg.model_dump(mode="json", exclude={"testbed", *RESOURCES})
+    shown = {"testbed", *RESOURCES}  # round_trip: without computed fields, which nobody can set
+    cfg._declared = cfg.model_dump(mode="json", exclude=shown, round_trip=True)
     for name, plan in plans.items():
         if hasattr(plan, "completed"):
             cfg = cfg._replaced(**{name: plan.completed(cfg)})

@@ -47,6 +47,6 @@ def check_rollouts(settings, count: int) -> None:
     """Raise UserError if ``count`` processes cannot share rollouts and minibatches equally."""
     if settings.batch % count or settings.minibatch % count:
         raise UserError(
-            f"ppo.batch={settings.batch} in minibatches of {settings.minibatch} cannot be shared "
+            f"batch={settings.batch} in minibatches of {settings.minibatch} cannot be shared "
             f"equally by {count} processes: make both multiples of {count}"
         )

@@ -119,7 +119,7 @@ def test_a_batch_that_cannot_be_shared_is_one_line():
     with pytest.raises(UserError, match=r"8 processes cannot share 1500 rows in .* of 32.* of 8"):
         splits(32, None, 1500, 8)
     check_rollouts(Settings(batch=64, minibatch=12), 4)
-    with pytest.raises(UserError, match=r"ppo.batch=64 in minibatches of 12 .* multiples of 8"):
+    with pytest.raises(UserError, match=r"batch=64 in minibatches of 12 .* multiples of 8"):
         check_rollouts(Settings(batch=64, minibatch=12), 8)
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.methods import dpo, ipo, orpo, simpo
+from bench.methods import dpo, ipo, kto, orpo, simpo
+from bench.models.loading import load_policy, save
 from bench.models.passes import tokenised
+from bench.studies import load
 from bench.training.ledger import Ledger
 from bench.training.pair_engine import Answers
 
@@ -46,6 +48,8 @@ def stepped(module, policy, tokenizer, tmp_path, **settings) -> SimpleNamespace:
         monitor=Recorder(),
         ledger=Ledger(),
         micro_batch=None,
+        sft=based(policy, tokenizer, tmp_path / "base"),
+        model=load("tiny").model,
         pairs=PAIRS,
         validation=PAIRS,
         reference=REFERENCE,
@@ -56,6 +60,17 @@ def stepped(module, policy, tokenizer, tmp_path, **settings) -> SimpleNamespace:
     )
     module.train(run)
     return run
+
+
+def based(policy, tokenizer, folder):
+    """The folder of an SFT base that lies a little apart from the policy."""
+    model = copy.deepcopy(policy)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight) * weight.abs().mean())
+    save(model, tokenizer, folder)
+    return folder
 
 
 def first_loss(module, policy, tokenizer, tmp_path, **settings):
@@ -176,3 +191,23 @@ def test_accumulation_equals_one_large_batch():
     assert splits(64, None) == (64, 1)
     assert splits(12, 5) == (4, 3)
     assert splits(7, 3) == (1, 7)
+
+
+def test_kto_is_equation_8_with_the_kl_of_mismatched_answers(policy, tokenizer, tmp_path):
+    loss, rows = first_loss(kto, policy, tokenizer, tmp_path, beta=0.3, undesirable=0.5)
+    (first, second), base = rows, load_policy(tmp_path / "base", load("tiny").model)
+    ratio = []  # of each pair's answers to the other pair's prompt, from the SFT base
+    for row, other in ((first, second), (second, first)):
+        for side in ("chosen_ids", "rejected_ids"):
+            both = [logps(model, row["prompt_ids"], other[side]).sum() for model in (policy, base)]
+            ratio.append((both[0] - both[1]).item())
+    kl = max(0.0, sum(ratio) / len(ratio))
+    assert kl > 0.01
+    expected = []
+    for (good, _), (bad, _) in ratios(policy, rows):
+        expected += [1 - sigmoid(0.3 * (good - kl)), 0.5 * (1 - sigmoid(0.3 * (kl - bad)))]
+    assert loss == pytest.approx(sum(expected) / len(expected), abs=1e-4)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))

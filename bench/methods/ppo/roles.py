@@ -1,5 +1,7 @@
 """Hold the four models of PPO-RLHF: policy, reference, critic and reward model.
 
+Methods that learn from groups of answers do without the critic (`bench.methods._group`).
+
 ``Copies`` holds four separate models. ``Shared`` holds one base with LoRA adapters for policy,
 critic and reward model (the last two with a scalar head each); the reference is the base with all
 adapters off. In both, the critic has weights of its own: no gradient of the value loss reaches the
@@ -33,13 +35,15 @@ class Roles:
 
     shape: sizes of the policy, and so of all four; judge: sizes of the reward model if others have
     trained it; below: number of frozen lower layers, which ``digested`` runs once for all four;
-    moving: whether the reference is an adapter that follows the policy.
+    moving: whether the reference is an adapter that follows the policy; criticised: whether there
+    is a critic.
     """
 
     shape: Shape
     judge: Shape | None = None
     below = 0
     moving = False
+    criticised = True
 
     def cost(self, phase: str, samples: Samples) -> dict[str, float]:
         """Return the {tokens, generated, flops} of ``samples`` in a phase, for ``Ledger.add``.
@@ -55,13 +59,14 @@ class Roles:
             worn = upper if self.moving else upper.bare()
             return {"tokens": tokens, "flops": forward(worn, lengths, logits)}
         if phase == "update":
-            work = train(upper, lengths, logits) + train(upper, lengths, values)
+            critic = train(upper, lengths, values) if self.criticised else 0
+            work = train(upper, lengths, logits) + critic
         else:  # the reward model and the critic
-            shared = forward(self.shape.lowest(self.below), lengths)
             own = forward(upper, lengths, values)
-            theirs = forward(self.judge, lengths, len(lengths)) if self.judge else own
-            work = shared + own + theirs
-        return {"tokens": 2 * tokens, "flops": work}
+            judged = forward(self.judge, lengths, len(lengths)) if self.judge else own
+            shared = forward(self.shape.lowest(self.below), lengths)
+            work = shared + judged + self.criticised * own
+        return {"tokens": (1 + self.criticised) * tokens, "flops": work}
 
 
 @contextmanager
@@ -84,18 +89,18 @@ def recomputing(model):
 class Copies(Roles):
     """Holds four separate models.
 
-    policy, reference: causal language models; critic, reward: models with a scalar head.
+    policy, reference: causal language models; critic, reward: models with a scalar head, of which
+    the critic may be None.
     """
 
-    resident = 4
-
     def __init__(self, policy, reference, critic, reward):
-        self.policy, self.critic = policy.eval(), critic.eval()  # no dropout: N+, section 7
-        self.shape = Shape.of(policy)
+        self.policy, self.critic = policy.eval(), critic and critic.eval()  # no dropout: N+, sec. 7
+        self.shape, self.criticised = Shape.of(policy), critic is not None
+        self.resident = 3 + self.criticised
         self.reference = reference.eval().requires_grad_(False)
         self.reward, self.judge = reward.eval().requires_grad_(False), judge_of(reward)
         self.actor_weights = list(policy.parameters())
-        self.critic_weights = list(critic.parameters())
+        self.critic_weights = list(critic.parameters()) if self.criticised else []
 
     def digested(self, samples: Samples) -> Samples:
         """Return ``samples`` unchanged: separate models share no layers."""
@@ -134,7 +139,7 @@ class Copies(Roles):
     def state(self) -> dict:
         """Return the weights that training changes, for a checkpoint."""
         models = {"policy": self.policy, "critic": self.critic, "reference": self.reference}
-        return {name: model.state_dict() for name, model in models.items()}
+        return {name: model.state_dict() for name, model in models.items() if model}
 
     def restore(self, state: dict) -> None:
         for name, weights in state.items():
@@ -148,25 +153,28 @@ class Shared(Roles):
     """Holds one base with an adapter for each model; the policy's is PEFT's ``default``.
 
     policy: a PEFT model; reward: folder of the reward model's adapter, or a model that reads texts;
-    critic_init: "reward" or "base"; moving: whether the reference will ``follow`` the policy, which
-    takes one more adapter. Raises ValueError if the reward model's adapter does not fit the
-    policy's.
+    critic_init: "reward" or "base", None for no critic; moving: whether the reference will
+    ``follow`` the policy, which takes one more adapter. Raises ValueError if the reward model's
+    adapter does not fit the policy's.
     """
 
-    def __init__(self, policy, reward, critic_init: str = "reward", moving: bool = False):
+    def __init__(self, policy, reward, critic_init: str | None = "reward", moving: bool = False):
         self.policy, self.external = policy.eval(), None if isinstance(reward, Path) else reward
         self.trunk, self.judge = policy.get_base_model().model, judge_of(self.external)
         self.resident = 1 if self.external is None else 2
         own = ["reward"] if self.external is None else []
-        self.adapters = [*own, "critic", *(["reference"] if moving else [])]
+        self.criticised = critic_init is not None
+        self.adapters = [*own, *["critic"] * self.criticised, *["reference"] * moving]
         for name in self.adapters:
             policy.add_adapter(name, policy.peft_config["default"])
         self.heads = {} if self.external else {"reward": self._load_reward(reward)}
-        self.heads["critic"] = self._new_critic(critic_init)
+        if self.criticised:
+            self.heads["critic"] = self._new_critic(critic_init)
         if moving:
             self._fill("reference", self._adapter("default"))
         self.actor_weights = self._weights("default")
-        self.critic_weights = [*self._weights("critic"), *self.heads["critic"].parameters()]
+        self.critic_weights = self._weights("critic") if self.criticised else []
+        self.critic_weights += self.heads["critic"].parameters() if self.criticised else []
         self._trainable()
         self.below = frozen_layers(self.trunk)
         self.shape, self.moving = Shape.of(policy), moving
@@ -308,10 +316,12 @@ class Shared(Roles):
     def state(self) -> dict:
         names = ["default", *self.adapters]
         adapters = {name: self._adapter(name) for name in names}
-        return adapters | {"head": self.heads["critic"].state_dict()}
+        head = {"head": self.heads["critic"].state_dict()} if self.criticised else {}
+        return adapters | head
 
     def restore(self, state: dict) -> None:
-        self.heads["critic"].load_state_dict(state["head"])
+        if self.criticised:
+            self.heads["critic"].load_state_dict(state["head"])
         for name in ["default", *self.adapters]:
             self._fill(name, state[name])
 
@@ -342,16 +352,28 @@ def assemble(run) -> Copies | Shared:
 
     run: a ``bench.training.run.Run``.
     """
-    settings = run.settings
+    start, moving = getattr(run.settings, "critic_init", None), moves(run.settings)
     if unwrap(run.policy) is not run.policy:
         reward = run.scorer if hasattr(run.scorer, "of_samples") else run.reward
-        return Shared(run.policy, reward, settings.critic_init, settings.reference_ema > 0)
-    start = run.reward if settings.critic_init == "reward" else run.sft
-    critic = adapt(load_scorer(start, run.model), run.model)
-    if settings.critic_init == "base":
+        return Shared(run.policy, reward, start, moving)
+    reference = load_policy(run.sft, run.model)
+    if moving:  # float32: bfloat16 would round its small steps away
+        reference = mixed(reference, run.model)
+    return Copies(run.policy, reference, new_critic(run, start), run.scorer)
+
+
+def moves(settings) -> bool:
+    """Return whether the reference follows the policy."""
+    return getattr(settings, "reference_ema", 0.0) > 0
+
+
+def new_critic(run, start: str | None):
+    """Return a critic with weights of its own, from the reward model's or the SFT base's; None if
+    the method has none."""
+    if start is None:
+        return None
+    critic = adapt(load_scorer(run.reward if start == "reward" else run.sft, run.model), run.model)
+    if start == "base":
         width = critic.score.weight.shape[1]
         torch.nn.init.normal_(critic.score.weight, std=(width + 1) ** -0.5)
-    reference = load_policy(run.sft, run.model)
-    if settings.reference_ema:  # float32: bfloat16 would round its small steps away
-        reference = mixed(reference, run.model)
-    return Copies(run.policy, reference, critic, run.scorer)
+    return critic

@@ -184,12 +184,11 @@ class PPO:
     ``bench.methods.ppo.roles``.
     """
 
+    answers = 1  # to each prompt of a rollout; more where methods learn from groups
+
     def __init__(self, run, roles):
         self.run, self.settings, self.roles = run, run.settings, roles
-        groups = [
-            {"params": roles.actor_weights, "lr": self.settings.lr},
-            {"params": roles.critic_weights, "lr": self.settings.critic_lr},
-        ]
+        groups = self.trained()
         self.optimizer = torch.optim.AdamW(groups, eps=ADAM_EPS, weight_decay=0.0, fused=True)
         self.full_lr = [group["lr"] for group in groups]
         self.device = roles.policy.device
@@ -199,9 +198,16 @@ class PPO:
         self.queue: list[int] = []
         self.beta, self.offset = self.settings.beta, None
 
+    def trained(self) -> list[dict]:
+        """Return the weights of policy and critic, each with its learning rate."""
+        return [
+            {"params": self.roles.actor_weights, "lr": self.settings.lr},
+            {"params": self.roles.critic_weights, "lr": self.settings.critic_lr},
+        ]
+
     def updates(self) -> int:
-        """Count the rollouts in which each prompt is answered at least ``epochs`` times."""
-        rollouts = in_epoch(self.settings, len(self.prompts), rollouts=True)
+        """Count the rollouts in which each prompt is taken at least ``epochs`` times."""
+        rollouts = in_epoch(self.settings, len(self.prompts) * self.answers, rollouts=True)
         return math.ceil(rollouts * self.settings.epochs)
 
     def update(self, number: int) -> dict[str, float]:
@@ -217,12 +223,17 @@ class PPO:
             ledger.add(**self.roles.cost("score", samples[mine]))
         with ledger.phase("update"):
             steps = self.learn(rollout)
-        metrics = summary(rollout) | {"beta": self.beta} | steps
+        metrics = self.summary(rollout) | {"beta": self.beta} | steps
+        self.follow(metrics["kl"])
+        return metrics
+
+    def follow(self, kl: float) -> None:
+        """Adapt beta to the KL, and move the reference, if the settings ask for it."""
+        s = self.settings
         if s.target_kl:
-            self.beta = adapted(self.beta, metrics["kl"], s.target_kl, s.kl_gain)
+            self.beta = adapted(self.beta, kl, s.target_kl, s.kl_gain)
         if s.reference_ema:
             self.roles.follow(s.reference_ema)
-        return metrics
 
     def schedule(self, number: int) -> None:
         """Set the learning rates of this rollout, by ``warmup`` and ``decay``."""
@@ -233,13 +244,15 @@ class PPO:
             group["lr"] = full * min(1.0, up, down)
 
     def next_prompts(self) -> list[list[int]]:
-        """Return the next batch of prompts as token ids; all are used before any is used again."""
-        while len(self.queue) < self.settings.batch:
+        """Return the next batch of prompts as token ids, each as often as it is to be answered; all
+        are used before any is used again."""
+        wanted = self.settings.batch // self.answers
+        while len(self.queue) < wanted:
             fresh = list(range(len(self.prompts)))
             self.order.shuffle(fresh)
             self.queue += fresh
-        taken, self.queue = self.queue[: self.settings.batch], self.queue[self.settings.batch :]
-        return [self.prompts[i] for i in taken]
+        taken, self.queue = self.queue[:wanted], self.queue[wanted:]
+        return [self.prompts[i] for i in taken for _ in range(self.answers)]
 
     def collect(self) -> Samples:
         """Sample completions of the next prompts, with their log-probs, at temperature 1."""
@@ -276,7 +289,8 @@ class PPO:
         return samples if hidden is None else replace(samples, hidden=processes.joined(hidden))
 
     def scored(self, samples: Samples) -> tuple[torch.Tensor, ...]:
-        """Return raw scores (B,), the reference's log-probs and critic's values, both (B, T)."""
+        """Return raw scores (B,), the reference's log-probs and critic's values, both (B, T); zeros
+        for the values if there is no critic."""
         samples = samples[processes.own_rows(len(samples.mask))]
         rows, width = samples.batches(self.settings.micro_batch), samples.mask.shape[1]
         parts = [samples[r].trimmed() for r in rows]
@@ -289,7 +303,8 @@ class PPO:
         with self.run.ledger.phase("reference") as ledger:
             ref_logps = of(self.roles.reference_logps)
             ledger.add(**self.roles.cost("reference", samples))
-        return scores, ref_logps, of(self.roles.values)
+        values = of(self.roles.values) if self.roles.criticised else torch.zeros_like(ref_logps)
+        return scores, ref_logps, values
 
     def centred(self, values: torch.Tensor) -> torch.Tensor:
         """Subtract the scores' offset from ``values`` if the critic started as the reward model."""
@@ -300,7 +315,7 @@ class PPO:
 
         Stops before a step at which the policy's KL from the one that sampled exceeds ``kl_stop``.
         """
-        steps, stop = [], self.settings.kl_stop or math.inf
+        steps, stop = [], getattr(self.settings, "kl_stop", None) or math.inf
         for rows in self.minibatches(len(rollout.scores)):
             batch = rollout[rows]
             step = self.gradients(batch)
@@ -321,8 +336,9 @@ class PPO:
     def gradients(self, batch: Rollout) -> dict[str, float]:
         """Compute the gradients of a minibatch, in micro-batches; return its losses."""
         self.optimizer.zero_grad()
-        tokens, own = batch.samples.mask.sum(), batch[processes.own_rows(len(batch.scores))]
-        parts = [self.part(p, tokens) for p in own.parts(self.settings.micro_batch)]
+        parts = [
+            self.part(p, batch) for p in self.parts(batch[processes.own_rows(len(batch.scores))])
+        ]
         sums = processes.add_up(torch.stack(parts).sum(0)).tolist()
         for weight in [*self.roles.actor_weights, *self.roles.critic_weights]:
             processes.add_up(weight.grad)
@@ -330,13 +346,18 @@ class PPO:
         metrics = dict(zip(names, sums, strict=True))
         return {"loss": metrics["policy_loss"] + metrics["value_loss"]} | metrics
 
-    def part(self, part: Rollout, tokens: torch.Tensor) -> torch.Tensor:
+    def parts(self, batch: Rollout) -> list[Rollout]:
+        """Split a process's rows of a minibatch into micro-batches."""
+        return batch.parts(self.settings.micro_batch)
+
+    def part(self, part: Rollout, whole: Rollout) -> torch.Tensor:
         """Add the gradients of a micro-batch; return its (4,) losses.
 
-        tokens: those of the minibatch, by which its sums are divided. The losses are: policy,
-        critic, share of tokens clipped, KL from the policy that sampled (estimated by "k2").
+        whole: the minibatch, by whose tokens its sums are divided. The losses are: policy, critic,
+        share of tokens clipped, KL from the policy that sampled (estimated by "k2").
         """
         s, samples, mask = self.settings, part.samples, part.samples.mask
+        tokens = whole.samples.mask.sum()
         logps = token_logps(self.roles.logits(samples), samples.completions) * mask
         actor, clipped = policy_loss(logps, part.logps, part.advantages, mask, s.clip, tokens)
         actor.backward()
@@ -353,6 +374,10 @@ class PPO:
         critic = clip(self.roles.critic_weights, most)
         self.optimizer.step()
         return {"grad_norm": actor.item(), "critic_grad_norm": critic.item()}
+
+    def summary(self, rollout: Rollout) -> dict[str, float]:
+        """Return what the log says of a rollout."""
+        return summary(rollout) | criticised(rollout)
 
     def state(self) -> dict:
         """Return all that a resumed run needs to continue bit for bit."""
@@ -378,13 +403,20 @@ class PPO:
 def summary(rollout: Rollout) -> dict[str, float]:
     """Return means over a rollout's episodes, before its update; kl: from the current reference."""
     mask = rollout.samples.mask
-    spread = masked_mean((rollout.returns - masked_mean(rollout.returns, mask)) ** 2, mask)
-    missed = masked_mean((rollout.returns - rollout.values) ** 2, mask)
     return {
         "score": rollout.scores.mean().item(),
         "kl": ((rollout.logps - rollout.ref_logps) * mask).sum(1).mean().item(),
         "length": mask.sum(1).float().mean().item(),
         "ended": rollout.samples.ended.float().mean().item(),
+    }
+
+
+def criticised(rollout: Rollout) -> dict[str, float]:
+    """Return how well the critic predicts the returns of a rollout."""
+    mask = rollout.samples.mask
+    spread = masked_mean((rollout.returns - masked_mean(rollout.returns, mask)) ** 2, mask)
+    missed = masked_mean((rollout.returns - rollout.values) ** 2, mask)
+    return {
         "value": masked_mean(rollout.values, mask).item(),
         "return": masked_mean(rollout.returns, mask).item(),
         "explained_variance": (1 - missed / spread).item(),
@@ -394,15 +426,16 @@ def summary(rollout: Rollout) -> dict[str, float]:
 # --- a run --------------------------------------------------------------------------------------
 
 
-def train_ppo(run) -> None:
+def train_ppo(run, kind: type[PPO] = PPO) -> None:
     """Train ``run.policy`` in place, from the newest complete checkpoint if there is one.
 
-    Raises Diverged if a loss is no number or the KL from the reference is too large, UserError if
-    the processes cannot share the rollouts equally.
+    kind: PPO, or a method that shares its rollouts. Raises Diverged if a loss is no number or the
+    KL from the reference is too large, UserError if the processes cannot share the rollouts
+    equally.
     """
     check_rollouts(run.settings, processes.count())
     with run.ledger.phase("load"):
-        ppo = PPO(run, assemble(run))
+        ppo = kind(run, assemble(run))
     run.resident_models = ppo.roles.resident
     run.episodes = ppo.updates() * run.settings.batch
     try:
