@@ -12,7 +12,7 @@ from bench.report.reference import RUNS
 from bench.report.reproduce import command
 from bench.report.sections import Kind
 from bench.report.study import MANY
-from bench.report.words import INCONCLUSIVE, count, fixed, joined, label, named
+from bench.report.words import INCONCLUSIVE, count, fixed, joined, label, named, scaled
 from bench.worlds import words as words_of
 
 
@@ -189,7 +189,10 @@ def of_trials(found: dict[str, dict]) -> str:
     start = f"{named(first)} {verb} the best of {trials} random settings, " + ", ".join(
         f"{named(methods)} of {n}" for n, methods in rest
     )
-    return start + ", tried in about as many FLOPs" * as_many_flops(found)
+    if not as_many_flops(found):
+        return start
+    spent = joined(f"{label(m)} {scaled(own['flops']).strip()}" for m, own in found.items())
+    return f"{start}, tried in about as many FLOPs ({spent})"
 
 
 def linker(study):

@@ -4,7 +4,7 @@ import unicodedata
 from hashlib import sha256
 
 from bench.core import turns
-from bench.report.words import label
+from bench.report.words import fixed, label
 
 RANDOM = 4  # prompts of each family, drawn by the hash of their id
 EXTREME = 3  # prompts of each family where an arm gained most, and where it lost most
@@ -103,4 +103,7 @@ def _of_arm(study, arm: str, rows: list[dict]) -> dict:
 
 def _answer(row: dict) -> dict:
     text = visible(row["completion"]) if row else None
-    return {"text": text} | {key: row.get(key) for key in ("gold", "kl", "seed", "draw")}
+    parts = {name: value for name, value in row.get("parts", {}).items() if value}
+    words = ", ".join(f"{name} {fixed(value, '.3g')}" for name, value in parts.items())
+    scores = {key: row.get(key) for key in ("gold", "kl", "seed", "draw")}
+    return {"text": text, "parts": words} | scores

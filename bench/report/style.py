@@ -32,10 +32,10 @@ PALETTE = {
     "m6": ("#8c3b3b", "#ef8f8f"),
     "m7": ("#3f5f6b", "#9cc3d1"),
     "bad": ("#c4002b", "#ff5470"),  # failure: no method has it
-    "p1": ("#3d6491", "#c4daf2"),
-    "p2": ("#7397bd", "#8fb4dc"),
-    "p3": ("#a9c1d9", "#5d84b0"),
-    "p4": ("#d6e1ec", "#3a587a"),
+    "p1": ("#4a4f57", "#d0d4da"),
+    "p2": ("#858b93", "#9fa6af"),
+    "p3": ("#b5bac0", "#7d848d"),
+    "p4": ("#dfe2e6", "#3c424a"),
     "on": ("#1d1f22", "#14171c"),  # words on p2 and p3, which are dark in both themes
 }
 METHOD_COLOURS = [name for name in PALETTE if re.fullmatch(r"m\d", name)]

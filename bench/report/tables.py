@@ -55,6 +55,12 @@ class Table:
         columns = len(self.header)
         return not self.compact and columns > NARROW and columns * len(self.rows) <= LONG
 
+    def head(self, column: int) -> str:
+        """Return a column's name, with its note if another has the same name."""
+        name, note = self.header[column]
+        several = sum(other == name for other, _ in self.header) > 1
+        return f"{name} {note}" if several else name
+
     def numeric(self, column: int) -> bool:
         """Return True for a column of numbers, other than the first; it is set flush right."""
         texts = [row[column].text for row in self.rows]

@@ -172,12 +172,24 @@ def some_ended(arm: str, share: st.Share, what: str = "run", where: str = "") ->
 
 
 def leader(family: Family) -> str:
-    """Say 'PPO is better than every other method', or who is beaten by no other; '' if no arm is
+    """Say 'PPO is better than every other method', or than whom none is better; '' if no arm is
     judged."""
     if sole := family.champion():
         return f"{label(sole)} is {BETTER} than every other method"
     top = family.unbeaten()
-    return f"{named(top)} {'is' if len(top) == 1 else 'are'} beaten by no other" if top else ""
+    return f"no method is {BETTER} than {joined(map(label, top), 'or')}" if top else ""
+
+
+def decisions(family: Family) -> str:
+    """Say 'DPO and IPO are better than PPO': what is decided, grouped by who is worse."""
+    groups: dict[str, list[str]] = {}
+    for row in family:
+        if row.winner:
+            groups.setdefault(row.loser, []).append(row.winner)
+    return joined(
+        f"{named(winners)} {'is' if len(winners) == 1 else 'are'} {BETTER} than {label(loser)}"
+        for loser, winners in groups.items()
+    )
 
 
 def millions(parameters: float) -> str:

@@ -24,6 +24,7 @@ from bench.settings.sections import Core, Files
 from bench.settings.validation import checked
 from bench.worlds import WORLDS, world
 
+SIZES = ("batch", "minibatch", "micro_batch", "warmup")  # that further methods inherit
 KIND = "World of the testbed: a package of bench/worlds."
 
 
@@ -59,7 +60,9 @@ def complete(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Con
 
 def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config:
     """Return the settings as a Config; each study's plan fills in its own section."""
-    cfg = checked(config_class(values, plans), values | {"testbed": name_of(testbed)}, "")
+    schema = config_class(values, plans)
+    values = inherited(values, methods.known(files_of(values)))
+    cfg = checked(schema, values | {"testbed": name_of(testbed)}, "")
     cfg._source, cfg._plans = testbed, plans
     shown = {"testbed", *RESOURCES}  # round_trip: without computed fields, which nobody can set
     cfg._declared = cfg.model_dump(mode="json", exclude=shown, round_trip=True)
@@ -67,6 +70,28 @@ def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Co
         if hasattr(plan, "completed"):
             cfg = cfg._replaced(**{name: plan.completed(cfg)})
     return cfg
+
+
+def inherited(values: dict, known: Mapping[str, ModuleType]) -> dict:
+    """Give further methods the testbed's sizes, where nobody set theirs.
+
+    They are those of PPO if a method samples answers, else those of DPO; if it cannot have them, it
+    keeps its own.
+    """
+    out = dict(values)
+    for name, module in known.items():
+        own, of = values.get(name) or {}, "ppo" if methods.head_of(module) == "rollout" else "dpo"
+        theirs = values.get(of)
+        if name in methods.FIRST or not (isinstance(own, dict) and isinstance(theirs, dict)):
+            continue
+        fields = module.Settings.model_fields
+        sizes = {key: theirs[key] for key in SIZES if key in theirs and key in fields}
+        try:
+            checked(module.Settings, sizes | own, name)
+        except UserError:
+            continue
+        out[name] = sizes | own
+    return out
 
 
 def overrides_of(cfg: Config, file: dict) -> Iterator[str]:
@@ -97,9 +122,12 @@ def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
         raise UserError("the testbed sets no data.kind: set it, or write `extends: micro`")
     if kind not in WORLDS:
         raise UserError(f"unknown data.kind '{kind}'" + nearest(str(kind), WORLDS))
-    files = {key: values[key] for key in Files.model_fields if key in values}
-    stamped = methods.stamped(checked(Files, files, "").methods)
-    return _config_class(kind, stamped, tuple(plans.items()))
+    return _config_class(kind, methods.stamped(files_of(values)), tuple(plans.items()))
+
+
+def files_of(values: dict) -> tuple[str, ...]:
+    """Return the paths of methods from outside the package."""
+    return checked(Files, {k: values[k] for k in Files.model_fields if k in values}, "").methods
 
 
 @cache

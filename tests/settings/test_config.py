@@ -142,3 +142,17 @@ def test_a_space_holds_what_the_search_draws():
 def test_a_lone_factor_is_a_list_of_one():
     cfg = load("tiny", ["stability.lr=3", "views.shares=0.5"])
     assert (cfg.stability.lr, cfg.views.shares) == ((3,), (0.5,))
+
+
+def test_further_methods_inherit_the_testbeds_sizes():
+    cfg = load("tiny", ["dpo={batch: 6, warmup: 3}", "ppo={batch: 24, minibatch: 12, warmup: 4}"])
+    assert (cfg.kto.batch, cfg.kto.warmup) == (6, 3)
+    assert (cfg.grpo.batch, cfg.grpo.minibatch, cfg.grpo.warmup) == (24, 12, 4)
+    own = load("tiny", ["dpo.batch=6", "kto.batch=10"])
+    assert (own.kto.batch, own.kto.lr) == (10, type(own.kto)().lr)
+
+
+def test_sizes_that_a_method_cannot_have_are_not_inherited():
+    cfg = load("tiny", ["ppo={batch: 10, minibatch: 10}"])  # no multiple of GRPO's four answers
+    assert cfg.grpo.batch == type(cfg.grpo)().batch
+    assert cfg.online_dpo.batch == 10

@@ -60,5 +60,5 @@ def test_the_gain_on_each_family_is_said_where_there_are_several():
         return parts.by_family(Study(fake_runs.by_hand([Arm("dpo", "dpo")], tables, **more)))
 
     (line,) = said("review", "request")
-    assert line == "By family of prompts (means, untested): review DPO +0.50; request DPO +0.25."
+    assert line == "Mean gain, untested: on review DPO +0.50; on request DPO +0.25."
     assert said("review") == []

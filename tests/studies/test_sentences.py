@@ -11,7 +11,7 @@ from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.analysis.tasks import Change
 from bench.report import page
-from bench.report.words import label, named, p_words, size, verdict
+from bench.report.words import joined, label, p_words, size, verdict
 from bench.studies.compare import sentences, tables
 
 
@@ -55,10 +55,10 @@ def test_undecided_pairs_are_called_inconclusive(study):
 def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
     unbeaten = study.versus.unbeaten()
     assert study.versus.champion() is None and 1 < len(unbeaten) < len(study.arms)
-    names = named(unbeaten)
+    names = joined(map(label, unbeaten), "or")
     assert sentences.headline(study) == (
-        "With a model of 0.41 million parameters and 1,500 pairs, there is no single best: "
-        f"{names} are beaten by no other method in gold reward."
+        "With a model of 0.41 million parameters and 1,500 pairs, there is no single best in gold "
+        f"reward: no method is better than {names}."
     )
     won = Family(row for row in study.versus if row.winner == "ppo")
     known = {"runs": study.runs, "ended": study.ended, "meta": study.meta}

@@ -154,7 +154,7 @@ def steps_of(method, settings, n):
     """Optimiser steps of a pair method, rollouts of PPO."""
     if method != "ppo":
         return total_steps(settings, n)
-    trainer = SimpleNamespace(prompts=range(n), settings=settings)
+    trainer = SimpleNamespace(prompts=range(n), settings=settings, answers=1)
     return PPO.updates(trainer)
 
 
@@ -299,17 +299,18 @@ def decided(*winners):
         # the second lacks a method
         (
             [("ppo", "ppo", None), ("ppo",)],
-            "PPO beats every other method at view 0; at view 1 PPO is beaten by no other.",
+            "PPO beats every other method at 0 labels; at 1 labels, PPO is better than every other "
+            "method of those compared; IPO compared with none.",
         ),
         (
             [("ppo", "ppo", None), ("dpo", None, "dpo")],
-            "The winner changes with the view: PPO beats every other method at view 0; DPO beats "
-            "every other method at view 1.",
+            "The winner changes with the view: PPO beats every other method at 0 labels; DPO beats "
+            "every other method at 1 labels.",
         ),
     ],
 )
 def test_a_winner_beats_every_other_method(monkeypatch, families, words):
-    found = [views.View(f"view {i}", views.DATA, decided(*f)) for i, f in enumerate(families)]
+    found = [views.View(f"{i} labels", views.DATA, decided(*f)) for i, f in enumerate(families)]
     monkeypatch.setattr(views, "every", lambda results: found)
     study = SimpleNamespace(results=None, methods=["ppo", "dpo", "ipo"], few=False)
     assert words in page.winner(study)

@@ -8,9 +8,8 @@ from bench.core.thresholds import MARGIN
 from bench.report.page import bases, searched, sized
 from bench.report.tables import DASH, Cell, Table, arm_cell, share
 from bench.report.words import BETTER, bounds, count, fixed, label, named, open_pairs, size
-from bench.studies.compare import lent, sentences
+from bench.studies.compare import lent, parts, sentences
 
-ALIKE = 1.01  # times the fewest FLOPs that count as as few
 Points = list[tuple[str, list[str], str]]  # question, its answer, where to read on
 
 
@@ -27,11 +26,21 @@ def table(study) -> Table:
             won(study.interval(arm, "win")),
             gained(study.interval(arm, "gold_delta")),
             times_the_fewest(study, arm, flops),
-            share(failed[arm]) if arm in failed else DASH,
+            failures(study, failed.get(arm), arm),
         ]
         for arm in listed(study)
     ]
     return Table("At a glance", header, rows, [note(study)], sortable=False, compact=True)
+
+
+def failures(study, found: st.Share | None, arm: str) -> Cell:
+    """Format '21 of 60', with the interval and how many runs as tuned failed beside it."""
+    if found is None:
+        return DASH
+    cell, own = share(found), study.ended[arm]
+    if found.n != own.n:  # lent by another study
+        cell.quiet += f"; {own.n - own.count} of {own.n} as tuned"
+    return cell
 
 
 def listed(study) -> list[str]:
@@ -44,10 +53,15 @@ def note(study) -> str:
     covers = "seeds and prompts" if study.seeds > 1 else "prompts (one seed)"
     left = len(study.arms) - len(listed(study))
     rest = f" {count(left, 'variant')}: in the figure below and in the scorecard." * bool(left)
+    found, counted = lent.failures(study)
+    lost = "diverged or ran out of memory"
+    if counted != "runs":
+        lost = f"of {counted}, diverged, ran out of memory or ended below the SFT base"
+    none = "; without a failure the interval says how many there may yet be"
+    none *= not all(share.count for share in found.values())
     return (
         f"Small numbers are 95 % intervals: of wins and gold over {covers}, of FLOPs over seeds, "
-        "of failures as if runs were independent. Failed: training diverged or ran out of memory; "
-        "without a failure the interval says how many there may yet be. Numbers lead to the runs "
+        f"of failures as if runs were independent. Failed: {lost}{none}. Numbers lead to the runs "
         "behind them. Beats SFT: share of answers with more gold than "
         f"the SFT base's to the same prompt; a tie counts half. {sentences.charged(study)}{rest}"
     )
@@ -78,7 +92,7 @@ def times_the_fewest(study, arm: str, flops: dict[str, float]) -> Cell:
         return Cell("1×", "the fewest")
     found = sentences.ratio(study.by_seed(arm, "flops"), study.by_seed(cheap, "flops"))
     mean, low, high = found or (flops[arm] / flops[cheap], math.nan, math.nan)
-    if mean < ALIKE:
+    if mean < sentences.ALIKE:
         return Cell("1×", f"as few as {label(cheap)}")
     return Cell(f"{mean:.1f}×", f"{low:.1f} to {high:.1f}" if math.isfinite(low) else "")
 
@@ -87,11 +101,14 @@ def points(study) -> Points:
     """Answer what a reader asks next."""
     fair = [sentences.contract(study), *searched(study), *by_own_settings(study)]
     change = [*lent.changes(study), f"{sized(study)}.", bases(study), *lent.untested(study)]
-    return [
+    found = [
         ("How sure?", sure(study), "#sure"),
+        ("On which prompts?", parts.by_family(study), "#parts"),
+        ("What does it break?", sentences.tax(study), "#tax"),
         ("Fair?", fair, "#matched"),
         ("What could change it?", change, "#conditions"),
     ]
+    return [point for point in found if point[1]]
 
 
 def sure(study) -> list[str]:

@@ -50,7 +50,7 @@ def own_sections(study) -> list[Section]:
         Section(
             "quality",
             "Who gains most?",
-            [*said["quality"], *parts.by_family(study)],
+            said["quality"],
             [tables.comparisons(study)],
         ),
         Section("cost", "What does it cost?", said["cost"]),

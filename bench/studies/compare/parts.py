@@ -96,8 +96,8 @@ def by_family(study) -> list[str]:
         gains = {arm: _gain(study, arm, family) for arm in study.listed}
         known = sorted((arm for arm in gains if math.isfinite(gains[arm])), key=lambda a: -gains[a])
         items = [f"{label(arm)} {fixed(gains[arm], '+.2f')}" for arm in known]
-        out += [f"{family} {', '.join(items)}"] * bool(items)
-    return [f"By family of prompts (means, untested): {'; '.join(out)}."] * (len(out) > 1)
+        out += [f"on {family} {', '.join(items)}"] * bool(items)
+    return [f"Mean gain, untested: {'; '.join(out)}."] * (len(out) > 1)
 
 
 def _gain(study, arm: str, family: str) -> float:

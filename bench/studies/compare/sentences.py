@@ -41,6 +41,7 @@ from bench.report.words import (
 )
 
 LISTED = 8  # how many losses a sentence names
+ALIKE = 1.01  # times the fewest FLOPs that count as as few
 
 
 # --- the headline
@@ -91,11 +92,7 @@ def _best(study, family: Family) -> str:
         if others:
             return f"{named(judged)} cannot be told apart in gold reward"
         return f"no method{tuned} can be told from another in gold reward"
-    verb = "is" if len(unbeaten) == 1 else "are"
-    return (
-        f"there is no single best: {named(unbeaten)} {verb} beaten by no other method in gold "
-        "reward"
-    )
+    return f"there is no single best in gold reward: {leader(family)}"
 
 
 def scale(study) -> str:
@@ -152,9 +149,15 @@ def glance_at_cost(study) -> str:
         return "It also takes the fewest FLOPs."
     who = top if top in flops else dear
     unit = costs.seconds_name(study.meta)
-    also = f" ({seconds[who] / seconds[cheap]:.1f} times the {unit})" * study.timed
+    also = f" ({seconds[who] / seconds[cheap]:.1f} times {label(cheap)}'s {unit})" * study.timed
     times = f"{flops[who] / flops[cheap]:.1f} times the FLOPs"
-    return f"A run of {label(who)} takes {times} of a run of {label(cheap)}, the cheapest{also}."
+    few = joined(map(label, cheapest(flops)), "or")
+    return f"A run of {label(who)} takes {times} of one of {few}, the cheapest{also}."
+
+
+def cheapest(flops: dict[str, float]) -> list[str]:
+    """Return the arms with the fewest FLOPs, but for a hundredth."""
+    return [arm for arm, spent in flops.items() if spent <= ALIKE * min(flops.values())]
 
 
 def means(study, key: str) -> dict[str, float]:
@@ -174,7 +177,8 @@ def finding(study) -> str:
     if cheap == top:
         return f"{label(top)} gains most, for the fewest FLOPs"
     times = flops[top] / flops[cheap]
-    return f"{label(top)} gains most, at {times:.1f} times {label(cheap)}'s FLOPs"
+    of = joined((f"{label(arm)}'s" for arm in cheapest(flops)), "or")
+    return f"{label(top)} gains most, at {times:.1f} times {of} FLOPs"
 
 
 def dearest(study) -> str:
@@ -314,7 +318,7 @@ def tax(study) -> list[str]:
     told = f"Losses on lm-eval tasks ({how}): {', '.join(named_)}{rest}."
     maybe = [row for row in tested if row.lost > 0 and row.change.low * row.change.high > 0]
     open_ = [f"{label(r.arm)} on {_task(r, found)} {change(r)}" for r in maybe if not r.is_loss]
-    open_ = [f"Losses that this correction leaves open: {', '.join(open_[:LISTED])}."] * bool(open_)
+    open_ = [f"Possible losses, which may be chance: {', '.join(open_[:LISTED])}."] * bool(open_)
     if not worst:
         told = f"No loss on an lm-eval task can be told from chance ({how})."
     left = [f"{row.task} of {label(row.arm)}" for row in found if not _is_tested(row, tested)]
@@ -475,13 +479,13 @@ def detectable(study) -> str:
     m = len(study.versus)
     alone = between([st.detectable(i) for i in intervals])
     first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
-    holm = f" {first} if it is the first of {m} in Holm's correction," * (m > 1)
-    fails = ", and no run fails" * bool(len(study.failures))
+    holm = f" ({first} where Holm's correction over {m} pairs is strictest)" * (m > 1)
+    fails = ", if no run fails" * bool(len(study.failures))
     size = "of this size" if most == study.seeds else f"of {most} seeds"
     return (
-        f"A study {size} finds a true difference between two methods 4 times in 5 if it "
-        f"is {alone} gold,{holm} more for pairs that vary more between seeds and "
-        f"prompts{fails}. This rests on the standard errors found here, which are estimates."
+        f"A study {size} finds a true difference of {alone} gold{holm} 4 times in 5{fails}: "
+        "smaller ones are often missed. The range is over pairs, whose standard errors are "
+        "estimates."
     )
 
 
@@ -499,7 +503,7 @@ def reward(study) -> list[str]:
         if ceiling := study.meta.pool.get(f"bayes_accuracy_{label_set}"):
             out.append(
                 f"Labels are noisy: even a perfect predictor of {label_set} labels would agree "
-                f"with only {100 * ceiling:.0f} % of them."
+                f"with only {100 * ceiling:.0f} % of them. Gold's own order has no such ceiling."
             )
     return out + gold(study.meta.gold)
 
@@ -536,14 +540,14 @@ def optimised(study) -> list[str]:
     if min(map(len, found.values())) < 2:
         return []
     first, best = (label(max(known, key=lambda a: known[a].mean)) for known in found.values())
-    untested = "(means alone, which no test compares)"
+    untested = "(means, which no test compares)"
     fell = {label(arm): drawdown(study.results, arm) for arm in study.listed}
     fell = [f"{arm} {fixed(by, '.2f')}" for arm, by in fell.items() if math.isfinite(by)]
     path = "Gold at its best point of training minus the last, on validation prompts"
     path = [f"{path}: {', '.join(fell)}."] * bool(fell)
     if first == best:
-        return [f"{first} ends highest both by the reward models and in gold {untested}.", *path]
-    return [f"{first} ends highest by the reward models, and {best} in gold {untested}.", *path]
+        return [f"{first} ends highest by the reward models {untested} and in gold.", *path]
+    return [f"{first} ends highest by the reward models {untested}, and {best} in gold.", *path]
 
 
 # --- fairness
@@ -555,6 +559,6 @@ def contract(study) -> str:
         many = "breach" if len(broken) == 1 else "breaches"
         return f"{len(broken)} {many} of the fairness contract: {joined(broken)}."
     return (
-        f"No breach of the contract: start, pairs of a seed, parameters, prompts and sampling of "
-        f"all {len(study.runs)} runs agree where they must, and differ where seeds must differ."
+        f"All {len(study.runs)} runs have the same start, parameters, prompts and sampling, and "
+        "those of a seed the same pairs: the contract was checked, without a breach."
     )

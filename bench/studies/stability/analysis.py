@@ -89,7 +89,7 @@ def failed_runs(rows: pd.DataFrame, low: float) -> st.Share:
 
 
 @measure(
-    "Beat SFT", "runs", UP, interval=False,
+    "Ended above SFT", "runs", UP, interval=False,
     words=f"Runs that end {MARGIN:g} SDs of the SFT base's gold above SFT.",
 )  # fmt: skip
 def beat(rows: pd.DataFrame, low: float) -> st.Share:

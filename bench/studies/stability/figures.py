@@ -17,8 +17,8 @@ def factor(value: float) -> str:
 
 
 def gained(value: float) -> str:
-    """Format a gain; 'failed' for -inf."""
-    return fixed(value, "+.2f") if math.isfinite(value) else "failed"
+    """Format a gain; a dash for a run that did not end."""
+    return fixed(value, "+.2f") if math.isfinite(value) else "–"
 
 
 def grid(study, pen):

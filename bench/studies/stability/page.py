@@ -34,7 +34,7 @@ def glance(study, beside) -> str:
     if beside is None:
         return ""
     if any(r.worse for r in analysis.compared(beside.results)):
-        return f"On a grid around the tuned settings {decided(beside)}"
+        return f"On a grid around the tuned settings {decided(beside)} {by_rate(beside)}"
     return "On a grid around the tuned settings no method is shown to be more stable than another."
 
 
@@ -55,7 +55,7 @@ def rate_lines(study) -> list[str]:
     ]
     return [
         f"{'; '.join(items)}; 95 % intervals as if all runs were independent. "
-        f"{decided(study)}".strip(),
+        f"{decided(study)} {by_rate(study)}".strip(),
         resolution(
             max(len(r.by_seed) for r in rates(study)), len(analysis.compared(study.results))
         ),
@@ -63,13 +63,23 @@ def rate_lines(study) -> list[str]:
     ]
 
 
+def by_rate(study) -> str:
+    """Say how many of the failures lie above the tuned learning rate."""
+    runs = analysis.grid(study.results)
+    lost = runs[runs.outcome != "ok"]
+    above = int((lost.lr > 1).sum())
+    if not len(lost) or above < len(lost):
+        return f"{above} of {count(len(lost), 'failure')} lie above the tuned learning rate."
+    return "All failures lie above the tuned learning rate."
+
+
 def resolution(seeds: int, pairs: int) -> str:
     """Say how low p can be with so many seeds."""
     p = exchanged([0] * seeds, [1] * seeds)
     return (
         "Runs of one seed share its pairs and its reward model, so the test exchanges whole seeds "
-        f"between two methods. With {count(seeds, 'seed')} each, p is at least {p:.2g}; after "
-        f"Holm's correction over {count(pairs, 'pair')} at least {min(1, pairs * p):.2g}."
+        f"between two methods. The smallest p that {count(seeds, 'seed')} can give is {p:.2g}, and "
+        f"{min(1, pairs * p):.2g} after Holm's correction over {count(pairs, 'pair')}."
     )
 
 
@@ -81,7 +91,7 @@ def declared(study) -> list[str]:
         f"{MAX_KL_WORDS}. Training fails if a run diverges, runs out of memory, or ends "
         f"{f'{low:.2g} gold' if low >= 0 else 'so much'} or more below the SFT base; that is "
         f"{MARGIN:g} SDs of the SFT base's gold over prompts, less than a reader would notice.",
-        "A run beats SFT if it ends by as much above the SFT base. Its entropy has collapsed if "
+        "A run ends above SFT if it does by as much. Its entropy has collapsed if "
         f"less than {100 * ENTROPY_LEFT:.0f} % of the SFT base's is left.",
         "Every method has the same cells: the same factors on its own tuned learning rate and "
         "strength β (which pulls towards SFT in PPO, DPO and IPO, and is the weight of the odds "
@@ -108,7 +118,7 @@ def rate_table(study) -> Table:
         for r in rates(study)
     ]
     notes = [
-        "Worst, median and best rank a run that did not end below all others; drawdown, spike and "
+        "A run that did not end (–) ranks below all others; drawdown, spike and "
         "displacement are medians over runs. These "
         "and the correlation have no interval. The scale of a loss depends on the strength, so a "
         "loss need not rank cells of different strengths.",

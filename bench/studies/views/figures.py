@@ -10,7 +10,7 @@ from bench.analysis import statistics as st
 from bench.report import labels, marks
 from bench.report.figure import Figure, bars, counts, interval_note, n_of, seeds_of, validation_note
 from bench.report.style import BAND, NARROW, WIDE
-from bench.report.words import fixed, label, leader
+from bench.report.words import fixed, joined, label, leader
 from bench.studies.views import analysis
 from bench.studies.views.analysis import DATA, KL, REREAD
 
@@ -181,17 +181,14 @@ def _swept(study) -> str:
 
 
 def _leads_from(study) -> str:
-    """Say from how many labels on one method is better than every other; else who is unbeaten."""
+    """Say at which numbers of labels one method is better than every other; else who leads."""
     found = [v.family for v in analysis.every(study.results) if v.kind == DATA]
     numbers = [*analysis.label_arms(study.meta)]
     top = found[-1].champion() if found else None
     if not top or len(found) != len(numbers):
         return leader(found[-1]) if found else ""
-    since = len(found)
-    while since and found[since - 1].champion() == top:
-        since -= 1
-    where = f"from {numbers[since]:,} labels on" if since else "at every number of labels"
-    return f"{leader(found[-1])} {where}"
+    where = [f"{n:,}" for n, family in zip(numbers, found, strict=True) if family.champion() == top]
+    return f"{leader(found[-1])} at {joined(where)} labels"
 
 
 def _highest_from(study) -> str:
@@ -209,13 +206,17 @@ def _highest_from(study) -> str:
     behind = np.flatnonzero(gains[top] < gains.max(axis=1))
     at = spent[behind[-1]] if len(behind) else 0.0
     size, prefix = marks.unit_scale(spent[-1])
-    return f"{label(top)} has gained most from {at / size:.2g} {prefix}FLOPs on" if at else ""
+    start = f"In runs of more epochs {label(top)}" if _of_longer(study) else label(top)
+    return f"{start} has gained most from {at / size:.2g} {prefix}FLOPs on" if at else ""
 
 
 def _best_by_kl(study) -> str:
     """Say who is better along the range of KL that both of a pair reach."""
-    found = [v.family for v in analysis.every(study.results) if v.kind == KL]
-    return f"At equal KL budgets {leader(found[0])}" if found and leader(found[0]) else ""
+    found = [v for v in analysis.every(study.results) if v.kind == KL]
+    if not found or not leader(found[0].family):
+        return ""
+    highest = min(high for _, high in found[0].reached.values())
+    return f"At equal KL, up to {highest:.1f} nats, {leader(found[0].family)}"
 
 
 LABELS = Figure(
@@ -231,7 +232,7 @@ COMPUTE = Figure(
     "compute", "Gold reward against what it cost", by_compute,
     lambda s: "Each line is a method's mean path of training over seeds, on validation prompts"
     f"{_of_longer(s)}. It starts at the cost of its preparation: reward model, reference "
-    f"log-probabilities. Failed runs are left out. {validation_note(s)} "
+    f"log-probabilities. Runs that diverged are left out. {validation_note(s)} "
     f"{'Bands are 95 % t intervals over seeds. ' * (s.seeds >= 3)}"
     f"n = {seeds_of(s)}.",
     lambda s: "Gold above SFT on validation prompts against FLOPs and seconds; ends of training: "

@@ -1,5 +1,7 @@
 """Say whether the winner changes with the view: equal data, equal compute, equal KL."""
 
+from itertools import combinations
+
 import pandas as pd
 
 from bench.analysis.comparisons import Comparison, Family
@@ -15,10 +17,12 @@ from bench.report.words import (
     INCONCLUSIVE,
     bounds,
     count,
+    decisions,
     difference,
     fixed,
     joined,
     label,
+    leader,
     named,
     not_judged,
     p_words,
@@ -46,6 +50,13 @@ NOTES = {
     "setting, that one stays chosen. A seed counts as failed if it did at one of the settings "
     "chosen. A dash means that there is no common range; a strength of which every run failed has "
     "no KL.",
+}
+
+
+OTHERWISE = {
+    KL: "equal KL budgets",
+    CHEAP: "with the compute of the cheaper of a pair",
+    DEAR: "with the compute of the dearer of a pair",
 }
 
 
@@ -113,24 +124,43 @@ def matrix_lines(study) -> list[str]:
     groups: dict[str, list[View]] = {}
     methods = [arm.name for arm in study.meta.arms if arm.tuned]
     for v in views(study):
-        groups.setdefault(unbeaten(v, methods), []).append(v)
+        groups.setdefault(told(v, methods), []).append(v)
     if len(groups) == 1:
         return [f"In every view {next(iter(groups))}."]
-    return [f"At {brief(found)} {words}." for words, found in groups.items()]
+    said = (f"{where(found)}, {words}." for words, found in groups.items())
+    return [sentence[0].upper() + sentence[1:] for sentence in said]
 
 
-def brief(found: list[View]) -> str:
-    """Join the names of views; of those that differ in how often labels are read, or in the unit of
-    compute, only what they share, if all of them are here."""
-    names = []
-    for v in found:
-        name = v.name[0].lower() + v.name[1:]
-        if v.kind == REREAD and any(v.name.startswith(f"{o.name} ") for o in found):
-            continue
-        if v.kind in (CHEAP, DEAR) and sum(o.kind == v.kind for o in found) > 1:
-            name = f"equal compute of the {'cheaper' if v.kind == CHEAP else 'dearer'}"
-        names.append(name)
-    return joined(dict.fromkeys(names))
+def where(found: list[View]) -> str:
+    """Say 'at 300 and 750 labels and at equal KL budgets'.
+
+    Few labels that are read more often are named apart where another is said of them, and so is
+    compute in one unit.
+    """
+    plain = [v.name.removesuffix(" labels") for v in found if v.kind == DATA]
+    often = [v.name for v in found if v.kind == REREAD]
+    often = [name for name in often if name.partition(" ")[0] not in plain]
+    parts = [f"{joined(plain)} labels"] * bool(plain) + often
+    parts += [OTHERWISE[v.kind] for v in found if v.kind == KL]
+    both = {kind: [v for v in found if v.kind == kind] for kind in (CHEAP, DEAR)}
+    units = [f"{OTHERWISE[k]}{_in_unit(of)}" for k, of in both.items() if of]
+    return " and ".join(filter(None, [f"at {joined(parts)}" * bool(parts), joined(units)]))
+
+
+def _in_unit(found: list[View]) -> str:
+    """Return ' in FLOPs' of views of compute if the other unit is not among them."""
+    return "" if len(found) > 1 else f" in {found[0].name.split()[1]}"
+
+
+def told(v: View, methods: list[str]) -> str:
+    """Say what a view decides: of compute which pairs, else than whom no method is better."""
+    if v.kind not in (CHEAP, DEAR):
+        return unbeaten(v, methods)
+    known = {frozenset((row.a, row.b)) for row in v.family}
+    pairs = [both for both in combinations(methods, 2) if frozenset(both) not in known]
+    left = joined(" with ".join(map(label, both)) for both in pairs)
+    left = f" ({left} not compared)" * bool(pairs)
+    return f"{decisions(v.family) or 'nothing is decided'}{left}"
 
 
 def few_seeds(study) -> str:
@@ -139,16 +169,15 @@ def few_seeds(study) -> str:
 
 
 def unbeaten(v: View, methods: list[str]) -> str:
-    """Say 'PPO is beaten by no other; every run of DPO failed'; methods: those of the study."""
+    """Say 'no method is better than PPO; every run of DPO failed'; methods: those of the study."""
     of = ("seed", " at every strength") if v.kind == KL else ()
-    arms, rest = v.family.unbeaten(), joined(not_judged(v.family, *of))
+    rest = joined(not_judged(v.family, *of))
     if len(v.family.judged) < 2:
         return f"too few runs ended for a verdict: {rest}"
-    verb = "is" if len(arms) == 1 else "are"
     left = [method for method in methods if method not in v.family.arms]
     rest = "; ".join(filter(None, (rest, f"{named(left)} compared with none" * bool(left))))
     among = " of those compared" * bool(left)
-    return f"{named(arms)} {verb} beaten by no other{among}{f'; {rest}' if rest else ''}"
+    return f"{leader(v.family)}{among}{f'; {rest}' if rest else ''}"
 
 
 def headline(study) -> list[str]:
@@ -181,11 +210,11 @@ def winner(study) -> str:
         if v.name in sole:
             groups.setdefault(sole[v.name], []).append(v)
         else:
-            level.setdefault(unbeaten(v, []), []).append(v)
+            level.setdefault(told(v, methods), []).append(v)
     start = "The winner changes with the view: " * (len(groups) > 1)
-    told = [f"{label(top)} beats {other} at {brief(found)}" for top, found in groups.items()]
-    told += [f"at {brief(found)} {words}" for words, found in level.items()]
-    return f"{start}{'; '.join(told)}{rest}."
+    said = [f"{label(top)} beats {other} {where(found)}" for top, found in groups.items()]
+    said += [f"{where(found)}, {words}" for words, found in level.items()]
+    return f"{start}{'; '.join(said)}{rest}."
 
 
 def in_the_race(family: Family, methods: list[str]) -> list[str]:

@@ -37,9 +37,8 @@ def finding(study) -> str:
     if not fell:
         return ""
     worst = max(fell, key=fell.get)
-    return (
-        f"Gold falls by {fell[worst]:.2f} at most from its best point of training ({label(worst)})"
-    )
+    most = f"{fell[worst]:.2f} at most ({label(worst)})"
+    return f"As tuned, gold falls from its best point of training by {most}"
 
 
 FIGURE = Figure(
