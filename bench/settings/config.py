@@ -25,9 +25,11 @@ from bench.settings.validation import checked
 READS = {step: recipe.reads for step, recipe in RECIPES.items()}
 READS |= {"prefetch": ("data", "model", "reward", "eval", "members")}
 READS["pick"] = (*RECIPES["align"].reads, "pick_seeds")
-READS |= {step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify")}
+READS |= {
+    step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify", "export")
+}
 # How much of a machine jobs take; no result depends on it.
-RESOURCES = ("threads", "jobs")
+RESOURCES = ("threads", "jobs", "track")
 # Settings that change no result: every step may read them, no hash covers them.
 UNHASHED = ("testbed", *RESOURCES, "launch")
 TRY, OWN = "try", "own"  # an arm's candidates are arms themselves: dpo-x-try-own, dpo-x-try-slow

@@ -415,6 +415,9 @@ class Core(Files):
     provenance: dict[str, Any] | None = None
     """How the tuned settings were found; the study `tune` writes this."""
     price: Price = Price()
+    track: Literal["tensorboard", "trackio", "wandb", "mlflow"] | None = None
+    """Tracker that gets the metrics of runs as they happen, beside the files on disk; its package
+    must be installed. It stays offline unless its own settings say otherwise."""
     strict: bool = False
     """Whether to stop with an error at a breach of the fairness contract; false: the report shows
     the breach."""

@@ -56,6 +56,7 @@ def run(cfg, args: argparse.Namespace) -> None:
     with job.held(root):
         todo = prepare(cfg, arm, args.seed, root)
         status, reason = attempt(method, todo, cfg.launch.config)
+        todo.monitor.live.end()
         write(cfg, arm, todo, status, reason, inputs)
     say(todo.name, status + (f": {reason}" if reason else ""))
 
@@ -130,6 +131,7 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation):
     """Make a run's monitor, which measures the training curve; the run is not charged for that."""
     from bench.evaluation.samples import HeldOut, Measure
     from bench.models.loading import load_policy
+    from bench.training.live import Live, started
     from bench.training.monitor import Monitor
     from bench.worlds import world
 
@@ -153,7 +155,10 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation):
     fractions = arm.curve or cfg.curve.fractions
     far = max_kl(cfg.decode.max_new_tokens)
     held_out = HeldOut(tokenizer, validation, reference, HELD_OUT)
-    return Monitor(measure, fractions, here.TUNED_FAMILIES, ledger, progress, root, far, held_out)
+    where = cfg.testbed, name, cfg.layout.root / "track"
+    live = Live(root, started(cfg.track, *where, arm.settings.model_dump()))
+    watched = (ledger, progress, root, far, held_out, live)
+    return Monitor(measure, fractions, here.TUNED_FAMILIES, *watched)
 
 
 def watched_bytes(policy, measure) -> int:

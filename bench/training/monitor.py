@@ -11,6 +11,7 @@ from bench.core import processes
 from bench.core.thresholds import MAX_KL
 from bench.evaluation.samples import summarise
 from bench.training import checkpoints
+from bench.training.live import Live
 
 
 class Diverged(RuntimeError):
@@ -25,13 +26,15 @@ class Monitor:
     of the steps at which to add a point to the curve and to write a checkpoint; held_out: of
     ``bench.evaluation.samples``, for the accuracy at each point; tuned: prompt families that count
     in the mean over all samples; ledger: books the curve in a phase that is not
-    charged; progress: ``bench.core.progress.Progress``; root: folder of the checkpoints; max_kl: KL
-    from the SFT base, in nats per sequence, by which the run may at most leave its start.
+    charged; progress: ``bench.core.progress.Progress``; root: folder of the checkpoints, and of the
+    rows as they happen; max_kl: KL from the SFT base, in nats per sequence, by which the run may at
+    most leave its start; live: where else its rows go.
     """
 
     def __init__(
-        self, measure, fractions, tuned, ledger, progress, root: Path, max_kl=MAX_KL, held_out=None
-    ):
+        self, measure, fractions, tuned, ledger, progress, root: Path, max_kl=MAX_KL, held_out=None,
+        live=None,
+    ):  # fmt: skip
         self.measure, self.fractions, self.tuned = measure, fractions, tuned
         self.held_out = held_out
         self.ledger, self.progress, self.root = ledger, progress, root
@@ -39,11 +42,13 @@ class Monitor:
         self.curve: list[dict] = []
         self.samples: list[dict] = []
         self.total, self.max_kl = 0, max_kl
+        self.live = live or Live(root)
 
     def begin(self, total: int, policy) -> None:
         """Plan the curve for ``total`` steps; measure the untrained policy if it starts at 0."""
         self.total = self.progress.total = total
         self.due = {max(1, round(f * total)) if f else 0: f for f in self.fractions}
+        self.live.begin(self.log, self.curve)
         if 0 in self.due and not self.curve:
             self.point(0, policy)
 
@@ -53,6 +58,7 @@ class Monitor:
         Raises Diverged if the loss or the gradient norm is no number, or the KL is too large.
         """
         self.log.append({"step": step} | metrics)
+        self.live.step(self.log[-1])
         bad = [k for k, v in metrics.items() if k in ("loss", "grad_norm") and not math.isfinite(v)]
         if bad:
             raise Diverged(f"{bad[0]} is {metrics[bad[0]]} at step {step} of {self.total}")
@@ -78,7 +84,9 @@ class Monitor:
         fraction = self.due[step]
         here = {"fraction": fraction, "step": step}
         rows["accuracy"] = np.where(rows.family == "all", accuracy, math.nan)
-        self.curve += [here | row | spent for row in rows.to_dict("records")]
+        points = [here | row | spent for row in rows.to_dict("records")]
+        self.curve += points
+        self.live.point(points)
         self.samples += self._sampled(table, fraction)
         self.near(float(rows.set_index("family").kl["all"]), step)
 

@@ -1,6 +1,8 @@
 """What a lab brings: conversations, an SFT model and a reward model of its own, all as folders."""
 
 import json
+import subprocess
+import sys
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
@@ -16,9 +18,9 @@ from bench.core.schema import UserError
 from bench.core.turns import turns
 from bench.models.hub_model import TEMPLATES
 from bench.models.judge import Judge
-from bench.models.loading import weights_sha256
+from bench.models.loading import load_policy, load_tokenizer, merged, weights_sha256
 from bench.settings.overrides import flatten, merge
-from bench.steps import prefetch
+from bench.steps import export, prefetch
 from bench.studies import load
 
 SMALL = {
@@ -141,3 +143,57 @@ def test_skipping_sft_leaves_one_base_to_cross(tmp_path):
 def test_a_reward_model_of_the_hub_is_downloaded_beforehand():
     cfg = load("zephyr-7b", ["reward.model.id=someone/judge", "ppo.critic_init=base"])
     assert "someone/judge" in [source.id for source in prefetch.needed(cfg)[0]]
+
+
+# --- models that travel ---------------------------------------------------------------------------
+
+LOADED = """
+import sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model, words = (kind.from_pretrained(sys.argv[1]) for kind in (AutoModelForCausalLM, AutoTokenizer))
+ids = words.apply_chat_template([{"role": "user", "content": "Hello"}], return_tensors="pt")
+print(float(model(ids["input_ids"] if hasattr(ids, "keys") else ids).logits.double().sum()))
+"""
+
+
+def exported(lab, out, **more):
+    options = {"arm": "dpo", "seed": 1, "out": out, "adapter": False, "push": None} | more
+    export.run(lab.slice("export", "dpo"), Namespace(**options))
+
+
+def test_an_exported_model_loads_from_another_folder_and_says_the_same(lab, tmp_path):
+    import torch
+
+    exported(lab, tmp_path / "dpo")
+    words = [sys.executable, "-c", LOADED, tmp_path / "dpo"]
+    done = subprocess.run(words, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    files = lab.layout.run(lab.arm("dpo"), 1)
+    policy = merged(load_policy(files.model, lab.model), lab.model)
+    tokenizer = load_tokenizer(files.model)
+    ids = tokenizer.apply_chat_template([folders.message("user", "Hello")], return_dict=False)
+    with torch.no_grad():
+        own = policy(torch.tensor([ids])).logits.double().sum().item()
+    assert float(done.stdout) == pytest.approx(own, rel=1e-4)
+    card = (tmp_path / "dpo/README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers") and "16 pairs" in card
+    with pytest.raises(UserError, match="exists: name a new folder"):
+        exported(lab, tmp_path / "dpo")
+
+
+def test_an_adapter_names_the_model_of_the_hub(lab, tmp_path):
+    with pytest.raises(UserError, match="leave out --adapter"):
+        exported(lab, tmp_path / "adapter", adapter=True)  # this model is a local folder
+    if lab.model.lora:
+        (tmp_path / "adapter").mkdir()
+        folder = lab.layout.run(lab.arm("dpo"), 1).model
+        export.adapter(lab, folder, tmp_path / "adapter", "someone/model")
+        config = read_json(tmp_path / "adapter/adapter_config.json")
+        assert config["base_model_name_or_path"] == "someone/model"
+        assert (tmp_path / "adapter/adapter_model.safetensors").exists()
+
+
+def test_a_run_that_failed_has_nothing_to_export(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "read_json", lambda *args, **more: {"status": "diverged"})
+    with pytest.raises(UserError, match="dpo seed 1 has no model: it ended as diverged"):
+        exported(lab, tmp_path / "dpo")
