@@ -26,21 +26,11 @@ def table(study) -> Table:
             won(study.interval(arm, "win")),
             gained(study.interval(arm, "gold_delta")),
             times_the_fewest(study, arm, flops),
-            failures(study, failed.get(arm), arm),
+            share(failed[arm]) if arm in failed else DASH,
         ]
         for arm in listed(study)
     ]
     return Table("At a glance", header, rows, [note(study)], sortable=False, compact=True)
-
-
-def failures(study, found: st.Share | None, arm: str) -> Cell:
-    """Format '21 of 60', with the interval and how many runs as tuned failed beside it."""
-    if found is None:
-        return DASH
-    cell, own = share(found), study.ended[arm]
-    if found.n != own.n:  # lent by another study
-        cell.quiet += f"; {own.n - own.count} of {own.n} as tuned"
-    return cell
 
 
 def listed(study) -> list[str]:
@@ -56,7 +46,8 @@ def note(study) -> str:
     found, counted = lent.failures(study)
     lost = "diverged or ran out of memory"
     if counted != "runs":
-        lost = f"of {counted}, diverged, ran out of memory or ended below the SFT base"
+        tuned = f"{len(study.failures)} of {len(study.runs)} runs as tuned did"
+        lost = f"of {counted}, {lost} or ended below the SFT base; {tuned}"
     none = "; without a failure the interval says how many there may yet be"
     none *= not all(share.count for share in found.values())
     return (
