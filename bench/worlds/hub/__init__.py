@@ -151,6 +151,7 @@ class Counted:
         """Count a row that is left out."""
         found = self.why.setdefault(split, {}).setdefault(reason, {"rows": 0, "first": number})
         found["rows"] += 1
+        found["first"] = min(found["first"], number)
 
     def report(self) -> None:
         """Say what was left out; raises UserError if that is a larger share than allowed."""
