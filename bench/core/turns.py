@@ -20,7 +20,12 @@ def joined(messages: list[dict]) -> str:
 
 def turns(prompt: str) -> list[dict[str, str]]:
     """Return a prompt's messages."""
-    return json.loads(prompt) if prompt.startswith(OPEN) else [{"role": "user", "content": prompt}]
+    if prompt.startswith(OPEN):
+        try:
+            return json.loads(prompt)
+        except ValueError:
+            pass  # a text that only begins like one
+    return [{"role": "user", "content": prompt}]
 
 
 def plain(prompt: str) -> str:

@@ -332,7 +332,8 @@ class Workload:
         """Return how often a run of an arm takes a step, and measures a batch for its curve."""
         s, curve = arm.settings, self.cfg.curve
         rollouts = head_of(self.cfg.known_methods[arm.method]) == "rollout"
-        steps = in_epoch(s, self.pairs(arm), rollouts) * getattr(s, "epochs", 1)
+        n = self.pairs(arm) * getattr(s, "answers", 1)
+        steps = in_epoch(s, n, rollouts) * getattr(s, "epochs", 1)
         points = len(arm.curve or curve.fractions)
         return {"step": math.ceil(steps), "measure": points * curve.prompts * curve.draws}
 

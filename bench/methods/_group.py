@@ -46,8 +46,6 @@ class GroupSettings(Section):
             raise ValueError(
                 f"minibatch {self.minibatch} is larger than batch {self.batch}: lower minibatch"
             )
-        for key in ("batch", "minibatch", "micro_batch"):
-            size = getattr(self, key)
-            if size and size % self.answers:
-                raise ValueError(f"{key} {size} is no multiple of answers {self.answers}")
+        if self.batch % self.answers:
+            raise ValueError(f"batch {self.batch} is no multiple of answers {self.answers}")
         return self

@@ -5,6 +5,8 @@ Of two answers that the policy samples to a prompt, the one with the higher scor
 
 from typing import Literal
 
+from pydantic import PositiveFloat, model_validator
+
 from bench.methods._group import GroupSettings
 
 NEEDS = ("reward",)
@@ -17,10 +19,17 @@ TRAINER = "prefbench's own code"  # whose code trains it, as the report says
 class Settings(GroupSettings):
     """Hyper-parameters of online DPO, which no default study compares."""
 
-    beta: float = 0.1
+    beta: PositiveFloat = 0.1
     """Strength of the pull towards the SFT base (beta in DPO)."""
     answers: Literal[2] = 2
     """Answers that are sampled to each prompt of a rollout: a pair."""
+
+    @model_validator(mode="after")
+    def _whole_pairs(self):
+        for key in ("minibatch", "micro_batch"):
+            if (size := getattr(self, key)) and size % 2:
+                raise ValueError(f"{key} {size} is odd, but holds pairs: make it even")
+        return self
 
 
 def train(run) -> None:

@@ -14,6 +14,7 @@ import torch
 from bench.core.hub import Scorer, Source, reaching
 from bench.core.schema import UserError
 from bench.core.turns import plain, turns
+from bench.models.loading import weights_sha256
 from bench.models.tokens import decode, prompt_ids
 
 EXTERNAL = "external.json"  # in the folder of a reward model: its source, in place of weights
@@ -90,7 +91,13 @@ class External(torch.nn.Module):
     def __init__(self, folder: Path, tokenizer, prompts: list[str]):
         super().__init__()
         known = json.loads(Path(folder, EXTERNAL).read_text(encoding="utf-8"))
-        self.judge = Judge(Source(id=known["id"], revision=known["revision"]), known["batch"])
+        revision = known["commit"] or known["revision"]  # a branch may have moved
+        self.judge = Judge(Source(id=known["id"], revision=revision), known["batch"])
+        if known["sha256"] not in (None, weights_sha256(Path(known["id"]))):
+            raise UserError(
+                f"the reward model in {known['id']} has changed since {folder} noted it: delete "
+                f"{folder}, and run the same command again"
+            )
         self.model, self.tokenizer = self.judge.model, tokenizer
         self.prompts = {tuple(prompt_ids(tokenizer, prompt)): prompt for prompt in prompts}
 
@@ -112,13 +119,12 @@ def is_external(folder: Path) -> bool:
     return Path(folder, EXTERNAL).exists()
 
 
-def write(source: Scorer, folder: Path) -> None:
-    """Write which reward model a folder stands for, with the hash of its weights."""
-    from bench.models.loading import weights_sha256
-
+def write(source: Scorer, folder: Path) -> str:
+    """Write which reward model a folder stands for, with the hash of its weights; return that."""
     model = Judge(source, source.batch).model
     found = source.model_dump(round_trip=True)
     found["commit"] = getattr(model.config, "_commit_hash", None)  # of a branch, which may move
     found["sha256"] = weights_sha256(Path(source.id)) if Path(source.id).is_dir() else None
     text = json.dumps(found, indent=1) + "\n"
     Path(folder, EXTERNAL).write_text(text, encoding="utf-8")
+    return text

@@ -17,6 +17,7 @@ from bench.core.names import (
     pool_of,
 )
 from bench.core.schema import UserError
+from bench.methods import head_of
 from bench.settings.config import OWN
 from bench.settings.overrides import merge
 from bench.settings.validation import checked
@@ -129,12 +130,13 @@ def variants(cfg) -> list:
 
 
 def check_launch(cfg) -> None:
-    """Refuse fsdp, zero2 and zero3, which shard the model, for PPO and with LoRA."""
+    """Refuse fsdp, zero2 and zero3, which shard the model, for what samples and with LoRA."""
     if cfg.launch.config == "ddp" or cfg.launch.processes == 1:
         return
-    ppo = [name for name in cfg.study_arms if cfg.arm(name).method == "ppo"]
+    used = {name: cfg.known_methods[cfg.arm(name).method] for name in cfg.study_arms}
+    samples = [name for name, method in used.items() if head_of(method) == "rollout"]
     lora = any(own.model.lora for own in variants(cfg))
-    what = f"PPO (arm {ppo[0]})" if ppo else "LoRA (model.lora)" if lora else None
+    what = f"arm {samples[0]}, which samples," if samples else "LoRA (model.lora)" if lora else None
     if what:
         raise UserError(
             f"launch.config={cfg.launch.config} shards the model, which {what} does not support: "

@@ -55,8 +55,10 @@ def run(cfg, args: argparse.Namespace) -> None:
     root = job.checkpoint_root(cfg, name, inputs["code"], inputs)
     with job.held(root):
         todo = prepare(cfg, arm, args.seed, root)
-        status, reason = attempt(method, todo, cfg.launch.config)
-        todo.monitor.live.end()
+        try:
+            status, reason = attempt(method, todo, cfg.launch.config)
+        finally:
+            todo.monitor.live.end()
         write(cfg, arm, todo, status, reason, inputs)
     say(todo.name, status + (f": {reason}" if reason else ""))
 

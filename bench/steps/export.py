@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapter", action="store_true", help="the LoRA adapter, not whole weights"
     )
-    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this repository")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this private repository")
 
 
 def run(cfg, args: argparse.Namespace) -> None:
@@ -114,12 +114,16 @@ def scores(cfg, arm, seed: int) -> list[str]:
 
 
 def push(folder: Path, name: str) -> None:
-    """Upload a folder to the hub; raises UserError if it cannot be reached or refuses."""
+    """Upload a folder to a private repository; raises UserError if the hub does not take it."""
     from huggingface_hub import HfApi
 
-    from bench.core.hub import reaching
-
-    with reaching(name):
-        HfApi().create_repo(name, exist_ok=True)
+    try:
+        HfApi().create_repo(name, exist_ok=True, private=True)
         HfApi().upload_folder(repo_id=name, folder_path=folder)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{name} was not uploaded ({reason}): set HF_TOKEN with write access, and unset "
+            f"HF_HUB_OFFLINE; the model is in {folder}"
+        ) from None
     say("export", f"https://huggingface.co/{name}")

@@ -7,8 +7,10 @@ python -m bench reward --testbed micro --label-set gold --seed 1
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
+from bench.core import processes
 from bench.core.files import atomic, file_sha256, read_rows
 from bench.core.names import pool_of
 from bench.core.progress import say
@@ -40,14 +42,17 @@ def keep(cfg, args: argparse.Namespace) -> None:
     ledger, out = Ledger(), cfg.layout.reward(args.label_set, args.seed)
     tokenizer = load_tokenizer(cfg.layout.sft)
     used = {row["id"] for row in read_rows(cfg.layout.pairs(args.label_set, args.seed))}
-    with atomic(out) as part:
-        part.mkdir(parents=True)
-        with ledger.phase("load", charged=False):
-            judge.write(cfg.reward.model, part)
-            model = load_reward(cfg, part, tokenizer)
-        metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.label_set), used)
-        metrics["external"] = str(cfg.reward.model)
-        write_record(part / "step.json", job.step_record("reward", cfg, ledger, metrics))
+    with tempfile.TemporaryDirectory() as folder, ledger.phase("load", charged=False):
+        text = judge.write(cfg.reward.model, Path(folder))
+        model = load_reward(cfg, Path(folder), tokenizer)
+    metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.label_set), used)
+    metrics["external"] = str(cfg.reward.model)
+    record = job.step_record("reward", cfg, ledger, metrics)  # by all processes
+    if processes.is_main():
+        with atomic(out) as part:
+            part.mkdir(parents=True)
+            (part / judge.EXTERNAL).write_text(text, encoding="utf-8")
+            write_record(part / "step.json", record)
     say(f"reward {args.label_set} seed {args.seed}", json.dumps(metrics))
 
 

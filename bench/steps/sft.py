@@ -7,7 +7,9 @@ python -m bench sft --testbed micro
 
 import argparse
 import os
+import shutil
 
+from bench.core import processes
 from bench.core.files import atomic, file_sha256, read_rows
 from bench.core.records import write_record
 
@@ -24,13 +26,20 @@ def keep(cfg) -> None:
     from bench.training.job import step_record
     from bench.training.ledger import Ledger
 
-    base, ledger = cfg.layout.base, Ledger()
-    with atomic(cfg.layout.sft) as part, ledger.phase("keep"):
-        part.mkdir(parents=True)
-        for file in base.iterdir():
-            if file.name != RECORD:
-                os.link(file, part / file.name)
-        write_record(part / RECORD, step_record("sft", cfg, ledger, {}))
+    record = step_record("sft", cfg, Ledger(), {})  # by all processes
+    if processes.is_main():
+        with atomic(cfg.layout.sft) as part:
+            besides = shutil.ignore_patterns(RECORD)
+            shutil.copytree(cfg.layout.base, part, ignore=besides, copy_function=linked)
+            write_record(part / RECORD, record)
+
+
+def linked(source: str, target: str) -> None:
+    """Link a file, or copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def train(cfg) -> None:

@@ -45,8 +45,9 @@ def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[i
 
 def check_rollouts(settings, count: int) -> None:
     """Raise UserError if ``count`` processes cannot share rollouts and minibatches equally."""
-    if settings.batch % count or settings.minibatch % count:
+    whole = count * getattr(settings, "answers", 1)  # groups stay in one process
+    if count > 1 and (settings.batch % whole or settings.minibatch % whole):
         raise UserError(
             f"batch={settings.batch} in minibatches of {settings.minibatch} cannot be shared "
-            f"equally by {count} processes: make both multiples of {count}"
+            f"equally by {count} processes: make both multiples of {whole}"
         )

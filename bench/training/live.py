@@ -81,5 +81,7 @@ def started(track: str | None, project: str, name: str, folder: Path, settings: 
     given = words.get(track, {"run_name": project, "name": name})
     tracker = LOGGER_TYPE_TO_CLASS[track](**given)
     tracker.start()
-    tracker.store_init_configuration({k: v for k, v in settings.items() if v is not None})
+    plain = (int, float, str, bool)
+    known = {k: v if isinstance(v, plain) else str(v) for k, v in settings.items()}
+    tracker.store_init_configuration(known)
     return tracker

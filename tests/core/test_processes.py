@@ -147,7 +147,7 @@ def test_accelerate_accepts_each_configuration(config):
 
 
 def test_ppo_and_adapters_are_not_sharded():
-    with pytest.raises(UserError, match=r"PPO \(arm ppo\) does not support: set .*=ddp"):
+    with pytest.raises(UserError, match=r"arm ppo, which samples, does not support: set .*=ddp"):
         load("tiny", ["launch={processes: 2, config: fsdp}"])
     only = "studies={mine: [dpo]}", "study=mine", "launch={processes: 2, config: zero3}"
     assert load("tiny", only).launch.config == "zero3"

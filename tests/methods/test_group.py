@@ -9,9 +9,11 @@ import torch.nn.functional as F
 import trainings
 from test_optimality import Known, World, check
 
+from bench.core.schema import UserError
 from bench.methods import METHODS, grpo, online_dpo, rloo
 from bench.methods.ppo import group, trainer
 from bench.methods.ppo.roles import assemble
+from bench.training.batches import check_rollouts
 from bench.training.ledger import Ledger
 
 SCORES = torch.tensor([[1.0, 2.0, 6.0, -1.0], [0.5, 0.5, 0.5, 0.5]])
@@ -208,7 +210,10 @@ def test_rloo_reaches_the_optimum_of_the_kl_regularised_reward():
 
 
 def test_groups_that_do_not_fill_a_batch_are_refused():
-    for settings in ({"batch": 6, "minibatch": 6}, {"minibatch": 2}, {"micro_batch": 3}):
-        with pytest.raises(ValueError, match=r"is no multiple of answers 4"):
-            grpo.Settings(**settings)
+    with pytest.raises(ValueError, match="batch 6 is no multiple of answers 4"):
+        grpo.Settings(batch=6, minibatch=6)
+    with pytest.raises(ValueError, match="minibatch 3 is odd"):
+        online_dpo.Settings(minibatch=3)
+    with pytest.raises(UserError, match="make both multiples of 8"):
+        check_rollouts(online_dpo.Settings(batch=64, minibatch=12), 4)
     assert online_dpo.Settings().answers == 2

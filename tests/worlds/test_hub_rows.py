@@ -48,8 +48,22 @@ def test_texts_that_begin_alike_are_split_as_trl_splits_them():
     row = {"chosen": "The sky is blue.", "rejected": "The sky is green."}
     by_trl = [text.strip() for text in extract_prompt(row).values()]
     assert [*preference_of(row)] == by_trl == ["The sky is", "blue.", "green."]
+    lines = {"chosen": "How are you?\nYes, fine", "rejected": "How are you?\nNo, ill"}
+    assert preference_of(lines) == ("How are you?", "Yes, fine", "No, ill")
     with pytest.raises(Unfit, match="do not begin alike"):
         preference_of({"chosen": "Paris.", "rejected": "Pears."})  # half a word is no prompt
+
+
+def test_a_system_message_of_the_prompt_column_is_kept():
+    system = say("system", "Be brief.")
+    row = {"prompt": [system], "chosen": [*SKY, BLUE], "rejected": [*SKY, GREEN]}
+    assert [t["role"] for t in turns.turns(preference_of(row)[0])] == ["system", "user"]
+
+
+def test_conversations_that_differ_in_blanks_are_one_prompt():
+    system = say("system", "Be brief.")
+    one, two = (joined([system, say("user", text)]) for text in ("hi\nthere", "Hi  there"))
+    assert world.same(one) == world.same(two)
 
 
 def test_a_system_message_and_several_turns_are_the_prompt():
@@ -94,6 +108,8 @@ def test_a_row_that_cannot_be_used_says_why(row, why):
 def test_an_answer_labelled_as_bad_is_no_demonstration():
     with pytest.raises(Unfit, match="labelled as bad"):
         exchange({"prompt": "p", "completion": "c", "label": False})
+    with pytest.raises(Unfit, match="labelled as bad"):
+        exchange({"prompt": "p", "completion": "c", "label": 0})
 
 
 def test_single_answers_are_paired_by_their_prompt():
@@ -110,6 +126,9 @@ def test_single_answers_are_paired_by_their_prompt():
     ]
     assert found == [("a", "a0", "a2"), ("b", "b1", "b4")]
     assert sorted(left) == [3, 5]
+    odd, why = [(0, rows[0] | {"label": "false"}), (1, rows[0] | {"label": None})], []
+    assert list(paired(iter(odd), lambda number, reason: why.append(reason))) == []
+    assert why == ["a label that is neither true nor false"] * 2
 
 
 @pytest.mark.parametrize(
@@ -117,6 +136,7 @@ def test_single_answers_are_paired_by_their_prompt():
     [
         SKY,
         [say("user", '[{"role": "user", "content": "mine"}]')],
+        [say("user", '[{"role": no JSON')],
         [say("user", "")],
         [say("system", "s"), say("user", "ü “q”\n\nAssistant:")],
     ],

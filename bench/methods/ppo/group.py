@@ -6,8 +6,6 @@ Rows of a rollout lie in groups: the answers to one prompt follow each other. Sh
 
 import torch
 
-from bench.core import processes
-from bench.core.schema import UserError
 from bench.methods.ppo.trainer import PPO, Rollout, summary
 from bench.models.passes import Samples, token_logps
 
@@ -17,11 +15,6 @@ class Group(PPO):
 
     def __init__(self, run, roles):
         self.answers = run.settings.answers
-        if (run.settings.batch // self.answers) % processes.count():
-            raise UserError(
-                f"{processes.count()} processes cannot share {run.settings.batch} episodes in "
-                f"groups of {self.answers}: make batch a multiple of both"
-            )
         super().__init__(run, roles)
 
     def trained(self) -> list[dict]:

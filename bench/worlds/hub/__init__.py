@@ -143,9 +143,9 @@ class Counted:
         self.allowed[name] = source.left_out
         return partial(self.leave, name)
 
-    def use(self, split: str) -> None:
-        """Count a row that is used."""
-        self.used[split] = self.used.get(split, 0) + 1
+    def use(self, split: str, rows: int = 1) -> None:
+        """Count rows that are used."""
+        self.used[split] = self.used.get(split, 0) + rows
 
     def leave(self, split: str, number: int, reason: str) -> None:
         """Count a row that is left out."""
@@ -241,7 +241,7 @@ def length(settings: Settings) -> Callable[[str], int]:
 
 def same(prompt: str) -> str:
     """Return what two prompts share that differ only in case, blanks or the form of letters."""
-    return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", readable(prompt)).casefold().split())
 
 
 def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozenset()):
@@ -251,13 +251,14 @@ def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozen
     rows = shuffled(settings, settings.pairs, split)
     first = next(rows, None)
     rows = chain([first] if first else [], rows)
+    each = 1
     if first and "chosen" not in first[1]:
-        rows = paired(rows, leave)
+        rows, each = paired(rows, leave), 2  # rows of the data set that make a pair
     for number, prompt, chosen, rejected in fitting(settings, rows, preference_of, leave):
         if same(prompt) in seen:
             leave(number, AGAIN)
             continue
-        counted.use(split)
+        counted.use(split, each)
         seen.add(same(prompt))
         found.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
         if len(found) == n:

@@ -37,9 +37,9 @@ def exchange(row: dict, first: bool = False) -> tuple[str, str]:
         ends = [i for i, turn in enumerate(messages) if turn.get("role") == "assistant"]
         return split(messages[: ends[0] + 1] if first and ends else messages)
     if "completion" in row:
-        if row.get("label", True) is False:
+        if row.get("label") is not None and not row["label"]:
             raise Unfit("the answer is labelled as bad")
-        return split(_conversation(row["prompt"], row["completion"]))
+        return split(_conversation(row.get("prompt"), row["completion"]))
     return preference_of(row)[:2]
 
 
@@ -79,8 +79,10 @@ def _alternating(n: int) -> list[str]:
 def _conversation(prompt, answer) -> list[dict]:
     """Return the messages of a prompt with its answer; an answer may hold its prompt too."""
     said = _turn("assistant", answer)
-    if said[0].get("role") != "assistant":
-        return said
+    if said[0].get("role") != "assistant":  # it begins with the prompt
+        first = prompt[:1] if isinstance(prompt, list) else []
+        lacks = said[0].get("role") != "system" and first and first[0].get("role") == "system"
+        return [*first, *said] if lacks else said
     if prompt is None:
         raise Unfit("no prompt")
     asked = (_dialogue(prompt) if isinstance(prompt, str) else None) or _turn("user", prompt)
@@ -116,7 +118,8 @@ def _shared_beginning(chosen: str, rejected: str) -> tuple[str, str, str]:
     alike = takewhile(lambda both: both[0] == both[1], zip(chosen, rejected, strict=False))
     start = "".join(letter for letter, _ in alike)
     whole = all(text[len(start) :][:1].isspace() for text in (chosen, rejected))
-    cut = len(start) if whole else start.rfind(" ") + 1
+    ends = (i for i in range(len(start), 0, -1) if start[i - 1].isspace())
+    cut = len(start) if whole else next(ends, 0)
     if not start[:cut].strip():
         raise Unfit("no prompt, and the two texts do not begin alike")
     return start[:cut].rstrip(), chosen[cut:], rejected[cut:]
@@ -129,6 +132,9 @@ def paired(rows: Iterator[Row], why) -> Iterator[Row]:
     """
     waiting: dict[tuple, list[Row]] = {}
     for number, row in rows:
+        if row["label"] not in (True, False):
+            why(number, "a label that is neither true nor false")
+            continue
         key, good = repr(row["prompt"]), bool(row["label"])
         partners = waiting.get((key, not good))
         if not partners:
