@@ -35,8 +35,8 @@ def token_kl(logps, ref_logps):
 
 def train(run) -> None:
     """Maximise the group's relative scores, less beta times the KL of each token."""
-    from bench.methods.ppo.group import Group, clipped_surrogate
-    from bench.methods.ppo.trainer import train_ppo
+    from bench.methods.ppo.group import Group
+    from bench.methods.ppo.trainer import clipped_surrogate, train_ppo
 
     class GRPO(Group):
         def advantages(self, scores, kl):

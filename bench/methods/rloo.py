@@ -26,8 +26,8 @@ def leave_one_out(rewards):
 
 def train(run) -> None:
     """Maximise score - beta KL of whole answers, against the mean of the prompt's other answers."""
-    from bench.methods.ppo.group import Group, clipped_surrogate
-    from bench.methods.ppo.trainer import train_ppo
+    from bench.methods.ppo.group import Group
+    from bench.methods.ppo.trainer import clipped_surrogate, train_ppo
 
     class RLOO(Group):
         def advantages(self, scores, kl):

@@ -53,15 +53,11 @@ def summed(model, tokenizer, rows: list[dict], ledger) -> list[list[float]]:
     """Compute the log-probs of a and of b in each pair, summed over tokens."""
     import torch
 
-    from bench.models.flops import Shape, forward
-    from bench.models.loading import unwrap
     from bench.models.passes import pair_logps, paired, tokenised
-    from bench.training.trainer import sequences
+    from bench.training.trainer import reading_cost
 
-    rows, config = tokenised(tokenizer, rows, "a", "b"), unwrap(model).config
-    whole = [sequence for row in rows for sequence in sequences(row, "pair", config)]
-    (tokens, drawn), shape = zip(*whole, strict=True), Shape.of(model)
-    ledger.add(tokens=sum(tokens), flops=forward(shape, tokens, sum(drawn) * shape.vocabulary))
+    rows = tokenised(tokenizer, rows, "a", "b")
+    ledger.add(**reading_cost(model, rows))
     with torch.no_grad():
         pairs = paired(rows, tokenizer.pad_token_id, model.device)
         _, *logps = pair_logps(model.eval(), pairs)

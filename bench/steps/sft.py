@@ -12,8 +12,7 @@ import shutil
 from bench.core import processes
 from bench.core.files import atomic, file_sha256, read_rows
 from bench.core.records import write_record
-
-RECORD = "step.json"
+from bench.steps._altered import STEP
 
 
 def run(cfg, args: argparse.Namespace) -> None:
@@ -29,9 +28,9 @@ def keep(cfg) -> None:
     record = step_record("sft", cfg, Ledger(), {})  # by all processes
     if processes.is_main():
         with atomic(cfg.layout.sft) as part:
-            besides = shutil.ignore_patterns(RECORD)
+            besides = shutil.ignore_patterns(STEP)
             shutil.copytree(cfg.layout.base, part, ignore=besides, copy_function=linked)
-            write_record(part / RECORD, record)
+            write_record(part / STEP, record)
 
 
 def linked(source: str, target: str) -> None:

@@ -11,12 +11,11 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from bench.core import processes
-from bench.models.flops import Shape, forward
-from bench.models.loading import load_policy, unwrap
+from bench.models.loading import load_policy
 from bench.models.passes import Pairs, pair_logps, paired
 from bench.training.batches import REFERENCE_BATCH
 from bench.training.pair_engine import PairTrainer, with_reference
-from bench.training.trainer import fit, sequences
+from bench.training.trainer import fit, reading_cost
 
 ANSWERS = ("chosen_ids", "rejected_ids")
 
@@ -48,18 +47,11 @@ def with_others(run, rows: list[dict]) -> list[dict]:
         for start in range(0, len(others), size):
             part = others[start : start + size]
             if processes.is_main():  # every process reads all of them
-                ledger.add(**cost(base, part))
+                ledger.add(**reading_cost(base, part))
             pairs = paired(part, run.tokenizer.pad_token_id, base.device)
             found += torch.stack(pair_logps(base, pairs)[1:], 1).tolist()
     made = zip(rows, others, found, strict=True)
     return [row | {"other": other | {"reference": logps}} for row, other, logps in made]
-
-
-def cost(model, rows: list[dict]) -> dict[str, float]:
-    """Return {tokens, flops} of reading the answers of rows, for `Ledger.add`."""
-    whole = [one for row in rows for one in sequences(row, "pair", unwrap(model).config)]
-    (tokens, drawn), shape = zip(*whole, strict=True), Shape.of(model)
-    return {"tokens": sum(tokens), "flops": forward(shape, tokens, sum(drawn) * shape.vocabulary)}
 
 
 class MismatchedTrainer(PairTrainer):
@@ -77,7 +69,7 @@ class MismatchedTrainer(PairTrainer):
         """Add "other", a batch of its own, and "cost", what reading it takes."""
         others = [row["other"] for row in rows]
         batch = super().collate(rows) | {"other": super().collate(others)}
-        return batch | {"cost": cost(self.model, others)}
+        return batch | {"cost": reading_cost(self.model, others)}
 
     def get_batch_samples(self, *args):
         """Estimate the KL before the passes of this optimiser step, over all of them."""

@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 
 from bench.core import processes
 from bench.core.progress import say
-from bench.models.flops import Shape, pair, training
+from bench.models.flops import Shape, forward, pair, training
 from bench.models.loading import unwrap
 from bench.models.passes import PARTS, reads_pairs
 from bench.training import checkpoints
@@ -186,6 +186,15 @@ def row_cost(model, rows, head: str) -> dict[str, float]:
     whole = [pass_ for row in rows for pass_ in sequences(row, head, config)]
     tokens, work = sum(length for length, _ in whole), training(shape, whole, head)
     return {"tokens": tokens / len(rows), "flops": work / len(rows)}
+
+
+def reading_cost(model, rows: list[dict]) -> dict[str, float]:
+    """Return tokens and FLOPs of reading both answers of tokenised pairs, for ``Ledger.add``."""
+    shape, config = Shape.of(model), unwrap(model).config
+    tokens, drawn = zip(
+        *(one for row in rows for one in sequences(row, "pair", config)), strict=True
+    )
+    return {"tokens": sum(tokens), "flops": forward(shape, tokens, sum(drawn) * shape.vocabulary)}
 
 
 def sequences(row: dict, head: str, config) -> list[tuple[int, int]]:

@@ -197,7 +197,7 @@ def test_rloo_reaches_the_optimum_of_the_kl_regularised_reward():
 
     class RLOO(group.Group):
         advantages = lambda self, scores, kl: rloo.leave_one_out(scores - self.beta * kl)  # noqa: E731
-        losses = lambda self, logps, part: group.clipped_surrogate(  # noqa: E731
+        losses = lambda self, logps, part: trainer.clipped_surrogate(  # noqa: E731
             (logps - part.logps).sum(1), part.advantages[:, 0], self.settings.clip
         )
 

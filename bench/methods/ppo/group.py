@@ -56,22 +56,7 @@ class Group(PPO):
         share = clipped.float().sum() / len(whole.scores)
         return torch.stack([loss, torch.zeros_like(loss), share, moved]).detach()
 
-    def apply(self) -> dict[str, float]:
-        """Take the optimiser's step, with the gradients clipped."""
-        weights, most = self.roles.actor_weights, self.settings.max_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(weights, most)
-        self.optimizer.step()
-        return {"grad_norm": norm.item()}
-
     def summary(self, rollout: Rollout) -> dict[str, float]:
         """Add how far the scores of one prompt's answers lie apart, on average."""
         spread = rollout.scores.view(-1, self.answers).std(1).mean().item()
         return summary(rollout) | {"group_sd": spread}
-
-
-def clipped_surrogate(log_ratio, advantages, clip: float | None):
-    """Return (loss, whether it was clipped) of ratios exp(log_ratio): Schulman 2017, eq. 7."""
-    ratio = log_ratio.exp()
-    near = ratio if clip is None else ratio.clamp(1 - clip, 1 + clip)
-    plain, bounded = -advantages * ratio, -advantages * near
-    return torch.maximum(plain, bounded), bounded > plain

@@ -92,11 +92,16 @@ def policy_loss(logps, old_logps, advantages, mask, clip: float | None, tokens=N
     micro-batches.
     """
     tokens = mask.sum() if tokens is None else tokens
-    ratio = (logps - old_logps).exp()
+    losses, clipped = clipped_surrogate(logps - old_logps, advantages, clip)
+    return (losses * mask).sum() / tokens, (clipped * mask).sum() / tokens
+
+
+def clipped_surrogate(log_ratio, advantages, clip: float | None):
+    """Return (loss, whether it was clipped) for each ratio exp(log_ratio), as ``policy_loss``."""
+    ratio = log_ratio.exp()
     near = ratio if clip is None else ratio.clamp(1 - clip, 1 + clip)
     plain, clipped = -advantages * ratio, -advantages * near
-    share = ((clipped > plain) * mask).sum() / tokens
-    return (torch.maximum(plain, clipped) * mask).sum() / tokens, share
+    return torch.maximum(plain, clipped), clipped > plain
 
 
 def value_loss(values, old_values, returns, mask, clip: float | None, tokens=None):
@@ -370,10 +375,11 @@ class PPO:
     def apply(self) -> dict[str, float]:
         """Take the optimiser's step, with the gradients of policy and critic clipped apart."""
         clip, most = torch.nn.utils.clip_grad_norm_, self.settings.max_grad_norm
-        actor = clip(self.roles.actor_weights, most)
-        critic = clip(self.roles.critic_weights, most)
+        norms = {"grad_norm": clip(self.roles.actor_weights, most).item()}
+        if self.roles.criticised:
+            norms["critic_grad_norm"] = clip(self.roles.critic_weights, most).item()
         self.optimizer.step()
-        return {"grad_norm": actor.item(), "critic_grad_norm": critic.item()}
+        return norms
 
     def summary(self, rollout: Rollout) -> dict[str, float]:
         """Return what the log says of a rollout."""

@@ -68,7 +68,9 @@ def by_rate(study) -> str:
     runs = analysis.grid(study.results)
     lost = runs[runs.outcome != "ok"]
     above = int((lost.lr > 1).sum())
-    if not len(lost) or above < len(lost):
+    if not len(lost):
+        return ""
+    if above < len(lost):
         return f"{above} of {count(len(lost), 'failure')} lie above the tuned learning rate."
     return "All failures lie above the tuned learning rate."
 

@@ -134,13 +134,14 @@ class Counted:
     """Counts the rows of each data set that were used, and those left out, by reason."""
 
     def __init__(self):
-        self.allowed: dict[str, float] = {}  # the share of a split that may be left out
+        self.allowed: dict[str, tuple[str, float]] = {}  # split: key of its data set, its share
         self.used: dict[str, int] = {}
         self.why: dict[str, dict[str, dict[str, int]]] = {}  # split: {reason: rows, first}
 
-    def begin(self, name: str, source: Texts) -> Callable:
-        """Begin to count a split; returns the function that leaves one of its rows out."""
-        self.allowed[name] = source.left_out
+    def begin(self, name: str, key: str, source: Texts) -> Callable:
+        """Begin to count a split of the data set `key`; returns the function that leaves a row of
+        it out."""
+        self.allowed[name] = key, source.left_out
         return partial(self.leave, name)
 
     def use(self, split: str, rows: int = 1) -> None:
@@ -164,17 +165,13 @@ class Counted:
             )
             say("data", f"{split}: {rows:,} of {seen:,} rows left out: {listed}")
             unfit = sum(n["rows"] for reason, n in reasons.items() if reason != AGAIN)
-            if unfit > self.allowed[split] * seen:
+            key, share = self.allowed[split]
+            if unfit > share * seen:
                 raise UserError(
                     f"data: {unfit:,} of {seen:,} rows of {split} cannot be used: {listed}; mend "
-                    f"them, raise data.max_prompt or data.max_answer, or set {_of(split)}.left_out "
+                    f"them, raise data.max_prompt or data.max_answer, or set {key}.left_out "
                     f"to {unfit / seen + 0.005:.2f}"
                 )
-
-
-def _of(split: str) -> str:
-    """Return the key of the data set that a split is of."""
-    return "data.sft" if split.startswith("sft ") else "data.pairs"
 
 
 def stream(settings: Settings, name: str) -> Random:
@@ -247,7 +244,7 @@ def same(prompt: str) -> str:
 def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozenset()):
     """Take at most ``n`` pairs of a split: one per prompt, and none on a prompt of ``known``."""
     found, seen = [], set(known)
-    leave = counted.begin(split, settings.pairs)
+    leave = counted.begin(split, "data.pairs", settings.pairs)
     rows = shuffled(settings, settings.pairs, split)
     first = next(rows, None)
     rows = chain([first] if first else [], rows)
@@ -297,7 +294,8 @@ def shown(settings: Settings, train: list[dict], counted: Counted) -> Iterator[t
     name = f"sft {settings.sft.split}"
     source = shuffled(settings, settings.sft, settings.sft.split)
     read = partial(exchange, first=settings.sft.exchange == "first")
-    for _, *texts in fitting(settings, source, read, counted.begin(name, settings.sft)):
+    leave = counted.begin(name, "data.sft", settings.sft)
+    for _, *texts in fitting(settings, source, read, leave):
         counted.use(name)
         yield tuple(texts)
 
