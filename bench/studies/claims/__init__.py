@@ -33,7 +33,7 @@ class Settings(Section):
     only: Names = ()
     """Claims to test, such as [C4, C12], and `map`: where which method wins; empty: all that the
     testbed can test."""
-    bases: int = Field(10, ge=2)
+    bases: int = Field(8, ge=2)
     """SFT bases from which every condition is trained: the testbed's own, and others that differ in
     their seeds alone. With fewer than three there is no verdict."""
     seeds: tuple[int, ...] = (1,)

@@ -10,7 +10,7 @@ from bench.settings.checks import ENDS
 from bench.studies.claims.claim import Claim, Part, Published, Rule
 from bench.studies.scaling import rounded
 
-SETTINGS, OTHERS, FIRST = 90, 30, 301  # random settings, those of IPO and ORPO, the first seed
+SETTINGS, OTHERS, FIRST = 60, 20, 301  # random settings, those of IPO and ORPO, the first seed
 REACH = 5  # factor either way of the tuned value
 VARIED = ("lr", "beta", "critic_lr")
 METHODS = ("ppo", "dpo", "ipo", "orpo")

@@ -16,8 +16,9 @@ def arms(cfg, bases):
     """Return DPO and PPO on few pairs with exact labels, at the best of three lengths, and on all
     pairs with labels turned round; and, where the pool holds as many, DPO on the claim's numbers of
     pairs."""
-    found, n = {}, few(cfg, SHARE)
+    made, n = {}, few(cfg, SHARE)
     for method, flips in FLIPS.items():
+        found: dict[str, Spec] = {}
         tried = {"short": {"epochs": getattr(cfg, method).epochs}}
         if method == "dpo":  # PPO takes as many steps anyway
             tried["long"] = {"epochs": times(cfg, method, "epochs", SHARE)}
@@ -26,9 +27,8 @@ def arms(cfg, bases):
         for flip in flips:
             own = {"method": method, "flip": flip}
             found[f"{method}-flip{flip}"] = own | (weaker(cfg, method) if flip in NOISY else {})
-    if left_in_pool(cfg) >= MANY:
-        found |= literal(cfg)
-    return crossed(cfg, found, bases)
+        made |= crossed(cfg, found, bases if method == "dpo" else bases[::2])
+    return made | (crossed(cfg, literal(cfg), bases) if left_in_pool(cfg) >= MANY else {})
 
 
 def literal(cfg) -> dict[str, Spec]:
@@ -90,8 +90,9 @@ CLAIM = Claim(
     sentence="A thousand gold pairs always beat ten thousand noisy ones.",
     experiment="DPO on a thousand pairs with exact labels and on ten thousand of which a fifth is "
     "turned round. DPO and PPO on a tenth of the pairs with exact labels, in as many epochs as on "
-    "all, in as many steps or in between, against all pairs of which 10 to 40 % are turned round. "
-    "The first base picks lengths, and strengths on noisy pairs, on other seeds.",
+    "all, in as many steps or in between, against all pairs of which 10 to 40 % are turned round; "
+    "PPO from every other base. The first base picks lengths, and strengths on noisy pairs, on "
+    "other seeds.",
     published=(
         Published(
             "Deng et al. 2025 (arXiv 2502.14560)",
