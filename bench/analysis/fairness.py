@@ -93,12 +93,13 @@ RULES = (
         ("pool", "base", "drawn_from"),
         optional=True,
     ),
+    Rule("hashes.checkpoint", MAY_DIFFER, "a model that was trained elsewhere", optional=True),
     Rule("hashes.pick", MATCH, "the runs of an arm have one pick of settings", ARM, optional=True),
     Rule("hashes.code", MATCH, "the runs of an arm use the same code", ARM, optional=True),
     Rule("template", MATCH, "the same prompt template"),
     Rule("eos", MATCH, "the same end-of-text policy"),
     Rule("decode", MATCH, "the same sampling settings"),
-    Rule("trainable_parameters", MATCH, "the same trainable parameters", MODEL),
+    Rule("trainable_parameters", MATCH, "the same trainable parameters", MODEL, optional=True),
     Rule("parameters", MATCH, "the same model", MODEL),
     Rule("search", MATCH, "as much search, in trials or in FLOPs", optional=True),
     Rule("curve_prompts_sha256", MATCH, "the same validation prompts"),
@@ -115,6 +116,7 @@ RULES = (
         optional=True,
     ),
     # What is measured
+    Rule("asked_alone", MAY_DIFFER, "methods that sample may ask prompts without a pair"),
     Rule("status", MAY_DIFFER, "a run that failed is a result"),
     Rule("reason", MAY_DIFFER, "a run that failed says why"),
     Rule("episodes", MAY_DIFFER, COUNT),
@@ -341,6 +343,8 @@ def _takes_part(entry: dict, rule: Rule) -> bool:
     """
     if rule.within == ARM and "arm" not in entry:
         return False
+    if rule.kind == DIFFER and (entry.get("declared") or {}).get("trained") is False:
+        return False  # seeds change nothing where nothing is trained
     if value(entry, rule.field) is not None:
         return True
     whole = entry.get("evaluation" if _of_evaluation(rule.field) else "arm")

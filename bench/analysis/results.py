@@ -47,10 +47,10 @@ class Arm:
     """An arm as its study configures it.
 
     label_set: the pairs that it learns from; n: their number, None for all; start: what its runs
-    start from; base: its SFT base; proxy: the reward model that scores it; varies: the settings
-    that differ from its method's tuned ones; factors: the ratio to the tuned value, for some of
-    them; sets: {setting: value} of all that it is configured to set, `reward.lr` of its reward
-    model.
+    start from; trains: whether anything is trained; base: its SFT base; proxy: the reward model
+    that scores it; varies: the settings that differ from its method's tuned ones; factors: the
+    ratio to the tuned value, for some of them; sets: {setting: value} of all that it is configured
+    to set, `reward.lr` of its reward model.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Arm:
     label_set: str = "gold"
     n: int | None = None
     start: str = "sft"
+    trains: bool = True
     base: str = SFT
     proxy: str = "gold"
     varies: tuple[str, ...] = ()
@@ -66,8 +67,9 @@ class Arm:
 
     @property
     def tuned(self) -> bool:
-        """Return True for a method as tuned, False for a variant of one."""
-        return self.name == self.method
+        """Return True for a method as tuned and for a model that was not trained here, False for a
+        variant of a method."""
+        return self.name == self.method or not self.trains
 
 
 @dataclass(frozen=True)

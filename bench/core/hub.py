@@ -153,12 +153,21 @@ def file_format(name: str) -> str | None:
     return found
 
 
-def fetch_model(source: Source) -> None:
-    """Download a model's safetensors, configuration and tokenizer to the hub's cache."""
+def local(source: Source) -> str:
+    """Return the folder of a model's files, from the hub's cache if it is no local one.
+
+    Raises UserError if the hub has no such model, or cannot be reached.
+    """
+    return source.id if Path(source.id).is_dir() else fetch_model(source)
+
+
+def fetch_model(source: Source) -> str:
+    """Download a model's safetensors, configuration and tokenizer to the hub's cache; returns the
+    folder."""
     from huggingface_hub import snapshot_download
 
     if Path(source.id).is_dir():
-        return
+        return source.id
     files = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
     with reaching(source):
-        snapshot_download(source.id, allow_patterns=files, **source.where)
+        return snapshot_download(source.id, allow_patterns=files, **source.where)

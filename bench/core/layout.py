@@ -274,7 +274,13 @@ class Layout:
             "reward": self.reward(arm.rewarded, seed),
             "reference": self.reference(pool_of(arm.label_set)),
         }
-        return found | {need: artefacts[need] for need in arm.needs}
+        return found | {need: artefacts[need] for need in arm.needs} | self.given(arm, seed)
+
+    def given(self, arm: Any, seed: int | str) -> dict[str, Path]:
+        """Return {"checkpoint": the folder of a finished model}; {} if an arm is none, or if its
+        model lies on the hub."""
+        path = Path(arm.settings.at(seed)) if hasattr(arm.settings, "at") else None
+        return {"checkpoint": path} if path and path.is_dir() else {}
 
     # --- runs
 

@@ -10,6 +10,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]+")
 SHOWN = 12  # most names that a message lists
 DEFAULT_TESTBED, DEFAULT_STUDY = "micro", "compare"
 SFT = "sft"  # the SFT base, in lists of arms
+ALONE_SPLIT = "alone"  # the split of prompts.jsonl whose prompts have no pair
 POOL = "pool"  # the pairs that every seed draws from
 DEMONSTRATIONS = "demonstrations"  # pairs of a demonstration and the base's own answer
 ON_POLICY = "on-policy"  # pairs sampled from the SFT base, on a testbed that comes with pairs

@@ -16,6 +16,7 @@ STREAMS = {
     "pairs": "pairs {pool_seed} {seed}",  # a seed's draw of pairs, and their labels
     "flips": "flips {pool_seed} {seed}",  # which of a seed's labels are turned round
     "copies": "copies {pool_seed} {seed}",  # the labels of a seed's further copies
+    "asked": "asked {seed}",  # which prompts without a pair a seed asks
     "ppo": "ppo {seed}",  # the order of PPO's prompts
     "tune": "tune {seed} {method}",  # the trials of a method
     "claims": "claims {number}",  # a random setting, the same for all methods

@@ -316,12 +316,20 @@ class Workload:
         head = head_of(method)
         if head == "rollout":
             return self.rollouts(arm, n, curve)
+        if head == "none":
+            return self.untrained(arm, curve)
         case = self.split(head, arm.settings, n, **self.watching(False))
         check = Work(read=cfg.pairs.validation * self.read_pair(head))
         n *= getattr(arm.settings, "epochs", 1)
         rows = [row for lengths in self.lengths.pairs for row in pair(head, *lengths)]
         job = self.training(arm.name, case, n, rows, arm.method, curve + check, loads=2)
         return replace(job, of=arm, times=self.times(arm) | {"heldout": cfg.pairs.validation})
+
+    def untrained(self, arm, curve: Work) -> Job:
+        """Return the job of an arm that is only measured; curve: the work of measuring it."""
+        most = 2 * memory.held(self.bare) + self.gold.bytes
+        most += memory.measuring(self.bare, self.cfg.curve.batch)
+        return Job(arm.method, arm.name, most, most, Work(), curve, most, of=arm, times={})
 
     def pairs(self, arm) -> int:
         """Return how many pairs a run of an arm trains on."""

@@ -78,8 +78,9 @@ class Measure:
         self.tokenizer, self.prompts, self.gold = tokenizer, prompts, gold
         self.reference, self.scorer, self.draws = reference, scorer, draws
         self.decode, self.seed, self.batch, self.graph = decode_settings, seed, batch, graph
+        self.best_of = 1  # answers of which the reward model takes the best
         self.asked = [row for _ in range(draws) for row in prompts]  # one row per answer
-        self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts] * draws
+        self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts]
 
     def __call__(self, policy) -> pd.DataFrame:
         """Return one row per answer: prompt_id, draw, family, prompt, completion, gold, proxy, ...
@@ -89,18 +90,30 @@ class Measure:
         training = policy.training
         policy.eval()
         generator = torch.Generator(policy.device).manual_seed(self.seed)
+        asked = [*enumerate(self.prompts)] * self.draws * self.best_of
         chunks = [
-            self._chunk(policy, start, generator) for start in range(0, len(self.asked), self.batch)
+            self._chunk(policy, asked[start : start + self.batch], generator)
+            for start in range(0, len(asked), self.batch)
         ]
         policy.train(training)
         table = pd.concat(chunks, ignore_index=True)
         table.insert(1, "draw", np.arange(len(table)) // len(self.prompts))
+        table = self._best(table) if self.best_of > 1 else table
         table["gold"] = self.gold(self.asked, list(table.completion))
         return table
 
-    def _chunk(self, policy, start: int, generator) -> pd.DataFrame:
-        rows = self.asked[start : start + self.batch]
-        ids = self.ids[start : start + self.batch]
+    def _best(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Take of each ``best_of`` answers to a prompt the one that the reward model scores highest
+        (the first of several), with the bound on the KL of doing so in place of its own."""
+        n, prompts = self.best_of, len(self.prompts)
+        scores = table.proxy.to_numpy().reshape(self.draws, n, prompts)
+        first = np.arange(self.draws)[:, None] * n * prompts + np.arange(prompts)
+        best = table.iloc[(first + scores.argmax(1) * prompts).ravel()].reset_index(drop=True)
+        return best.assign(draw=best.draw // n, kl=np.log(n) - (n - 1) / n)
+
+    def _chunk(self, policy, asked: list[tuple[int, dict]], generator) -> pd.DataFrame:
+        rows = [row for _, row in asked]
+        ids = [self.ids[number] for number, _ in asked]
         length, temperature = self.decode.max_new_tokens, self.decode.temperature
         draws = uniforms(length, len(ids), generator)
         samples = sample(policy, self.tokenizer, ids, length, draws, temperature, self.graph)

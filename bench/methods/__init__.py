@@ -11,8 +11,9 @@ A method is a module with
 Optional are
 
 - ``HEAD``: which logits its passes make, for the memory and FLOPs in ``bench.estimate``:
-  ``"pair"`` (the default: those of both answers), ``"likelihood"`` (the prompt's too, as ORPO) or
-  ``"rollout"`` (it samples completions, as PPO does);
+  ``"pair"`` (the default: those of both answers), ``"likelihood"`` (the prompt's too, as ORPO),
+  ``"rollout"`` (it samples completions, as PPO does) or ``"none"`` (nothing is trained: it needs
+  no ``lr`` and no ``beta``, and reports show no cost of it);
 - ``PAPER``: the BibTeX key of its paper in bench/report/templates/references.bib;
 - ``TITLE``: how a built-in method's name is written, if not in capitals;
 - ``TRAINER``: whose code trains it, in words ("prefbench's own code"), for the report.
@@ -31,7 +32,7 @@ from bench.core.schema import Section, UserError
 
 FIRST = ("ppo", "dpo", "ipo", "orpo")  # order in tables and figures; other methods follow by name
 ARTEFACTS = {"reward", "reference"}
-HEADS = ("pair", "likelihood", "rollout")
+HEADS = ("pair", "likelihood", "rollout", "none")
 
 
 def known(paths: Iterable[str] = ()) -> dict[str, ModuleType]:
@@ -82,6 +83,11 @@ def head_of(module: ModuleType) -> str:
     return getattr(module, "HEAD", "pair")
 
 
+def trains(module: ModuleType) -> bool:
+    """Tell whether a method trains something; else an arm of it is only measured."""
+    return head_of(module) != "none"
+
+
 def shown(module: ModuleType) -> str:
     """Return the file of a method as messages name it: 'dpo.py of bench/methods', or its path."""
     path = file_of(module)
@@ -106,7 +112,8 @@ def lacking(module: ModuleType) -> list[str]:
     settings, needs = getattr(module, "Settings", None), getattr(module, "NEEDS", None)
     if not (isinstance(settings, type) and issubclass(settings, Section)):
         return ["Settings, a class of its hyper-parameters that extends bench.core.schema.Section"]
-    found = [f"{key} in Settings" for key in ("lr", "beta") if key not in settings.model_fields]
+    varied = ("lr", "beta") if trains(module) else ()
+    found = [f"{key} in Settings" for key in varied if key not in settings.model_fields]
     open_ends = [key for key, field in settings.model_fields.items() if field.is_required()]
     found += [f"a default of Settings.{key}" for key in open_ends]
     found += [f"another name for Settings.{k}" for k in UPSTREAM if k in settings.model_fields]

@@ -41,13 +41,14 @@ class Shape:
         depths = [int(re.search(r"\.layers\.(\d+)\.", name)[1]) for name in factors]
         own = [p.requires_grad for name, p in named if ".layers." in name and "lora_" not in name]
         width = getattr(config, "head_dim", None)
+        inner = (getattr(config, key, None) for key in ("intermediate_size", "n_inner", "ffn_dim"))
         return cls(
             layers=config.num_hidden_layers,
             hidden=config.hidden_size,
             heads=config.num_attention_heads,
-            kv_heads=config.num_key_value_heads,
+            kv_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
             head_dim=width or config.hidden_size // config.num_attention_heads,
-            intermediate=config.intermediate_size,
+            intermediate=next(filter(None, inner), 4 * config.hidden_size),
             vocabulary=config.vocab_size,
             rank=next(iter(factors.values())).shape[0] if factors else 0,
             first=min(depths, default=0),

@@ -47,7 +47,7 @@ class Judge:
     @torch.no_grad()
     def scored(self, inputs: list[dict]) -> np.ndarray:
         """Return the (B,) scores of a batch."""
-        padded = self.tokenizer.pad(inputs, padding=True, return_tensors="pt")
+        padded = self.tokenizer.pad(inputs, padding=len(inputs) > 1, return_tensors="pt")
         logits = self.model(**padded.to(self.model.device)).logits
         return logits[:, 0].float().cpu().numpy()
 
@@ -57,7 +57,8 @@ class Judge:
 
         with reaching(self.source):
             tokenizer = AutoTokenizer.from_pretrained(self.source.id, **self.source.where)
-        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        if tokenizer.pad_token is None:  # EOS in its place would hide the end of a text
+            self.batch = 1
         return tokenizer
 
     @cached_property
@@ -78,7 +79,8 @@ class Judge:
             raise UserError(
                 f"{self.source} is not a reward model with one output: name another model"
             )
-        model.config.pad_token_id = self.tokenizer.pad_token_id
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = self.tokenizer.pad_token_id
         return model.to(device).eval().requires_grad_(False)
 
 

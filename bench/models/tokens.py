@@ -4,6 +4,9 @@ A completion ends with EOS, which differs from PAD. A tokenizer with a chat temp
 prompt's turns; without one, the prompt is plain text after BOS.
 """
 
+from jinja2 import TemplateError
+
+from bench.core.schema import UserError
 from bench.core.turns import plain, turns
 
 
@@ -40,10 +43,22 @@ def open_with_bos(tokenizer) -> None:
 
 
 def prompt_ids(tokenizer, prompt: str) -> list[int]:
-    """Return the token ids of a prompt, including the template's tokens that open the answer."""
+    """Return the token ids of a prompt, including the template's tokens that open the answer.
+
+    Raises UserError if the template refuses the prompt, such as one with a system message.
+    """
     if tokenizer.chat_template:
         said = turns(prompt)
-        return tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
+        try:
+            return tokenizer.apply_chat_template(
+                said, add_generation_prompt=True, return_dict=False
+            )
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in said)
+            raise UserError(
+                f"the chat template refuses a prompt of the turns {roles} ({error}): set "
+                "model.hub.template to one that takes them, or take these rows out of the data"
+            ) from None
     return [tokenizer.bos_token_id, *tokenizer.encode(plain(prompt), add_special_tokens=False)]
 
 

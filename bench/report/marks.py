@@ -10,6 +10,7 @@ from bench.report.typeface import BOLD
 from bench.report.words import label
 
 LOST = "every run failed"
+NO_COST = "no cost known"  # every run failed, or nothing was trained
 
 
 def point(
@@ -46,12 +47,12 @@ def cross_hair(ax, pen, arm: str, across: st.Interval, up: st.Interval) -> None:
 
 
 def bar_end(ax, pen, found: st.Interval | None, y: float, size: float = 1) -> None:
-    """Draw the interval at the end of a bar, and its number; words if no run ended.
+    """Draw the interval at the end of a bar, and its number; words if there is none.
 
     size: what the axis divides by.
     """
     if found is None:
-        beside(ax, LOST, 0, y, fontsize=8.5)
+        beside(ax, NO_COST, 0, y, fontsize=8.5)
         return
     low, mean, high = (value / size for value in (found.low, found.mean, found.high))
     if math.isfinite(found.half):

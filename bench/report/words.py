@@ -5,6 +5,7 @@ import re
 
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
+from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
 from bench.methods import METHODS
 
@@ -37,12 +38,16 @@ SCALES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1.0, "
 
 
 def label(arm: str) -> str:
-    """Name an arm for readers: dpo-beta0.3 -> DPO β=0.3, orpo-from-base -> ORPO from base."""
+    """Name an arm for readers: dpo-beta0.3 -> DPO β=0.3, orpo-from-base -> ORPO from base.
+
+    A name that begins with no built-in method stays as its user wrote it.
+    """
     arm, at, key = arm.partition("@")  # of an SFT base: sft@3f9a1c2e
     head, dash, rest = arm.partition("-")
     for pattern, words in ARMS:
         rest = re.sub(pattern, words, rest)
-    title = getattr(METHODS.get(head), "TITLE", head.upper())
+    known = head == SFT or head in METHODS
+    title = getattr(METHODS.get(head), "TITLE", head.upper()) if known else head
     return f"{title} {rest.replace('-', ' ')}" if dash else title + at + key
 
 

@@ -24,6 +24,8 @@ from bench.settings.validation import checked
 from bench.training.batches import check_rollouts, splits
 from bench.worlds import world
 
+MODEL_FILES = "config.json", "adapter_config.json"  # of which a folder with a model has one
+
 
 def check(cfg) -> None:
     """Run every check on a ``bench.settings.config.Config``."""
@@ -44,6 +46,7 @@ def check(cfg) -> None:
     check_slots(cfg)
     check_shares(cfg)
     check_critic(cfg)
+    check_checkpoints(cfg)
 
 
 def check_model(model) -> None:
@@ -155,6 +158,21 @@ def check_graph(cfg) -> None:
             f"launch.cuda_graph needs a GPU that holds all weights, unquantised, unlike {what}: "
             "set launch.cuda_graph=false, or leave the other out"
         )
+
+
+def check_checkpoints(cfg) -> None:
+    """Refuse a finished model that has no path, or whose folder holds none."""
+    for name, seed in cfg.study_runs:
+        settings = cfg.arm(name).settings
+        if not hasattr(settings, "at"):
+            continue
+        if not settings.path:
+            raise UserError(f"arm {name}: checkpoint.path names no model: set it to a folder")
+        folder = Path(settings.at(seed))
+        if folder.is_dir() and not any((folder / file).exists() for file in MODEL_FILES):
+            raise UserError(
+                f"arm {name}: {folder} holds no model: it needs one of {', '.join(MODEL_FILES)}"
+            )
 
 
 def check_slots(cfg) -> None:

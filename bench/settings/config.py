@@ -81,7 +81,8 @@ class Config(Core):
     def compared(self) -> tuple[str, ...]:
         """Return the methods that the default study compares; computed studies vary these."""
         named = [self.arms.get(name, {}).get("method", name) for name in self.default_arms]
-        return tuple(method for method in self.known_methods if method in named)
+        known = self.known_methods.items()
+        return tuple(name for name, own in known if name in named and methods.trains(own))
 
     @property
     def default_arms(self) -> tuple[str, ...]:
@@ -103,7 +104,12 @@ class Config(Core):
         """Return (arm, seed) of each run of a study."""
         plan, usual = self._plans.get(study), self.seeds[: self.seeds_of.get(study)]
         seeds = getattr(plan, "seeds", lambda cfg, arm: usual)
-        return tuple((arm, seed) for arm in self.known_studies[study] for seed in seeds(self, arm))
+        every = {arm: seeds(self, arm) for arm in self.known_studies[study]}
+        return tuple(
+            (arm, seed)
+            for arm, own in every.items()
+            for seed in (own[:1] if self.arm(arm).is_one_model else own)
+        )
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
@@ -261,6 +267,7 @@ class Config(Core):
         tuned, module = getattr(self, own["method"]), self.known_methods[own["method"]]
         settings = checked(module.Settings, merge(tuned.model_dump(), spec), where)
         own |= {"name": name, "needs": module.NEEDS, "settings": settings}
+        own["trains"] = methods.trains(module)
         own["file"] = methods.named_by(own["method"], self.methods)
         return checked(Arm, own, where)
 

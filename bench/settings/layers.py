@@ -123,5 +123,6 @@ def renamed_sources(low: dict, high: dict) -> dict:
     out = dict(low)
     for key, value in high.items():
         if isinstance(value, dict) and isinstance(out.get(key), dict):
-            out[key] = {} if {"id", "file"} & value.keys() else renamed_sources(out[key], value)
+            renamed = any(k in value and value[k] != out[key].get(k) for k in ("id", "file"))
+            out[key] = {} if renamed else renamed_sources(out[key], value)
     return out

@@ -18,7 +18,7 @@ from bench.core.names import nearest
 from bench.core.schema import UserError
 from bench.settings import checks
 from bench.settings.config import RESOURCES, Config
-from bench.settings.layers import layers, name_of
+from bench.settings.layers import layers, name_of, renamed_sources
 from bench.settings.overrides import flow, leaves, merge, parse
 from bench.settings.sections import Core, Files
 from bench.settings.validation import checked
@@ -37,9 +37,11 @@ def load(
     the computed studies. Raises UserError, in one line, for any setting that cannot work.
     """
     plans, file = plans or {}, layers(testbed)
-    own = file
+    own, above = file, {}
     for item in overrides:
-        own = merge(own, parse(item, own))
+        asked = parse(item, own)
+        own, above = merge(own, asked), merge(above, asked)
+    own = merge(renamed_sources(file, above), above)
     cfg = validated(testbed, own, plans)
     cfg._plain = complete(testbed, file, plans)
     cfg._overrides = tuple(overrides_of(cfg, file))
@@ -86,6 +88,10 @@ def inherited(values: dict, known: Mapping[str, ModuleType]) -> dict:
             continue
         fields = module.Settings.model_fields
         sizes = {key: theirs[key] for key in SIZES if key in theirs and key in fields}
+        group = own.get("answers", fields["answers"].default) if "answers" in fields else 1
+        for key, size in sizes.items():
+            if key != "warmup" and isinstance(size, int) and isinstance(group, int) and group > 0:
+                sizes[key] = size - size % group  # whole groups of answers
         try:
             checked(module.Settings, sizes | own, name)
         except UserError:

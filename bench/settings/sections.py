@@ -280,6 +280,8 @@ class Arm(Section):
     needs: tuple[str, ...] = ()
     """What the method trains from besides pairs: `reward` (reward model), `reference`
     (log-probs)."""
+    trains: bool = True
+    """Whether the method trains something; else the arm is only measured."""
     preference: str = "gold"
     """Whose preference the pairs hold: `gold`; another labeller of the world, such as `biased`;
     `demonstrations`: a demonstration is preferred to the base's own answer; `on-policy`: gold, on
@@ -322,6 +324,11 @@ class Arm(Section):
     def is_picked(self) -> bool:
         """Tell whether the runs have the settings of a candidate that was picked."""
         return bool(self.candidates or self.follows)
+
+    @property
+    def is_one_model(self) -> bool:
+        """Tell whether the arm is one finished model, which seeds do not change."""
+        return "{seed}" not in getattr(self.settings, "path", "{seed}")
 
     @property
     def label_set(self) -> str:

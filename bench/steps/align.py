@@ -22,10 +22,13 @@ from bench.core.files import (
     write_table,
 )
 from bench.core.machine import gpu_slots, is_shared
+from bench.core.names import ALONE_SPLIT
 from bench.core.progress import Progress, say
 from bench.core.records import write_record
 from bench.core.schema import UserError
+from bench.core.streams import stream
 from bench.core.thresholds import max_kl
+from bench.methods import head_of
 from bench.steps import runner
 from bench.steps._picked import picked
 from bench.steps.reward import load_reward
@@ -57,6 +60,8 @@ def run(cfg, args: argparse.Namespace) -> None:
         todo = prepare(cfg, arm, args.seed, root)
         try:
             status, reason = attempt(method, todo, cfg.launch.config)
+            if not arm.trains:
+                todo.ledger.unknown("trained elsewhere")
         finally:
             todo.monitor.live.end()
         write(cfg, arm, todo, status, reason, inputs)
@@ -68,8 +73,8 @@ def hashes(cfg, arm, seed: int) -> dict[str, str]:
     from bench.models.loading import weights_sha256
 
     needed = cfg.layout.needed(arm, seed)
-    ways = {"start": weights_sha256, "reward": weights_sha256}
-    names = ("start", "pairs", *arm.needs)
+    ways = dict.fromkeys(("start", "reward", "checkpoint"), weights_sha256)
+    names = ("start", "pairs", *arm.needs, *cfg.layout.given(arm, seed))
     found = {name: ways.get(name, file_sha256)(needed[name]) for name in names}
     return found | ({"pick": file_sha256(cfg.layout.pick(arm))} if arm.is_picked else {})
 
@@ -81,12 +86,13 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
 
     ledger, needed = Ledger(), cfg.layout.needed(arm, seed)
     sft, reward = needed["sft"], needed.get("reward")
+    pairs, validation = read_rows(needed["pairs"]), validation_rows(needed["validation"])
     with ledger.phase("load"):
         tokenizer = load_tokenizer(sft)
         policy = adapt(load_policy(needed["start"], cfg.model), cfg.model)
-        scorer = load_reward(cfg, reward, tokenizer) if reward else None
+        asks = [pair["prompt"] for pair in pairs]
+        scorer = load_reward(cfg, reward, tokenizer, asks) if reward else None
     name = f"{arm.name} seed {seed}"
-    validation = validation_rows(needed["validation"])
     monitor = new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation)
     ledger.memory.watched_bytes = watched_bytes(policy, monitor.measure)
     return Run(
@@ -95,7 +101,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         seed=seed,
         policy=policy,
         tokenizer=tokenizer,
-        pairs=read_rows(needed["pairs"]),
+        pairs=pairs,
         validation=validation,
         sft=sft,
         reward=reward,
@@ -107,6 +113,7 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
         monitor=monitor,
         ledger=ledger,
         micro_batch=cfg.model.micro_batch,
+        asked=asked(cfg, arm, seed, len(pairs)),
         cuda_graph=cfg.launch.cuda_graph,
     )
 
@@ -114,6 +121,15 @@ def prepare(cfg, arm, seed: int, root: Path) -> Run:
 def validation_rows(path: Path) -> list[dict]:
     """Read the pairs that the seed did not draw; [] if it drew the whole pool."""
     return read_rows(path) if path.exists() and path.stat().st_size else []
+
+
+def asked(cfg, arm, seed: int, n: int) -> list[str] | None:
+    """Draw a seed's n prompts without a pair, or all if they are fewer; None if the method does not
+    sample, or the data have none."""
+    if head_of(cfg.known_methods[arm.method]) != "rollout":
+        return None
+    rows = [row["prompt"] for row in read_rows(cfg.layout.prompts) if row["split"] == ALONE_SPLIT]
+    return stream("asked", seed=seed).sample(rows, min(n, len(rows))) if rows else None
 
 
 def reference_table(path: Path) -> dict[int, dict[str, float]]:
@@ -260,9 +276,10 @@ def run_record(cfg, arm, todo: Run, status, reason, inputs, files) -> dict:
         "hashes": inputs,
         **policy_of(todo.tokenizer),
         "decode": cfg.decode.model_dump(),
-        "trainable_parameters": trainable,
+        "trainable_parameters": trainable if arm.trains else None,
         "parameters": total,
         "pairs": len(todo.pairs),
+        "asked_alone": len(todo.asked or ()),
         "episodes": todo.episodes,
         "steps": sum(row.get("inner_steps", 1) for row in log),
         "trajectory_sha256": json_sha256(log),

@@ -145,7 +145,7 @@ def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: boo
         head
         | {"step": step, "phase": c.get("phase", step)}
         | {"charged": charged and c.get("charged", True), "share": share}
-        | {k: share * (c.get(k) or 0) for k in COUNTED}
+        | {k: share * c.get(k, 0) if c.get(k, 0) is not None else None for k in COUNTED}
         | {"joules": share * c["joules"] if c.get("joules") is not None else None}
         for c in record.get("cost", [])
     ]
@@ -359,6 +359,7 @@ def described(cfg, name: str) -> Arm:
         label_set=arm.label_set,
         n=arm.n,
         start=arm.start,
+        trains=arm.trains,
         base=cfg.base_of(name),
         proxy=layout.names("reward", arm.proxy) if arm.proxy else "",
         varies=(*varies, *upstream, *(["reward_n"] if arm.reward_n else [])),

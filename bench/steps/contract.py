@@ -36,7 +36,7 @@ def declared(arm) -> dict:
 def _entry(member: Member, searches: dict[str, dict]) -> dict:
     """Return a run.json with its folder, its arm's configuration, its evaluation and trials."""
     run = read_json(member.files.record)
-    if run and searches:
+    if run and searches and member.arm.trains:
         run |= {"search": search_of(searches, run.get("method"))}
     if "gpu_slots" in run:
         run["gpu_slots"] = max(record.get("gpu_slots", 1) for record in (run, *paid(member)))
@@ -44,7 +44,7 @@ def _entry(member: Member, searches: dict[str, dict]) -> dict:
     evaluation = read_json(member.evaluation.record) or None
     own = declared(picked(member.layout, member.arm)) | draws(member.layout, "draws", evaluation)
     if cfg := member.layout.cfg:
-        own |= {"model": cfg.model.model_dump(mode="json")}
+        own |= {"model": cfg.model.model_dump(mode="json"), "trained": member.arm.trains}
         if "reward" in member.arm.needs:
             named = member.layout.names("reward", member.arm.rewarded)
             own |= {"reward": cfg.reward.model_dump(mode="json"), "reward_model": named}

@@ -76,7 +76,9 @@ def adapter(cfg, folder: Path, out: Path, base: str) -> None:
     plain = cfg.model.model_copy(update={"dtype": "bfloat16"})  # which is not merged on loading
     load_policy(folder, plain).save_pretrained(out)
     config = PeftConfig.from_pretrained(out)
-    config.base_model_name_or_path, config.revision = base, cfg.model.hub.revision
+    commit = read_json(cfg.layout.base / "source.json").get("commit")
+    config.base_model_name_or_path = base
+    config.revision = commit or cfg.model.hub.revision  # a branch may move
     config.save_pretrained(out)
     load_tokenizer(folder).save_pretrained(out)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.core.files import write_json
+from bench.core.hub import Source
 from bench.core.progress import say
 from bench.core.schema import UserError
 
@@ -46,10 +47,12 @@ def needed(cfg) -> tuple[list, list]:
     chosen study may name a model and a reward model of its own."""
     own = [cfg, *(member.layout.cfg for member in cfg.members)]
     named = [one for some in own for one in (some.model.hub, some.reward.model)]
+    finished = [(m.arm.settings, m.seed) for m in cfg.members if hasattr(m.arm.settings, "at")]
+    named += [Source(id=settings.at(seed)) for settings, seed in finished]
     models = [hub for i, hub in enumerate(named) if hub and hub not in named[:i]]
     if cfg.data.kind != "hub":
         return models, []
     data, pairs = cfg.data, cfg.data.pairs
-    splits = [(data.sft, data.sft.split)] if data.sft else []
+    splits = [(source, source.split) for source in (data.sft, data.prompts) if source]
     splits += [(pairs, split) for split in (pairs.train, pairs.test) if split]
     return [*models, *([data.gold] if data.gold.id else [])], splits

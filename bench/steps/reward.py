@@ -8,6 +8,7 @@ python -m bench reward --testbed micro --label-set gold --seed 1
 import argparse
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.core import processes
@@ -56,17 +57,17 @@ def keep(cfg, args: argparse.Namespace) -> None:
     say(f"reward {args.label_set} seed {args.seed}", json.dumps(metrics))
 
 
-def load_reward(cfg, folder: Path, tokenizer):
+def load_reward(cfg, folder: Path, tokenizer, asked: Iterable[str] = ()):
     """Load a reward model to score samples: a seed's own, or one that others have trained.
 
-    tokenizer: the policy's.
+    tokenizer: the policy's; asked: prompts that are not in the data's list of them.
     """
     from bench.models import judge
     from bench.models.loading import load_scorer
 
     if judge.is_external(folder):
         prompts = [row["prompt"] for row in read_rows(cfg.layout.prompts)]
-        return judge.External(folder, tokenizer, prompts).eval()
+        return judge.External(folder, tokenizer, [*prompts, *asked]).eval()
     return load_scorer(folder, cfg.model).eval().requires_grad_(False)
 
 

@@ -44,7 +44,15 @@ def run(cfg, args) -> None:
         shared = {key: own.pop(key) for key in ("reward",) if key in own}
         layer = merge(layer, {method: own} | shared)
         say("tune", f"{method}: {', '.join(f'{k} {v:g}' for k, v in settings.items())}")
-    write(cfg, layer | more)
+    write(cfg, merge(kept(cfg), layer | more))
+
+
+def kept(cfg) -> dict:
+    """Return what an earlier search found, if this one searches some methods only; else {}."""
+    file = tuned_file(cfg.source)
+    if not (cfg.tune.only and file.is_file()):
+        return {}
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
 
 
 def write(cfg, layer: dict) -> None:
@@ -74,15 +82,13 @@ def of_trials(cfg, results: Results) -> tuple[dict, dict]:
 
 def provenance(cfg, meta: Meta, table, top, picked: dict) -> dict:
     """Return where the settings come from, and what finding them cost."""
+    where = {"commit": meta.commit, "machine": meta.machine}
     head = {
-        "rule": analysis.RULE,
-        "testbed": cfg.testbed,
-        "seed": cfg.tune.seed,
-        "spaces": {m: {k: list(v) for k, v in s.items()} for m, s in cfg.tune.spaces.items()},
-        "epochs": {method: list(read) for method, read in cfg.tune.epochs.items()},
-        "commit": meta.commit,
-        "machine": meta.machine,
+        "spaces": {m: {k: list(v) for k, v in cfg.tune.spaces[m].items()} for m in top.index},
+        "epochs": {m: list(read) for m, read in cfg.tune.epochs.items() if m in top.index},
     }
+    if not cfg.tune.only:
+        head |= {"rule": analysis.RULE, "testbed": cfg.testbed, "seed": cfg.tune.seed} | where
     rows = {method: table[table.method == method] for method in top.index}
     found = {
         method: {
@@ -93,6 +99,7 @@ def provenance(cfg, meta: Meta, table, top, picked: dict) -> dict:
             "gains": [None if isnan(g) else round(float(g), 4) for g in mine.gain],
             "gold": round(float(top.gold[method]), 4),
             **cost(mine),
+            **(where if cfg.tune.only else {}),
         }
         for method, mine in rows.items()
     }
@@ -105,16 +112,16 @@ def of_finals(cfg, results: Results) -> tuple[dict, dict]:
     picked = {method: row.sets for method, row in top.iterrows()}
     known = dict(cfg.provenance)
     known["rule"] = f"{analysis.RULE}; of the best, the {finals.RULE}"
-    known["confirmed"] = {
-        "seeds": list(cfg.finals.seeds),
-        "decay": cfg.finals.decay,
-        "commit": results.meta.commit,
-        "methods": {
-            method: {"picked": row.arm, "gain": round(float(row.gain), 4)}
-            | cost(runs[runs.method == method])
-            for method, row in top.iterrows()
-        },
+    earlier = known.get("confirmed", {}) if cfg.tune.only else {}
+    head = {"seeds": list(cfg.finals.seeds), "decay": cfg.finals.decay}
+    head |= {"commit": results.meta.commit}
+    found = {
+        method: {"picked": row.arm, "gain": round(float(row.gain), 4)}
+        | cost(runs[runs.method == method])
+        | ({"commit": results.meta.commit} if cfg.tune.only else {})
+        for method, row in top.iterrows()
     }
+    known["confirmed"] = head | earlier | {"methods": earlier.get("methods", {}) | found}
     known["methods"] = {
         method: own | ({"settings": picked[method]} if method in picked else {})
         for method, own in known.get("methods", {}).items()

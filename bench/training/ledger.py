@@ -81,6 +81,10 @@ class Ledger:
         if self.energy:
             self.energy.joules()  # read often: the counter may wrap to 0
 
+    def unknown(self, name: str) -> None:
+        """Book a phase whose cost nobody knows, so that no sum over a run's phases is known."""
+        self._row(name, charged=True).update(wall_s=None, cpu_s=None, flops=None, joules=None)
+
     def table(self) -> list[dict]:
         """Return the rows, summed over the processes, all of which must call this."""
         self._flush()

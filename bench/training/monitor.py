@@ -69,6 +69,10 @@ class Monitor:
         self.point(step, policy)
         return step < self.total
 
+    def last(self, policy) -> None:
+        """Measure a policy that was not trained here, as the last point of the curve."""
+        self.point(max(self.due), policy)
+
     def point(self, step: int, policy) -> None:
         """Add a point to the curve: measure the policy, and note what was charged so far.
 

@@ -13,7 +13,8 @@ class Run:
     the SFT base; pairs, validation: rows with prompt, chosen, rejected; reward: folder of the
     seed's reward model, or None; scorer: that model, loaded, or None; reference: {pair id:
     log-probs of its two answers under the SFT base}; model, decode: those sections of the settings;
-    root: folder of the checkpoints; cuda_graph: as in the settings (``launch``).
+    root: folder of the checkpoints; cuda_graph: as in the settings (``launch``); asked: prompts
+    that have no pair, which a method that samples asks instead of those of the pairs, or None.
 
     The method fills in episodes (completions sampled), resident_models (model copies in memory) and
     validation_loss; and weights, if ``policy`` holds only a shard of them.
@@ -40,7 +41,13 @@ class Run:
     episodes: int = 0
     resident_models: int = 1
     weights: dict | None = None
+    asked: list[str] | None = None
     validation_loss: float | None = None
+
+    @property
+    def prompts(self) -> list[str]:
+        """Return the prompts that a method which samples answers asks."""
+        return self.asked or [pair["prompt"] for pair in self.pairs]
 
     def reference_logps(self, pair: dict) -> tuple[float, float]:
         """Return the log-probs of (chosen, rejected) under the SFT base, summed over tokens.

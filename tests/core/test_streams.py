@@ -19,6 +19,7 @@ FROZEN = {
     "pairs": "pairs {pool_seed} {seed}",
     "flips": "flips {pool_seed} {seed}",
     "copies": "copies {pool_seed} {seed}",
+    "asked": "asked {seed}",
     "ppo": "ppo {seed}",
     "tune": "tune {seed} {method}",
     "claims": "claims {number}",

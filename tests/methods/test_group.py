@@ -189,7 +189,7 @@ def test_rloo_reaches_the_optimum_of_the_kl_regularised_reward():
         ),
         seed=1,
         tokenizer=world.tokenizer,
-        pairs=[{"prompt": "one"}],
+        prompts=["one"],
         decode=SimpleNamespace(max_new_tokens=2),
         cuda_graph=False,
         ledger=Ledger(),

@@ -149,7 +149,7 @@ def test_ppo_reaches_the_optimum(length, beta, updates, ends):
         settings=settings,
         seed=1,
         tokenizer=world.tokenizer,
-        pairs=[{"prompt": ""}] * settings.batch * updates,
+        prompts=[""] * settings.batch * updates,
         decode=SimpleNamespace(max_new_tokens=length),
         cuda_graph=False,
         ledger=Ledger(),

@@ -120,7 +120,7 @@ def ours(case: dict) -> SimpleNamespace:
     roles = Copies(*(models[name] for name in ("policy", "reference", "critic", "reward")))
     ledger = Ledger()
     run = SimpleNamespace(
-        settings=Settings(**OURS), seed=0, tokenizer=None, pairs=[], ledger=ledger
+        settings=Settings(**OURS), seed=0, tokenizer=None, prompts=[], ledger=ledger
     )
     ppo = PPO(run, roles)
     with ledger.phase("score"):

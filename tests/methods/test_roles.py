@@ -72,7 +72,7 @@ def trainer(roles, tokenizer, **settings):
         settings=Settings(**plain | settings),
         seed=3,
         tokenizer=tokenizer,
-        pairs=[{"prompt": prompt} for prompt in PROMPTS],
+        prompts=PROMPTS,
         decode=SimpleNamespace(max_new_tokens=8),
         cuda_graph=False,
         ledger=Ledger(),

@@ -209,7 +209,7 @@ def test_the_phases_of_ppo(form, folders, settings, tokenizer):
         settings=ppo.Settings(batch=4, minibatch=2, micro_batch=2, kl_stop=1e9),
         seed=3,
         tokenizer=tokenizer,
-        pairs=PAIRS,
+        prompts=[pair["prompt"] for pair in PAIRS],
         decode=SimpleNamespace(max_new_tokens=LENGTH),
         cuda_graph=False,
         ledger=Counted(),

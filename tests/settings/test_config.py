@@ -154,5 +154,18 @@ def test_further_methods_inherit_the_testbeds_sizes():
 
 def test_sizes_that_a_method_cannot_have_are_not_inherited():
     cfg = load("tiny", ["ppo={batch: 10, minibatch: 10}"])  # no multiple of GRPO's four answers
+    assert (cfg.grpo.batch, cfg.grpo.minibatch, cfg.online_dpo.batch) == (8, 8, 10)
+    cfg = load("tiny", ["ppo={batch: 3, minibatch: 3}"])
     assert cfg.grpo.batch == type(cfg.grpo)().batch
-    assert cfg.online_dpo.batch == 10
+
+
+def test_another_source_on_the_command_line_keeps_nothing_of_the_former_one():
+    usual = load("zephyr-7b").data.pairs
+    assert usual.train != "train" and usual.test
+    for items in (["data.pairs.id=my.jsonl"], ["data.pairs={id: my.jsonl}"]):
+        mine = load("zephyr-7b", items).data.pairs
+        assert (mine.train, mine.test, mine.revision) == ("train", None, "main")
+    both = load("zephyr-7b", ["data.pairs.test=held", "data.pairs.id=my.jsonl"]).data.pairs
+    assert (both.id, both.test) == ("my.jsonl", "held")
+    same = load("zephyr-7b", [f"data.pairs.id={usual.id}"]).data.pairs
+    assert same == usual

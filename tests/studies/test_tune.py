@@ -14,6 +14,7 @@ from bench.core.schema import UserError
 from bench.methods import METHODS
 from bench.report.words import label
 from bench.settings import layers
+from bench.settings.overrides import flow
 from bench.steps import tune
 from bench.studies import load
 from bench.studies.tune import analysis, page
@@ -193,6 +194,29 @@ def test_the_layer_it_writes_becomes_the_default_with_its_provenance(tmp_path, m
     assert "tiny.tuned" not in layers.testbeds()
 
 
+def test_a_search_of_some_methods_keeps_what_was_found_for_the_others(tmp_path, monkeypatch):
+    usual = load("micro")
+    only = [f"tune.only={['kto', 'rloo']}", "study=tune"]
+    cfg = load("micro", only)
+    assert {name.split("-")[0] for name in cfg.study_arms} == {"kto", "rloo"}
+    assert set(cfg.study_arms) < set(load("micro", ["study=tune"]).study_arms)
+    monkeypatch.chdir(tmp_path)
+    study({"kto": GAINS["ppo"], "rloo": GAINS["dpo"]}).write(cfg.layout.results)
+    tune.run(cfg.slice("tune"), None)
+    layer = yaml.safe_load(cfg.layout.tuned.read_text())
+    assert layer["kto"]["lr"] == pytest.approx(3e-4)
+    assert layer["ppo"]["lr"] == usual.ppo.lr and layer["reward"]["lr"] == usual.reward.lr
+    known, before = layer["provenance"], usual.provenance
+    assert known["commit"] == before["commit"] and known["confirmed"] == before["confirmed"]
+    assert known["methods"]["ppo"] == before["methods"]["ppo"]
+    assert {"commit", "machine"} <= known["methods"]["kto"].keys()
+    assert "kto" in known["spaces"] and known["spaces"]["ppo"] == before["spaces"]["ppo"]
+    finals = layer["finals"]["candidates"]
+    assert len(finals["kto"]) == 2 and finals["ppo"] == usual.finals.candidates["ppo"]
+    arms = load("micro", [*only[:1], "study=finals", f"finals.candidates={flow(finals)}"])
+    assert {name.split("-")[0] for name in arms.study_arms} == {"kto", "rloo"}
+
+
 @pytest.mark.parametrize("file", sorted(layers.TESTBEDS.glob("*.tuned.yaml")), ids=lambda f: f.stem)
 def test_the_page_shows_every_shipped_search_and_the_gain_on_further_seeds(file, tmp_path):
     shown = fake_runs.study(tmp_path)
@@ -217,6 +241,8 @@ def test_a_method_whose_every_trial_failed_is_named(tmp_path, monkeypatch):
         ("tune.spaces.dqo={lr: [1, 2]}", "unknown method 'dqo' in tune.spaces"),
         ("tune.spaces.dpo={sft.lr: [1, 2]}", "unknown key 'tune.spaces.dpo.sft.lr'"),
         ("tune.more={simpo: 2}", "tune.more.simpo: simpo has no space"),
+        ("tune.only=[simpo]", "tune.only.simpo: simpo has no space"),
+        ("tune.only=[kot]", "unknown method 'kot' in tune.only; did you mean 'kto'"),
     ],
 )
 def test_a_space_of_nothing_known_is_refused(override, hint):

@@ -17,7 +17,7 @@ from bench.models.tokens import prompt_ids
 from bench.studies import load
 from bench.worlds import hub as world
 from bench.worlds.hub import gold as hub_gold
-from bench.worlds.hub.rows import Unfit, exchange, paired, preference_of
+from bench.worlds.hub.rows import Unfit, alone, exchange, paired, preference_of
 
 say = folders.message
 SKY = [say("user", "What color is the sky?")]
@@ -42,6 +42,29 @@ FORMS = {
 def test_every_form_of_one_pair_reads_alike(row):
     assert preference_of(row) == TOLD
     assert exchange(row) == TOLD[:2]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": TOLD[0]},
+        {"prompt": SKY},
+        {"messages": SKY},
+        {"prompt": f"\n\nHuman: {TOLD[0]}\n\nAssistant:"},
+    ],
+    ids=str,
+)
+def test_every_form_of_a_prompt_alone_reads_alike(row):
+    assert alone(row) == (TOLD[0],)
+
+
+def test_a_prompt_alone_ends_with_the_user_and_keeps_its_system_message():
+    system = say("system", "Be brief.")
+    (prompt,) = alone({"prompt": [system, *SKY, BLUE, *SKY]})
+    assert [t["role"] for t in turns.turns(prompt)] == ["system", "user", "assistant", "user"]
+    for row in ({"prompt": [*SKY, BLUE]}, {"prompt": None}, {"prompt": [system]}):
+        with pytest.raises(Unfit):
+            alone(row)
 
 
 def test_texts_that_begin_alike_are_split_as_trl_splits_them():

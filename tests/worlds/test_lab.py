@@ -15,12 +15,13 @@ import pytest
 from bench.core.files import read_json
 from bench.core.hub import Source
 from bench.core.schema import UserError
-from bench.core.turns import turns
+from bench.core.turns import joined, turns
 from bench.models.hub_model import TEMPLATES
 from bench.models.judge import Judge
 from bench.models.loading import load_policy, load_tokenizer, merged, weights_sha256
+from bench.models.tokens import prompt_ids
 from bench.settings.overrides import flatten, merge
-from bench.steps import export, prefetch
+from bench.steps import align, export, prefetch
 from bench.studies import load
 
 SMALL = {
@@ -62,8 +63,11 @@ def brought(where, **more):
     judges = (folders.judge(where / name, TEMPLATES["chatml"]) for name in ("gold", "reward"))
     gold, reward = ({"id": judge} for judge in judges)
     pairs = {"id": folders.lines(where / "talks.jsonl", [talk(i) for i in range(80)])}
+    asked = [{"prompt": [folders.message("user", f"Ask {i}: say it.")]} for i in range(30)]
+    asked += [{"prompt": talk(i)["chosen"][:-1]} for i in range(80)]  # some are held out
+    alone = {"id": folders.lines(where / "asked.jsonl", asked)}
     model = {"hub": {"id": folders.causal(where / "model"), "template": "zephyr"}}
-    own = {"data": {"pairs": pairs, "sft": None, "gold": gold}, "model": model}
+    own = {"data": {"pairs": pairs, "sft": None, "gold": gold, "prompts": alone}, "model": model}
     own = merge(merge(SMALL, own), {"reward": {"model": reward}}) | {"extends": "smol-hub"}
     (where / "lab.yaml").write_text(json.dumps(own))
     return load(str(where / "lab.yaml"), flatten(more))
@@ -106,6 +110,21 @@ def test_both_methods_train_on_conversations(lab):
         assert np.isfinite(log.loss).all() and (log.grad_norm > 0).all()
 
 
+def test_ppo_asks_the_prompts_that_have_no_pair_and_none_that_is_held_out(lab):
+    rows = [json.loads(line) for line in lab.layout.prompts.read_text().splitlines()]
+    alone, held_out = (
+        {row["prompt"] for row in rows if row["split"] in splits}
+        for splits in (["alone"], ["validation", "test"])
+    )
+    assert len(alone) == 40 and held_out and not alone & held_out
+    assert any("Ask 3: say it." in prompt for prompt in alone)
+    drawn = [align.asked(lab, lab.arm("ppo"), seed, 16) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 16 and set(drawn[0]) <= alone
+    counts = {arm: read_json(lab.layout.run(lab.arm(arm), 1).record) for arm in ("ppo", "dpo")}
+    assert {arm: run["asked_alone"] for arm, run in counts.items()} == {"ppo": 16, "dpo": 0}
+
+
 def test_the_given_reward_model_scores_the_texts_that_ppo_wrote(lab):
     files = lab.layout.evaluation(lab.arm("ppo"), 1)
     numbers = pd.read_csv(files.prompts)
@@ -125,6 +144,36 @@ def test_the_given_reward_model_is_charged_to_no_run_and_its_order_is_known(lab)
     assert read_json(folder / "external.json")["sha256"] == weights_sha256(
         Path(lab.reward.model.id)
     )
+
+
+@pytest.mark.parametrize("pad", [None, "<unk>"])
+def test_a_reward_model_reads_a_text_to_its_end_whatever_pads_it(tmp_path, pad):
+    """EOS ends these texts; as padding it would hide that end from transformers' classifiers."""
+    import torch
+
+    folder = Path(folders.judge(tmp_path / "judge", TEMPLATES["zephyr"]))
+    if pad == "<unk>":
+        words = folders.tokenizer(pad_token=pad)
+        words.chat_template = TEMPLATES["zephyr"]
+        words.save_pretrained(folder)
+    judge = Judge(Source(id=str(folder)), 4)
+    asked, said = ["Tell me.", "Tell me about the river."], ["No.", "It runs north to the sea."]
+    with torch.no_grad():
+        whole = [
+            judge.model.score(judge.model.model(torch.tensor([ids])).last_hidden_state[0, -1])
+            for ids in (judge.encoded(*both)["input_ids"] for both in zip(asked, said, strict=True))
+        ]
+    assert list(judge(asked, said)) == pytest.approx([w.item() for w in whole], abs=1e-5)
+
+
+def test_a_template_that_refuses_a_system_message_is_named(lab):
+    tokenizer = load_tokenizer(lab.layout.sft)
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
+    )
+    said = joined([folders.message("system", "Be brief."), folders.message("user", "Hello")])
+    with pytest.raises(UserError, match=r"turns system, user \(no system here\): set model\.hub"):
+        prompt_ids(tokenizer, said)
 
 
 def test_a_critic_cannot_start_from_anothers_reward_model(tmp_path):

@@ -199,7 +199,7 @@ class PPO:
         self.device = roles.policy.device
         self.generator = torch.Generator(self.device).manual_seed(run.seed)
         self.order = stream("ppo", seed=run.seed)
-        self.prompts = [prompt_ids(run.tokenizer, pair["prompt"]) for pair in run.pairs]
+        self.prompts = [prompt_ids(run.tokenizer, prompt) for prompt in run.prompts]
         self.queue: list[int] = []
         self.beta, self.offset = self.settings.beta, None
 

@@ -43,7 +43,7 @@ def ours(work: Work):
         settings=Settings(batch=n, minibatch=n, inner_epochs=PASSES, micro_batch=work.micro_batch),
         seed=0,
         tokenizer=work.tokenizer(),
-        pairs=[],
+        prompts=[],
         decode=SimpleNamespace(max_new_tokens=work.answer),
         ledger=Ledger(),
         cuda_graph=False,

@@ -8,7 +8,7 @@ from bench.analysis import costs
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
 from bench.core.names import SFT
-from bench.report.marks import LOST
+from bench.report.marks import NO_COST
 from bench.report.tables import Cell, Table, runs_of
 from bench.report.words import label, scaled
 from bench.studies.compare.tables import libraries, measured
@@ -159,4 +159,4 @@ def neighbours(study) -> list[str]:
 def flops_of(study) -> str:
     """Return 'PPO 901 G, DPO 229 G' for alt texts."""
     found = [f"{label(arm)} {scaled(i.mean)}" for arm, i in study.known("flops").items()]
-    return ", ".join(found) or LOST
+    return ", ".join(found) or NO_COST

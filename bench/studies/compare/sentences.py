@@ -393,6 +393,8 @@ def charged(study) -> str:
     """Say who was charged for a reward model or for reference log-probabilities, as recorded."""
     rows = costs.by_phase(study.results, costs.seconds(study.meta))
     items: dict[tuple[str, ...], list[str]] = {}
+    elsewhere = [arm.name for arm in study.meta.arms if not arm.trains]
+    rows = rows[~rows.arm.isin(elsewhere)]
     for group, what in NEEDED.items():
         if payers := tuple(dict.fromkeys(rows[rows.group == group].method)):
             items.setdefault(payers, []).append(what)
@@ -403,6 +405,8 @@ def charged(study) -> str:
     start = "; ".join(parts) + ". " if parts else ""
     for name in study.results.reward.external.dropna().unique():
         start += f"The reward model, {name}, was trained by others, which is charged to no run. "
+    if elsewhere:
+        start += f"{joined(map(label, elsewhere))}: nothing is trained here, so no cost is known. "
     others = [arm.name for arm in study.meta.arms if arm.start != SFT]
     verb = "does" if len(others) == 1 else "do"
     without = f"; {named(others)} {verb} without SFT" * bool(others)
@@ -561,4 +565,15 @@ def contract(study) -> str:
     return (
         f"All {len(study.runs)} runs have the same start, parameters, prompts and sampling, and "
         "those of a seed the same pairs: the contract was checked, without a breach."
+        f"{asked_alone(study)}"
     )
+
+
+def asked_alone(study) -> str:
+    """Say which arms ask prompts that have no pair; '' if none does."""
+    counts = study.runs.get("asked_alone", pd.Series(dtype=float)).fillna(0)
+    arms = list(dict.fromkeys(study.runs.arm[counts > 0]))
+    if not arms:
+        return ""
+    many = f"up to {int(counts.max()):,} prompts that have no pair, which no other method reads"
+    return f" {named(arms)} {'asks' if len(arms) == 1 else 'ask'} {many}."

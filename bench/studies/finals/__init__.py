@@ -27,6 +27,8 @@ def arms(cfg) -> dict[str, dict]:
     """Return each candidate with a constant rate and with one that decays."""
     found = {}
     for method, candidates in cfg.finals.candidates.items():
+        if cfg.tune.only and method not in cfg.tune.only:
+            continue
         rates = {CONSTANT: 0.0, DECAYED: cfg.finals.decay}
         if not hasattr(getattr(cfg, method), "decay"):
             rates = {CONSTANT: None}

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from bench.core.names import nearest
 from bench.core.schema import Section, UserError
 from bench.core.streams import stream
-from bench.settings.sections import Factors
+from bench.settings.sections import Factors, Names
 from bench.studies.scaling import rounded
 
 EVALUATED = False  # trials are judged on validation prompts, by the runs' own curves
@@ -19,6 +19,9 @@ REACH = 10  # factor either way of a space that no file declares
 class Settings(Section):
     """The study `tune`: as many trials for each method, drawn from its own space."""
 
+    only: Names = ()
+    """Methods to search, and to run finals of; the others keep what an earlier search picked.
+    Empty: every method that has a space."""
     trials: int = Field(16, ge=1)
     """Trials of each method."""
     more: dict[str, NonNegativeInt] = Field(default_factory=dict)
@@ -42,6 +45,8 @@ def arms(cfg) -> dict[str, dict]:
     """Return each method's trials: independent draws, log-uniform in its declared space."""
     found = {}
     for method, space in cfg.tune.spaces.items():
+        if cfg.tune.only and method not in cfg.tune.only:
+            continue
         luck = stream("tune", seed=cfg.tune.seed, method=method)
         for number in range(1, count(cfg, method) + 1):
             drawn = {key: draw(cfg, luck, method, key, *ends) for key, ends in space.items()}
@@ -120,7 +125,7 @@ def check(cfg) -> None:
     """Refuse spaces that nothing can be drawn from, and a seed that reports use."""
     for method, space in cfg.tune.spaces.items():
         check_space(cfg, method, space)
-    for key in ("more", "epochs"):
+    for key in ("more", "epochs", "only"):
         for method in getattr(cfg.tune, key):
             check_method(cfg, method, f"tune.{key}")
             if method not in cfg.tune.spaces:

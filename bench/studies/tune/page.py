@@ -150,10 +150,20 @@ def provenance(study) -> list[str]:
         f"The settings of {named(used)} are the best of each one's own random trials"
         f"{_where(study, tuned)} at seed {tuned['seed']}, which no comparison uses. The rule: "
         f"{tuned['rule']}. The trials ran at "
-        f"commit {tuned['commit'][:12]}; the report of the study 'tune' lists each of them. "
+        f"{_commits(tuned, used)}; the report of the study 'tune' lists each of them. "
         f"Settings were drawn log-uniformly: {spaces}. No other settings were searched"
         f"{lengths_and_schedules(tuned)}."
     ]
+
+
+def _commits(tuned: dict, used: list[str]) -> str:
+    """Say 'commit 328a33e991e5', and that of methods which were searched later."""
+    later: dict[str, list[str]] = {}
+    for method in used:
+        if commit := tuned["methods"][method].get("commit"):
+            later.setdefault(commit, []).append(method)
+    own = [f", those of {named(methods)} at {commit[:12]}" for commit, methods in later.items()]
+    return f"commit {tuned['commit'][:12]}{''.join(own)}"
 
 
 def _where(study, tuned: dict) -> str:

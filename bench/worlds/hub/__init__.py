@@ -3,9 +3,9 @@
 Any of them may be a local file of the user's instead.
 
 The data set's pairs are the pool that each seed draws from, with the labels that they come with.
-PPO's prompts are those of the pairs. Validation and test prompts come from the pairs' test split,
-or from a part of the train split that is held out. Gold is a published reward model, or a function
-of the user's; no method trains on it.
+PPO's prompts are those of the pairs, or of `data.prompts`. Validation and test prompts come from
+the pairs' test split, or from a part of the train split that is held out. Gold is a published
+reward model, or a function of the user's; no method trains on it.
 No text is truncated: rows longer than the settings allow are left out, counted, and an error if
 they are many.
 
@@ -27,13 +27,14 @@ from pydantic import Field
 from bench.core import streams
 from bench.core.files import write_rows
 from bench.core.hub import Rows, Source, load_rows, reaching
+from bench.core.names import ALONE_SPLIT
 from bench.core.progress import say
 from bench.core.records import write_manifest
 from bench.core.schema import Section, UserError
 from bench.core.turns import shown as readable
 from bench.worlds.bradley_terry import on_policy
 from bench.worlds.hub.gold import Gold, GoldModel, keep
-from bench.worlds.hub.rows import FORMS, SHOWN, Unfit, exchange, paired, preference_of
+from bench.worlds.hub.rows import ALONE, FORMS, SHOWN, Unfit, alone, exchange, paired, preference_of
 
 __all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "WRITTEN", "Gold", "Settings", "preference",
            "write"]  # fmt: skip
@@ -72,6 +73,13 @@ class Pairs(Texts):
     or more if the pool leaves more."""
 
 
+class Prompts(Texts):
+    """A data set of prompts alone."""
+
+    split: str = "train"
+    """Split that holds the prompts."""
+
+
 class Settings(Section):
     """Which data sets, which gold, and how many rows of each."""
 
@@ -80,6 +88,9 @@ class Settings(Section):
     sft: Demonstrations | None = None
     """Demonstrations, which SFT learns from; null: the preferred answers of the pool."""
     pairs: Pairs
+    prompts: Prompts | None = None
+    """Prompts that methods which sample answers ask, as many for each seed as it has pairs; null:
+    those of its pairs."""
     gold: GoldModel
     demonstrations: int = Field(10_000, ge=1)
     """Most demonstrations that are taken."""
@@ -110,7 +121,7 @@ def write(settings: Settings, out: Path) -> None:
     train, test = divided(settings, counted)
     files = {
         "sft.jsonl": demonstrations(settings, train, test, counted),
-        "prompts.jsonl": prompt_rows(settings, train, test),
+        "prompts.jsonl": prompt_rows(settings, train, test, asked_alone(settings, test, counted)),
         "pool.jsonl": pool_rows(settings, train),
         "tasks/preference.jsonl": preference_rows(settings, test),
     }
@@ -126,7 +137,7 @@ def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict
         if not rows:
             raise UserError(f"data: {name} would be empty: the data set has too few rows")
         entries[name] = write_rows(out / name, rows)
-    sources = settings.model_dump(include={"sft", "pairs", "gold"})
+    sources = settings.model_dump(include={"sft", "pairs", "prompts", "gold"})
     write_manifest(out, entries, sources=sources, left_out=left_out)
 
 
@@ -184,7 +195,8 @@ def stream(settings: Settings, name: str) -> Random:
 
 def check_columns(source: Rows, found: set[str]) -> None:
     """Raise UserError if a data set lacks the columns of every form that can be read."""
-    forms = FORMS + (SHOWN if isinstance(source, Demonstrations) else [])
+    forms = ALONE if isinstance(source, Prompts) else FORMS
+    forms = forms + (SHOWN if isinstance(source, Demonstrations) else [])
     if not any(form <= found for form in forms):
         wanted = "; or ".join(", ".join(sorted(form)) for form in forms)
         raise UserError(f"{source} has the columns {', '.join(sorted(found))}; needed: {wanted}")
@@ -202,8 +214,8 @@ def shuffled(settings: Settings, source: Rows, split: str) -> Iterator[tuple[int
 def fitting(settings: Settings, rows, read: Callable, leave: Callable) -> Iterator[tuple]:
     """Yield the number, prompt and answers of the rows that can be used.
 
-    read: ``exchange`` or ``preference_of``; leave: called with the number of any other row, and the
-    reason.
+    read: ``exchange``, ``preference_of`` or ``alone``; leave: called with the number of any other
+    row, and the reason.
     """
     size = length(settings)
     for number, row in rows:
@@ -219,7 +231,7 @@ def fitting(settings: Settings, rows, read: Callable, leave: Callable) -> Iterat
             leave(number, "two equal answers")
         elif size(readable(prompt)) > settings.max_prompt:
             leave(number, "a prompt that is too long")
-        elif max(map(size, answers)) > settings.max_answer:
+        elif max(map(size, answers), default=0) > settings.max_answer:
             leave(number, "an answer that is too long")
         else:
             yield (number, prompt, *answers)
@@ -300,14 +312,41 @@ def shown(settings: Settings, train: list[dict], counted: Counted) -> Iterator[t
         yield tuple(texts)
 
 
-def prompt_rows(settings: Settings, train: list[dict], test: list[dict]) -> list[dict]:
-    """Make the rows of prompts.jsonl: the pool's prompts first, in the pool's order."""
+def asked_alone(settings: Settings, test: list[dict], counted: Counted) -> list[dict]:
+    """Take the prompts that have no pair, each once and none that is held out, as many at most as
+    the pool has pairs."""
+    if settings.prompts is None:
+        return []
+    name = f"prompts {settings.prompts.split}"
+    leave = counted.begin(name, "data.prompts", settings.prompts)
+    rows = shuffled(settings, settings.prompts, settings.prompts.split)
+    found, seen = [], {same(row["prompt"]) for row in test}
+    for number, prompt in fitting(settings, rows, alone, leave):
+        if same(prompt) in seen:
+            leave(number, AGAIN)
+            continue
+        counted.use(name)
+        seen.add(same(prompt))
+        found.append({"prompt": prompt})
+        if len(found) == settings.pool:
+            break
+    if not found:
+        raise UserError(f"data: {settings.prompts} has no prompt that is not held out")
+    return found
+
+
+def prompt_rows(settings: Settings, train: list[dict], test: list[dict], alone=()) -> list[dict]:
+    """Make the rows of prompts.jsonl: the pool's prompts first, in the pool's order.
+
+    alone: prompts without a pair.
+    """
     cut = settings.validation * len(test) // (settings.validation + settings.test)
     cut = min(settings.validation, cut)
     splits = {
         "train": train,
         "validation": test[:cut],
         "test": test[cut : cut + settings.test],
+        ALONE_SPLIT: alone,
     }
     rows = [
         {"prompt": row["prompt"], "family": FAMILY, "split": split, "meta": {}}

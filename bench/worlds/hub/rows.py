@@ -7,6 +7,7 @@ The forms are those of TRL (huggingface.co/docs/trl/dataset_formats), standard a
     prompt, completion, label    single answers, good or bad, which are paired by their prompt
     prompt, completion           demonstrations
     messages                     demonstrations
+    prompt                       prompts alone
 
 and dialogues in the text form of HH-RLHF. Of a conversation the prompt is all but the last turn,
 with its system message.
@@ -20,6 +21,7 @@ from bench.core import turns
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 FORMS = [{"chosen", "rejected"}, {"prompt", "completion", "label"}]
 SHOWN = [{"messages"}, {"prompt", "completion"}]  # further forms of demonstrations
+ALONE = [{"prompt"}, {"messages"}]  # prompts without an answer
 Row = tuple[int, dict]
 
 
@@ -58,6 +60,13 @@ def preference_of(row: dict) -> tuple[str, str, str]:
     return prompt, better, worse
 
 
+def alone(row: dict) -> tuple[str]:
+    """Read a prompt that has no answer, a text or messages that end with the user's; raises
+    Unfit."""
+    asked = row["prompt"] if row.get("prompt") is not None else row.get("messages")
+    return split([*_asked(asked), *_turn("assistant", "any")])[:1]
+
+
 def split(messages: list[dict]) -> tuple[str, str]:
     """Return (prompt, answer) of a conversation: all but its last turn, and that; raises Unfit."""
     if not messages or messages[-1].get("role") != "assistant":
@@ -83,10 +92,14 @@ def _conversation(prompt, answer) -> list[dict]:
         first = prompt[:1] if isinstance(prompt, list) else []
         lacks = said[0].get("role") != "system" and first and first[0].get("role") == "system"
         return [*first, *said] if lacks else said
+    return [*_asked(prompt), *said]
+
+
+def _asked(prompt) -> list[dict]:
+    """Return the messages of a prompt: a text, a dialogue in HH-RLHF's form, or messages."""
     if prompt is None:
         raise Unfit("no prompt")
-    asked = (_dialogue(prompt) if isinstance(prompt, str) else None) or _turn("user", prompt)
-    return [*asked, *said]
+    return (_dialogue(prompt) if isinstance(prompt, str) else None) or _turn("user", prompt)
 
 
 def _turn(role: str, value) -> list[dict]:

@@ -10,7 +10,7 @@ from bench.analysis.measures.stability import spread
 from bench.analysis.statistics import Share
 from bench.report import style
 from bench.report.figure import Figure, counts, interval_note, listing, n_of, signed
-from bench.report.marks import LOST, beside, point, short, unit_scale
+from bench.report.marks import LOST, NO_COST, beside, point, short, unit_scale
 from bench.report.style import WIDE
 from bench.report.typeface import BOLD
 from bench.report.words import fixed, label
@@ -56,7 +56,7 @@ def _cost(study) -> Column:
     spans = {arm: [v / size for v in (i.low, i.mean, i.high)] for arm, i in found.items()}
     spans = {arm: (*span, short(span[1])) for arm, span in spans.items()}
     axis = f"{prefix}FLOPs of a run\n(lower is better)"
-    return Column("Cost", axis, spans, LOST, (0, 1.1 * most / size), ".3g")
+    return Column("Cost", axis, spans, NO_COST, (0, 1.1 * most / size), ".3g")
 
 
 def _stability(study) -> Column:
