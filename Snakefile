@@ -18,6 +18,7 @@ from bench.core.machine import gpus, memory_mb
 from bench.core.scheduling import lighten
 from bench.core.schema import UserError
 from bench.estimate.devices import named
+from bench.evaluation.harness import check_names
 from bench.settings.overrides import asked
 from bench.studies import load
 
@@ -34,6 +35,7 @@ try:
     TESTBED, SET = asked(config)
     ESTIMATED = ["--gpu", named(str(config["gpu"]))] if "gpu" in config else []
     CFG = load(TESTBED, SET)
+    check_names(CFG.eval.tasks)
 except UserError as error:
     sys.exit(f"error: {error}")
 

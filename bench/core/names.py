@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-NAME = re.compile(r"[A-Za-z0-9._-]+")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 SHOWN = 12  # most names that a message lists
 DEFAULT_TESTBED, DEFAULT_STUDY = "micro", "compare"

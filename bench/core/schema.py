@@ -1,10 +1,44 @@
 """The base class of all sections of the settings. Imports nothing heavy."""
 
-from pydantic import BaseModel, ConfigDict
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat
 
 
 class UserError(Exception):
     """A mistake that the user can correct; shown as one line, without a traceback."""
+
+
+def listed(value: Any) -> Any:
+    """Turn a single value into a list of one, so that seeds=7 means seeds=[7]."""
+    return [value] if isinstance(value, int | float | str) else value
+
+
+def distinct(values: tuple) -> tuple:
+    """Return values; raises ValueError if one of them stands there twice."""
+    twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} stands there twice: drop one")
+    return values
+
+
+def rising(values: tuple) -> tuple:
+    """Return values; raises ValueError if they do not rise."""
+    if any(a >= b for a, b in pairwise(values)):
+        raise ValueError(f"{', '.join(f'{v:g}' for v in values)} do not rise: sort them")
+    return values
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger one
+Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+_Once = AfterValidator(distinct), BeforeValidator(listed)
+Seeds = Annotated[tuple[Seed, ...], *_Once]
+Shares = Annotated[tuple[Share, ...], *_Once]
+Factors = Annotated[tuple[PositiveFloat, ...], *_Once]
+Names = Annotated[tuple[str, ...], *_Once]
+Fractions = Annotated[tuple[Fraction, ...], AfterValidator(rising), BeforeValidator(listed)]
 
 
 class Section(BaseModel):

@@ -7,12 +7,16 @@ files of the user's. Their documents come from the hub. A group is reported task
 
 import io
 import math
+import os
 import sys
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable
+from contextlib import contextmanager, redirect_stderr, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 
+from bench.core.files import write_text
 from bench.core.hub import reaching
 from bench.core.names import nearest
 from bench.core.schema import UserError
@@ -191,10 +195,36 @@ def load(names: tuple[str, ...]) -> list:
     return [task for name in names for task in load_one(manager, name)]
 
 
+def check_names(names: Iterable[str], known: Iterable[str] = ()) -> None:
+    """Raise UserError for a name that is no task of lm-eval's and no file.
+
+    known: lm-eval's names; none: those of the installed version.
+    """
+    names = [name for name in names if not Path(name).is_file()]
+    known = set(known or (installed() if names else ()))
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown task '{name}' in eval.tasks" + nearest(name, known))
+
+
+def installed() -> list[str]:
+    """List lm-eval's tasks, groups and tags. Finding them takes seconds, so that a list of each
+    version of lm-eval is kept in the user's cache."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    kept = home / "prefbench" / f"lm-eval-{version('lm-eval')}.txt"
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8").split("\n")
+    from lm_eval.tasks import TaskManager
+
+    found = TaskManager().all_tasks
+    with suppress(OSError):  # a home that cannot be written
+        write_text(kept, "\n".join(found))
+    return found
+
+
 def load_one(manager, name: str) -> list:
     """Load the tasks that a name stands for."""
-    if name not in manager.all_tasks and not Path(name).is_file():
-        raise UserError(f"unknown task '{name}' in eval.tasks" + nearest(name, manager.all_tasks))
+    check_names([name], manager.all_tasks)
     try:
         with reaching(f"the data of lm-eval's '{name}'"):
             return list(manager.load([name])["tasks"].values())

@@ -3,9 +3,11 @@
 Each check raises UserError with one line that names the cause and the remedy.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.core.hub import file_format
 from bench.core.names import (
     DEMONSTRATIONS,
     NAME,
@@ -21,22 +23,30 @@ from bench.methods import head_of
 from bench.settings.config import OWN
 from bench.settings.overrides import merge
 from bench.settings.validation import checked
-from bench.training.batches import check_rollouts, splits
+from bench.training.batches import check_rollouts, in_epoch, splits
 from bench.worlds import world
 
+STEPPED = "batch", "epochs", "warmup"  # of which the steps of a warm-up can be told
 MODEL_FILES = "config.json", "adapter_config.json"  # of which a folder with a model has one
 
 
 def check(cfg) -> None:
     """Run every check on a ``bench.settings.config.Config``."""
     check_curve(cfg)
+    check_room(cfg)
     check_pool(cfg.pairs)
     check_names(cfg)
     check_study(cfg)
     check_model(cfg.model)
     check_candidates(cfg)
+    check_warmup("base", cfg.base)
+    check_warmup("sft", cfg.sft)
+    check_demonstrations(cfg)
+    check_sources(cfg)
+    check_provenance(cfg)
     for name in [*cfg.arms, *cfg.study_arms]:
         check_model(cfg.of(name).model)
+        check_batch(cfg.of(name), cfg.arm(name))
         check_preference(cfg, cfg.arm(name))
         check_written(cfg, cfg.arm(name))
         check_writer(cfg, cfg.arm(name))
@@ -53,14 +63,101 @@ def check_model(model) -> None:
     """Refuse kind hub without model.hub, or the reverse, and 4-bit weights without LoRA."""
     if (model.kind == "hub") != (model.hub is not None):
         raise UserError("model.hub names the model for model.kind=hub: set both or neither")
-    if model.kind == "llama" and model.hidden % model.heads:
+    if model.kind == "llama" and model.hidden % (2 * model.heads):
         raise UserError(
-            f"model.heads={model.heads} does not divide model.hidden={model.hidden}: change one"
+            f"model.hidden={model.hidden} is no multiple of twice model.heads={model.heads}, as "
+            "rotary positions ask: change one"
         )
     if model.quantise and model.lora is None:
         raise UserError("model.quantise freezes all weights: set model.lora, to train adapters")
     if model.quantise and model.dtype != "bfloat16":
         raise UserError("model.quantise computes in bfloat16: set model.dtype=bfloat16")
+
+
+def check_room(cfg) -> None:
+    """Refuse a context that an answer fills, and a base of random weights."""
+    if cfg.model.kind == "llama" and cfg.model.context <= cfg.decode.max_new_tokens:
+        raise UserError(
+            f"model.context={cfg.model.context} leaves no room for a prompt beside "
+            f"decode.max_new_tokens={cfg.decode.max_new_tokens}: raise the one or lower the other"
+        )
+    if cfg.model.kind == "llama" and not cfg.base.steps:
+        raise UserError("base.steps=0 leaves a model of random weights: set base.steps")
+
+
+def check_warmup(name: str, training) -> None:
+    """Refuse a warm-up that takes all steps of a training of a given length."""
+    if 0 < training.steps <= training.warmup:
+        raise UserError(
+            f"{name}.warmup={training.warmup} takes all of its {training.steps} steps: lower it"
+        )
+
+
+def check_demonstrations(cfg) -> None:
+    """Refuse a batch of SFT that is larger than its data."""
+    most = getattr(cfg.data, "demonstrations", None)
+    if most and cfg.sft.steps and cfg.sft.batch > most:
+        raise UserError(
+            f"sft.batch={cfg.sft.batch} is more than data.demonstrations={most}: lower it"
+        )
+
+
+def check_batch(cfg, arm) -> None:
+    """Refuse batches larger than the data, and warm-ups that take all steps, of an arm that learns
+    from as many pairs as usual.
+
+    Arms with fewer pairs, which studies compute, have the batches of the others.
+    """
+    if arm.n or arm.preference == DEMONSTRATIONS or pool_of(arm.preference) in WRITTEN:
+        return
+    own, n = arm.settings, arm.listed(cfg.pairs.n)
+    trainings = {arm.method: (own, n * getattr(own, "answers", 1))}
+    if "reward" in arm.needs and not (cfg.reward.model or arm.reward_n):
+        trainings["reward"] = cfg.reward, n
+    for name, (settings, rows) in trainings.items():
+        batch = getattr(settings, "batch", 1)
+        if isinstance(batch, int) and batch > rows:
+            raise UserError(
+                f"{name}.batch={batch} is more than the {rows:,} rows of a pass: lower it, or "
+                "raise pairs.n"
+            )
+        if not all(isinstance(getattr(settings, k, None), int | float) for k in STEPPED):
+            continue
+        passes = in_epoch(settings, rows, rollouts=hasattr(settings, "minibatch"))
+        steps = math.ceil(passes * settings.epochs)
+        if settings.warmup >= steps:
+            raise UserError(
+                f"{name}.warmup={settings.warmup} takes all of its {steps} steps: lower it"
+            )
+
+
+def check_sources(cfg) -> None:
+    """Refuse data, gold, models and reward models that are named by a path where nothing is."""
+    for own in variants(cfg):
+        named = {"model.hub": own.model.hub, "reward.model": own.reward.model}
+        named |= {f"data.{key}": value for key, value in vars(own.data).items()}
+        for key, source in named.items():
+            path = getattr(source, "id", None)
+            if isinstance(path, str) and is_local(path) and not Path(path).exists():
+                raise UserError(f"{key}.id: there is no '{path}' in {Path.cwd()}: check the path")
+
+
+def is_local(path: str) -> bool:
+    """Tell whether an id can only be a path: those of the hub are of the form owner/name."""
+    return path.startswith(("/", ".", "~")) or path.count("/") > 1 or file_format(path) is not None
+
+
+def check_provenance(cfg) -> None:
+    """Refuse a record of a search that reports could not read."""
+    known = cfg.searched
+    if known is None:
+        return
+    lacks = [key for key in ("rule", "seed", "commit", "spaces", "methods") if key not in known]
+    if lacks or not all(isinstance(known[key], dict) for key in ("spaces", "methods")):
+        what = f"lacks {', '.join(lacks)}" if lacks else "has spaces or methods that are no mapping"
+        raise UserError(
+            f"provenance {what}: copy the whole tuned.yaml that the study `tune` writes"
+        )
 
 
 def check_pool(pairs) -> None:
@@ -78,8 +175,8 @@ def check_names(cfg) -> None:
     for name in [*cfg.arms, *cfg.studies]:
         if not NAME.fullmatch(name) or name in ("sft", ".", ".."):
             raise UserError(
-                f"'{name}' cannot name an arm or a study: use letters, digits, '.', '_' and '-', "
-                "but not 'sft'"
+                f"'{name}' cannot name an arm or a study: use up to 100 letters, digits, '.', '_' "
+                "and '-', the first no '.' or '-', but not 'sft'"
             )
         if name in taken:
             raise UserError(
@@ -222,8 +319,7 @@ def check_share(cfg, name: str, settings, n: int) -> None:
 
 
 def check_seeds(cfg) -> None:
-    """Refuse seeds that repeat or are negative, and `seeds_of` a study that has none of them."""
-    check_own_seeds("seeds", cfg.seeds)
+    """Refuse `seeds_of` a study that does not exist or has seeds of its own."""
     for name in cfg.seeds_of:
         if name not in cfg.known_studies:
             raise UserError(
@@ -236,9 +332,9 @@ def check_seeds(cfg) -> None:
 
 
 def check_own_seeds(name: str, seeds: Sequence[int]) -> None:
-    """Refuse seeds, the setting ``name``, that repeat or are negative, and none at all."""
-    if len(set(seeds)) < len(seeds) or not seeds or min(seeds) < 0:
-        raise UserError(f"{name} must differ and be 0 or more; got {list(seeds)}")
+    """Refuse no seeds at all; name: the setting."""
+    if not seeds:
+        raise UserError(f"{name} is empty: name a seed")
 
 
 ENDS = (0.0, 1.0)  # shares at which a curve starts and ends
@@ -288,6 +384,12 @@ def check_preference(cfg, arm) -> None:
     if not NAME.fullmatch(arm.preference):
         name = f"{where}.preference={arm.preference!r}"
         raise UserError(f"{name} is no valid name: use letters, digits, '.', '_' and '-'")
+    here = world(cfg.data.kind)
+    known = (*here.PREFERENCES, DEMONSTRATIONS, *([ON_POLICY] if here.GIVEN_PAIRS else []))
+    if parsed(arm.preference) == LabelSet(arm.preference) and arm.preference not in known:
+        unknown = f"{where}.preference: this testbed has no '{arm.preference}'"
+        if arm.preference != ON_POLICY and pool_of(arm.preference) not in WRITTEN:
+            raise UserError(unknown + nearest(arm.preference, known))
     made = arm.preference == DEMONSTRATIONS
     if made and "reference" in arm.needs:
         raise UserError(

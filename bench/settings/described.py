@@ -151,6 +151,7 @@ def type_of(schema: dict) -> str:
         return " or ".join(type_of(part) for part in schema["anyOf"])
     if "enum" in schema or "const" in schema:
         return " or ".join(map(str, schema.get("enum") or [schema["const"]]))
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if key in schema]
+    ends = {key: schema[key] for key in BOUNDS if key in schema}
+    bounds = [f"{BOUNDS[k]} {int(v) if v == int(v) else v}" for k, v in ends.items()]
     words = " ".join([TYPES.get(schema.get("type"), "any"), " and ".join(bounds)]).strip()
     return f"{words} of: {type_of(schema['items'])}" if "items" in schema else words

@@ -63,6 +63,8 @@ def complete(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Con
 def validated(testbed: str, values: dict, plans: Mapping[str, ModuleType]) -> Config:
     """Return the settings as a Config; each study's plan fills in its own section."""
     schema = config_class(values, plans)
+    if "testbed" in values:
+        raise UserError("testbed is no setting of a file: choose it with --testbed (testbed=...)")
     values = inherited(values, methods.known(files_of(values)))
     cfg = checked(schema, values | {"testbed": name_of(testbed)}, "")
     cfg._source, cfg._plans = testbed, plans

@@ -3,26 +3,15 @@
 The docstring under a field is its description: `python -m bench help pairs.n` prints it.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat
+from pydantic import Field, field_validator
 
 from bench.core.hub import Scorer
 from bench.core.names import DEFAULT_STUDY, POOL, LabelSet, pool_of
-from bench.core.schema import Section
+from bench.core.schema import Fractions, Names, Section, Seed, Seeds
 from bench.models.hub_model import HubModel
-
-
-def listed(value: Any) -> Any:
-    """Turn a single value into a list of one, so that seeds=7 means seeds=[7]."""
-    return [value] if isinstance(value, int | float | str) else value
-
-
-Share = Annotated[float, Field(gt=0, lt=1)]
-Shares = Annotated[tuple[Share, ...], BeforeValidator(listed)]
-Factors = Annotated[tuple[PositiveFloat, ...], BeforeValidator(listed)]
-Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
-Fractions = Annotated[tuple[float, ...], BeforeValidator(listed)]
 
 
 class Threads(Section):
@@ -93,7 +82,7 @@ class Lora(Section):
 
     r: int = Field(16, ge=1)
     """Rank of the adapters."""
-    alpha: float = 32.0
+    alpha: float = Field(32.0, gt=0)
     """Scale of the adapters: their output is multiplied by alpha / r."""
     layers: int | None = Field(None, ge=1)
     """How many of the upper layers have adapters; null: all layers."""
@@ -107,15 +96,15 @@ class Model(Section):
     that `model.hub` names."""
     hub: HubModel | None = None
     """Model on the Hugging Face hub, or a local folder; only with kind hub."""
-    hidden: int = 96
+    hidden: int = Field(96, ge=1)
     """Width of the hidden states; only with kind llama."""
-    layers: int = 3
+    layers: int = Field(3, ge=1)
     """Number of layers; only with kind llama."""
-    heads: int = 4
+    heads: int = Field(4, ge=1)
     """Attention heads per layer; only with kind llama."""
-    intermediate: int = 256
+    intermediate: int = Field(256, ge=1)
     """Width of the MLP; only with kind llama."""
-    context: int = 96
+    context: int = Field(96, ge=2)
     """Most tokens in a text; with kind llama also the length of a pretraining row."""
     lora: Lora | None = None
     """Train low-rank adapters instead of all weights; null: train all weights."""
@@ -131,6 +120,13 @@ class Model(Section):
     device: str = "auto"
     """auto: a CUDA device if there is one, else the CPU; or a torch device: cpu, cuda:0."""
 
+    @field_validator("device")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+            raise ValueError(f"'{name}' is no device: write auto, cpu, cuda or cuda:0")
+        return name
+
 
 class Base(Section):
     """Pretraining: makes the base from the world's raw text."""
@@ -145,7 +141,7 @@ class Base(Section):
     """Optimiser steps in which the learning rate rises linearly to `lr`."""
     decay: float = Field(0.0, ge=0, le=1)
     """Last share of the steps, in which the learning rate falls linearly to 0; 0: constant."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial weights and of the order of the rows."""
 
 
@@ -162,7 +158,7 @@ class Sft(Base):
     demonstrations."""
     lr: float = Field(1e-3, gt=0)
     """Learning rate."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the order of the demonstrations and of new adapters; another seed makes another SFT
     base."""
 
@@ -189,7 +185,7 @@ class Pairs(Section):
     """Temperature at which to sample the SFT base's answers."""
     batch: int = Field(256, ge=1)
     """Prompts answered at once."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the pool and of the draws from it."""
 
     @property
@@ -302,7 +298,7 @@ class Arm(Section):
     """Whether each copy of a pair gets a label of its own, drawn anew; false: all share one."""
     start: Literal["sft", "base"] = "sft"
     """Model that a run starts from. sft: the SFT base; base: the base before SFT."""
-    curve: tuple[float, ...] | None = None
+    curve: Fractions | None = None
     """Points of the training curve, as in `curve.fractions`; null: those."""
     tasks: bool | Names = True
     """Whether lm-eval evaluates the arm's runs; a list: on these tasks of the world alone."""
@@ -396,11 +392,11 @@ class Core(Files):
     bench/settings/testbeds, or the path of your own."""
     study: str = DEFAULT_STUDY
     """Name of the study to run: it decides which runs to make and how to analyse them."""
-    seeds: Annotated[tuple[int, ...], BeforeValidator(listed), Field(min_length=1)]
+    seeds: Annotated[Seeds, Field(min_length=1)]
     """Seeds of the runs: every arm is trained once with each."""
     studies: dict[str, Names]
     """Declared studies: {name: list of arms}."""
-    pick_seeds: Annotated[tuple[int, ...], BeforeValidator(listed)] = (111, 112)
+    pick_seeds: Annotated[Seeds, Field(min_length=1)] = (111, 112)
     """Seeds on which the candidates of arms are tried; no study compares them."""
     seeds_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """By study how many of `seeds` it uses, the first ones; a study that is not named uses all."""

@@ -1,6 +1,8 @@
 """Validate settings; turn the first error into one line with key, nearest key and remedy."""
 
-from typing import Any
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -14,10 +16,34 @@ def checked(schema: type[Section], values: dict, where: str) -> Any:
 
     where: dotted key of the section, for the message.
     """
+    for path in truths(schema, values):
+        key = ".".join([where, *path] if where else path)
+        raise UserError(f"{key} is true or false: write a number")
     try:
         return schema.model_validate(values)
     except ValidationError as error:
         raise UserError(explain(schema, error.errors()[0], where)) from None
+
+
+def truths(schema: Any, values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the paths at which true or false stands for a number, as which Python would take it."""
+    fields = getattr(schema, "model_fields", {}) if isinstance(values, dict) else {}
+    for name, field in fields.items():
+        value, kinds = values.get(name), parts(field.annotation)
+        if isinstance(value, bool) and {int, float} & kinds and bool not in kinds:
+            yield (*path, name)
+        for kind in kinds:
+            if hasattr(kind, "model_fields"):
+                yield from truths(kind, value, (*path, name))
+
+
+def parts(annotation: Any) -> set:
+    """Return the types that an annotation names outside of containers: int and None of
+    `int | None`."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        inner = [a for a in get_args(annotation) if isinstance(a, type) or get_origin(a)]
+        return set().union(*map(parts, inner))
+    return {annotation} if isinstance(annotation, type) else set()
 
 
 def explain(schema: type[Section], error: dict, where: str) -> str:

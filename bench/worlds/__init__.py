@@ -11,7 +11,7 @@ def world(kind: str) -> ModuleType:
     """Import a world: its Settings, names, write, Gold and preference.
 
     GIVEN_PAIRS: True if ``write`` makes the pool of pairs; else it is sampled from the SFT base.
-    WRITTEN: further pools that ``write`` makes.
+    WRITTEN: further pools that ``write`` makes. PREFERENCES: whose labels its pairs may have.
     """
     return registry.member(__name__, kind)
 

@@ -62,7 +62,7 @@ def test_what_jobs_ask_for_is_no_override_and_changes_no_hash():
         ("tiny", "studies.compare=[dpq]", "unknown arm 'dpq'"),
         ("tiny", "arms.x.method=dqo", "unknown method 'dqo'"),
         ("tiny", "arms.x={metod: dpo}", "arms.x names no method: add `method: dpo`"),
-        ("tiny", "seeds=[1, 1]", "seeds must differ"),
+        ("tiny", "seeds=[1, 1]", "seeds: 1 stands there twice"),
         ("tiny", "seeds=[1, 100]", "seed 100 is tune.seed, on which the settings were picked"),
         ("tiny", "seeds_of.orgins=1", "unknown study 'orgins' in seeds_of; did you mean 'origins'"),
         ("tiny", "seeds_of.bases=1", "seeds_of.bases: that study has seeds of its own"),
@@ -145,7 +145,10 @@ def test_a_lone_factor_is_a_list_of_one():
 
 
 def test_further_methods_inherit_the_testbeds_sizes():
-    cfg = load("tiny", ["dpo={batch: 6, warmup: 3}", "ppo={batch: 24, minibatch: 12, warmup: 4}"])
+    more = ["pairs.n=240", "pairs.pool=500"]
+    cfg = load(
+        "tiny", [*more, "dpo={batch: 6, warmup: 3}", "ppo={batch: 24, minibatch: 12, warmup: 4}"]
+    )
     assert (cfg.kto.batch, cfg.kto.warmup) == (6, 3)
     assert (cfg.grpo.batch, cfg.grpo.minibatch, cfg.grpo.warmup) == (24, 12, 4)
     own = load("tiny", ["dpo.batch=6", "kto.batch=10"])
@@ -162,10 +165,10 @@ def test_sizes_that_a_method_cannot_have_are_not_inherited():
 def test_another_source_on_the_command_line_keeps_nothing_of_the_former_one():
     usual = load("zephyr-7b").data.pairs
     assert usual.train != "train" and usual.test
-    for items in (["data.pairs.id=my.jsonl"], ["data.pairs={id: my.jsonl}"]):
+    for items in (["data.pairs.id=some/other"], ["data.pairs={id: some/other}"]):
         mine = load("zephyr-7b", items).data.pairs
         assert (mine.train, mine.test, mine.revision) == ("train", None, "main")
-    both = load("zephyr-7b", ["data.pairs.test=held", "data.pairs.id=my.jsonl"]).data.pairs
-    assert (both.id, both.test) == ("my.jsonl", "held")
+    both = load("zephyr-7b", ["data.pairs.test=held", "data.pairs.id=some/other"]).data.pairs
+    assert (both.id, both.test) == ("some/other", "held")
     same = load("zephyr-7b", [f"data.pairs.id={usual.id}"]).data.pairs
     assert same == usual

@@ -203,7 +203,7 @@ def test_a_method_file_that_will_not_do_is_one_line(folder, name, text, line):
     [
         ("methods=null", "methods=None is not valid"),
         ("methods={a: b}", "methods={'a': 'b'} is not valid"),
-        ("methods=[my/mine.py, my/mine.py]", "'mine' is the name of another method"),
+        ("methods=[my/mine.py, my/mine.py]", "methods: my/mine.py stands there twice: drop one"),
         ("mine.gama=1", "unknown key 'mine.gama'; did you mean 'mine.gamma'?"),
         ("arms={m: {method: mine, gama: 1}}", "did you mean 'arms.m.gamma'?"),
         ("arms={m: {method: mina}}", "unknown method 'mina' of arm 'm'; did you mean 'mine'?"),

@@ -127,7 +127,8 @@ def test_list_settings_names_every_setting_with_type_default_and_meaning(capsys)
     assert lines[at + 1] == "      Pairs that each seed draws from the pool and trains on."
     assert "  model.lora: section or null; default: null" in lines
     assert (
-        "  seeds: list of: whole number; default: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" in lines
+        "  seeds: list of: whole number >= 0 and < 4294967296; "
+        "default: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" in lines
     )  # by base.yaml
 
 

@@ -10,7 +10,9 @@ from bench.steps import pairs, reward
 from bench.studies import load
 from bench.worlds import bradley_terry
 
-SIX = ["pairs.n=6", "pairs.validation=3"]
+SIX = ["pairs.n=6", "pairs.validation=3", "reward={batch: 3, warmup: 0}"]
+SIX += [f"{m}={{batch: 3, warmup: 0}}" for m in ("dpo", "ipo", "orpo")]
+SIX += ["ppo={batch: 3, minibatch: 3, warmup: 0}"]
 
 
 def pool(n, name="gold", start=0):

@@ -130,7 +130,10 @@ def test_the_plan_has_other_seeds_of_every_base_and_nothing_else():
     assert (own.base.seed, own.sft.seed) == (cfg.base.seed + 2, cfg.sft.seed + 2)
     assert own.dpo == cfg.dpo and own.pairs == cfg.pairs
     assert len(cfg.sft_bases) == 3
-    for seeds, said in (("[1, 1]", "bases.seeds must differ"), ("[100]", "seed 100 is tune.seed"),
-                        ("[101]", "finals.seeds holds 101")):  # fmt: skip
+    for seeds, said in (
+        ("[1, 1]", "bases.seeds: 1 stands there twice"),
+        ("[100]", "seed 100 is tune.seed"),
+        ("[101]", "finals.seeds holds 101"),
+    ):
         with pytest.raises(UserError, match=said):
             load("tiny", [f"bases.seeds={seeds}"])

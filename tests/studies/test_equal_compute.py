@@ -49,9 +49,10 @@ def test_a_verdict_is_another_only_where_it_differs_however_the_pair_is_turned()
     ):
         (line,) = lines(at_equal(rows, ends=turned))
         assert line == (
-            "Verdicts that change between pipelines of equal FLOPs: PPO better than DPO (PPO n=750 "
-            "at 1.1 T against DPO at 1 T; +0.40 (+0.20 to +0.60)); DPO against IPO inconclusive "
-            "(DPO n=750 at 1.1 T against IPO at 1 T; +0.40 (+0.20 to +0.60))."
+            "Verdicts that change between pipelines of equal FLOPs: PPO better than DPO (PPO from "
+            "750 pairs at 1.1 T FLOPs against DPO at 1 T; +0.40 (+0.20 to +0.60)); DPO against IPO "
+            "inconclusive (DPO from 750 pairs at 1.1 T FLOPs against IPO at 1 T; +0.40 (+0.20 to "
+            "+0.60))."
         )
 
 

@@ -160,8 +160,11 @@ def test_the_plan_multiplies_every_rate_and_changes_nothing_else():
         ([SMALLER, "pick_seeds=[1]"], "pick_seeds holds 1, which a study compares"),
         (["sizes.models={sft2: {model: {hidden: 16}}}"], "ppo-sft2 is an arm of study 'bases'"),
         (["sizes.models={a: {model: {hidden: 32}}}"], "sizes.models.a makes the same SFT base"),
-        (["sizes.models={a: {model: {hidden: 30, heads: 4}}}"], "model.heads=4 does not divide"),
-        ([SMALLER, "sizes.seeds=[1, 1]"], "sizes.seeds must differ"),
+        (
+            ["sizes.models={a: {model: {hidden: 30, heads: 4}}}"],
+            "model.hidden=30 is no multiple of twice model.heads=4",
+        ),
+        ([SMALLER, "sizes.seeds=[1, 1]"], "sizes.seeds: 1 stands there twice"),
         (["sizes.models={a/b: {model: {hidden: 16}}}"], "sizes.models.a/b: use letters"),
         (["sizes.models={a: {model: {hiden: 16}}}"], "hiden"),
         (["sizes.models={a: {model: {hub: x}}}"], "model.hub"),

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from bench.core.schema import Section, UserError
+from bench.core.schema import Section, Seeds, UserError
 from bench.settings.checks import ENDS, check_own_seeds
 
 
@@ -11,7 +11,7 @@ class Settings(Section):
 
     n: int = Field(10, ge=2)
     """SFT bases: the testbed's own, and others that differ in their seeds alone."""
-    seeds: tuple[int, ...] = (1, 2)
+    seeds: Seeds = (1, 2)
     """Seeds of the runs of each method from each base."""
 
 

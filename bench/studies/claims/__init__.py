@@ -11,9 +11,8 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from bench.core.names import nearest
-from bench.core.schema import Section, UserError
+from bench.core.schema import Names, Section, Seeds, UserError
 from bench.settings.checks import check_own_seeds
-from bench.settings.sections import Names
 from bench.studies.bases import check_several
 from bench.studies.claims import cells, declared
 from bench.studies.claims.conditions import WRITER
@@ -36,7 +35,7 @@ class Settings(Section):
     bases: int = Field(8, ge=2)
     """SFT bases from which every condition is trained: the testbed's own, and others that differ in
     their seeds alone. With fewer than three there is no verdict."""
-    seeds: tuple[int, ...] = (1,)
+    seeds: Seeds = (1,)
     """Seeds of the runs of each condition from each base."""
 
 

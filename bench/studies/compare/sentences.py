@@ -571,7 +571,7 @@ def contract(study) -> str:
 
 def asked_alone(study) -> str:
     """Say which arms ask prompts that have no pair; '' if none does."""
-    counts = study.runs.get("asked_alone", pd.Series(dtype=float)).fillna(0)
+    counts = study.runs.get("asked_alone", pd.Series(0, study.runs.index)).fillna(0)
     arms = list(dict.fromkeys(study.runs.arm[counts > 0]))
     if not arms:
         return ""

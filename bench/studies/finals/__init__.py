@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from bench.core.schema import Section, UserError
+from bench.core.schema import Section, Seeds, UserError
 from bench.settings.checks import ENDS, check_own_seeds
 from bench.studies.tune import check_method, nested
 
@@ -19,7 +19,7 @@ class Settings(Section):
     decay: float = Field(0.5, gt=0, le=1)
     """Last share of the steps, in which the learning rate of a decayed run falls to 0; its reward
     model's too, if that is searched."""
-    seeds: tuple[int, ...] = (101, 102, 103)
+    seeds: Seeds = (101, 102, 103)
     """Seeds of the runs: none that another study uses."""
 
 

@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import Field, PositiveFloat
 
 from bench.core.names import NAME
-from bench.core.schema import Section, UserError
+from bench.core.schema import Factors, Section, Seeds, UserError
 from bench.settings.checks import ENDS, check_own_seeds
-from bench.settings.sections import Factors
 from bench.studies.scaling import rounded
 
 RATES = ("lr", "critic_lr")  # the learning rates of a method
@@ -35,7 +34,7 @@ class Settings(Section):
     lr: Factors = (1 / 3, 1, 3)
     """Factors on each method's learning rate that are tried on a model of another size; 1 is always
     tried."""
-    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    seeds: Seeds = (1, 2, 3, 4, 5)
     """Seeds of the runs of each method on each model."""
 
 

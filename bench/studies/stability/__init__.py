@@ -6,10 +6,9 @@ rates that only some methods have, the critic's and the reward model's, are vari
 
 from collections.abc import Iterator
 
-from bench.core.schema import Section, UserError
+from bench.core.schema import Factors, Section, Seeds, UserError
 from bench.core.thresholds import GRID_CURVE
 from bench.settings.checks import check_own_seeds
-from bench.settings.sections import Factors
 from bench.studies.scaling import rounded, scaled, without_strength
 
 EVALUATED = False  # cells are judged on validation prompts, by the runs' own curves
@@ -26,7 +25,7 @@ class Settings(Section):
     own: Factors = (1 / 3, 3, 10)
     """Factors on the critic's and on the reward model's learning rate, one at a time, of the
     methods that have them."""
-    seeds: tuple[int, ...] | None = None
+    seeds: Seeds | None = None
     """Seeds of each cell; null: the first five of `seeds`."""
 
 

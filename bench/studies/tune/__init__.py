@@ -6,9 +6,8 @@ from random import Random
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from bench.core.names import nearest
-from bench.core.schema import Section, UserError
+from bench.core.schema import Factors, Names, Section, Seed, UserError
 from bench.core.streams import stream
-from bench.settings.sections import Factors, Names
 from bench.studies.scaling import rounded
 
 EVALUATED = False  # trials are judged on validation prompts, by the runs' own curves
@@ -32,7 +31,7 @@ class Settings(Section):
     for the method's own, and is read at the end."""
     best: int = Field(4, ge=1)
     """Trials of each method that the study `finals` runs again."""
-    seed: int = 100
+    seed: Seed = 100
     """Seed of the draws, and of the trials' pairs, training and reward model: none that
     another study but `finals` uses."""
     spaces: dict[str, dict[str, tuple[PositiveFloat, PositiveFloat]]] = Field(default_factory=dict)

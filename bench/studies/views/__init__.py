@@ -3,8 +3,7 @@
 from pydantic import Field, PositiveFloat
 
 from bench.core.names import nearest
-from bench.core.schema import Section, UserError
-from bench.settings.sections import Factors, Shares
+from bench.core.schema import Factors, Section, Shares, UserError
 from bench.studies.scaling import from_few, scaled, without_strength
 
 COMPANION = True

@@ -1,5 +1,6 @@
 """Say whether the winner changes with the view: equal data, equal compute, equal KL."""
 
+import re
 from itertools import combinations
 
 import pandas as pd
@@ -271,9 +272,17 @@ def compute_lines(study) -> list[str]:
 
 
 def _made(v: View, both: tuple[str, str]) -> str:
-    """Say 'PPO n=750 at 1.1 T against DPO at 1 T'."""
-    first, second = (f"{label(arm)} at {scaled(spent).strip()}" for arm, spent in v.made[both])
-    return f"{first} against {second}"
+    """Say 'PPO from 750 pairs at 1.1 T FLOPs against DPO at 1 T'."""
+    (first, more), (second, less) = v.made[both]
+    return (
+        f"{_with_pairs(first)} at {scaled(more).strip()} FLOPs against {_with_pairs(second)} at "
+        f"{scaled(less).strip()}"
+    )
+
+
+def _with_pairs(arm: str) -> str:
+    """Name an arm with its number of pairs in words: 'PPO from 1,500 pairs'."""
+    return re.sub(r" n=(\d+)", lambda found: f" from {int(found[1]):,} pairs", label(arm))
 
 
 def spent_lines(study, beside) -> list[str]:

@@ -30,19 +30,29 @@ from bench.core.hub import Rows, Source, load_rows, reaching
 from bench.core.names import ALONE_SPLIT
 from bench.core.progress import say
 from bench.core.records import write_manifest
-from bench.core.schema import Section, UserError
+from bench.core.schema import Section, Seed, UserError
 from bench.core.turns import shown as readable
 from bench.worlds.bradley_terry import on_policy
 from bench.worlds.hub.gold import Gold, GoldModel, keep
 from bench.worlds.hub.rows import ALONE, FORMS, SHOWN, Unfit, alone, exchange, paired, preference_of
 
-__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "WRITTEN", "Gold", "Settings", "preference",
-           "write"]  # fmt: skip
+__all__ = [
+    "GIVEN_PAIRS",
+    "PREFERENCES",
+    "TASKS",
+    "TUNED_FAMILIES",
+    "WRITTEN",
+    "Gold",
+    "Settings",
+    "preference",
+    "write",
+]
 
 FAMILY = "chat"
 TUNED_FAMILIES = (FAMILY,)
 GIVEN_PAIRS = True
 WRITTEN = ()
+PREFERENCES = ("gold",)
 TASKS = ["preference"]
 AGAIN = "a prompt again"  # a row is left out, but nothing is wrong with it
 
@@ -83,7 +93,7 @@ class Prompts(Texts):
 class Settings(Section):
     """Which data sets, which gold, and how many rows of each."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the order in which rows are taken."""
     sft: Demonstrations | None = None
     """Demonstrations, which SFT learns from; null: the preferred answers of the pool."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from bench.core import streams
 from bench.core.files import write_rows
 from bench.core.records import write_manifest
-from bench.core.schema import Section, UserError
+from bench.core.schema import Section, Seed, UserError
 from bench.worlds.micro import grammar as g
 from bench.worlds.micro import sums as sums
 from bench.worlds.micro import written
@@ -27,6 +27,7 @@ __all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "vocabul
 TUNED_FAMILIES = ("review", "request")
 GIVEN_PAIRS = False
 WRITTEN = ("twins", "worked")
+PREFERENCES = ("gold", "biased", "exact", "twins", *written.KINDS, written.RANDOM)
 TASKS = [
     "grammar",
     "sums_easy",
@@ -57,7 +58,7 @@ class Counts(Section):
 class Settings(Section):
     """Sizes of the micro world; the numbers of its labels."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all texts and prompts."""
     corpus: int = Field(120_000, ge=1)
     """Texts to pretrain on."""

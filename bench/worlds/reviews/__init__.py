@@ -20,17 +20,27 @@ from pydantic import Field
 from bench.core import streams
 from bench.core.files import write_rows
 from bench.core.records import write_manifest
-from bench.core.schema import Section, UserError
+from bench.core.schema import Section, Seed, UserError
 from bench.worlds.bradley_terry import on_policy
 from bench.worlds.reviews.gold import FILE, MENTION, REPETITION, Gold, Regressor
 from bench.worlds.reviews.texts import PACKAGE, Text, askable, fetch_texts, keywords, tokens
 
-__all__ = ["GIVEN_PAIRS", "TASKS", "TUNED_FAMILIES", "WRITTEN", "Gold", "Settings", "preference",
-           "write"]  # fmt: skip
+__all__ = [
+    "GIVEN_PAIRS",
+    "PREFERENCES",
+    "TASKS",
+    "TUNED_FAMILIES",
+    "WRITTEN",
+    "Gold",
+    "Settings",
+    "preference",
+    "write",
+]
 
 TUNED_FAMILIES = ("movie", "product", "tweet")
 GIVEN_PAIRS = True
 WRITTEN = ()
+PREFERENCES = ("gold",)
 TASKS = ["raters", "order", "news"]
 TITLES = {"movie": "movie review", "product": "product review", "tweet": "tweet", "news": "news"}
 SCORES = range(-4, 5)
@@ -39,7 +49,7 @@ SCORES = range(-4, 5)
 class Settings(Section):
     """How texts are divided, and how many pairs and documents there are."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of how texts are divided and paired."""
     gold_share: float = Field(0.3, gt=0, lt=1)
     """Share of the documents to which gold is fitted."""
