@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import Field, computed_field
 
 from bench.core.files import file_sha256
+from bench.core.json_rows import read_rows
 from bench.core.schema import Section, UserError
 
 
@@ -38,6 +39,7 @@ class Scorer(Source):
     """Answers that it scores at once."""
 
 
+LONG = 200  # characters of a library's error that are shown
 FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "parquet": "parquet"}
 
 
@@ -124,18 +126,28 @@ def load_rows(source: Rows, split: str):
     from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DatasetGenerationError
 
+    kind = file_format(source.id)
+    if kind == "json" and split == "train":
+        return read_rows(source.id)
     with reaching(source):
         try:
-            if file_format(source.id):
-                return load_dataset(file_format(source.id), data_files=source.id, split=split)
+            if kind:
+                return load_dataset(kind, data_files=source.id, split=split)
             return load_dataset(source.id, split=split, data_dir=source.folder, **source.where)
         except (DatasetGenerationError, EmptyDatasetError) as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise UserError(f"{source} cannot be read: {reason}") from None
+            raise UserError(f"{source} cannot be read: {shortly(error)}") from None
         except ValueError as error:
+            if kind and split == "train":
+                raise UserError(f"{source} cannot be read: {shortly(error)}") from None
             if "split" not in str(error).lower():
                 raise
             raise UserError(f"{source} has no split '{split}': {error}") from None
+
+
+def shortly(error: Exception) -> str:
+    """Return the cause of an error of a library on one line, cut where it is long."""
+    reason = " ".join(str(error.__cause__ or error).split())
+    return f"{reason[:LONG]}..." if len(reason) > LONG else reason
 
 
 def file_format(name: str) -> str | None:

@@ -242,7 +242,7 @@ class Config(Core):
     def has_arm(self, name: str) -> bool:
         """Tell whether an arm of this name exists, and its method too."""
         spec = {"method": name} | self.known_arms.get(name, {"method": None})
-        return spec["method"] in self.known_methods
+        return isinstance(spec["method"], str) and spec["method"] in self.known_methods
 
     def arm(self, name: str) -> Arm:
         """Return an arm by name; raise UserError, with the nearest known name, if it is unknown."""
@@ -259,7 +259,7 @@ class Config(Core):
         own["upstream"] = {
             key: spec.pop(key) for key in UPSTREAM if isinstance(spec.get(key), dict)
         }
-        if own["method"] not in self.known_methods:
+        if not self.has_arm(name):
             if "method" not in self.known_arms[name]:
                 raise UserError(f"arms.{name} names no method: add `method: dpo`, or another")
             known = nearest(str(own["method"]), self.known_methods)

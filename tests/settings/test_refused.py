@@ -85,7 +85,7 @@ def test_a_task_that_lm_eval_lacks_is_named_and_its_names_are_kept(tmp_path, mon
     kept.parent.mkdir()
     kept.write_text("gsm8k\nmmlu", encoding="utf-8")
     harness.check_names(["gsm8k", __file__])
-    with pytest.raises(UserError, match=r"unknown task 'gsm9k' in eval\.tasks; did you mean 'gsm8k'"):
+    with pytest.raises(UserError, match=r"task 'gsm9k' in eval\.tasks; did you mean 'gsm8k'"):
         harness.check_names(["gsm9k"])
 
 

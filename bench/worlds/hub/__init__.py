@@ -145,7 +145,10 @@ def write_files(files: dict[str, list[dict]], settings: Settings, left_out: dict
     entries = {}
     for name, rows in files.items():
         if not rows:
-            raise UserError(f"data: {name} would be empty: the data set has too few rows")
+            raise UserError(
+                f"data: {name} would be empty: too few rows can be used, since training, "
+                "validation and test each need some: add rows"
+            )
         entries[name] = write_rows(out / name, rows)
     sources = settings.model_dump(include={"sft", "pairs", "prompts", "gold"})
     write_manifest(out, entries, sources=sources, left_out=left_out)
@@ -235,7 +238,9 @@ def fitting(settings: Settings, rows, read: Callable, leave: Callable) -> Iterat
             leave(number, str(reason))
             continue
         answers = [answer.strip() for answer in answers]
-        if not all(answers) or not readable(prompt).strip():
+        if not all(map(is_unicode, (prompt, *answers))):
+            leave(number, "a text that is no valid Unicode")
+        elif not all(answers) or not readable(prompt).strip():
             leave(number, "an empty text")
         elif len(set(answers)) < len(answers):
             leave(number, "two equal answers")
@@ -245,6 +250,15 @@ def fitting(settings: Settings, rows, read: Callable, leave: Callable) -> Iterat
             leave(number, "an answer that is too long")
         else:
             yield (number, prompt, *answers)
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8, unlike half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def length(settings: Settings) -> Callable[[str], int]:
