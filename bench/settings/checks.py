@@ -44,9 +44,9 @@ def check(cfg) -> None:
     check_demonstrations(cfg)
     check_sources(cfg)
     check_provenance(cfg)
+    check_batches(cfg)
     for name in [*cfg.arms, *cfg.study_arms]:
         check_model(cfg.of(name).model)
-        check_batch(cfg.of(name), cfg.arm(name))
         check_preference(cfg, cfg.arm(name))
         check_written(cfg, cfg.arm(name))
         check_writer(cfg, cfg.arm(name))
@@ -86,10 +86,10 @@ def check_room(cfg) -> None:
 
 
 def check_warmup(name: str, training) -> None:
-    """Refuse a warm-up that takes all steps of a training of a given length."""
-    if 0 < training.steps <= training.warmup:
+    """Refuse a warm-up longer than a training of a given length."""
+    if 0 < training.steps < training.warmup:
         raise UserError(
-            f"{name}.warmup={training.warmup} takes all of its {training.steps} steps: lower it"
+            f"{name}.warmup={training.warmup} is more than its {training.steps} steps: lower it"
         )
 
 
@@ -102,33 +102,51 @@ def check_demonstrations(cfg) -> None:
         )
 
 
-def check_batch(cfg, arm) -> None:
-    """Refuse batches larger than the data, and warm-ups that take all steps, of an arm that learns
-    from as many pairs as usual.
+def check_batches(cfg) -> None:
+    """Refuse batches larger than the data, and warm-ups longer than the training, of the study's
+    arms that learn from as many pairs as usual.
 
     Arms with fewer pairs, which studies compute, have the batches of the others.
     """
-    if arm.n or arm.preference == DEMONSTRATIONS or pool_of(arm.preference) in WRITTEN:
-        return
-    own, n = arm.settings, arm.listed(cfg.pairs.n)
-    trainings = {arm.method: (own, n * getattr(own, "answers", 1))}
+    usual = [
+        arm
+        for arm in map(cfg.arm, cfg.study_arms)
+        if not (arm.n or arm.preference == DEMONSTRATIONS or pool_of(arm.preference) in WRITTEN)
+    ]
+    found = [(name, *own) for arm in usual for name, own in trainings(cfg, arm).items()]
+    large = {
+        f"{name}.batch={settings.batch}": rows
+        for name, settings, rows in found
+        if getattr(settings, "batch", 1) > rows
+    }
+    for name, settings, rows in [] if large else found:
+        check_steps(name, settings, rows)
+    if large:
+        verb, it = ("is", "it") if len(large) == 1 else ("are", "them")
+        raise UserError(
+            f"{' and '.join(large)} {verb} more than the {min(large.values()):,} rows of a pass: "
+            f"lower {it}, or raise pairs.n"
+        )
+
+
+def trainings(cfg, arm) -> dict[str, tuple]:
+    """Return {section: (settings, rows of a pass)} of what an arm trains on its pairs."""
+    own, cfg = arm.settings, cfg.of(arm.name)
+    n = arm.listed(cfg.pairs.n)
+    found = {arm.method: (own, n * getattr(own, "answers", 1))}
     if "reward" in arm.needs and not (cfg.reward.model or arm.reward_n):
-        trainings["reward"] = cfg.reward, n
-    for name, (settings, rows) in trainings.items():
-        batch = getattr(settings, "batch", 1)
-        if isinstance(batch, int) and batch > rows:
-            raise UserError(
-                f"{name}.batch={batch} is more than the {rows:,} rows of a pass: lower it, or "
-                "raise pairs.n"
-            )
-        if not all(isinstance(getattr(settings, k, None), int | float) for k in STEPPED):
-            continue
-        passes = in_epoch(settings, rows, rollouts=hasattr(settings, "minibatch"))
-        steps = math.ceil(passes * settings.epochs)
-        if settings.warmup >= steps:
-            raise UserError(
-                f"{name}.warmup={settings.warmup} takes all of its {steps} steps: lower it"
-            )
+        found["reward"] = cfg.reward, n
+    return found
+
+
+def check_steps(name: str, settings, rows: int) -> None:
+    """Refuse a warm-up longer than a training on some rows, where its steps can be told."""
+    if not all(isinstance(getattr(settings, key, None), int | float) for key in STEPPED):
+        return
+    passes = in_epoch(settings, rows, rollouts=hasattr(settings, "minibatch"))
+    steps = math.ceil(passes * settings.epochs)
+    if settings.warmup > steps:
+        raise UserError(f"{name}.warmup={settings.warmup} is more than its {steps} steps: lower it")
 
 
 def check_sources(cfg) -> None:

@@ -115,14 +115,16 @@ def testbeds() -> list[str]:
     return sorted(name for name in names if name != "base" and not name.endswith(TUNED))
 
 
-def renamed_sources(low: dict, high: dict) -> dict:
+def renamed_sources(low: dict, high: dict, files: bool = False) -> dict:
     """Return ``low`` without the settings of a model, data set or gold that ``high`` replaces.
 
     If ``high`` names another source, the old one's splits, tokens or revision would be wrong.
+    files: only where ``high`` names a data file, since a folder may be a copy of the old source.
     """
     out = dict(low)
     for key, value in high.items():
         if isinstance(value, dict) and isinstance(out.get(key), dict):
-            renamed = any(k in value and value[k] != out[key].get(k) for k in ("id", "file"))
-            out[key] = {} if renamed else renamed_sources(out[key], value)
+            names = {k: value[k] for k in ("id", "file") if value.get(k, 0) != out[key].get(k, 0)}
+            renamed = names and (not files or Path(str(names.get("id"))).is_file())
+            out[key] = {} if renamed else renamed_sources(out[key], value, files)
     return out

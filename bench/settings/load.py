@@ -41,7 +41,7 @@ def load(
     for item in overrides:
         asked = parse(item, own)
         own, above = merge(own, asked), merge(above, asked)
-    own = merge(renamed_sources(file, above), above)
+    own = merge(renamed_sources(file, above, files=True), above)
     cfg = validated(testbed, own, plans)
     cfg._plain = complete(testbed, file, plans)
     cfg._overrides = tuple(overrides_of(cfg, file))

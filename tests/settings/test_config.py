@@ -162,13 +162,19 @@ def test_sizes_that_a_method_cannot_have_are_not_inherited():
     assert cfg.grpo.batch == type(cfg.grpo)().batch
 
 
-def test_another_source_on_the_command_line_keeps_nothing_of_the_former_one():
-    usual = load("zephyr-7b").data.pairs
+def test_a_file_named_on_the_command_line_keeps_nothing_of_the_former_source(tmp_path):
+    usual, path = load("zephyr-7b").data.pairs, str(tmp_path / "my.jsonl")
+    (tmp_path / "my.jsonl").write_text("{}\n")
     assert usual.train != "train" and usual.test
-    for items in (["data.pairs.id=some/other"], ["data.pairs={id: some/other}"]):
+    for items in ([f"data.pairs.id={path}"], [f"data.pairs={{id: {path}}}"]):
         mine = load("zephyr-7b", items).data.pairs
-        assert (mine.train, mine.test, mine.revision) == ("train", None, "main")
-    both = load("zephyr-7b", ["data.pairs.test=held", "data.pairs.id=some/other"]).data.pairs
-    assert (both.id, both.test) == ("some/other", "held")
-    same = load("zephyr-7b", [f"data.pairs.id={usual.id}"]).data.pairs
-    assert same == usual
+        assert (mine.train, mine.test, mine.left_out) == ("train", None, 0.1)
+    both = load("zephyr-7b", ["data.pairs.test=held", f"data.pairs.id={path}"]).data.pairs
+    assert (both.id, both.test) == (path, "held")
+
+
+def test_a_copy_of_a_source_keeps_its_splits():
+    usual = load("zephyr-7b").data.pairs
+    for name in (usual.id, "some/mirror"):
+        found = load("zephyr-7b", [f"data.pairs.id={name}"]).data.pairs
+        assert (found.train, found.test) == (usual.train, usual.test)

@@ -327,6 +327,8 @@ def step(cfg, name: str, **options) -> None:
 SMALL = {
     "data": {"demonstrations": 30, "pool": 40, "validation": 6, "test": 12, "preference": 6},
     "sft": {"steps": 2, "batch": 4, "warmup": 1},
+    "ipo": {"batch": 8, "warmup": 1},
+    "orpo": {"batch": 8, "warmup": 1},
     "pairs": {"n": 16},
     "reward": {"batch": 4, "warmup": 1},
     "decode": {"max_new_tokens": 6},
