@@ -144,16 +144,16 @@ def spread(rows: list[dict], n: int) -> list[dict]:
 
     Draws nothing at random: the first rows of each family are taken.
     """
-    families = {}
+    families: dict[str, list] = {}
     for row in rows:
         families.setdefault(row["family"], []).append(row)
-    turns = [row for turn in _turns(list(families.values())) for row in turn]
-    return turns[:n]
+    return in_turn(list(families.values()))[:n]
 
 
-def _turns(columns: list[list]):
-    for i in range(max(map(len, columns), default=0)):
-        yield [column[i] for column in columns if i < len(column)]
+def in_turn(columns: list[list]) -> list:
+    """Take one item of each list in turn, as long as it has some."""
+    longest = max(map(len, columns), default=0)
+    return [column[i] for i in range(longest) for column in columns if i < len(column)]
 
 
 def write_rows(path: Path, rows: list[dict]) -> dict[str, str | int]:

@@ -9,7 +9,9 @@ from random import Random
 import pytest
 import yaml
 
+from bench.core.files import spread
 from bench.core.schema import UserError
+from bench.studies import load
 from bench.worlds import micro
 from bench.worlds.micro import gold as micro_gold
 from bench.worlds.micro import grammar, sums, written
@@ -427,6 +429,20 @@ def test_prompts_hold_every_family_and_kind_in_the_asked_numbers(world):
         r["meta"]["kind"] for r in prompts if r["family"] == "request" and r["split"] == "test"
     ]
     assert all(kinds.count(kind) == 3 for kind in grammar.KINDS)
+
+
+@pytest.mark.parametrize("testbed", ["micro", "tiny"])
+def test_curves_ask_as_many_prompts_of_each_kind_as_the_evaluation(testbed):
+    """Else settings would be picked, and failures be told, on other requests than are compared."""
+    cfg = load(testbed)
+    dealt = micro.deal(cfg.data)
+    shares = []
+    for split, n in (("validation", cfg.curve.prompts), ("test", cfg.eval.prompts)):
+        asked = spread([row for row in dealt if row["split"] == split], n)
+        requests = [row["meta"]["kind"] for row in asked if row["family"] == "request"]
+        shares.append([requests.count(kind) / len(requests) for kind in grammar.KINDS])
+    assert shares[0] == pytest.approx(shares[1], abs=0.15)
+    assert shares[1] == pytest.approx([1 / 3] * 3, abs=0.01)
 
 
 def test_the_vocabulary_covers_all_text_and_no_more(world):

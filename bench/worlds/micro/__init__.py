@@ -14,7 +14,7 @@ from random import Random
 from pydantic import Field
 
 from bench.core import streams
-from bench.core.files import write_rows
+from bench.core.files import in_turn, write_rows
 from bench.core.records import write_manifest
 from bench.core.schema import Section, Seed, UserError
 from bench.worlds.micro import grammar as g
@@ -169,9 +169,11 @@ def strata() -> dict[tuple[str, str], list[dict]]:
 def deal(settings: Settings) -> list[dict]:
     """Make the rows of prompts.jsonl and of split "task"; no prompt is in two splits.
 
-    Raises UserError if the settings ask for more prompts than there are.
+    The strata of a family come in turn, so that its first rows hold as many of each: a training
+    curve asks no more than some of them. Raises UserError if the settings ask for more prompts than
+    there are.
     """
-    rows = []
+    columns: dict[tuple[str, str], list[list[dict]]] = {}
     pools = strata()
     for (family, stratum), metas in pools.items():
         rng = stream(settings, f"prompts {family} {stratum}")
@@ -180,14 +182,16 @@ def deal(settings: Settings) -> list[dict]:
         for split in SPLITS:
             count = getattr(getattr(settings, split), family) // share
             dealt, metas = metas[:count], metas[count:]
-            rows += [_row(rng, family, stratum, split, meta) for meta in dealt]
+            rows = [_row(rng, family, stratum, split, meta) for meta in dealt]
+            columns.setdefault((family, split), []).append(rows)
             if len(dealt) < count:
                 total = sum(getattr(getattr(settings, s), family) for s in SPLITS)
                 raise UserError(
                     f"the data settings ask for {total} prompts of family {family}, more than there"
                     " are: lower data.train, data.validation, data.test or data.task"
                 )
-    return [{"id": f"p{i:05d}", **row} for i, row in enumerate(rows)]
+    dealt = [row for own in columns.values() for row in in_turn(own)]
+    return [{"id": f"p{i:05d}", **row} for i, row in enumerate(dealt)]
 
 
 def _row(rng, family, stratum, split, meta):
