@@ -124,7 +124,7 @@ def renamed_sources(low: dict, high: dict, files: bool = False) -> dict:
     out = dict(low)
     for key, value in high.items():
         if isinstance(value, dict) and isinstance(out.get(key), dict):
-            names = {k: value[k] for k in ("id", "file") if value.get(k, 0) != out[key].get(k, 0)}
-            renamed = names and (not files or Path(str(names.get("id"))).is_file())
+            other = [k for k in ("id", "file") if k in value and value[k] != out[key].get(k)]
+            renamed = other and (not files or Path(str(value.get("id"))).is_file())
             out[key] = {} if renamed else renamed_sources(out[key], value, files)
     return out
