@@ -10,6 +10,7 @@ import yaml
 
 from bench.core.names import NAME, nearest
 from bench.core.schema import UserError
+from bench.settings import yaml_text
 from bench.settings.overrides import merge, spelled_out
 
 TESTBEDS = Path(__file__).parent / "testbeds"
@@ -83,8 +84,8 @@ def file_of(testbed: str) -> Path:
         raise UserError(f"there is no testbed file '{testbed}' in {Path.cwd()}: check the path")
     if not NAME.fullmatch(path.stem):
         raise UserError(
-            f"'{path.stem}' cannot name a testbed: rename '{testbed}' with letters, digits, '.', "
-            "'_' and '-'"
+            f"'{path.stem[:40]}' cannot name a testbed: rename its file with up to 100 letters, "
+            "digits, '.', '_' and '-', the first no '.' or '-'"
         )
     if path.stem in testbeds() and path.resolve().parent != TESTBEDS.resolve():
         raise UserError(f"'{path.stem}' is the name of a built-in testbed: rename '{testbed}'")
@@ -99,11 +100,12 @@ def tuned_file(testbed: str) -> Path:
 def read(path: Path) -> dict:
     """Read a YAML file of settings; raise UserError if it is no valid YAML or no mapping."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = yaml_text.read(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark, reason = getattr(error, "problem_mark", None), getattr(error, "problem", error)
         line = f", line {mark.line + 1}," if mark else ""
-        raise UserError(f"{path}{line} is no valid YAML: {' '.join(str(reason).split())}") from None
+        what = "cannot be read" if isinstance(error, yaml_text.Refused) else "is no valid YAML"
+        raise UserError(f"{path}{line} {what}: {' '.join(str(reason).split())}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no settings: write lines of the form `key: value`")
     return spelled_out(found)

@@ -9,6 +9,7 @@ import yaml
 from bench.core.layout import UPSTREAM
 from bench.core.names import DEFAULT_TESTBED
 from bench.core.schema import UserError
+from bench.settings import yaml_text
 
 
 def merge(low: dict, high: dict) -> dict:
@@ -62,7 +63,9 @@ def unquoted(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return yaml.safe_load(value)
+        return yaml_text.read(value)
+    except yaml_text.Refused as error:
+        raise UserError(f"cannot read '{value[:80]}': {error.problem}") from None
     except yaml.YAMLError:
         return value
 
