@@ -12,7 +12,7 @@
 
 import sys
 
-from bench.core import warm
+from bench.core import holders, warm
 from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
 from bench.core.scheduling import lighten
@@ -44,6 +44,8 @@ MADE = Patterns(CFG, None)  # paths with wildcards, for the outputs of rules
 
 HERE = workflow.nodes is None  # jobs run on this machine, whose GPUs and memory limit them
 FOUND = gpus() if HERE else 0
+if HERE and workflow.is_main_process and holders.free():
+    print("freed the lock of a Snakemake that was killed", file=sys.stderr)
 GPU = min(FOUND, 1) if CFG.jobs.gpu is None else CFG.jobs.gpu
 GPUS = GPU * CFG.launch.processes  # that a training holds
 if CFG.jobs.per_gpu > 1 and not HERE:
@@ -108,6 +110,8 @@ BESIDE = {"estimate", "rehearse", "prefetch"}  # targets that begin no study
 
 
 onstart:
+    if workflow.is_main_process:
+        holders.enter()
     if hasattr(CFG.plan, "begin") and workflow.is_main_process and not BESIDE & TYPED:
         CFG.plan.begin(CFG)
     if HERE:
@@ -117,11 +121,13 @@ onstart:
 
 
 onerror:
+    holders.leave()
     for process in filter(None, WARM):
         warm.stop(process)
 
 
 onsuccess:
+    holders.leave()
     for process in filter(None, WARM):
         warm.stop(process)
     if LAYOUT.report_record.exists():
