@@ -47,10 +47,10 @@ class Arm:
     """An arm as its study configures it.
 
     label_set: the pairs that it learns from; n: their number, None for all; start: what its runs
-    start from; trains: whether anything is trained; base: its SFT base; proxy: the reward model
-    that scores it; varies: the settings that differ from its method's tuned ones; factors: the
-    ratio to the tuned value, for some of them; sets: {setting: value} of all that it is configured
-    to set, `reward.lr` of its reward model.
+    start from; base: its SFT base; proxy: the reward model that scores it; varies: the settings
+    that differ from its method's tuned ones; factors: the ratio to the tuned value, for some of
+    them; sets: {setting: value} of all that it is configured to set, `reward.lr` of its reward
+    model; trains: whether anything is trained.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Arm:
     label_set: str = "gold"
     n: int | None = None
     start: str = "sft"
-    trains: bool = True
     base: str = SFT
     proxy: str = "gold"
     varies: tuple[str, ...] = ()
     factors: Mapping[str, float] = field(default_factory=dict)
     sets: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = True
 
     @property
     def tuned(self) -> bool:

@@ -119,13 +119,22 @@ def check_batches(cfg) -> None:
         for name, settings, rows in found
         if getattr(settings, "batch", 1) > rows
     }
-    for name, settings, rows in [] if large else found:
-        check_steps(name, settings, rows)
-    if large:
-        verb, it = ("is", "it") if len(large) == 1 else ("are", "them")
+    refuse_larger(large, "the {:,} rows of a pass", "pairs.n")
+    long = {
+        f"{name}.warmup={settings.warmup}": steps
+        for name, settings, rows in found
+        if (steps := steps_of(settings, rows)) and settings.warmup > steps
+    }
+    refuse_larger(long, "a training's steps, {:,}", "epochs")
+
+
+def refuse_larger(found: dict[str, int], than: str, other: str) -> None:
+    """Raise UserError if there are settings that are larger than they may be, {setting: most}."""
+    if found:
+        verb, it = ("is", "it") if len(found) == 1 else ("are", "them")
+        most = than.format(min(found.values()))
         raise UserError(
-            f"{' and '.join(large)} {verb} more than the {min(large.values()):,} rows of a pass: "
-            f"lower {it}, or raise pairs.n"
+            f"{' and '.join(found)} {verb} more than {most}: lower {it}, or raise {other}"
         )
 
 
@@ -139,14 +148,13 @@ def trainings(cfg, arm) -> dict[str, tuple]:
     return found
 
 
-def check_steps(name: str, settings, rows: int) -> None:
-    """Refuse a warm-up longer than a training on some rows, where its steps can be told."""
+def steps_of(settings, rows: int) -> int | None:
+    """Return the steps of a training on some rows (of PPO: rollouts); None where nobody can tell
+    them or its warm-up."""
     if not all(isinstance(getattr(settings, key, None), int | float) for key in STEPPED):
-        return
+        return None
     passes = in_epoch(settings, rows, rollouts=hasattr(settings, "minibatch"))
-    steps = math.ceil(passes * settings.epochs)
-    if settings.warmup > steps:
-        raise UserError(f"{name}.warmup={settings.warmup} is more than its {steps} steps: lower it")
+    return math.ceil(passes * settings.epochs)
 
 
 def check_sources(cfg) -> None:

@@ -82,6 +82,8 @@ curve: {prompts: 4, fractions: [0, 1]}
 eval: {prompts: 4}
 ppo: {batch: 16, minibatch: 8, micro_batch: 4, warmup: 1}
 dpo: {batch: 8, warmup: 1}
+ipo: {batch: 8, warmup: 1}
+orpo: {batch: 8, warmup: 1}
 hinge: {batch: 8, warmup: 1}
 model: {device: cpu, context: 512, lora: null}
 """
@@ -323,9 +325,9 @@ def test_a_report_of_five_methods(tmp_path, monkeypatch):
     for part in ("colour", "marker"):
         assert len({getattr(look, part) for look in study.looks.values()}) == 5
     text = (tmp_path / "report/README.md").read_text(encoding="utf-8")
-    assert text.startswith("# PPO, DPO, IPO, ORPO and HINGE on micro")
-    assert f"HINGE by {HINGE}" in text
-    assert "HINGE" in (tmp_path / "report/figures/scorecard.svg").read_text()
+    assert text.startswith("# PPO, DPO, IPO, ORPO and hinge on micro")
+    assert f"hinge by {HINGE}" in text
+    assert "hinge" in (tmp_path / "report/figures/scorecard.svg").read_text()
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -374,7 +376,7 @@ def test_a_folder_of_files_has_their_splits(tmp_path):
 @pytest.mark.parametrize(
     "name,text,line",
     [
-        ("pairs.jsonl", '{"prompt": "a", "chos', "cannot be read: JSON parse error"),
+        ("pairs.jsonl", '{"prompt": "a", "chos', "line 1 is no valid JSON"),
         ("pairs.csv", "question,good,bad\na,b,c\n", "columns bad, good, question; needed: chosen"),
         ("pairs.txt", "a", "is not a data file: its name must end in jsonl, json, csv, parquet"),
         ("pairs.jsonl", None, "there is no file "),
@@ -406,7 +408,7 @@ def test_another_id_takes_nothing_of_the_one_it_replaces(beside):
     assert (cfg.data.pairs.train, cfg.data.pairs.test) == ("train", None)
     assert cfg.model.hub.eos is None and cfg.data.gold.id is None
     assert cfg.model.lora.r == 16 and cfg.sft.steps == load("smol-hub").sft.steps
-    elsewhere = load("smol-hub", ["data.pairs.id=/copy"])  # the same data set, in another place
+    elsewhere = load("smol-hub", ["data.pairs.id=some/copy"])  # the same data set, in another place
     assert elsewhere.data.pairs.test == load("smol-hub").data.pairs.test
 
 

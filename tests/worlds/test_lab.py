@@ -33,6 +33,8 @@ SMALL = {
     "eval": {"prompts": 4, "draws": 1, "base_draws": 1, "tasks": []},
     "ppo": {"batch": 8, "minibatch": 8, "micro_batch": 4, "warmup": 1, "critic_init": "base"},
     "dpo": {"batch": 8, "warmup": 1},
+    "ipo": {"batch": 8, "warmup": 1},
+    "orpo": {"batch": 8, "warmup": 1},
     "model": {"device": "cpu", "micro_batch": 2, "dtype": "float32", "lora": None},
 }
 STEPS = [
