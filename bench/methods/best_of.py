@@ -22,7 +22,7 @@ class Settings(Section):
 
 
 def train(run) -> None:
-    """Leave the policy as it is; its best answers are what the curve and the evaluation measure."""
+    """Leave the policy as it is, and measure its best answers."""
     run.monitor.begin(1, run.policy)
     run.monitor.measure.best_of = run.settings.answers
     run.monitor.last(run.policy)

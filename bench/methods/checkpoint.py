@@ -25,8 +25,10 @@ class Settings(Section):
 
 
 def train(run) -> None:
-    """Put the finished model in the policy's place; raises UserError if it reads other tokens than
-    the SFT base."""
+    """Put the finished model in the policy's place, and measure it.
+
+    Raises UserError if it reads other tokens than the SFT base.
+    """
     import math
 
     from bench.core.hub import Source, local
