@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import Field, computed_field
 
+from bench.core import json_rows
 from bench.core.files import file_sha256
-from bench.core.json_rows import read_rows
 from bench.core.schema import Section, UserError
 
 
@@ -128,7 +128,7 @@ def load_rows(source: Rows, split: str):
 
     kind = file_format(source.id)
     if kind == "json" and split == "train":
-        return read_rows(source.id)
+        return json_rows.read(source.id)
     with reaching(source):
         try:
             if kind:
@@ -165,17 +165,12 @@ def file_format(name: str) -> str | None:
     return found
 
 
-def local(source: Source) -> str:
-    """Return the folder of a model's files, from the hub's cache if it is no local one.
+def fetch_model(source: Source) -> str:
+    """Return the folder of a model's safetensors, configuration and tokenizer: a local one, or the
+    hub's cache, to which they are downloaded.
 
     Raises UserError if the hub has no such model, or cannot be reached.
     """
-    return source.id if Path(source.id).is_dir() else fetch_model(source)
-
-
-def fetch_model(source: Source) -> str:
-    """Download a model's safetensors, configuration and tokenizer to the hub's cache; returns the
-    folder."""
     from huggingface_hub import snapshot_download
 
     if Path(source.id).is_dir():

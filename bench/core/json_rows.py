@@ -27,7 +27,7 @@ class JsonRows:
         return dict.fromkeys(self.column_names) | self.rows[number]
 
 
-def read_rows(path: str) -> JsonRows:
+def read(path: str) -> JsonRows:
     """Read a file of one object a line, or of one list of objects, perhaps compressed by gzip.
 
     Raises UserError, in one line, if it holds anything else or nothing.

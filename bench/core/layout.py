@@ -279,8 +279,8 @@ class Layout:
     def given(self, arm: Any, seed: int | str) -> dict[str, Path]:
         """Return {"checkpoint": the folder of a finished model}; {} if an arm is none, or if its
         model lies on the hub."""
-        path = Path(arm.settings.at(seed)) if hasattr(arm.settings, "at") else None
-        return {"checkpoint": path} if path and path.is_dir() else {}
+        path = arm.finished(seed)
+        return {"checkpoint": Path(path)} if path and Path(path).is_dir() else {}
 
     # --- runs
 

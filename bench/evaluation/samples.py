@@ -90,10 +90,10 @@ class Measure:
         training = policy.training
         policy.eval()
         generator = torch.Generator(policy.device).manual_seed(self.seed)
-        asked = [*enumerate(self.prompts)] * self.draws * self.best_of
+        todo = [*zip(self.prompts, self.ids, strict=True)] * self.draws * self.best_of
         chunks = [
-            self._chunk(policy, asked[start : start + self.batch], generator)
-            for start in range(0, len(asked), self.batch)
+            self._chunk(policy, todo[start : start + self.batch], generator)
+            for start in range(0, len(todo), self.batch)
         ]
         policy.train(training)
         table = pd.concat(chunks, ignore_index=True)
@@ -111,9 +111,8 @@ class Measure:
         best = table.iloc[(first + scores.argmax(1) * prompts).ravel()].reset_index(drop=True)
         return best.assign(draw=best.draw // n, kl=np.log(n) - (n - 1) / n)
 
-    def _chunk(self, policy, asked: list[tuple[int, dict]], generator) -> pd.DataFrame:
-        rows = [row for _, row in asked]
-        ids = [self.ids[number] for number, _ in asked]
+    def _chunk(self, policy, todo: list[tuple[dict, list[int]]], generator) -> pd.DataFrame:
+        rows, ids = map(list, zip(*todo, strict=True))
         length, temperature = self.decode.max_new_tokens, self.decode.temperature
         draws = uniforms(length, len(ids), generator)
         samples = sample(policy, self.tokenizer, ids, length, draws, temperature, self.graph)

@@ -31,10 +31,10 @@ def train(run) -> None:
     """
     import math
 
-    from bench.core.hub import Source, local
+    from bench.core.hub import Source, fetch_model
     from bench.models.loading import load_policy
 
-    folder = Path(local(Source(id=run.settings.at(run.seed))))
+    folder = Path(fetch_model(Source(id=run.settings.at(run.seed))))
     run.monitor.max_kl = math.inf  # it need not have been trained from this SFT base
     run.monitor.begin(1, run.policy)
     check_tokens(run.tokenizer, folder)

@@ -31,8 +31,10 @@ class Judge:
         inputs = [self.encoded(*texts) for texts in zip(prompts, answers, strict=True)]
         order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]["input_ids"]))
         scores = np.zeros(len(inputs))
-        for start in range(0, len(order), self.batch):
-            rows = order[start : start + self.batch]
+        # without PAD one by one: EOS in its place would hide the end of a text
+        size = self.batch if self.tokenizer.pad_token else 1
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
             scores[rows] = self.scored([inputs[i] for i in rows])
         return scores
 
@@ -56,10 +58,7 @@ class Judge:
         from transformers import AutoTokenizer
 
         with reaching(self.source):
-            tokenizer = AutoTokenizer.from_pretrained(self.source.id, **self.source.where)
-        if tokenizer.pad_token is None:  # EOS in its place would hide the end of a text
-            self.batch = 1
-        return tokenizer
+            return AutoTokenizer.from_pretrained(self.source.id, **self.source.where)
 
     @cached_property
     def model(self):

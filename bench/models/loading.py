@@ -11,6 +11,8 @@ from pathlib import Path
 from bench.core import registry
 from bench.core.schema import UserError
 
+ADAPTER = "adapter_config.json"
+MODEL_FILES = "config.json", ADAPTER  # of which a folder with a model has one
 LLAMA_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -25,14 +27,19 @@ def pick_device(wanted: str) -> str:
 
 def present(folder: Path) -> Path:
     """Return ``folder``; raises UserError if it holds no model."""
-    if not (Path(folder) / "config.json").exists() and not is_adapter(folder):
+    if not holds_model(folder):
         raise UserError(f"{folder} holds no model: run snakemake, which makes it")
     return folder
 
 
+def holds_model(folder: Path) -> bool:
+    """True if a folder holds full weights or a LoRA adapter, by their configuration."""
+    return any((Path(folder) / name).exists() for name in MODEL_FILES)
+
+
 def is_adapter(folder: Path) -> bool:
     """True if a model folder holds a LoRA adapter instead of full weights."""
-    return (Path(folder) / "adapter_config.json").exists()
+    return (Path(folder) / ADAPTER).exists()
 
 
 def load_tokenizer(folder: Path):

@@ -4,8 +4,6 @@ A completion ends with EOS, which differs from PAD. A tokenizer with a chat temp
 prompt's turns; without one, the prompt is plain text after BOS.
 """
 
-from jinja2 import TemplateError
-
 from bench.core.schema import UserError
 from bench.core.turns import plain, turns
 
@@ -48,6 +46,8 @@ def prompt_ids(tokenizer, prompt: str) -> list[int]:
     Raises UserError if the template refuses the prompt, such as one with a system message.
     """
     if tokenizer.chat_template:
+        from jinja2 import TemplateError  # here: every command imports this module
+
         said = turns(prompt)
         try:
             return tokenizer.apply_chat_template(

@@ -3,7 +3,6 @@
 Each check raises UserError with one line that names the cause and the remedy.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,14 +19,14 @@ from bench.core.names import (
 )
 from bench.core.schema import UserError
 from bench.methods import head_of
+from bench.models.loading import MODEL_FILES, holds_model
 from bench.settings.config import OWN
 from bench.settings.overrides import merge
 from bench.settings.validation import checked
-from bench.training.batches import check_rollouts, in_epoch, splits
+from bench.training.batches import check_rollouts, splits, total_steps
 from bench.worlds import world
 
 STEPPED = "batch", "epochs", "warmup"  # of which the steps of a warm-up can be told
-MODEL_FILES = "config.json", "adapter_config.json"  # of which a folder with a model has one
 
 
 def check(cfg) -> None:
@@ -47,8 +46,8 @@ def check(cfg) -> None:
     check_batches(cfg)
     for name in [*cfg.arms, *cfg.study_arms]:
         check_model(cfg.of(name).model)
-        check_preference(cfg, cfg.arm(name))
         check_written(cfg, cfg.arm(name))
+        check_preference(cfg, cfg.arm(name))
         check_writer(cfg, cfg.arm(name))
     check_seeds(cfg)
     check_launch(cfg)
@@ -153,8 +152,7 @@ def steps_of(settings, rows: int) -> int | None:
     them or its warm-up."""
     if not all(isinstance(getattr(settings, key, None), int | float) for key in STEPPED):
         return None
-    passes = in_epoch(settings, rows, rollouts=hasattr(settings, "minibatch"))
-    return math.ceil(passes * settings.epochs)
+    return total_steps(settings, rows, rollouts=hasattr(settings, "minibatch"))
 
 
 def check_sources(cfg) -> None:
@@ -286,13 +284,13 @@ def check_graph(cfg) -> None:
 def check_checkpoints(cfg) -> None:
     """Refuse a finished model that has no path, or whose folder holds none."""
     for name, seed in cfg.study_runs:
-        settings = cfg.arm(name).settings
-        if not hasattr(settings, "at"):
+        path = cfg.arm(name).finished(seed)
+        if path is None:
             continue
-        if not settings.path:
+        if not path:
             raise UserError(f"arm {name}: checkpoint.path names no model: set it to a folder")
-        folder = Path(settings.at(seed))
-        if folder.is_dir() and not any((folder / file).exists() for file in MODEL_FILES):
+        folder = Path(path)
+        if folder.is_dir() and not holds_model(folder):
             raise UserError(
                 f"arm {name}: {folder} holds no model: it needs one of {', '.join(MODEL_FILES)}"
             )
@@ -410,12 +408,6 @@ def check_preference(cfg, arm) -> None:
     if not NAME.fullmatch(arm.preference):
         name = f"{where}.preference={arm.preference!r}"
         raise UserError(f"{name} is no valid name: use letters, digits, '.', '_' and '-'")
-    here = world(cfg.data.kind)
-    known = (*here.PREFERENCES, DEMONSTRATIONS, *([ON_POLICY] if here.GIVEN_PAIRS else []))
-    if parsed(arm.preference) == LabelSet(arm.preference) and arm.preference not in known:
-        unknown = f"{where}.preference: this testbed has no '{arm.preference}'"
-        if arm.preference != ON_POLICY and pool_of(arm.preference) not in WRITTEN:
-            raise UserError(unknown + nearest(arm.preference, known))
     made = arm.preference == DEMONSTRATIONS
     if made and "reference" in arm.needs:
         raise UserError(
@@ -453,3 +445,7 @@ def check_preference(cfg, arm) -> None:
         raise UserError(
             f"{where}.preference={arm.preference}: set only, flip, copies and n beside it"
         )
+    known = (*world(cfg.data.kind).PREFERENCES, DEMONSTRATIONS, ON_POLICY)
+    if arm.preference not in known:
+        unknown = f"{where}.preference: this testbed has no '{arm.preference}'"
+        raise UserError(unknown + nearest(arm.preference, known))

@@ -37,10 +37,9 @@ def load(
     the computed studies. Raises UserError, in one line, for any setting that cannot work.
     """
     plans, file = plans or {}, layers(testbed)
-    own, above = file, {}
+    above: dict = {}
     for item in overrides:
-        asked = parse(item, own)
-        own, above = merge(own, asked), merge(above, asked)
+        above = merge(above, parse(item, merge(file, above)))
     own = merge(renamed_sources(file, above, files=True), above)
     cfg = validated(testbed, own, plans)
     cfg._plain = complete(testbed, file, plans)

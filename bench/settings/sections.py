@@ -321,10 +321,20 @@ class Arm(Section):
         """Tell whether the runs have the settings of a candidate that was picked."""
         return bool(self.candidates or self.follows)
 
+    def finished(self, seed: int | str) -> str | None:
+        """Return the folder, or the id on the hub, of the finished model that a run measures; None
+        if the arm has none."""
+        return self.settings.at(seed) if hasattr(self.settings, "at") else None
+
     @property
     def is_one_model(self) -> bool:
         """Tell whether the arm is one finished model, which seeds do not change."""
-        return "{seed}" not in getattr(self.settings, "path", "{seed}")
+        return self.finished(0) is not None and self.finished(0) == self.finished(1)
+
+    @property
+    def best_of(self) -> int:
+        """Return of how many answers the best is taken; 1: each counts."""
+        return self.settings.answers if self.method == "best_of" else 1
 
     @property
     def label_set(self) -> str:

@@ -145,10 +145,15 @@ def _phases(key: dict, step: str, record: dict, share: float = 1.0, charged: boo
         head
         | {"step": step, "phase": c.get("phase", step)}
         | {"charged": charged and c.get("charged", True), "share": share}
-        | {k: share * c.get(k, 0) if c.get(k, 0) is not None else None for k in COUNTED}
-        | {"joules": share * c["joules"] if c.get("joules") is not None else None}
+        | {k: _part(share, c.get(k, 0)) for k in COUNTED}
+        | {"joules": _part(share, c.get("joules"))}
         for c in record.get("cost", [])
     ]
+
+
+def _part(share: float, value: float | None) -> float | None:
+    """Return a share of a cost; None if the cost is unknown."""
+    return None if value is None else share * value
 
 
 def reward_table(members: Members, evaluated: bool = True):

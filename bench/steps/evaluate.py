@@ -96,7 +96,7 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
         table, parts = sampled(cfg, arm, seed, policy, tokenizer)
     write_samples(files, table, parts)
     with ledger.phase("lm-eval", charged=False):
-        asked = True if arm is None else arm.tasks and best_answers(arm) == 1
+        asked = True if arm is None else arm.tasks and arm.best_of == 1
         only = () if asked is True else asked
         rows, items = lm_eval_rows(cfg, policy, tokenizer, only) if asked else ([], [])
     write_table(files.tasks, rows, ["task", "metric", "value"])
@@ -111,11 +111,6 @@ def evaluate(cfg, arm, seed: int, files, conditions: dict) -> None:
     say(f"evaluate {arm.name if arm else SFT} seed {seed}", found)
 
 
-def best_answers(arm) -> int:
-    """Return of how many answers an arm takes the best, which lm-eval's tasks do not do."""
-    return arm.settings.answers if arm and arm.method == "best_of" else 1
-
-
 def test_prompts(cfg) -> list[dict]:
     """Read the test prompts of the evaluation, families in turn."""
     rows = read_rows(cfg.layout.prompts)
@@ -125,7 +120,7 @@ def test_prompts(cfg) -> list[dict]:
 def sampled(cfg, arm, seed: int, policy, tokenizer):
     """Sample on the test prompts; returns the table of samples, and the parts of their gold."""
     measure = new_measure(cfg, arm, seed, tokenizer)
-    measure.best_of = best_answers(arm)
+    measure.best_of = arm.best_of if arm else 1
     table = measure(policy)
     return table, measure.gold.parts(measure.asked, list(table.completion))
 

@@ -47,8 +47,7 @@ def needed(cfg) -> tuple[list, list]:
     chosen study may name a model and a reward model of its own."""
     own = [cfg, *(member.layout.cfg for member in cfg.members)]
     named = [one for some in own for one in (some.model.hub, some.reward.model)]
-    finished = [(m.arm.settings, m.seed) for m in cfg.members if hasattr(m.arm.settings, "at")]
-    named += [Source(id=settings.at(seed)) for settings, seed in finished]
+    named += [Source(id=path) for m in cfg.members if (path := m.arm.finished(m.seed))]
     models = [hub for i, hub in enumerate(named) if hub and hub not in named[:i]]
     if cfg.data.kind != "hub":
         return models, []

@@ -17,7 +17,7 @@ from bench.analysis.results import Meta, Results
 from bench.core.files import atomic
 from bench.core.progress import say
 from bench.core.schema import UserError
-from bench.settings.layers import tuned_file
+from bench.settings.layers import read, tuned_file
 from bench.settings.overrides import merge
 from bench.studies.finals import analysis as finals
 from bench.studies.tune import analysis, nested
@@ -50,9 +50,7 @@ def run(cfg, args) -> None:
 def kept(cfg) -> dict:
     """Return what an earlier search found, if this one searches some methods only; else {}."""
     file = tuned_file(cfg.source)
-    if not (cfg.tune.only and file.is_file()):
-        return {}
-    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return read(file) if cfg.tune.only and file.is_file() else {}
 
 
 def write(cfg, layer: dict) -> None:

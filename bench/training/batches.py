@@ -17,9 +17,13 @@ def in_epoch(settings, n: int, rollouts: bool = False) -> float:
     return batches if rollouts else math.ceil(batches)
 
 
-def total_steps(settings, n: int) -> int:
-    """Return the optimiser steps: ``settings.steps``, else what its epochs over ``n`` rows take."""
-    return getattr(settings, "steps", 0) or math.ceil(in_epoch(settings, n) * settings.epochs)
+def total_steps(settings, n: int, rollouts: bool = False) -> int:
+    """Return the optimiser steps: ``settings.steps``, else what its epochs over ``n`` rows take.
+
+    rollouts: return those, of which PPO makes at least as many as its epochs over ``n`` take.
+    """
+    steps = getattr(settings, "steps", 0)
+    return steps or math.ceil(in_epoch(settings, n, rollouts) * settings.epochs)
 
 
 def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[int, int]:

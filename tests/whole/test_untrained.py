@@ -1,13 +1,12 @@
 """Arms that nothing trains: finished models of any origin, and the best of n answers."""
 
 import json
-from argparse import Namespace
-from importlib import import_module
 
 import hub_folders as folders
 import numpy as np
 import pandas as pd
 import pytest
+from walk import step
 
 from bench.core.files import read_json
 from bench.core.schema import UserError
@@ -63,11 +62,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(where)
         for name, options in STEPS:
-            module = import_module(f"bench.steps.{name}")
-            usual = {"what": None, "arm": None, "seed": None, "from_": None, "out": None}
-            arm = options.get("arm")
-            own = cfg.slice(name, None if arm == "sft" else arm)
-            module.run(own, Namespace(**usual | options))
+            step(cfg, name, **options)
         yield cfg
 
 

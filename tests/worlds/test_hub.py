@@ -5,13 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from argparse import Namespace
-from importlib import import_module
 from pathlib import Path
 
 import hub_folders as folders
 import numpy as np
 import pytest
+from walk import step
 
 from bench.core import hub, turns
 from bench.core.files import read_json
@@ -316,12 +315,6 @@ def own_task(folder) -> str:
     documents.write_text("".join(json.dumps(row) + "\n" for row in asked))
     (folder / "counted.yaml").write_text(COUNT_TASK.replace("FILE", str(documents)))
     return str(folder / "counted.yaml")
-
-
-def step(cfg, name: str, **options) -> None:
-    """A step as the command line runs it."""
-    module = import_module(f"bench.steps.{name}")
-    module.run(cfg.slice(name, options.get("arm")), Namespace(**options))
 
 
 SMALL = {

@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
-from importlib import import_module
 from pathlib import Path
 
 import hub_folders as folders
 import numpy as np
 import pandas as pd
 import pytest
+from walk import step
 
 from bench.core.files import read_json
 from bench.core.hub import Source
@@ -79,8 +79,7 @@ def walked(where, patch, **more):
     cfg = brought(where, **more)
     patch.chdir(where)
     for name, options in STEPS:
-        module = import_module(f"bench.steps.{name}")
-        module.run(cfg.slice(name, options.get("arm")), Namespace(**options))
+        step(cfg, name, **options)
     return cfg
 
 

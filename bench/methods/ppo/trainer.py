@@ -33,7 +33,7 @@ from bench.models.passes import Samples, pad_left, token_logps
 from bench.models.sampling import NoDistribution, sample
 from bench.models.tokens import prompt_ids
 from bench.training import checkpoints
-from bench.training.batches import check_rollouts, in_epoch
+from bench.training.batches import check_rollouts, total_steps
 
 ADAM_EPS = 1e-5  # N+, section 7: with the usual 1e-8 the first steps are too large
 
@@ -212,8 +212,7 @@ class PPO:
 
     def updates(self) -> int:
         """Count the rollouts in which each prompt is taken at least ``epochs`` times."""
-        rollouts = in_epoch(self.settings, len(self.prompts) * self.answers, rollouts=True)
-        return math.ceil(rollouts * self.settings.epochs)
+        return total_steps(self.settings, len(self.prompts) * self.answers, rollouts=True)
 
     def update(self, number: int) -> dict[str, float]:
         """Make rollout ``number``, counted from 1, and the steps on it; return mean metrics."""

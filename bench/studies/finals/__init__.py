@@ -4,7 +4,7 @@ from pydantic import Field
 
 from bench.core.schema import Section, Seeds, UserError
 from bench.settings.checks import ENDS, check_own_seeds
-from bench.studies.tune import check_method, nested
+from bench.studies.tune import check_method, chosen, nested
 
 EVALUATED = False  # runs are judged on validation prompts, by their own curves
 SEARCHES = True  # its arms are no result of an earlier search
@@ -26,9 +26,7 @@ class Settings(Section):
 def arms(cfg) -> dict[str, dict]:
     """Return each candidate with a constant rate and with one that decays."""
     found = {}
-    for method, candidates in cfg.finals.candidates.items():
-        if cfg.tune.only and method not in cfg.tune.only:
-            continue
+    for method, candidates in chosen(cfg, cfg.finals.candidates).items():
         rates = {CONSTANT: 0.0, DECAYED: cfg.finals.decay}
         if not hasattr(getattr(cfg, method), "decay"):
             rates = {CONSTANT: None}

@@ -43,14 +43,17 @@ class Settings(Section):
 def arms(cfg) -> dict[str, dict]:
     """Return each method's trials: independent draws, log-uniform in its declared space."""
     found = {}
-    for method, space in cfg.tune.spaces.items():
-        if cfg.tune.only and method not in cfg.tune.only:
-            continue
+    for method, space in chosen(cfg, cfg.tune.spaces).items():
         luck = stream("tune", seed=cfg.tune.seed, method=method)
         for number in range(1, count(cfg, method) + 1):
             drawn = {key: draw(cfg, luck, method, key, *ends) for key, ends in space.items()}
             found[f"{method}-trial{number:02d}"] = trial(cfg, method, drawn)
     return found
+
+
+def chosen(cfg, by_method: dict) -> dict:
+    """Return the entries of the methods that are searched: of `tune.only`, or all."""
+    return {m: own for m, own in by_method.items() if not cfg.tune.only or m in cfg.tune.only}
 
 
 def count(cfg, method: str) -> int:

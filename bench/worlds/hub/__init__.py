@@ -17,7 +17,7 @@ they are many.
 import unicodedata
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -33,20 +33,9 @@ from bench.core.records import write_manifest
 from bench.core.schema import Section, Seed, UserError
 from bench.core.turns import shown as readable
 from bench.worlds.bradley_terry import on_policy
-from bench.worlds.hub.gold import Gold, GoldModel, keep
+from bench.worlds.hub.gold import Gold as Gold
+from bench.worlds.hub.gold import GoldModel, keep
 from bench.worlds.hub.rows import ALONE, FORMS, SHOWN, Unfit, alone, exchange, paired, preference_of
-
-__all__ = [
-    "GIVEN_PAIRS",
-    "PREFERENCES",
-    "TASKS",
-    "TUNED_FAMILIES",
-    "WRITTEN",
-    "Gold",
-    "Settings",
-    "preference",
-    "write",
-]
 
 FAMILY = "chat"
 TUNED_FAMILIES = (FAMILY,)
@@ -279,7 +268,7 @@ def same(prompt: str) -> str:
 
 def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozenset()):
     """Take at most ``n`` pairs of a split: one per prompt, and none on a prompt of ``known``."""
-    found, seen = [], set(known)
+    found = []
     leave = counted.begin(split, "data.pairs", settings.pairs)
     rows = shuffled(settings, settings.pairs, split)
     first = next(rows, None)
@@ -287,16 +276,22 @@ def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozen
     each = 1
     if first and "chosen" not in first[1]:
         rows, each = paired(rows, leave), 2  # rows of the data set that make a pair
-    for number, prompt, chosen, rejected in fitting(settings, rows, preference_of, leave):
-        if same(prompt) in seen:
+    fit = fitting(settings, rows, preference_of, leave)
+    for prompt, chosen, rejected in islice(unseen(fit, set(known), leave), n):
+        counted.use(split, each)
+        found.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    return found
+
+
+def unseen(rows: Iterator[tuple], seen: set[str], leave: Callable) -> Iterator[tuple]:
+    """Yield prompt and answers of rows of ``fitting`` whose prompt is not in ``seen``, each prompt
+    once; leave: called with the number of any other row, and the reason."""
+    for number, prompt, *answers in rows:
+        if (plain := same(prompt)) in seen:
             leave(number, AGAIN)
             continue
-        counted.use(split, each)
-        seen.add(same(prompt))
-        found.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
-        if len(found) == n:
-            break
-    return found
+        seen.add(plain)
+        yield (prompt, *answers)
 
 
 def divided(settings: Settings, counted: Counted) -> tuple[list[dict], list[dict]]:
@@ -344,16 +339,10 @@ def asked_alone(settings: Settings, test: list[dict], counted: Counted) -> list[
     name = f"prompts {settings.prompts.split}"
     leave = counted.begin(name, "data.prompts", settings.prompts)
     rows = shuffled(settings, settings.prompts, settings.prompts.split)
-    found, seen = [], {same(row["prompt"]) for row in test}
-    for number, prompt in fitting(settings, rows, alone, leave):
-        if same(prompt) in seen:
-            leave(number, AGAIN)
-            continue
-        counted.use(name)
-        seen.add(same(prompt))
-        found.append({"prompt": prompt})
-        if len(found) == settings.pool:
-            break
+    held_out = {same(row["prompt"]) for row in test}
+    fit = unseen(fitting(settings, rows, alone, leave), held_out, leave)
+    found = [{"prompt": prompt} for (prompt,) in islice(fit, settings.pool)]
+    counted.use(name, len(found))
     if not found:
         raise UserError(f"data: {settings.prompts} has no prompt that is not held out")
     return found

@@ -22,8 +22,6 @@ from bench.worlds.micro import sums as sums
 from bench.worlds.micro import written
 from bench.worlds.micro.gold import Gold
 
-__all__ = ["TASKS", "TUNED_FAMILIES", "Gold", "Settings", "preference", "vocabulary", "write"]
-
 TUNED_FAMILIES = ("review", "request")
 GIVEN_PAIRS = False
 WRITTEN = ("twins", "worked")
@@ -182,16 +180,16 @@ def deal(settings: Settings) -> list[dict]:
         for split in SPLITS:
             count = getattr(getattr(settings, split), family) // share
             dealt, metas = metas[:count], metas[count:]
-            rows = [_row(rng, family, stratum, split, meta) for meta in dealt]
-            columns.setdefault((family, split), []).append(rows)
+            column = [_row(rng, family, stratum, split, meta) for meta in dealt]
+            columns.setdefault((family, split), []).append(column)
             if len(dealt) < count:
                 total = sum(getattr(getattr(settings, s), family) for s in SPLITS)
                 raise UserError(
                     f"the data settings ask for {total} prompts of family {family}, more than there"
                     " are: lower data.train, data.validation, data.test or data.task"
                 )
-    dealt = [row for own in columns.values() for row in in_turn(own)]
-    return [{"id": f"p{i:05d}", **row} for i, row in enumerate(dealt)]
+    rows = [row for own in columns.values() for row in in_turn(own)]
+    return [{"id": f"p{i:05d}", **row} for i, row in enumerate(rows)]
 
 
 def _row(rng, family, stratum, split, meta):

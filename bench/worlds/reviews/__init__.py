@@ -25,18 +25,6 @@ from bench.worlds.bradley_terry import on_policy
 from bench.worlds.reviews.gold import FILE, MENTION, REPETITION, Gold, Regressor
 from bench.worlds.reviews.texts import PACKAGE, Text, askable, fetch_texts, keywords, tokens
 
-__all__ = [
-    "GIVEN_PAIRS",
-    "PREFERENCES",
-    "TASKS",
-    "TUNED_FAMILIES",
-    "WRITTEN",
-    "Gold",
-    "Settings",
-    "preference",
-    "write",
-]
-
 TUNED_FAMILIES = ("movie", "product", "tweet")
 GIVEN_PAIRS = True
 WRITTEN = ()
