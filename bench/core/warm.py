@@ -300,7 +300,8 @@ class Server:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 child, status = found
                 if line := self.steps.pop(child, None):
-                    self.book()
+                    with suppress(OSError):  # the disk is full: the next step's end books all
+                        self.book()
                     with suppress(OSError):
                         line.sendall(status.to_bytes(4, "big"))
                     line.close()

@@ -81,14 +81,19 @@ def environment(autoescape: bool, *folders: Path):
     return jinja
 
 
+LIVE = re.compile(r"@|\$|[a-z]+:(?=//)|www(?=\.)", re.I)  # what begins a mention, a formula, a link
+DEAD = {"$": "<span>$</span>"}  # GitHub's own advice; a comment shows nothing, and ends a word
+
+
 def markdown(text) -> str:
-    """Escape text for a cell or a line of Markdown: nothing in it is markup, nor ends the cell."""
+    """Escape text for a cell or a line of Markdown: nothing in it is markup, nor ends the cell, and
+    a code host makes no mention, link or formula of it."""
     from html import escape
 
     out = escape(str(text), quote=False).replace("\n", " ")
     for c in "\\#*_[]~|`":
         out = out.replace(c, f"&#{ord(c)};" if c in "|`" else f"\\{c}")
-    return out
+    return LIVE.sub(lambda live: DEAD.get(live[0], f"{live[0]}<!-- -->"), out)
 
 
 def clean(text: str) -> str:

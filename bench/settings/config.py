@@ -78,6 +78,13 @@ class Config(Core):
         return methods.known(self.methods)
 
     @property
+    def foreign_code(self) -> list[str]:
+        """Return the user's files that run as code: methods, a gold, tasks of lm-eval."""
+        gold = getattr(getattr(self.data, "gold", None), "file", None)
+        tasks = [name for name in self.eval.tasks if Path(name).is_file()]
+        return [*self.methods, *filter(None, [gold]), *tasks]
+
+    @property
     def compared(self) -> tuple[str, ...]:
         """Return the methods that the default study compares; computed studies vary these."""
         named = [self.arms.get(name, {}).get("method", name) for name in self.default_arms]

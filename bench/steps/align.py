@@ -56,15 +56,15 @@ def run(cfg, args: argparse.Namespace) -> None:
     name = f"{cfg.layout.run_name(arm)}/seed{args.seed}"
     inputs["code"] = code_hash("align", method, cfg.data.kind)
     root = job.checkpoint_root(cfg, name, inputs["code"], inputs)
-    with job.held(root):
-        todo = prepare(cfg, arm, args.seed, root)
-        try:
-            status, reason = attempt(method, todo, cfg.launch.config)
-            if not arm.trains:
-                todo.ledger.unknown("trained elsewhere")
-        finally:
-            todo.monitor.live.end()
-        write(cfg, arm, todo, status, reason, inputs)
+    todo = prepare(cfg, arm, args.seed, root)
+    try:
+        status, reason = attempt(method, todo, cfg.launch.config)
+        if not arm.trains:
+            todo.ledger.unknown("trained elsewhere")
+    finally:
+        todo.monitor.live.end()
+    write(cfg, arm, todo, status, reason, inputs)
+    job.discard(root)
     say(todo.name, status + (f": {reason}" if reason else ""))
 
 

@@ -56,16 +56,16 @@ def pretrain(cfg, out: Path) -> None:
     texts = [row["text"] for row in read_rows(cfg.layout.data / "corpus.jsonl")]
     rows = packed(tokenizer, texts, cfg.model.context)
     root = job.checkpoint_root(cfg, "base", code_hash("base", None, cfg.data.kind), {})
-    with job.held(root):
-        monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
-        todo = trainer.Training(
-            "base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger
-        )
-        trainer.fit(base_trainer(todo, rows), todo, head="full")
-        metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
-        with atomic(out) as part:
-            save(model, tokenizer, part)
-            write_record(part / "step.json", job.step_record("base", cfg, ledger, metrics))
+    monitor = job.plain_monitor("base", cfg.base.steps, ledger, root)
+    todo = trainer.Training(
+        "base", model, tokenizer, cfg.base, cfg.base.seed, root, monitor, ledger
+    )
+    trainer.fit(base_trainer(todo, rows), todo, head="full")
+    metrics = {"loss": monitor.log[-1]["loss"], "parameters": parameters(model)[1]}
+    with atomic(out) as part:
+        save(model, tokenizer, part)
+        write_record(part / "step.json", job.step_record("base", cfg, ledger, metrics))
+    job.discard(root)
 
 
 def base_trainer(todo, rows: list[dict]):

@@ -10,8 +10,9 @@ at the assumed utilisations below. Expect the right factor, not the right percen
 from dataclasses import dataclass
 from typing import Any
 
+from bench.core.disk import size
 from bench.core.schema import UserError
-from bench.estimate import memory, shapes, workload
+from bench.estimate import memory, shapes, storage, workload
 from bench.estimate.devices import DEVICES, Device, choose
 from bench.estimate.memory import GB
 from bench.steps import runner
@@ -177,8 +178,9 @@ def summary(cfg, rows: list[Row], device: Device) -> list[str]:
             line + device.name + (own if "reward" in cfg.known_methods[row.kind].NEEDS else "")
         )
     runs, hours = sum(row.runs for row in trained), sum(row.hours for row in rows)
+    left = size(storage.needed(cfg, 1))
     all_ = f"{runs} runs, with their inputs and evaluations: about {number(hours)} "
-    return [*lines, all_ + f"{unit(device)}-hours"]
+    return [*lines, all_ + f"{unit(device)}-hours; {left} of disk for what is not made yet"]
 
 
 def warnings(cfg, rows: list[Row], device: Device) -> list[str]:

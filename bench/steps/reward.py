@@ -92,18 +92,18 @@ def train(cfg, args: argparse.Namespace) -> None:
         code_hash("reward", None, cfg.data.kind),
         {"pairs": file_sha256(data), "sft": weights_sha256(sft)},
     )
-    with job.held(root):
-        total = trainer.total_steps(cfg.reward, len(rows))
-        monitor = job.plain_monitor(head, total, ledger, root)
-        parts = head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger
-        todo = trainer.Training(*parts, cfg.model.micro_batch)
-        trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
-        if hasattr(model, "unshard"):  # FSDP: from here on, trunk and head are called separately
-            model.unshard()
-        used = {r["id"] for r in read_rows(data)}
-        metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.label_set), used)
-        out = cfg.layout.reward(args.label_set, args.seed)
-        job.write(out, todo, model, job.step_record("reward", cfg, ledger, metrics))
+    total = trainer.total_steps(cfg.reward, len(rows))
+    monitor = job.plain_monitor(head, total, ledger, root)
+    parts = head, model, tokenizer, cfg.reward, args.seed, root, monitor, ledger
+    todo = trainer.Training(*parts, cfg.model.micro_batch)
+    trainer.fit(reward_trainer(todo, rows), todo, head="scalar")
+    if hasattr(model, "unshard"):  # FSDP: from here on, trunk and head are called separately
+        model.unshard()
+    used = {r["id"] for r in read_rows(data)}
+    metrics = quality(cfg, model, tokenizer, ledger, pool_of(args.label_set), used)
+    out = cfg.layout.reward(args.label_set, args.seed)
+    job.write(out, todo, model, job.step_record("reward", cfg, ledger, metrics))
+    job.discard(root)
     say(head, json.dumps(metrics))
 
 

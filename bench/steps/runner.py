@@ -6,25 +6,26 @@ settings that the step may read.
 """
 
 import argparse
-import errno
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
-from bench.core import machine, processes, warm
+from bench.core import disk, machine, processes, warm
 from bench.core.files import MISSING
+from bench.core.lease import lease
 from bench.core.names import DEFAULT_TESTBED, SFT
 from bench.core.progress import say
 from bench.core.records import write_record
 from bench.core.schema import UserError
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-NEED_MB = 500  # a step refuses to start with less free disk space
-ON_GPU = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate", "rehearse")
+OF_STUDY = ("contract", "collect", "tune", "report", "blog")  # steps that a study has one of
+OF_RUNS = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate")
+WRITERS = ("data", "pick", *OF_RUNS, *OF_STUDY)
+ON_GPU = (*OF_RUNS, "rehearse")
 
 
 def main(
@@ -37,7 +38,7 @@ def main(
     args = arguments(step, options).parse_args(argv)
     try:
         cfg = settings_of(step, args)
-        check_disk(Path.cwd())
+        disk.check(cfg.layout.root)
         set_threads(getattr(cfg.threads, step, cfg.threads.default))
         pin(step, cfg)  # before torch first looks for devices: later, none can be hidden from it
         if args.needs_gpu:
@@ -45,8 +46,9 @@ def main(
         processes.start()
         if cfg.overrides:
             say(label(step, args), "with " + " ".join(cfg.overrides))
-        run(cfg, args)
-        book(cfg, step, args)
+        with leased(cfg, step, args):
+            run(cfg, args)
+            book(cfg, step, args)
     except UserError as error:
         fail(str(error))
     except ModuleNotFoundError as error:
@@ -56,10 +58,10 @@ def main(
     except OSError as error:
         if isinstance(error, FileNotFoundError) and str(error.filename).startswith("runs"):
             fail(f"{error.filename} {MISSING}")
-        if error.errno != errno.ENOSPC:
-            raise
-        fail("the disk is full: free some space and run the same command; finished results stay")
-    except (MemoryError, RuntimeError) as error:
+        fail_if_full(error)
+        raise
+    except Exception as error:
+        fail_if_full(error)
         if not lacks_memory(error):
             raise
         if machine.is_shared():
@@ -67,6 +69,15 @@ def main(
             machine.begin_alone([step, *(sys.argv[1:] if argv is None else argv)])
         how = f"`python -m bench estimate --testbed {args.testbed}` shows what is needed"
         fail(f"{summary(error)}: lower model.micro_batch or set model.checkpointing=true; {how}")
+
+
+def leased(cfg: Any, step: str, args: argparse.Namespace):
+    """Return a context in which no other process makes what this step makes."""
+    if not (step in WRITERS and processes.is_main()):
+        return nullcontext()
+    name = cfg.layout.study.name if step in OF_STUDY else made(cfg, step, args)
+    path = cfg.layout.lease(step, name, getattr(args, "seed", None))
+    return lease(path, f"{label(step, args)} of {cfg.testbed}")
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -175,13 +186,10 @@ def fail(message: str) -> None:
     sys.exit(1)
 
 
-def check_disk(where: Path, need_mb: int = NEED_MB) -> None:
-    """Raise UserError unless `need_mb` MB of disk are free in the folder `where`."""
-    free = shutil.disk_usage(where).free // 2**20
-    if free < need_mb:
-        raise UserError(
-            f"only {free} MB of disk are free in {where}, {need_mb} are needed: free some space"
-        )
+def fail_if_full(error: BaseException) -> None:
+    """End with one line if an error says that the disk is full, whichever library raised it."""
+    if said := disk.explained(error):
+        fail(said)
 
 
 def check_gpu() -> None:

@@ -69,15 +69,15 @@ def train(cfg) -> None:
         code_hash("sft", None, cfg.data.kind),
         {"data": file_sha256(data), "base": weights_sha256(base)},
     )
-    with job.held(root):
-        monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
-        parts = "sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger
-        todo = trainer.Training(*parts, cfg.model.micro_batch)
-        trainer.fit(DemonstrationTrainer(todo, rows), todo, head="answer")
-        trainable, total = parameters(model)
-        metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
-        whole = merged(model, cfg.model)
-        job.write(out, todo, whole, job.step_record("sft", cfg, ledger, metrics))
+    monitor = job.plain_monitor("sft", cfg.sft.steps, ledger, root)
+    parts = "sft", model, tokenizer, cfg.sft, cfg.sft.seed, root, monitor, ledger
+    todo = trainer.Training(*parts, cfg.model.micro_batch)
+    trainer.fit(DemonstrationTrainer(todo, rows), todo, head="answer")
+    trainable, total = parameters(model)
+    metrics = {"loss": monitor.log[-1]["loss"], "trainable": trainable, "parameters": total}
+    whole = merged(model, cfg.model)
+    job.write(out, todo, whole, job.step_record("sft", cfg, ledger, metrics))
+    job.discard(root)
 
 
 def demonstrations(rows: list[dict]) -> list[dict]:

@@ -6,12 +6,8 @@ of every file, is written last: a checkpoint whose writing was interrupted has n
 resumes from the newest complete one.
 """
 
-import fcntl
 import json
-import os
-import platform
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench.core.files import file_sha256, write_json
@@ -56,29 +52,3 @@ def keep_last(root: Path, n: int = 2) -> None:
     found = sorted(root.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     for folder in found[:-n]:
         shutil.rmtree(folder)
-
-
-@contextmanager
-def lease(root: Path):
-    """Lock ``root`` so that one process alone writes there.
-
-    A job whose Snakemake was killed may still be training there. Raises BlockingIOError, whose text
-    names the other process, if that holds the lock; the system frees the lock when it ends.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    with open(root / "lease", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise BlockingIOError(error.errno, file.read() or "another process") from None
-        file.truncate(0)
-        file.write(holder())
-        file.flush()
-        yield
-
-
-def holder() -> str:
-    """Name this process so that a user can find and end it: 'Slurm job 7 on node3'."""
-    job = os.environ.get("SLURM_JOB_ID")
-    return (f"Slurm job {job}" if job else f"process {os.getpid()}") + f" on {platform.node()}"

