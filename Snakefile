@@ -117,7 +117,9 @@ onstart:
         except UserError as error:
             sys.exit(f"error: {error}")
         if files := CFG.foreign_code:
-            print("runs code of", ", ".join(files) + ": use files that you trust", file=sys.stderr)
+            print(
+                "runs code of", ", ".join(files) + ": use files that you trust", file=sys.stderr
+            )
     if workflow.is_main_process:
         holders.enter()
     if hasattr(CFG.plan, "begin") and workflow.is_main_process and not BESIDE & TYPED:

@@ -23,6 +23,13 @@ TABLES = ("runs", "cost", "curve", "log", "prompts", "tasks", "reward")
 PARTS = ("results", "comparisons", "tasks", "runs", "arms")  # of results.json
 
 
+def finished(folder: Path) -> Path:
+    """Return a folder of finished runs; ends with one line if it is none."""
+    if not (folder / "results" / "runs.csv").is_file():
+        sys.exit(f"error: {folder} holds no finished study: name a folder such as runs/micro")
+    return folder
+
+
 def same_runs(old: Path, new: Path) -> Iterator[str]:
     """The runs whose weights, trajectory, inputs or status differ, one by one."""
     records = sorted(old.glob("align/*/seed*/run.json"))
@@ -76,7 +83,7 @@ def main() -> None:
     parser.add_argument("new", type=Path)
     args = parser.parse_args()
     compare = (same_runs, same_tables, same_numbers)
-    found = [line for check in compare for line in check(args.old, args.new)]
+    found = [line for check in compare for line in check(finished(args.old), finished(args.new))]
     print("\n".join(found) or "nothing differs")
     sys.exit(min(len(found), 100))
 

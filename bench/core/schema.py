@@ -11,8 +11,15 @@ class UserError(Exception):
 
 
 def listed(value: Any) -> Any:
-    """Turn a single value into a list of one, so that seeds=7 means seeds=[7]."""
+    """Turn a single value into a list of one, so that shares=0.5 means shares=[0.5]."""
     return [value] if isinstance(value, int | float | str) else value
+
+
+def seeds(value: Any) -> Any:
+    """Return a list of seeds; raises ValueError for a single number, which may be meant as many."""
+    if isinstance(value, int | float):
+        raise ValueError(f"write [{value}] for the one seed {value}, [1, 2, 3] for three seeds")
+    return value
 
 
 def distinct(values: tuple) -> tuple:
@@ -34,7 +41,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger one
 Share = Annotated[float, Field(gt=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 _Once = AfterValidator(distinct), BeforeValidator(listed)
-Seeds = Annotated[tuple[Seed, ...], *_Once]
+Seeds = Annotated[tuple[Seed, ...], AfterValidator(distinct), BeforeValidator(seeds)]
 Shares = Annotated[tuple[Share, ...], *_Once]
 Factors = Annotated[tuple[PositiveFloat, ...], *_Once]
 Names = Annotated[tuple[str, ...], *_Once]

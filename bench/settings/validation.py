@@ -1,5 +1,6 @@
 """Validate settings; turn the first error into one line with key, nearest key and remedy."""
 
+import json
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -9,6 +10,16 @@ from pydantic import ValidationError
 from bench.core.names import nearest
 from bench.core.schema import Section, UserError
 from bench.settings import renamed
+
+# What to write instead, by pydantic's kind of error.
+REMEDIES = {
+    **dict.fromkeys(("dict_type", "model_type"), "write settings in braces, {key: value}"),
+    **dict.fromkeys(("float_type", "float_parsing", "int_type", "int_parsing"), "write a number"),
+    **dict.fromkeys(("tuple_type", "list_type"), "write a list, [first, second]"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "write true or false"),
+    "int_from_float": "write a whole number",
+    "string_type": "write a name, in quotes if YAML takes it for something else",
+}
 
 
 def checked(schema: type[Section], values: dict, where: str) -> Any:
@@ -59,7 +70,14 @@ def explain(schema: type[Section], error: dict, where: str) -> str:
         return f"missing key '{key}': set it in the testbed's file or with --config"
     if error["type"] == "value_error":  # settings that do not fit together
         return f"{key}: {error['ctx']['error']}"
-    return f"{key}={error['input']!r} is not valid: {error['msg'].lower()}"
+    remedy = REMEDIES.get(error["type"], error["msg"].lower())
+    return f"{key}={shown(error['input'])} is not valid: {remedy}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a user writes it."""
+    plain = value is None or isinstance(value, bool)
+    return json.dumps(value) if plain else repr(value)
 
 
 def fields_at(schema: Any, path: list[str]) -> list[str]:

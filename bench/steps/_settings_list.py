@@ -28,7 +28,8 @@ Every setting of a testbed's YAML file and of the command line, where a section 
 `'dpo={beta: 0.3}'`: `snakemake --cores all --config 'dpo={beta: 0.3}' 'seeds=[1,2]'`.
 The built-in testbeds set some of them otherwise: `python -m bench help pairs.n --testbed micro`
 prints the value in a testbed, and where the code reads it. Without `testbed=...` the testbed is
-`micro`.
+`micro`. Two keys are of files alone: `extends: NAME` takes all else from another testbed, and
+`data.kind` names the world (`micro`, `reviews` or `hub`), which decides what `data` may hold.
 
 This page is written by `python -m bench list settings --markdown > docs/settings.md`; a test fails
 when it is stale.

@@ -119,8 +119,8 @@ def own(tmp_path, monkeypatch):
         ["arms.orpo-from-base.lr=2e-3", "study=origins"],
         ["study=stability", "strict=true"],
         ["methods=[my/hinge.py]"],
-        ["methods=[my/hinge.py]", "hinge.beta=2", "hinge.note=a=b, {c}", "seeds=5"],
-        ['methods=["my lab\'s: café/hinge.py"]', "hinge={lr: 2e-5}", "seeds=5"],
+        ["methods=[my/hinge.py]", "hinge.beta=2", "hinge.note=a=b, {c}", "seeds=[5]"],
+        ['methods=["my lab\'s: café/hinge.py"]', "hinge={lr: 2e-5}", "seeds=[5]"],
     ],
 )
 @pytest.mark.parametrize("testbed", ["tiny", "my lab's: café/lab.yaml"])

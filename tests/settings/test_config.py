@@ -28,7 +28,7 @@ def test_every_testbed_loads(testbed):
 def test_strings_are_coerced_as_yaml_and_snakemake_deliver_them():
     cfg = load("tiny", ["dpo.lr=1e-5", "dpo.batch='4'", "seeds=[7]"])
     assert (cfg.dpo.lr, cfg.dpo.batch, cfg.seeds) == (1e-5, 4, (7,))
-    nested = load("tiny", flatten({"dpo": "{lr: 2e-5}", "seeds": "7"}))
+    nested = load("tiny", flatten({"dpo": "{lr: 2e-5}", "seeds": "[7]"}))
     assert (nested.dpo.lr, nested.seeds) == (2e-5, (7,))
 
 

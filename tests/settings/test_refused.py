@@ -28,6 +28,13 @@ REFUSED = [
     ("ppo={batch: 4000, minibatch: 64}", "ppo.batch=4000 is more than the 3,000 rows of a pass"),
     ("dpo.lr=true", "dpo.lr is true or false: write a number"),
     ("dpo.epochs=true", "dpo.epochs is true or false: write a number"),
+    ("seeds=7", "seeds: write [7] for the one seed 7, [1, 2, 3] for three seeds"),
+    ("dpo=0.3", "dpo=0.3 is not valid: write settings in braces, {key: value}"),
+    ("dpo={lr: }", "dpo.lr=null is not valid: write a number"),
+    (
+        "study=off",
+        "study=false is not valid: write a name, in quotes if YAML takes it",
+    ),
     ("seeds=[1, 1]", "seeds: 1 stands there twice: drop one"),
     ("seeds=[99999999999]", "seeds.0=99999999999 is not valid: input should be less than 42949672"),
     ("sft.seed=-1", "sft.seed=-1 is not valid"),
