@@ -8,7 +8,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 
-LONG = ("test_slurm", "test_dag", "test_survives", "test_processes", "test_browser", "test_flops", "test_hub")
+LONG = (
+    "test_slurm",
+    "test_dag",
+    "test_survives",
+    "test_processes",
+    "test_browser",
+    "test_flops",
+    "test_hub",
+)
 
 
 def pytest_collection_modifyitems(items):
