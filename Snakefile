@@ -11,8 +11,9 @@
 # settings that it reads or the libraries change. A changed comment reruns nothing.
 
 import sys
+from pathlib import Path
 
-from bench.core import holders, warm
+from bench.core import disk, holders, warm
 from bench.core.layout import KEY, Patterns
 from bench.core.machine import gpus, memory_mb
 from bench.core.scheduling import lighten
@@ -36,6 +37,8 @@ try:
     TESTBED, SET = asked(config)
     ESTIMATED = ["--gpu", named(str(config["gpu"]))] if "gpu" in config else []
     CFG = load(TESTBED, SET)
+    for folder in (CFG.layout.root, Path(".snakemake")):
+        disk.checked(folder)
     check_names(CFG.eval.tasks)
 except UserError as error:
     sys.exit(f"error: {error}")

@@ -58,14 +58,26 @@ def check(where: Path, need: float = 0, what: str = "") -> None:
 
     what: who needs them, for the message.
     """
-    where = where.absolute()
-    there = next(path for path in (where, *where.parents) if path.exists())
+    there = checked(where)
     free = shutil.disk_usage(there).free
     if free < need + SPARE:
         raise UserError(
-            f"{what or 'this step'} needs about {size(need + SPARE)} of disk in {where}, "
+            f"{what or 'this step'} needs about {size(need + SPARE)} of disk in {where.absolute()}, "
             f"{size(free)} are free: free some, or link that folder to a larger disk"
         )
+
+
+def checked(where: Path) -> Path:
+    """Return the nearest folder to `where` that exists; raises UserError if none can be made there,
+    since a file is in the way or nobody may write."""
+    where = where.absolute()
+    there = next(path for path in (where, *where.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        kind = "a link to nothing" if there.is_symlink() else "a file"
+        raise UserError(f"{there} is {kind}, where a folder is needed: move it away")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"this user may not write into {there}: change its permissions")
+    return there
 
 
 def size(n: float) -> str:

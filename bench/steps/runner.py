@@ -6,6 +6,7 @@ settings that the step may read.
 """
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -59,6 +60,8 @@ def main(
         if isinstance(error, FileNotFoundError) and str(error.filename).startswith("runs"):
             fail(f"{error.filename} {MISSING}")
         fail_if_full(error)
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            fail(f"{error.filename} cannot be written or read ({error.strerror}): change that")
         raise
     except Exception as error:
         fail_if_full(error)

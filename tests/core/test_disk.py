@@ -108,6 +108,20 @@ def test_too_little_disk_is_refused_with_what_is_needed(tmp_path):
         disk.check(tmp_path / "not" / "yet", 1e15, "study 'views'")
 
 
+@pytest.mark.parametrize("kind", ["a file", "a link to nothing"])
+def test_what_is_in_the_way_is_named(tmp_path, kind):
+    runs = tmp_path / "runs"
+    runs.touch() if kind == "a file" else runs.symlink_to("nowhere")
+    with pytest.raises(UserError, match=f"^{runs} is {kind}, where a folder is needed"):
+        disk.checked(runs / "tiny")
+
+
+def test_a_folder_that_is_read_only_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UserError, match=f"^this user may not write into {tmp_path}: "):
+        disk.checked(tmp_path / "runs")
+
+
 def ended() -> int:
     """The number of a process that has ended."""
     process = subprocess.Popen(["true"])
