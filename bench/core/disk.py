@@ -58,11 +58,11 @@ def check(where: Path, need: float = 0, what: str = "") -> None:
 
     what: who needs them, for the message.
     """
-    there = checked(where)
+    there, where = checked(where), where.absolute()
     free = shutil.disk_usage(there).free
     if free < need + SPARE:
         raise UserError(
-            f"{what or 'this step'} needs about {size(need + SPARE)} of disk in {where.absolute()}, "
+            f"{what or 'this step'} needs about {size(need + SPARE)} of disk in {where}, "
             f"{size(free)} are free: free some, or link that folder to a larger disk"
         )
 
