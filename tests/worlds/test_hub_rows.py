@@ -89,6 +89,15 @@ def test_conversations_that_differ_in_blanks_are_one_prompt():
     assert world.same(one) == world.same(two)
 
 
+def test_the_same_question_under_another_system_message_is_one_prompt():
+    asked = [say("user", "Hi there")]
+    others = [joined([say("system", text), *asked]) for text in ("Be brief.", "Be kind.")]
+    assert len({world.same(prompt) for prompt in (joined(asked), *others)}) == 1
+    assert world.same(joined([say("user", "Hi")])) != world.same(others[0])
+    alone = [joined([say("system", text)]) for text in ("Be brief.", "Be kind.")]
+    assert world.same(alone[0]) != world.same(alone[1])
+
+
 def test_a_system_message_and_several_turns_are_the_prompt():
     before = [say("system", "Be brief."), *SKY, BLUE, say("user", "And the sea?")]
     row = {"chosen": [*before, BLUE], "rejected": [*before, GREEN]}

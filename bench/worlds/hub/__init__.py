@@ -32,6 +32,7 @@ from bench.core.progress import say
 from bench.core.records import write_manifest
 from bench.core.schema import Section, Seed, UserError
 from bench.core.turns import shown as readable
+from bench.core.turns import turns
 from bench.worlds.bradley_terry import on_policy
 from bench.worlds.hub.gold import Gold as Gold
 from bench.worlds.hub.gold import GoldModel, keep
@@ -262,8 +263,11 @@ def length(settings: Settings) -> Callable[[str], int]:
 
 
 def same(prompt: str) -> str:
-    """Return what two prompts share that differ only in case, blanks or the form of letters."""
-    return " ".join(unicodedata.normalize("NFKC", readable(prompt)).casefold().split())
+    """Return what two prompts share that differ only in case, blanks, the form of letters or their
+    system message."""
+    found = turns(prompt)
+    said = [turn["content"] for turn in found if turn["role"] != "system" or len(found) == 1]
+    return " ".join(unicodedata.normalize("NFKC", "\n".join(said)).casefold().split())
 
 
 def taken(settings: Settings, split: str, n: int, counted: Counted, known=frozenset()):
