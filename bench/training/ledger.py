@@ -27,7 +27,8 @@ class Ledger:
     ``other``, outside any phase.
     """
 
-    COLUMNS = ("wall_s", "cpu_s", "tokens", "generated", "flops", "joules")
+    COUNTS = ("tokens", "generated", "flops")
+    COLUMNS = ("wall_s", "cpu_s", *COUNTS, "joules")
 
     def __init__(self):
         self.rows: dict[str, dict] = {}
@@ -100,11 +101,15 @@ class Ledger:
         return {key: sum(row[key] for row in rows) for key in keys or ("wall_s", "cpu_s", "flops")}
 
     def restore(self, rows: list[dict]) -> None:
-        """Add the cost of an interrupted attempt, from the rows that its checkpoint recorded."""
+        """Add the cost of an interrupted attempt, from the rows that its checkpoint recorded.
+
+        What this attempt has done so far, it has done again: its seconds count, its FLOPs once.
+        """
         for row in rows:
             mine = self._row(row["phase"], row["charged"])
             if processes.is_main():  # the rows are sums over all processes: count them once
-                mine.update({key: plus(mine[key], row[key]) for key in self.COLUMNS})
+                known = {key: max(mine[key], row[key]) for key in self.COUNTS}
+                mine.update({key: plus(mine[key], row[key]) for key in self.COLUMNS} | known)
 
 
 def total(rows: tuple[dict, ...]) -> dict:

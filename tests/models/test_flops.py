@@ -389,6 +389,23 @@ def test_joules_are_booked_by_phase(monkeypatch):
     assert ledger.rows["curve"]["joules"] is None
 
 
+def test_what_a_resumed_run_does_again_is_counted_once():
+    """KTO reads its mismatched answers under the SFT base before it resumes."""
+    first, second = Ledger(), Ledger()
+    for ledger in (first, second):
+        with ledger.phase("reference"):
+            ledger.add(tokens=10, flops=100.0)
+    with first.phase("train"):
+        first.add(tokens=4, flops=40.0)
+    second.restore(first.table())
+    with second.phase("train"):
+        second.add(tokens=6, flops=60.0)
+    whole = {row["phase"]: (row["tokens"], row["flops"]) for row in second.table()}
+    assert whole["reference"] == (10, 100.0) and whole["train"] == (10, 100.0)
+    seconds = [ledger.rows["reference"]["wall_s"] for ledger in (first, second)]
+    assert seconds[1] > seconds[0]
+
+
 def test_models_that_only_watch_are_no_memory_of_the_method(monkeypatch, tiny):
     monkeypatch.setattr("bench.training.ledger.resident_bytes", lambda: 100 * MIB)
     meter = MemoryMeter(interval=60)
