@@ -26,7 +26,8 @@ READS = {step: recipe.reads for step, recipe in RECIPES.items()}
 READS |= {"prefetch": ("data", "model", "reward", "eval", "members")}
 READS["pick"] = (*RECIPES["align"].reads, "pick_seeds")
 READS |= {
-    step: ("*",) for step in ("contract", "collect", "tune", "report", "blog", "verify", "export")
+    step: ("*",)
+    for step in ("contract", "collect", "join", "tune", "report", "blog", "verify", "export")
 }
 # How much of a machine jobs take; no result depends on it.
 RESOURCES = ("threads", "jobs", "track")

@@ -1,0 +1,62 @@
+"""Join the results of a study that ran in parts, on several machines or days.
+
+    python -m bench join --testbed micro --set study=claims FIRST SECOND ...
+    python -m bench report --testbed micro --set study=claims
+
+A part is a folder `results` of the study, a report with its evidence, or the evidence alone. Parts
+come from one commit, with the same settings but those of the study itself, which say what it is to
+do: `claims.only`, `sizes.models`. Writes the results of the whole study, from which `report` makes
+its page. Seconds of parts from other machines do not compare: the page says so.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.analysis import joining
+from bench.analysis.results import Results
+from bench.core.progress import say
+from bench.core.schema import UserError
+from bench.report import evidence
+from bench.steps.collect import planned
+from bench.steps.report import EVIDENCE
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("parts", nargs="+", type=Path, metavar="PART", help="a part's folder")
+
+
+def run(cfg, args) -> None:
+    """Write the results of the whole study."""
+    if len(args.parts) < 2:
+        raise UserError("one part is no whole: name two or more folders")
+    parts = {str(path): read(path) for path in args.parts}
+    mine = settled(cfg.overrides, cfg.study)
+    for name, part in parts.items():
+        if other := {*settled(part.meta.overrides, cfg.study)} ^ {*mine}:
+            raise UserError(f"{name} and this command differ in {min(other)}: use --set for both")
+    whole = joining.joined(parts, planned(cfg.members))
+    if (whole.meta.testbed, whole.meta.study) != (cfg.testbed, cfg.study):
+        raise UserError(f"the parts are of {whole.meta.testbed}'s study '{whole.meta.study}'")
+    asked = [item for item in cfg.overrides if not item.startswith(("study=", "strict="))]
+    whole.meta = replace(whole.meta, overrides=sorted(asked), default_settings=not asked)
+    whole.write(cfg.layout.results)
+    say("join", f"{len(whole.runs)} runs of {len(parts)} parts -> {cfg.layout.results}")
+
+
+def read(path: Path) -> Results:
+    """Read a part; raises UserError if the folder is none."""
+    if (path / "meta.json").is_file():
+        return Results.read(path)
+    for place in (path, path / EVIDENCE):
+        if (place / evidence.MANIFEST).is_file():
+            with TemporaryDirectory() as made:
+                return evidence.unpack(place, Path(made)).results
+    raise UserError(f"{path} holds neither results nor a report with evidence: name another folder")
+
+
+def settled(overrides, study: str) -> list[str]:
+    """Return the overrides but those that say what the study itself is to do."""
+    own = ("study=", "strict=", f"{study}.", f"{study}=")
+    return sorted(item for item in overrides if not item.startswith(own))
