@@ -30,7 +30,7 @@ from bench.report.study import Study
 
 SCHEMA = "prefbench.evidence/2"
 MOST = 9_000_000  # bytes of the whole folder: about 500 evaluated runs
-MANIFEST = "manifest.json"
+FOLDER, MANIFEST = "evidence", "manifest.json"
 CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
 RUN = ("arm", "method", "seed")
 LOG = {"log.csv": (*RUN, "step", "grad_norm", "logps_chosen")}
@@ -179,6 +179,17 @@ def unpack(place: Path, out: Path) -> Study:
         {p.parent.name: Study.read(p.parent) for p in sorted(out.glob("*/meta.json"))}
     )
     return study
+
+
+def read(path: Path, out: Path) -> Study:
+    """Return the study in a folder: of results, of a report with its evidence, or of the evidence
+    alone, whose tables are written to `out`. Raises UserError if it is none of these."""
+    if (path / "meta.json").is_file():
+        return Study.read(path)
+    for place in (path, path / FOLDER):
+        if (place / MANIFEST).is_file():
+            return unpack(place, out)
+    raise UserError(f"{path} holds neither results nor a report with evidence: name another folder")
 
 
 def _restore(packed: Path, out: Path, about: dict) -> None:

@@ -15,12 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.analysis import joining
-from bench.analysis.results import Results
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.report import evidence
 from bench.steps.collect import planned
-from bench.steps.report import EVIDENCE
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +29,9 @@ def run(cfg, args) -> None:
     """Write the results of the whole study."""
     if len(args.parts) < 2:
         raise UserError("one part is no whole: name two or more folders")
-    parts = {str(path): read(path) for path in args.parts}
+    with TemporaryDirectory() as made:
+        found = [(path, Path(made, str(i))) for i, path in enumerate(args.parts)]
+        parts = {str(path): evidence.read(path, out).results for path, out in found}
     mine = settled(cfg.overrides, cfg.study)
     for name, part in parts.items():
         if other := {*settled(part.meta.overrides, cfg.study)} ^ {*mine}:
@@ -43,17 +43,6 @@ def run(cfg, args) -> None:
     whole.meta = replace(whole.meta, overrides=sorted(asked), default_settings=not asked)
     whole.write(cfg.layout.results)
     say("join", f"{len(whole.runs)} runs of {len(parts)} parts -> {cfg.layout.results}")
-
-
-def read(path: Path) -> Results:
-    """Read a part; raises UserError if the folder is none."""
-    if (path / "meta.json").is_file():
-        return Results.read(path)
-    for place in (path, path / EVIDENCE):
-        if (place / evidence.MANIFEST).is_file():
-            with TemporaryDirectory() as made:
-                return evidence.unpack(place, Path(made)).results
-    raise UserError(f"{path} holds neither results nor a report with evidence: name another folder")
 
 
 def settled(overrides, study: str) -> list[str]:

@@ -1,12 +1,13 @@
 """Draw a study's report from its results, and publish it if it is complete; or draw it again.
 
-    python -m bench report --testbed micro [--set key=value ...]
+    python -m bench report --testbed micro [--set key=value ...] [--beside REPORT ...]
     python -m bench report --from reports/micro [--out DIR | --renew]
 
 The first writes index.html, README.md, results.csv, results.json, facts.json, figures.json,
 figures/ and evidence/ into report/ below the study's folder and, last, report.json with the sha256
 of each file. Only a complete study with default settings is copied to reports/<testbed>/ (a study
-other than `compare` to reports/<testbed>/<study>/).
+other than `compare` to reports/<testbed>/<study>/). The page of `compare` also shows other studies
+of the same runs: those in runs/, and with --beside those of which only a report is left.
 
 The second makes a report again from its evidence, without any run: into runs/again/<testbed>/, with
 the tables as results/*.csv. It names the files that are not the same, byte for byte, and exits with
@@ -30,7 +31,7 @@ from bench.report.study import Study
 from bench.steps import runner
 from bench.studies import kind_of
 
-EVIDENCE = "evidence"
+EVIDENCE = evidence.FOLDER
 LARGEST = 2_500_000  # bytes of a published report, its evidence apart; each figure has its fonts
 
 
@@ -39,6 +40,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--from", dest="source", type=Path, metavar="FOLDER", help="make this report again"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="with --from: where to write it")
+    parser.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="REPORT", help="show these too"
+    )
     parser.add_argument("--renew", action="store_true", help="with --from: replace its files")
 
 
@@ -77,10 +81,18 @@ def build(study: Study, out: Path) -> None:
     write_json(out / "results.json", results.document(study, measures, kind.each_arm))
 
 
-def load(cfg) -> Study:
-    """Read the configured study from its results, with its companions."""
+def load(cfg, beside: list[Path]) -> Study:
+    """Read the configured study from its results, with its companions; beside: reports of others.
+
+    Raises UserError if such a report cannot stand beside the study.
+    """
     study = Study.read(cfg.layout.results)
     study.companions.update(companions(cfg, study))
+    for i, path in enumerate(beside):
+        other = evidence.read(path, cfg.layout.study / "beside" / str(i))
+        if study.meta.study != DEFAULT_STUDY or not fits(study, other):
+            raise UserError(f"{path} cannot stand beside this study: its runs are others")
+        study.companions[other.meta.study] = other
     return study
 
 
@@ -167,7 +179,7 @@ def published(meta: Meta) -> Path:
 
 def run(cfg, args) -> None:
     """Make the report of the configured study."""
-    out, study = cfg.layout.report, load(cfg)
+    out, study = cfg.layout.report, load(cfg, getattr(args, "beside", []))
     with atomic(out) as part:
         part.mkdir()
         build(study, part)

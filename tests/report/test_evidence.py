@@ -5,12 +5,14 @@ import lzma
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_runs
 import numpy as np
 import pytest
 
 from bench.core.files import read_csv
+from bench.core.schema import UserError
 from bench.report import evidence, samples
 from bench.report.study import Study
 from bench.steps import report
@@ -98,6 +100,30 @@ def test_the_studies_beside_it_are_on_the_page_made_again(travelled):
     study = evidence.unpack(travelled / "evidence", Path("tables"))
     assert set(study.companions) == {"stability", "views"}
     assert len(study.companions["stability"].runs) == len(CELLS)
+
+
+def test_reports_stand_beside_a_study_as_its_neighbours_in_runs_do(made, tmp_path, monkeypatch):
+    """The runs of `stability` and `views` are gone; their reports, or results, are left."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made / "runs/micro", "runs/micro", ignore=shutil.ignore_patterns("report*"))
+    evidence.pack(Study.read(made / "grid/results"), Path("grid/evidence"))
+    cfg = fake_runs.config(tmp_path / "runs/micro")
+    report.run(cfg, SimpleNamespace(beside=[Path("grid"), made / "views/results"]))
+    for name in ("index.html", "README.md", "facts.json"):
+        assert (
+            Path("reports/micro", name).read_bytes() == (made / "reports/micro" / name).read_bytes()
+        ), name
+
+
+def test_a_report_of_other_runs_cannot_stand_beside(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made / "runs/micro", "runs/micro", ignore=shutil.ignore_patterns("report*"))
+    other = Study.read(made / "views/results").results
+    wrong = replace(other, runs=other.runs.assign(model_sha256="x"))
+    wrong.write(tmp_path / "views")
+    cfg = fake_runs.config(tmp_path / "runs/micro")
+    with pytest.raises(UserError, match=r"^views cannot stand beside this study: its runs are oth"):
+        report.run(cfg, SimpleNamespace(beside=[Path("views")]))
 
 
 def test_tables_come_back_byte_for_byte(made, travelled):
