@@ -5,7 +5,7 @@
 
 A part is a folder `results` of the study, a report with its evidence, or the evidence alone. Parts
 come from one commit, with the same settings but those of the study itself, which say what it is to
-do: `claims.only`, `sizes.models`. Writes the results of the whole study, from which `report` makes
+do: `claims.only`, `sizes.only`. Writes the results of the whole study, from which `report` makes
 its page. Seconds of parts from other machines do not compare: the page says so.
 """
 

@@ -131,6 +131,16 @@ def test_one_size_is_said_as_one():
 SMALLER = "sizes={models: {small: {rate: 2, model: {hidden: 16}}}, lr: [1, 3], seeds: [1, 2]}"
 
 
+def test_a_part_of_the_study_trains_its_models_alone():
+    whole, part = load("micro", ["study=sizes"]), load("micro", ["study=sizes", "sizes.only=[w32]"])
+    own = [arm for arm in whole.study_arms if arm.endswith("-w32")]
+    assert part.study_arms == (*whole.compared, *own) and len(own) == 4
+    assert len(whole.study_arms) == 4 * (1 + len(whole.sizes.models))
+    assert part.of(own[0]).layout.sft == whole.of(own[0]).layout.sft
+    with pytest.raises(UserError, match=r"^unknown model 'w3' in sizes\.only; did you mean 'w32'"):
+        load("micro", ["sizes.only=[w3]"])
+
+
 def test_the_plan_multiplies_every_rate_and_changes_nothing_else():
     cfg = load("tiny", ["study=sizes", SMALLER])
     own = [f"{m}-small" for m in cfg.compared]

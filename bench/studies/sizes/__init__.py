@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat
 
-from bench.core.names import NAME
-from bench.core.schema import Factors, Section, Seeds, UserError
+from bench.core.names import NAME, nearest
+from bench.core.schema import Factors, Names, Section, Seeds, UserError
 from bench.settings.checks import ENDS, check_own_seeds
 from bench.studies.scaling import rounded
 
@@ -31,11 +31,19 @@ class Settings(Section):
     models: dict[str, Size] = Field(default_factory=dict)
     """Models by name, beside the testbed's own. `model`: what differs in the settings of that name;
     `rate`: a factor on every learning rate (of pretraining, SFT, reward model, critic, method)."""
+    only: Names = ()
+    """Names of the models to train, as a part of the study; empty: all of them."""
     lr: Factors = (1 / 3, 1, 3)
     """Factors on each method's learning rate that are tried on a model of another size; 1 is always
     tried."""
     seeds: Seeds = (1, 2, 3, 4, 5)
     """Seeds of the runs of each method on each model."""
+
+
+def members(cfg) -> tuple[str, ...]:
+    """Return the methods as tuned, and each on the models that the settings ask for."""
+    asked = cfg.sizes.only or cfg.sizes.models
+    return (*cfg.compared, *(f"{method}-{name}" for name in asked for method in cfg.compared))
 
 
 def arms(cfg) -> dict[str, dict]:
@@ -74,6 +82,11 @@ def check(cfg) -> None:
     """Refuse names that cannot name a folder, seeds that repeat, and a study of one size."""
     if wrong := [name for name in cfg.sizes.models if not NAME.fullmatch(name)]:
         raise UserError(f"sizes.models.{wrong[0]}: use letters, digits, '.', '_' and '-' in names")
+    for name in cfg.sizes.only:
+        if name not in cfg.sizes.models:
+            raise UserError(
+                f"unknown model '{name}' in sizes.only" + nearest(name, cfg.sizes.models)
+            )
     check_own_seeds("sizes.seeds", cfg.sizes.seeds)
     if cfg.study != "sizes":
         return
