@@ -182,7 +182,7 @@ def test_gold_labels_of_sampled_pairs_are_bradley_terry():
 
 
 def test_a_world_whose_pairs_are_sampled_has_no_others_on_policy():
-    with pytest.raises(UserError, match="set it to gold"):
+    with pytest.raises(UserError, match=r"^arms\.x\.preference: .*: set it to gold$"):
         load("micro", ["arms={x: {method: dpo, preference: on-policy}}", "studies={s: [x]}"])
 
 

@@ -216,7 +216,9 @@ def test_an_edited_draft_is_not_overwritten(cfg):
     command.run(cfg, None)
     post = cfg.layout.study / "blog/post.md"
     post.write_text(post.read_text().replace("What does it cost?", "My question"))
-    with pytest.raises(UserError, match="was edited"):
+    with pytest.raises(
+        UserError, match=r"post\.md was edited: move it elsewhere, then renew it with"
+    ):
         command.run(cfg, None)
     assert "My question" in post.read_text()
 
@@ -224,7 +226,9 @@ def test_an_edited_draft_is_not_overwritten(cfg):
 def test_nothing_of_an_author_s_in_the_folder_is_lost(cfg):
     command.run(cfg, None)
     (cfg.layout.study / "blog/mine.md").write_text("x")
-    with pytest.raises(UserError, match=r"mine\.md"):
+    with pytest.raises(
+        UserError, match=r"mine\.md does not belong to the draft: move it elsewhere$"
+    ):
         command.run(cfg, None)
 
 
@@ -232,11 +236,13 @@ def test_nothing_of_an_author_s_in_the_folder_is_lost(cfg):
 def test_other_studies_are_refused_in_one_line(cfg, study):
     path = cfg.layout.study / "results/meta.json"
     path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {"study": study})))
-    with pytest.raises(UserError, match=f"'{study}'"):
+    with pytest.raises(
+        UserError, match=f"^study '{study}' has no post: use `compare`, `claims` or"
+    ):
         command.run(cfg, None)
 
 
 def test_a_report_that_is_not_made_yet_is_one_line(cfg):
     (cfg.layout.report / "facts.json").unlink()
-    with pytest.raises(UserError, match=r"facts\.json"):
+    with pytest.raises(UserError, match=r"facts\.json is missing: run snakemake, which makes it"):
         command.run(cfg, None)

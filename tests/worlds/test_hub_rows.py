@@ -62,9 +62,13 @@ def test_a_prompt_alone_ends_with_the_user_and_keeps_its_system_message():
     system = say("system", "Be brief.")
     (prompt,) = alone({"prompt": [system, *SKY, BLUE, *SKY]})
     assert [t["role"] for t in turns.turns(prompt)] == ["system", "user", "assistant", "user"]
-    for row in ({"prompt": [*SKY, BLUE]}, {"prompt": None}, {"prompt": [system]}):
-        with pytest.raises(Unfit):
-            alone(row)
+    for asked, said in (
+        ([*SKY, BLUE], "alternate"),
+        (None, "^no prompt$"),
+        ([system], "alternate"),
+    ):
+        with pytest.raises(Unfit, match=said):
+            alone({"prompt": asked})
 
 
 def test_texts_that_begin_alike_are_split_as_trl_splits_them():
