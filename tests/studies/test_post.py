@@ -216,9 +216,7 @@ def test_an_edited_draft_is_not_overwritten(cfg):
     command.run(cfg, None)
     post = cfg.layout.study / "blog/post.md"
     post.write_text(post.read_text().replace("What does it cost?", "My question"))
-    with pytest.raises(
-        UserError, match=r"post\.md was edited: move it elsewhere, then renew it with"
-    ):
+    with pytest.raises(UserError, match=r"post\.md was edited: move it elsewhere, then renew it"):
         command.run(cfg, None)
     assert "My question" in post.read_text()
 
@@ -226,9 +224,7 @@ def test_an_edited_draft_is_not_overwritten(cfg):
 def test_nothing_of_an_author_s_in_the_folder_is_lost(cfg):
     command.run(cfg, None)
     (cfg.layout.study / "blog/mine.md").write_text("x")
-    with pytest.raises(
-        UserError, match=r"mine\.md does not belong to the draft: move it elsewhere$"
-    ):
+    with pytest.raises(UserError, match=r"mine\.md does not belong to the draft: move it"):
         command.run(cfg, None)
 
 
@@ -236,9 +232,7 @@ def test_nothing_of_an_author_s_in_the_folder_is_lost(cfg):
 def test_other_studies_are_refused_in_one_line(cfg, study):
     path = cfg.layout.study / "results/meta.json"
     path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {"study": study})))
-    with pytest.raises(
-        UserError, match=f"^study '{study}' has no post: use `compare`, `claims` or"
-    ):
+    with pytest.raises(UserError, match=f"^study '{study}' has no post: use `compare`, "):
         command.run(cfg, None)
 
 
