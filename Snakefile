@@ -43,6 +43,10 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
+if CFG.foreign_code and workflow.is_main_process:
+    files = ", ".join(CFG.foreign_code)
+    print(f"runs code of {files}: use files that you trust", file=sys.stderr)
+
 LAYOUT = CFG.layout  # paths of the study's own files
 MADE = Patterns(CFG, None)  # paths with wildcards, for the outputs of rules
 
@@ -119,10 +123,6 @@ onstart:
             storage.check(CFG, workflow.nodes or workflow.cores)
         except UserError as error:
             sys.exit(f"error: {error}")
-        if files := CFG.foreign_code:
-            print(
-                "runs code of", ", ".join(files) + ": use files that you trust", file=sys.stderr
-            )
     if workflow.is_main_process:
         holders.enter()
     if hasattr(CFG.plan, "begin") and workflow.is_main_process and not BESIDE & TYPED:

@@ -15,6 +15,17 @@ from bench.core.schema import UserError
 # What must be the same in all parts.
 ALIKE = ("testbed", "study", "commit", "version", "world", "versions", "pairs", "decode", "pool",
          "gold", "provenance", "tune", "own_methods", "tuned_families")  # fmt: skip
+# Columns of runs that must be the same in all runs that agree in these others, as the fairness
+# contract asks of each part.
+MATCHED = {
+    "hash_start": ("start", "base"),
+    "hash_pairs": ("label_set", "start", "drawn_from", "seed"),
+    "hash_reward": ("reward_model", "seed"),
+    "hash_reference": ("label_set", "base", "drawn_from"),
+    "hash_code": ("method",),
+    "template": ("method",),
+    "curve_prompts_sha256": ("method",),
+}
 KEYS = {"reward": ["reward_model", "seed"]}
 OF_RUN = ["arm", "seed"]
 SUMMED = "ledger"
@@ -27,11 +38,14 @@ def joined(parts: Mapping[str, Results], planned: Mapping[str, list[int]]) -> Re
     parts: by name; planned: {arm: seeds} of the whole study, in its order. Raises UserError if the
     parts are of different studies, or lack a run of the whole.
     """
+    for name, part in parts.items():
+        if part.meta.commit.endswith("+changes"):
+            raise UserError(f"{name} ran with changes that no commit has: commit them, run it anew")
+        if not part.meta.complete:
+            raise UserError(f"{name} is incomplete: run it to its end first")
     for (one, a), (other, b) in combinations(parts.items(), 2):
         if wrong := different(a, b):
             raise UserError(f"{other} is no part of the study of {one}: {wrong}")
-    if unfinished := next((name for name, part in parts.items() if not part.meta.complete), None):
-        raise UserError(f"{unfinished} is incomplete: run it to its end first")
     found = list(parts.values())
     tables = {name: stacked(found, name, planned) for name in COLUMNS}
     check_whole(tables["runs"], planned)
@@ -52,8 +66,14 @@ def different(a: Results, b: Results) -> str:
     changed = both[both.model_sha256 != both.model_sha256_other]  # no hash: the run failed
     if len(changed):
         return f"{changed.arm.iloc[0]} seed {changed.seed.iloc[0]} ended in other weights"
-    starts = pd.concat([a.runs, b.runs]).groupby(["start", "base"]).hash_start.nunique()
-    return f"{starts[starts > 1].index[0][1]} is another model" if (starts > 1).any() else ""
+    runs = pd.concat([a.runs, b.runs])
+    for column, keys in MATCHED.items():
+        if column in runs:
+            kinds = runs.groupby([*keys])[column].nunique()
+            if (kinds > 1).any():
+                where = " ".join(map(str, kinds[kinds > 1].index.to_flat_index()[0]))
+                return f"{column} of {where} is another"
+    return ""
 
 
 def _shared(one: Iterable[Arm], two: Iterable[Arm]) -> Iterable[tuple[Arm, Arm]]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from bench.core.schema import UserError
 
 SPARE = 500_000_000  # bytes that every step wants free beside what it writes
-FREE = "free some space and run the same command: what is finished stays"
+FREE = "free some space and run the same command, what is finished stays"
 PARTLY = (
     "a file could not be written whole: the disk is full, or a quota or `ulimit -f` is reached: "
     "make room and run the same command"
@@ -27,9 +28,10 @@ WORDS = {
     "PytorchStreamWriter failed": PARTLY,
     "unexpected pos": PARTLY,
     "Not enough free space to write": PARTLY,
-    " requested and ": PARTLY,
     "database or disk is full": PARTLY,
 }
+SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy
+LONGEST = 200  # characters of a library's words that are shown
 
 
 def explained(error: BaseException) -> str | None:
@@ -39,10 +41,13 @@ def explained(error: BaseException) -> str | None:
     """
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in ERRORS:
-            return ERRORS[cause.errno]
-        for words, said in WORDS.items():
-            if words in str(cause):
-                return said
+            return f"{ERRORS[cause.errno]} ({cause.filename or cause.strerror})"
+        said = str(cause).partition("\n")[0]
+        for words, remedy in WORDS.items():
+            if words in said:
+                return f"{remedy} ({said[:LONGEST]})"
+        if SHORT.fullmatch(said):
+            return f"{PARTLY} ({said})"
     return None
 
 

@@ -194,11 +194,14 @@ def pass_on(received: int, child: int, last: list[int]) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """True if a process of this number exists."""
-    with suppress(ProcessLookupError):
+    """True if a process of this number exists, whoever owns it."""
+    try:
         os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
         return True
-    return False
+    return True
 
 
 def end_as(status: int) -> NoReturn:

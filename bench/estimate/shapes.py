@@ -62,8 +62,15 @@ def config_of(source) -> Path | None:
 
 
 def of_config(path: Path) -> tuple[Shape, bool]:
-    """Read (shape, whether embeddings are tied) from a model's ``config.json``."""
+    """Read (shape, whether embeddings are tied) from a model's ``config.json``.
+
+    Raises UserError if it names its sizes in another way.
+    """
     c = json.loads(path.read_text(encoding="utf-8"))
+    if lost := {"num_attention_heads", "num_hidden_layers", "intermediate_size"} - c.keys():
+        raise UserError(
+            f"{path} has no {min(lost)}: only models of the kind of Llama can be estimated"
+        )
     heads = c["num_attention_heads"]
     shape = Shape(
         layers=c["num_hidden_layers"],

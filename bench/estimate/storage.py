@@ -25,9 +25,9 @@ class Weights:
         model, own = cfg.model, trained(shape, cfg.model)
         whole = WIDE * sum(parameters(shape, tied))
         self.base = SIZES[model.dtype] / WIDE * whole
-        self.sft = self.base if model.lora else whole
         self.run = WIDE * (shape.layers - own.first) * adapters(own) if model.lora else whole
-        self.reward = self.run
+        self.sft = (self.base if model.lora else whole) * bool(cfg.sft.steps)  # or linked
+        self.reward = self.run * (cfg.reward.model is None)
         self.checkpoint = ADAM * self.run
 
 
@@ -70,6 +70,6 @@ def artefacts(member, evaluated: bool) -> dict[Path, float]:
 
 
 def kept(member) -> float:
-    """Return the bytes of a training's checkpoints; PPO's critic may be as large as its policy."""
-    models = 1 + ("reward" in member.arm.needs)
+    """Return the bytes of a training's checkpoints; a critic is as large as its policy."""
+    models = 1 + hasattr(member.arm.settings, "critic_init")
     return KEPT * models * Weights(member.layout.cfg).checkpoint * member.arm.trains

@@ -81,7 +81,8 @@ def environment(autoescape: bool, *folders: Path):
     return jinja
 
 
-LIVE = re.compile(r"@|\$|[a-z]+:(?=//)|www(?=\.)", re.I)  # what begins a mention, a formula, a link
+# What begins a mention, an emoji, a formula, a link.
+LIVE = re.compile(r"@|:(?=[\w+-]+:)|\$|[a-z]+:(?=//)|www(?=\.)", re.I)
 DEAD = {"$": "<span>$</span>"}  # GitHub's own advice; a comment shows nothing, and ends a word
 
 

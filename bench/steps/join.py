@@ -4,8 +4,8 @@
     python -m bench report --testbed micro --set study=claims
 
 A part is a folder `results` of the study, a report with its evidence, or the evidence alone. Parts
-come from one commit, with the same settings but those of the study itself, which say what it is to
-do: `claims.only`, `sizes.only`. Writes the results of the whole study, from which `report` makes
+come from one commit, with the same settings but those that pick the part: `claims.only`,
+`sizes.only`. Writes the results of the whole study, from which `report` makes
 its page. Seconds of parts from other machines do not compare: the page says so.
 """
 
@@ -27,18 +27,21 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(cfg, args) -> None:
     """Write the results of the whole study."""
-    if len(args.parts) < 2:
+    if len({path.resolve() for path in args.parts}) < 2:
         raise UserError("one part is no whole: name two or more folders")
     with TemporaryDirectory() as made:
         found = [(path, Path(made, str(i))) for i, path in enumerate(args.parts)]
         parts = {str(path): evidence.read(path, out).results for path, out in found}
     mine = settled(cfg.overrides, cfg.study)
     for name, part in parts.items():
+        if (part.meta.testbed, part.meta.study) != (cfg.testbed, cfg.study):
+            raise UserError(
+                f"{name} is of study '{part.meta.study}' on {part.meta.testbed}: give these by "
+                "--set study=... and --testbed"
+            )
         if other := {*settled(part.meta.overrides, cfg.study)} ^ {*mine}:
             raise UserError(f"{name} and this command differ in {min(other)}: use --set for both")
     whole = joining.joined(parts, planned(cfg.members))
-    if (whole.meta.testbed, whole.meta.study) != (cfg.testbed, cfg.study):
-        raise UserError(f"the parts are of {whole.meta.testbed}'s study '{whole.meta.study}'")
     asked = [item for item in cfg.overrides if not item.startswith(("study=", "strict="))]
     whole.meta = replace(whole.meta, overrides=sorted(asked), default_settings=not asked)
     whole.write(cfg.layout.results)
@@ -46,6 +49,6 @@ def run(cfg, args) -> None:
 
 
 def settled(overrides, study: str) -> list[str]:
-    """Return the overrides but those that say what the study itself is to do."""
-    own = ("study=", "strict=", f"{study}.", f"{study}=")
+    """Return the overrides but those that pick a part of the study."""
+    own = ("study=", "strict=", f"{study}.only=")
     return sorted(item for item in overrides if not item.startswith(own))

@@ -29,7 +29,7 @@ from bench.core.schema import UserError
 from bench.report import evidence, facts, figure, page, results
 from bench.report.study import Study
 from bench.steps import runner
-from bench.studies import kind_of
+from bench.studies import PLANS, kind_of
 
 EVIDENCE = evidence.FOLDER
 LARGEST = 2_500_000  # bytes of a published report, its evidence apart; each figure has its fonts
@@ -55,8 +55,9 @@ def main(argv: list[str]) -> None:
         runner.main("report", run, options, argv)
     elif args.source is None:
         runner.fail("--out and --renew need --from: name the report to make again")
-    elif others:
-        runner.fail(f"--from allows only --out or --renew: leave out '{' '.join(others)}'")
+    elif others or args.beside:
+        out = " ".join(others) or "--beside"
+        runner.fail(f"--from allows only --out or --renew: leave out '{out}'")
     else:
         try:
             again(args.source, args.out, args.renew)
@@ -88,10 +89,13 @@ def load(cfg, beside: list[Path]) -> Study:
     """
     study = Study.read(cfg.layout.results)
     study.companions.update(companions(cfg, study))
+    shown = [name for name, plan in PLANS.items() if getattr(plan, "COMPANION", False)]
     for i, path in enumerate(beside):
         other = evidence.read(path, cfg.layout.study / "beside" / str(i))
-        if study.meta.study != DEFAULT_STUDY or not fits(study, other):
-            raise UserError(f"{path} cannot stand beside this study: its runs are others")
+        if study.meta.study != DEFAULT_STUDY or other.meta.study not in shown:
+            raise UserError(f"{path}: only `compare` shows others beside it: {', '.join(shown)}")
+        if not fits(study, other):
+            raise UserError(f"{path} cannot stand beside this study: it is of other runs")
         study.companions[other.meta.study] = other
     return study
 

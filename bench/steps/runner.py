@@ -23,7 +23,7 @@ from bench.core.records import write_record
 from bench.core.schema import UserError
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-OF_STUDY = ("contract", "collect", "tune", "report", "blog")  # steps that a study has one of
+OF_STUDY = ("contract", "collect", "join", "tune", "report", "blog")  # one for a study
 OF_RUNS = ("base", "sft", "pairs", "reward", "reference", "align", "evaluate")
 WRITERS = ("data", "pick", *OF_RUNS, *OF_STUDY)
 ON_GPU = (*OF_RUNS, "rehearse")
@@ -60,8 +60,8 @@ def main(
         if isinstance(error, FileNotFoundError) and str(error.filename).startswith("runs"):
             fail(f"{error.filename} {MISSING}")
         fail_if_full(error)
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            fail(f"{error.filename} cannot be written or read ({error.strerror}): change that")
+        if error.errno in (errno.EACCES, errno.EROFS) and error.filename:
+            fail(f"{error.filename}: {error.strerror}: change that, or work in another folder")
         raise
     except Exception as error:
         fail_if_full(error)
@@ -79,7 +79,8 @@ def leased(cfg: Any, step: str, args: argparse.Namespace):
     if not (step in WRITERS and processes.is_main()):
         return nullcontext()
     name = cfg.layout.study.name if step in OF_STUDY else made(cfg, step, args)
-    path = cfg.layout.lease(step, name, getattr(args, "seed", None))
+    kind = "collect" if step == "join" else step  # both write a study's results
+    path = cfg.layout.lease(kind, name, getattr(args, "seed", None))
     return lease(path, f"{label(step, args)} of {cfg.testbed}")
 
 

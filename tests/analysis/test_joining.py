@@ -90,7 +90,8 @@ WRONG = {
         "arm dpo has other settings",
     ),
     "weights": (lambda p: spoiled(p, model_sha256="x"), "dpo seed 1 ended in other weights"),
-    "start": (lambda p: spoiled(p, hash_start="x"), "sft is another model"),
+    "start": (lambda p: spoiled(p, hash_start="x"), "hash_start of sft sft is another"),
+    "pairs": (lambda p: spoiled(p, hash_pairs="x"), "hash_pairs of gold sft pairs 1 is another"),
 }
 
 
@@ -124,6 +125,12 @@ def test_other_machines_are_a_breach(whole):
     assert breach["field"] == "machine" and breach["values"]["part 2"] == {"cpu": "another"}
 
 
+def test_a_part_with_changes_that_no_commit_has_is_refused(whole):
+    other = part(whole, ("ipo", "orpo"), commit="0" * 40 + "+changes")
+    with pytest.raises(UserError, match=r"^b ran with changes that no commit has: commit them"):
+        joining.joined({"a": part(whole, ("ppo", "dpo")), "b": other}, whole.meta.planned)
+
+
 @pytest.fixture
 def folders(whole, tmp_path, monkeypatch):
     """Two parts on the disk, one as results and one as evidence."""
@@ -153,7 +160,9 @@ def test_the_command_joins_results_and_evidence(whole, folders):
     [
         (("one",), "error: one part is no whole: name two or more folders"),
         (("one", "nowhere"), "error: nowhere holds neither results nor a report with evidence"),
+        (("one", "one"), "error: one part is no whole: name two or more folders"),
         (("one", "report"), "error: one and this command differ in seeds="),
+        (("--testbed", "tiny", "one", "report"), "error: one is of study 'compare' on micro: give"),
     ],
 )
 def test_the_command_refuses_in_one_line(folders, capsys, words, said):
@@ -161,3 +170,8 @@ def test_the_command_refuses_in_one_line(folders, capsys, words, said):
         command(*words)
     err = capsys.readouterr().err
     assert err.startswith(said) and err.count("\n") == 1
+
+
+def test_what_decides_in_a_study_is_no_part_of_it():
+    asked = ["sizes.lr=[1]", "sizes.only=[w32]", "study=sizes", "strict=true"]
+    assert join.settled(asked, "sizes") == ["sizes.lr=[1]"]

@@ -96,9 +96,18 @@ def test_a_quota_is_recognised_through_the_errors_that_follow():
         assert disk.explained(error).startswith("the disk quota is used up")
 
 
+def test_what_is_full_is_named():
+    """Shared memory, for example, which is no disk of ours."""
+    said = "unable to write to file </torch_1_2>: No space left on device (28)"
+    assert disk.explained(RuntimeError(said)).endswith(f"({said})")
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+    assert disk.explained(full).endswith("(/tmp/x)")
+
+
 def test_other_errors_are_not_the_disk_s():
     assert disk.explained(OSError(errno.EACCES, "Permission denied")) is None
     assert disk.explained(RuntimeError("CUDA out of memory")) is None
+    assert disk.explained(ValueError("3 requested and 2 given")) is None
 
 
 def test_too_little_disk_is_refused_with_what_is_needed(tmp_path):
@@ -141,3 +150,14 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_try(tmp_path
         other.write_text("x")
     files.write_json(path, {})
     assert [part.exists() for part in left] == [False, True, True]
+
+
+def test_what_another_user_s_process_may_still_write_stays(tmp_path, monkeypatch):
+    def refuse(number, signal):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", refuse)
+    left = tmp_path / f".a.json.part1-{platform.node()}"
+    left.write_text("x")
+    files.write_json(tmp_path / "a.json", {})
+    assert left.exists()

@@ -42,7 +42,7 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
         pass
 
 
-def test_another_setting_of_the_same_run_is_the_same_lease(tmp_path, monkeypatch, job):
+def test_another_setting_of_the_same_run_is_the_same_lease(tmp_path, monkeypatch, job, capsys):
     """The testbed's file was edited while a job that a killed Snakemake left still trains."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text("extends: tiny\n")
@@ -59,6 +59,7 @@ def test_another_setting_of_the_same_run_is_the_same_lease(tmp_path, monkeypatch
     from bench.steps import align
 
     runner.main("align", first, align.options, words)
+    assert "is still at work on dpo seed 1 of own" in capsys.readouterr().err
 
 
 def test_runs_that_lie_side_by_side_have_leases_of_their_own(tmp_path, monkeypatch):

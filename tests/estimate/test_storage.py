@@ -1,5 +1,7 @@
 """The disk that a study needs: against models that are written, and what is there already."""
 
+import json
+
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -69,5 +71,19 @@ def test_a_study_that_does_not_fit_is_one_line(cfg, monkeypatch):
 
 def test_a_model_of_unknown_shape_is_not_guessed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cfg = load("smol-hub", ["model.hub={id: nobody/knows, revision: main}"])
+    storage.check(load("smol-hub", ["model.hub={id: nobody/knows, revision: main}"]), 1)
+    other = tmp_path / "gpt2"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"n_head": 12, "vocab_size": 9}))
+    cfg = load("smol-hub", [f"model.hub={{id: {other}}}"])
     storage.check(cfg, 1)
+    with pytest.raises(UserError, match=r"config\.json has no intermediate_size: only models of"):
+        storage.needed(cfg, 1)
+
+
+def test_what_is_not_written_takes_no_room(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    usual = storage.Weights(load("smol-hub"))
+    assert usual.sft and usual.reward
+    lent = load("smol-hub", ["sft=skip", "reward.model={id: x/y}", "ppo.critic_init=base"])
+    assert (storage.Weights(lent).sft, storage.Weights(lent).reward) == (0, 0)

@@ -122,7 +122,7 @@ def test_a_report_of_other_runs_cannot_stand_beside(made, tmp_path, monkeypatch)
     wrong = replace(other, runs=other.runs.assign(model_sha256="x"))
     wrong.write(tmp_path / "views")
     cfg = fake_runs.config(tmp_path / "runs/micro")
-    with pytest.raises(UserError, match=r"^views cannot stand beside this study: its runs are oth"):
+    with pytest.raises(UserError, match=r"^views cannot stand beside this study: it is of"):
         report.run(cfg, SimpleNamespace(beside=[Path("views")]))
 
 

@@ -201,7 +201,7 @@ def test_a_method_file_that_will_not_do_is_one_line(folder, name, text, line):
 @pytest.mark.parametrize(
     "override,line",
     [
-        ("methods=null", "methods=None is not valid"),
+        ("methods=null", "methods=null is not valid"),
         ("methods={a: b}", "methods={'a': 'b'} is not valid"),
         ("methods=[my/mine.py, my/mine.py]", "methods: my/mine.py stands there twice: drop one"),
         ("mine.gama=1", "unknown key 'mine.gama'; did you mean 'mine.gamma'?"),
@@ -235,6 +235,15 @@ def test_out_of_memory_names_the_section_of_the_method(monkeypatch):
     for method in (registry.from_file("my/mine.py"), METHODS["ppo"], METHODS["dpo"]):
         memory.advice_after(method, SimpleNamespace(policy=None), "ddp")
     assert said == ["mine", "ppo", "dpo"]
+
+
+def test_files_that_run_as_code_are_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("task.yaml").write_text("task: own\n")
+    Path("gold.py").write_text("def gold(prompts, completions):\n    return [0] * len(prompts)\n")
+    assert load("smol-hub", ["eval.tasks=[gsm8k]"]).foreign_code == []
+    asked = ["data.gold={id: null, file: gold.py}", "eval.tasks=[gsm8k, task.yaml]"]
+    assert load("smol-hub", asked).foreign_code == ["gold.py", "task.yaml"]
 
 
 # --- keys that had another name -------------------------------------------------------------------
