@@ -12,6 +12,7 @@ LONG = (
     "test_slurm",
     "test_dag",
     "test_survives",
+    "test_accepted",
     "test_processes",
     "test_browser",
     "test_flops",
