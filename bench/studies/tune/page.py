@@ -36,7 +36,7 @@ def lines(study) -> list[str]:
         f"method's declared space, all at seed {study.meta.seeds[0]}, which no comparison uses. A "
         "trial is the whole pipeline, and is charged for its reward model or reference "
         "log-probabilities as if it stood alone. Drawn were, from the lowest to the highest: "
-        f"{_spaces(study.meta.tune['spaces'])}.",
+        f"{_spaces(of_methods(study, study.meta.tune['spaces']))}.",
         *_lengths(study),
         f"The pick is the reading with the {analysis.RULE}. {_distance(study)}",
         f"Failed trials: {joined(failed) or 'none'}. FLOPs of all trials, as multiples of the "
@@ -127,9 +127,14 @@ def set_to(settings: dict) -> str:
     return ", ".join(f"{key} {value:g}" for key, value in settings.items())
 
 
+def of_methods(study, by_method: dict) -> dict:
+    """Return the entries of the methods that this study searched."""
+    return {method: own for method, own in by_method.items() if method in methods(study)}
+
+
 def _lengths(study) -> list[str]:
     """Say at which epochs trials were read, where they were read along the way."""
-    read = study.meta.tune["epochs"]
+    read = of_methods(study, study.meta.tune["epochs"])
     if not read:
         return []
     items = [f"{label(m)} {joined(f'{e:g}' for e in sorted(found))}" for m, found in read.items()]
