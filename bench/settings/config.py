@@ -231,8 +231,13 @@ class Config(Core):
         tried = {}
         for name in [name for name, spec in known.items() if spec.get("candidates")]:
             own = {"method": name} | known[name]
-            candidates = {OWN: {}} | own.pop("candidates")
-            tried |= {f"{name}-{TRY}-{c}": own | more for c, more in candidates.items()}
+            candidates = own.pop("candidates")
+            if not isinstance(candidates, dict):
+                raise UserError(f"arms.{name}.candidates: write {{name: {{key: value}}, ...}}")
+            for candidate, more in ({OWN: {}} | candidates).items():
+                if not isinstance(more, dict):
+                    raise UserError(f"arms.{name}.candidates.{candidate}: write {{key: value}}")
+                tried[f"{name}-{TRY}-{candidate}"] = own | more
         return known | tried
 
     def tries(self, name: str) -> dict[str, str]:
