@@ -17,10 +17,11 @@ def job(monkeypatch):
     return lambda number: monkeypatch.setenv("SLURM_JOB_ID", number)
 
 
-@pytest.mark.parametrize("number,name", [(None, f"process {os.getpid()}"), ("17", "Slurm job 17")])
+@pytest.mark.parametrize("number,name", [(None, "process {pid}"), ("17", "Slurm job 17")])
 def test_a_second_writer_is_told_who_holds_it(tmp_path, job, number, name):
     if number:
         job(number)
+    name = name.format(pid=os.getpid())
     said = f"^{name} on {platform.node()} is still at work on dpo seed 1 of tiny .*run the same"
     refused = pytest.raises(UserError, match=said)
     with (
