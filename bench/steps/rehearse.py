@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from bench.core import disk
 from bench.core.files import read_json
 from bench.core.progress import say
 from bench.core.schema import UserError
@@ -262,8 +263,8 @@ def check_disk(cfg, where: Path) -> None:
     shape, tied, _ = shapes.of_policy(cfg)
     study = workload.Workload(cfg, shape, tied, workload.lengths(cfg), True)
     scorer = 0 if cfg.model.lora else memory.WIDE * sum(memory.parameters(shape, tied, True))
-    mb = (memory.held(study.bare) + scorer + study.gold.bytes) / 1e6
-    runner.check_disk(where, runner.NEED_MB + round(mb))
+    need = memory.held(study.bare) + scorer + study.gold.bytes
+    disk.check(where, need, "the rehearsal")
 
 
 def main(argv: list[str] | None = None) -> None:
