@@ -53,7 +53,7 @@ MADE = Patterns(CFG, None)  # paths with wildcards, for the outputs of rules
 HERE = workflow.nodes is None  # jobs run on this machine, whose GPUs and memory limit them
 FOUND = gpus() if HERE else 0
 if HERE and workflow.is_main_process and holders.free():
-    print("freed the lock of a Snakemake that was killed", file=sys.stderr)
+    print("cleared what a Snakemake or a job that was killed left", file=sys.stderr)
 GPU = min(FOUND, 1) if CFG.jobs.gpu is None else CFG.jobs.gpu
 GPUS = GPU * CFG.launch.processes  # that a training holds
 if CFG.jobs.per_gpu > 1 and not HERE:

@@ -1,6 +1,8 @@
 """Shared by all tests: nothing from a network, small models, one thread."""
 
 import os
+import shutil
+import subprocess
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -35,6 +37,23 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
     rank = {name: i for i, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
+
+@pytest.fixture
+def disk_of(tmp_path):
+    """A function that mounts a disk of a size, '2M', and returns its folder."""
+    place = tmp_path / "small"
+    place.mkdir()
+
+    def mounted(size: str):
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if os.geteuid() or not shutil.which("mount") or subprocess.run(mount).returncode:
+            pytest.skip("needs root, to mount a small disk")
+        return place
+
+    yield mounted
+    if place.is_mount():
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 Each Snakemake notes its host, process and start in `.snakemake/holders`. A lock is freed if every
 Snakemake that is noted ran on this host and is dead; else Snakemake itself refuses to start. The
-marks of jobs that were under way go with it: steps write their outputs whole, the record last, so
-that what is there is complete.
+marks of jobs that were under way go with it, and go where nothing is noted or locked, since a job
+that is killed leaves its mark behind a Snakemake that ends by itself. Steps write their outputs
+whole, the record last, so that what is there is complete.
 """
 
 import json
@@ -14,15 +15,17 @@ from pathlib import Path
 from bench.core.files import write_text
 
 FOLDER = Path(".snakemake/holders")
-LEFT = Path(".snakemake/locks"), Path(".snakemake/incomplete")
+LOCKS = Path(".snakemake/locks")
+LEFT = LOCKS, Path(".snakemake/incomplete")
 
 
 def free() -> bool:
     """Remove what Snakemakes that are dead have left; returns whether there was anything."""
     notes = [*FOLDER.glob("*.json")]
-    if not notes or not all(map(_is_dead, notes)):
+    unknown = not notes and _files(LOCKS)  # a Snakemake that notes nothing
+    if unknown or not all(map(_is_dead, notes)):
         return False
-    left = [path for folder in LEFT for path in folder.rglob("*") if path.is_file()]
+    left = [path for folder in LEFT for path in _files(folder)]
     for path in [*left, *notes]:
         path.unlink(missing_ok=True)
     return bool(left)
@@ -36,6 +39,10 @@ def enter() -> None:
 def leave() -> None:
     """Remove the note of this Snakemake."""
     _own().unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def _own() -> Path:

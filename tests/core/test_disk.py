@@ -3,7 +3,6 @@
 import errno
 import os
 import platform
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,15 +13,8 @@ from bench.core.schema import UserError
 
 
 @pytest.fixture
-def small(tmp_path):
-    """A disk of 2 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2M", "tmpfs", str(place)]
-    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount).returncode:
-        pytest.skip("needs root, to mount a small disk")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+def small(disk_of):
+    return disk_of("2M")
 
 
 def by_safetensors(path: Path) -> None:

@@ -60,5 +60,10 @@ def test_a_number_that_another_process_has_now_is_no_holder(left):
     assert holders.free() and not left()
 
 
+def test_the_mark_of_a_killed_job_goes_if_its_snakemake_ended_by_itself(left):
+    (holders.LOCKS / "0.lock").unlink()
+    assert holders.free() and not left() and not holders.free()
+
+
 def test_without_a_note_a_lock_is_snakemake_s_own_matter(left):
     assert not holders.free() and len(left()) == 2

@@ -22,11 +22,6 @@ KILLS, DISKS = (int(os.environ.get(f"PREFBENCH_{name}", "2")) for name in ("KILL
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ALL = "studies={all: [ppo, dpo, ipo, orpo, simpo, kto, rloo, grpo, online_dpo]}"
 ASKED = ["testbed=tiny", "seeds=[1]", *(["study=all", ALL] if KILLS > 10 else [])]
-# Found and not mended yet: a step that is killed just as it ends leaves Snakemake's mark
-# "incomplete" behind, and the same command then asks for --rerun-incomplete.
-pytestmark = pytest.mark.skipif(
-    not {"PREFBENCH_KILLS", "PREFBENCH_DISKS"} & {*os.environ}, reason="run by command"
-)
 LIMIT_S = 300  # for what a study needs at most
 
 
@@ -100,19 +95,14 @@ def test_after_any_signal_to_any_process_the_same_command_goes_on(undisturbed, t
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(disk_of):
     """A disk of 400 MB, with a copy of the code that wants no room to spare."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400M", "tmpfs", str(place)]
-    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount).returncode:
-        pytest.skip("needs root, to mount a small disk")
+    place = disk_of("400M")
     shutil.copytree(REPO / "bench", place / "bench")
     shutil.copy(REPO / "Snakefile", place)
     code = place / "bench/core/disk.py"
     code.write_text(code.read_text().replace("SPARE = 500_000_000", "SPARE = 0"))
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    return place
 
 
 def test_a_full_disk_is_said_and_the_same_command_goes_on(undisturbed, small, tmp_path):
