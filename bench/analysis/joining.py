@@ -9,23 +9,17 @@ from itertools import combinations
 
 import pandas as pd
 
+from bench.analysis import fairness
 from bench.analysis.results import COLUMNS, Arm, Meta, Results
+from bench.core.names import pool_of
 from bench.core.schema import UserError
 
 # What must be the same in all parts.
 ALIKE = ("testbed", "study", "commit", "version", "world", "versions", "pairs", "decode", "pool",
          "gold", "provenance", "tune", "own_methods", "tuned_families")  # fmt: skip
-# Columns of runs that must be the same in all runs that agree in these others, as the fairness
-# contract asks of each part.
-MATCHED = {
-    "hash_start": ("start", "base"),
-    "hash_pairs": ("label_set", "start", "drawn_from", "seed"),
-    "hash_reward": ("reward_model", "seed"),
-    "hash_reference": ("label_set", "base", "drawn_from"),
-    "hash_code": ("method",),
-    "template": ("method",),
-    "curve_prompts_sha256": ("method",),
-}
+# Fields of runs that must be the same in all parts, within what the fairness contract says.
+MATCHED = ("hashes.start", "hashes.pairs", "hashes.reward", "hashes.reference", "hashes.code",
+           "template", "curve_prompts_sha256")  # fmt: skip
 KEYS = {"reward": ["reward_model", "seed"]}
 OF_RUN = ["arm", "seed"]
 SUMMED = "ledger"
@@ -47,9 +41,10 @@ def joined(parts: Mapping[str, Results], planned: Mapping[str, list[int]]) -> Re
         if wrong := different(a, b):
             raise UserError(f"{other} is no part of the study of {one}: {wrong}")
     found = list(parts.values())
-    tables = {name: stacked(found, name, planned) for name in COLUMNS}
+    others = {arm for part in found for arm in part.arms} - {*planned}  # that the whole lacks
+    tables = {name: stacked(found, name, planned, others) for name in COLUMNS}
     check_whole(tables["runs"], planned)
-    samples = [row for row in _samples(found) if row["arm"] not in dropped(found, planned)]
+    samples = [row for row in _samples(found) if row["arm"] not in others]
     return Results.of(tables, samples, meta(found, planned))
 
 
@@ -66,10 +61,19 @@ def different(a: Results, b: Results) -> str:
     changed = both[both.model_sha256 != both.model_sha256_other]  # no hash: the run failed
     if len(changed):
         return f"{changed.arm.iloc[0]} seed {changed.seed.iloc[0]} ended in other weights"
-    runs = pd.concat([a.runs, b.runs])
-    for column, keys in MATCHED.items():
-        if column in runs:
-            kinds = runs.groupby([*keys])[column].nunique()
+    return unmatched(pd.concat([a.runs, b.runs]))
+
+
+def unmatched(runs: pd.DataFrame) -> str:
+    """Name a field of MATCHED that is not the same in all runs that agree in what its rule says; ''
+    if there is none."""
+    known = runs.assign(pool=runs.label_set.map(pool_of))
+    for rule in (rule for rule in fairness.RULES if rule.field in MATCHED):
+        column = rule.field.replace("hashes.", "hash_")
+        # a method's arms may lie in different parts
+        keys = [*(rule.within if rule.within not in ((), fairness.ARM) else ("method",))]
+        if column in known:
+            kinds = known.groupby(keys)[column].nunique()
             if (kinds > 1).any():
                 where = " ".join(map(str, kinds[kinds > 1].index.to_flat_index()[0]))
                 return f"{column} of {where} is another"
@@ -93,47 +97,46 @@ def check_whole(runs: pd.DataFrame, planned: Mapping[str, list[int]]) -> None:
         )
 
 
-def stacked(parts: list[Results], name: str, planned: Mapping[str, list[int]]) -> pd.DataFrame:
+def stacked(parts: list[Results], name: str, planned: Mapping, others: set[str]) -> pd.DataFrame:
     """Stack a table of all parts: what several hold from the first of them, in the order of the
-    study; seconds of all processes are summed."""
+    study; seconds of all processes are summed. others: arms to leave out."""
     tables = [getattr(part, name) for part in parts]
     if name == SUMMED:
         whole = pd.concat(tables).groupby("step", sort=False).sum().reset_index()
         return whole.sort_values("cpu_s", ascending=False).reset_index(drop=True)
-    key, known, kept = KEYS.get(name, OF_RUN), set(), []
-    for table in tables:
-        own = [*table[key].itertuples(index=False, name=None)]
-        kept.append(table[[row not in known for row in own]])
-        known |= {*own}
+    key = KEYS.get(name, OF_RUN)
+    new = firsts([[*table[key].itertuples(index=False, name=None)] for table in tables])
+    kept = [table[own] for table, own in zip(tables, new, strict=True)]
     whole = pd.concat([table for table in kept if len(table)] or kept[:1], ignore_index=True)
     if key != OF_RUN:
         return whole
     place = {arm: i for i, arm in enumerate(planned, 1)}
-    whole = whole[~whole.arm.isin(dropped(parts, planned))]
+    whole = whole[~whole.arm.isin(others)]
     ranked = whole.assign(place=whole.arm.map(place).fillna(0))
     ranked = ranked.sort_values(["place", "seed"], kind="stable")
     return ranked.drop(columns="place").reset_index(drop=True)
 
 
-def dropped(parts: list[Results], planned: Mapping[str, list[int]]) -> set[str]:
-    """Return the arms of parts that the whole study does not have."""
-    return {arm for part in parts for arm in part.arms} - {*planned}
-
-
 def _samples(parts: list[Results]) -> list[dict]:
+    new = firsts([[(row["arm"], row["seed"]) for row in part.samples] for part in parts])
+    return [row for part, own in zip(parts, new, strict=True)
+            for row, is_new in zip(part.samples, own, strict=True) if is_new]  # fmt: skip
+
+
+def firsts(keys: list[list[tuple]]) -> list[list[bool]]:
+    """Return for the rows of each part whether no earlier part has a row of the same key."""
     known: set[tuple] = set()
-    rows = []
-    for part in parts:
-        own = [row for row in part.samples if (row["arm"], row["seed"]) not in known]
-        known |= {(row["arm"], row["seed"]) for row in own}
-        rows += own
-    return rows
+    found = []
+    for own in keys:
+        found.append([key not in known for key in own])
+        known |= {*own}
+    return found
 
 
 def meta(parts: list[Results], planned: Mapping[str, list[int]]) -> Meta:
     """Return the Meta of the whole; it has the overrides of none, which the step adds."""
     metas = [part.meta for part in parts]
-    arms = {arm.name: arm for one in reversed(metas) for arm in one.arms}
+    arms = _union({arm.name: arm for arm in one.arms} for one in metas)
     breaches = [breach for one in metas for breach in one.breaches]
     breaches = [b for i, b in enumerate(breaches) if b not in breaches[:i]]
     machines = {f"part {i}": one.machine for i, one in enumerate(metas, 1)}

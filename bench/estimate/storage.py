@@ -47,29 +47,35 @@ def needed(cfg, jobs: int) -> float:
     """Return the bytes of all that the study has not made yet, and of the checkpoints of the
     trainings that run at once. Raises UserError if the shape of a model is unknown."""
     members = [*cfg.members, *cfg.tried]
-    missing = {
-        path: size
-        for member in members
-        for path, size in artefacts(member, cfg.evaluated).items()
-        if not path.exists()
-    }
-    learning = [n for n in (kept(member) for member in members if not member.files.record.exists())]
-    return sum(missing.values()) + sum(sorted(learning)[-jobs:])
+    made = {}
+    settings = {id(own): own for member in members for own in settings_of(member)}
+    weights = {key: Weights(own) for key, own in settings.items()}
+    for own in settings.values():
+        of_own = weights[id(own)]
+        made |= {own.layout.base: of_own.base, own.layout.sft: of_own.sft}
+    learning = []
+    for member in members:
+        own = weights[id(member.layout.cfg)]
+        made |= artefacts(member, own, cfg.evaluated)
+        if not member.files.record.exists():
+            learning.append(kept(member, own))
+    missing = sum(size for path, size in made.items() if not path.exists())
+    return missing + sum(sorted(learning)[-jobs:])
 
 
-def artefacts(member, evaluated: bool) -> dict[Path, float]:
-    """Return {path: bytes} of what a run needs and makes."""
-    layout, found = member.layout, {}
-    own = Weights(layout.cfg)
-    for cfg in (layout.cfg.writer, layout.cfg):
-        weights = Weights(cfg)
-        found |= {cfg.layout.base: weights.base, cfg.layout.sft: weights.sft}
-    for label_set in member.reward_models(evaluated):
-        found[layout.reward(label_set, member.seed)] = own.reward
-    return found | {member.files.record: ANSWERS + own.run * member.arm.trains}
+def settings_of(member) -> tuple:
+    """Return the settings of a run, and of the SFT base that wrote its pairs."""
+    return member.layout.cfg.writer, member.layout.cfg
 
 
-def kept(member) -> float:
+def artefacts(member, weights: Weights, evaluated: bool) -> dict[Path, float]:
+    """Return {path: bytes} of a run and of the reward models that it needs."""
+    rewards = member.reward_models(evaluated)
+    found = {member.layout.reward(name, member.seed): weights.reward for name in rewards}
+    return found | {member.files.record: ANSWERS + weights.run * member.arm.trains}
+
+
+def kept(member, weights: Weights) -> float:
     """Return the bytes of a training's checkpoints; a critic is as large as its policy."""
     models = 1 + hasattr(member.arm.settings, "critic_init")
-    return KEPT * models * Weights(member.layout.cfg).checkpoint * member.arm.trains
+    return KEPT * models * weights.checkpoint * member.arm.trains

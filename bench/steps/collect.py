@@ -397,10 +397,14 @@ def collected(cfg) -> Results:
     return slim(Results.of(tables, samples, meta_of(cfg, facts)))
 
 
+def changed(overrides) -> list[str]:
+    """Return the overrides that a report names: all but the study and its strictness."""
+    return sorted(item for item in overrides if not item.startswith(("study=", "strict=")))
+
+
 def meta_of(cfg, facts: dict) -> Meta:
     """Return the Meta of the tables; facts: what `gather` says of the runs."""
-    changed = [o for o in cfg.overrides if not o.startswith(("study=", "strict="))]
-    overrides = sorted({*changed, *facts["overrides"]})
+    overrides = sorted({*changed(cfg.overrides), *facts["overrides"]})
     return Meta(
         **facts | {"overrides": overrides, "default_settings": not overrides},
         schema=SCHEMA,

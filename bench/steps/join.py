@@ -5,8 +5,8 @@
 
 A part is a folder `results` of the study, a report with its evidence, or the evidence alone. Parts
 come from one commit, with the same settings but those that pick the part: `claims.only`,
-`sizes.only`. Writes the results of the whole study, from which `report` makes
-its page. Seconds of parts from other machines do not compare: the page says so.
+`sizes.only`. Writes the results of the whole study, from which `report` makes its page. Seconds of
+parts from other machines do not compare: the page says so.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from bench.analysis import joining
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.report import evidence
-from bench.steps.collect import planned
+from bench.steps.collect import changed, planned
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +42,12 @@ def run(cfg, args) -> None:
         if other := {*settled(part.meta.overrides, cfg.study)} ^ {*mine}:
             raise UserError(f"{name} and this command differ in {min(other)}: use --set for both")
     whole = joining.joined(parts, planned(cfg.members))
-    asked = [item for item in cfg.overrides if not item.startswith(("study=", "strict="))]
-    whole.meta = replace(whole.meta, overrides=sorted(asked), default_settings=not asked)
+    asked = changed(cfg.overrides)
+    whole.meta = replace(whole.meta, overrides=asked, default_settings=not asked)
     whole.write(cfg.layout.results)
     say("join", f"{len(whole.runs)} runs of {len(parts)} parts -> {cfg.layout.results}")
 
 
 def settled(overrides, study: str) -> list[str]:
     """Return the overrides but those that pick a part of the study."""
-    own = ("study=", "strict=", f"{study}.only=")
-    return sorted(item for item in overrides if not item.startswith(own))
+    return [item for item in changed(overrides) if not item.startswith(f"{study}.only=")]

@@ -31,7 +31,6 @@ from bench.report.study import Study
 from bench.steps import runner
 from bench.studies import PLANS, kind_of
 
-EVIDENCE = evidence.FOLDER
 LARGEST = 2_500_000  # bytes of a published report, its evidence apart; each figure has its fonts
 
 
@@ -154,7 +153,7 @@ def _drawn(path: Path) -> bool:
 
 def unfit(meta: Meta, out: Path) -> str:
     """Say why a report is not published; empty if it is."""
-    proof = evidence.size(out / EVIDENCE)
+    proof = evidence.size(out / evidence.FOLDER)
     size = sum((out / name).stat().st_size for name in travels(out)) - proof
     if not meta.complete:
         return "runs are missing or were changed"
@@ -187,7 +186,7 @@ def run(cfg, args) -> None:
     with atomic(out) as part:
         part.mkdir()
         build(study, part)
-        evidence.pack(study, part / EVIDENCE)
+        evidence.pack(study, part / evidence.FOLDER)
     files, reason = hashes(out), unfit(study.meta, out)
     if not reason:
         publish(out, published(study.meta))
@@ -205,7 +204,7 @@ def again(place: Path, out: Path | None = None, renew: bool = False) -> None:
         raise UserError(f"{out} exists and holds no report made again: name another folder")
     with TemporaryDirectory() as made:
         made = Path(made)
-        study = evidence.unpack(place / EVIDENCE, made / "results")
+        study = evidence.unpack(place / evidence.FOLDER, made / "results")
         build(study, made)
         out = out or Path("runs/again") / again_in(place, study.meta)
         names, different = compared(made, place)
@@ -219,7 +218,7 @@ def again(place: Path, out: Path | None = None, renew: bool = False) -> None:
         say("report", f"{name} is not the same")
     if different:
         count = f"{len(different)} of {len(names)}"
-        made_at = evidence.made_with(place / EVIDENCE, study)
+        made_at = evidence.made_with(place / evidence.FOLDER, study)
         raise UserError(f"{count} files differ from those of {place}, which was made at {made_at}")
     say("report", f"{out / 'index.html'}; all {len(names)} files are those of {place}")
 

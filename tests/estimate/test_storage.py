@@ -58,7 +58,7 @@ def test_what_is_made_needs_no_more_room(cfg):
 
 
 def test_jobs_at_once_have_checkpoints_at_once(cfg):
-    kept = [storage.kept(member) for member in cfg.members]
+    kept = [storage.kept(member, storage.Weights(cfg)) for member in cfg.members]
     more = storage.needed(cfg, 2) - storage.needed(cfg, 1)
     assert more == sorted(kept)[-2]
 

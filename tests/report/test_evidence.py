@@ -18,7 +18,7 @@ from bench.report.study import Study
 from bench.steps import report
 
 REPORTS = Path(__file__).parents[2] / "reports"
-COMMITTED = sorted(path.parent for path in REPORTS.rglob(report.EVIDENCE))
+COMMITTED = sorted(path.parent for path in REPORTS.rglob(evidence.FOLDER))
 FOUR = fake_runs.ARMS
 CELLS = {f"{m}{end}": lr for m in FOUR for end, lr in (("", 1), ("-lrx3", 3), ("-lrx0.33", 1 / 3))}
 VIEWS = {f"{m}{end}": m for m in ("ppo", "dpo") for end in ("", "-n750", "-betax3")}
