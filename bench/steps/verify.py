@@ -170,7 +170,7 @@ def of_report(folder: Path, stamp: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 def of_evidence(layout: Layout) -> Iterator[tuple[str, str]]:
     """Tell whether the tables that the report was made of are those in the results folder."""
-    place = layout.report / evidence.FOLDER
+    place = layout.report / packed.FOLDER
     known = read_json(layout.results / "meta.json").get(WRITTEN, {})
     with tempfile.TemporaryDirectory() as folder:
         try:

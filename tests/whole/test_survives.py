@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -105,6 +106,14 @@ def small(disk_of):
     return place
 
 
+def fill(place: Path, left: int) -> None:
+    """Fill a disk but for some bytes, while a study writes there, too."""
+    with open(place / "filler", "wb") as filler:
+        while (room := shutil.disk_usage(place).free - left) > 0:
+            with suppress(OSError):  # the study took some of it meanwhile
+                os.posix_fallocate(filler.fileno(), os.fstat(filler.fileno()).st_size, room)
+
+
 def test_a_full_disk_is_said_and_the_same_command_goes_on(undisturbed, small, tmp_path):
     luck = random.Random(DISKS)
     for disk in range(DISKS):
@@ -112,10 +121,7 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(undisturbed, small, tm
         study = start(small, small, tmp_path / "log.txt")
         time.sleep(luck.uniform(2, 20))
         left = luck.choice((0, 4, 40, 400))
-        with open(small / "filler", "wb") as filler:
-            os.posix_fallocate(
-                filler.fileno(), 0, max(1, shutil.disk_usage(small).free - left * 1024)
-            )
+        fill(small, left * 1024)
         code, said = study.wait(LIMIT_S), (tmp_path / "log.txt").read_text()
         print(disk, left, "KB left, exit code", code, flush=True)
         full = ("the disk is full", "of disk in", "could not be written whole")
