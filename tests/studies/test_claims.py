@@ -281,6 +281,15 @@ def test_a_gain_of_few_labels_is_found_at_its_number(results):
     assert found.interval.mean == -math.inf and words.in_words(one, found) == "< 0.2"
 
 
+def test_flips_at_which_few_exact_pairs_gain_what_all_noisy_ones_do(results):
+    """Planted: at (1 - 0.1 / 0.4) / 2 of DPO's pairs, between 30 and 40 %, and never for PPO."""
+    (said,) = (note for note in every()["C12"].notes(results) if "gain the same" in note)
+    numbers = r"DPO (\d+) \((\d+) to (\d+)\) %; PPO (.*)$"
+    mean, low, high, ppo = re.search(numbers, said).groups()
+    assert int(low) <= 37 <= int(high) and int(mean) == pytest.approx(37.5, abs=1)
+    assert ppo == "> 40 (no interval) %."  # of two units
+
+
 def test_runs_that_failed_count_as_no_gain_and_runs_that_are_missing_do_not_count(results):
     runs = results.runs.copy()
     runs.loc[(runs.arm == "dpo-sft2") & (runs.seed == 1), "status"] = "diverged"

@@ -24,20 +24,25 @@ def labelled(claim: Claim, condition: str) -> str:
 def in_words(part: Part, effect: Effect) -> str:
     """Format an effect with its interval; that of a log as the ratio. Beyond the cheapest and the
     dearest that was run, the end is that bound."""
-    found = effect.interval
-    if not part.logarithm:
-        return said(found)
-    logs = {key: getattr(found, key) for key in ("mean", "low", "high")}
+    return exponential(effect) if part.logarithm else said(effect.interval)
+
+
+def exponential(effect: Effect, digits: int = 2) -> str:
+    """Format e to the power of an effect, with its interval."""
+    logs = {key: getattr(effect.interval, key) for key in ("mean", "low", "high")}
     if not any(map(math.isinf, logs.values())):
-        return said(replace(found, **{key: math.exp(log) for key, log in logs.items()}), sign="")
-    mean, low, high = (_ratio(log, effect.span) for log in logs.values())
-    return mean if low == mean == high else f"{mean} ({low} to {high})"
+        ends = {key: math.exp(log) for key, log in logs.items()}
+        return said(replace(effect.interval, **ends), digits, sign="")
+    mean, low, high = (_exponential(log, effect.span, digits) for log in logs.values())
+    if low == mean == high:
+        return mean
+    return f"{mean} (no interval)" if math.isnan(logs["low"]) else f"{mean} ({low} to {high})"
 
 
-def _ratio(log: float, span: tuple[float, float]) -> str:
-    """Format a ratio: '0.8', or '< 0.2' for one below all that was run."""
+def _exponential(log: float, span: tuple[float, float], digits: int) -> str:
+    """Format e to the power of a number: '0.80', or '< 0.2' for one below all that was run."""
     if not math.isinf(log):
-        return fixed(math.exp(log), ".2f")
+        return fixed(math.exp(log), f".{digits}f")
     return f"> {math.exp(span[1]):.2g}" if log > 0 else f"< {math.exp(span[0]):.2g}"
 
 

@@ -68,17 +68,30 @@ def leads(results, method: str = "dpo"):
     return [units.difference(results, few_, f"{method}-flip{flip}") for flip in FLIPS[method]]
 
 
+def level(results, method: str):
+    """Return the log of the share of flips, in %, at which all pairs gain what few exact ones do:
+    minus the gain rises with flips, as a curve whose level is to be reached must."""
+    from bench.studies.claims import units
+    from bench.studies.claims.effects import reached
+
+    noisy = [(flip, -units.gains(results, f"{method}-flip{flip}")) for flip in FLIPS[method]]
+    return reached(-units.gains(results, f"{method}-exact"), noisy)
+
+
 def by_flips(results):
-    """Say the lead at each share of flips, and what the information in labels predicts."""
+    """Say the lead at each share of flips, where it is none, and what information predicts."""
     from bench.report.words import said
+    from bench.studies.claims.words import exponential
 
     items = [
         f"{method.upper()} at {flip} % flips {said(lead)}"
         for method, flips in FLIPS.items()
         for flip, lead in zip(flips, leads(results, method), strict=True)
     ]
+    ends = [f"{method.upper()} {exponential(level(results, method), 0)} %" for method in FLIPS]
     return [
         f"Lead of a tenth of the pairs with exact labels over all pairs: {'; '.join(items)}.",
+        f"Flips at which both gain the same: {'; '.join(ends)}.",
         "If only the information in the labels counted, N (1 - 2e)² with e of them turned round, "
         "ten times as many labels would be ahead up to 34 % flips, and up to 26 to 31 % if drawn "
         "labels are noisy before they are turned round.",
