@@ -9,13 +9,14 @@ every value.
 
 import hashlib
 import json
-import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
+from types import SimpleNamespace
 
 from bench.core.names import SFT, pool_of
+from bench.training.batches import known_steps
 
 MATCH, MAY_DIFFER, DIFFER = "match", "may differ", "differ"
 EVIDENCE = "evidence"  # the field of a breach that names altered files
@@ -291,10 +292,8 @@ def _never_warm(runs: list[dict]) -> list[dict]:
 
 def _all_warming(own: dict, pairs: int) -> str:
     """Return '5 of 4 steps' if a training's warm-up takes all of its steps, else ''."""
-    if not all(isinstance(own.get(key), int | float) for key in ("warmup", "batch", "epochs")):
-        return ""
-    steps = math.ceil(math.ceil(pairs / own["batch"]) * own["epochs"])
-    return f"{own['warmup']} of {steps} steps" if 0 < steps <= own["warmup"] else ""
+    steps = known_steps(SimpleNamespace(**own), pairs)
+    return f"{own['warmup']} of {steps} steps" if steps and steps <= own["warmup"] else ""
 
 
 def _unlike_itself(rule: Rule, runs: list[dict]) -> list[dict]:

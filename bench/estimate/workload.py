@@ -22,7 +22,7 @@ from bench.estimate.memory import Case, trained
 from bench.estimate.shapes import of_policy, of_source
 from bench.methods import head_of
 from bench.models.flops import Shape, forward, pair, sampling, training
-from bench.training.batches import REFERENCE_BATCH, in_epoch, total_steps
+from bench.training.batches import REFERENCE_BATCH, total_steps
 from bench.worlds import world
 
 SAMPLE = 400  # rows on which lengths are measured
@@ -338,17 +338,15 @@ class Workload:
 
     def times(self, arm) -> dict[str, float]:
         """Return how often a run of an arm takes a step, and measures a batch for its curve."""
-        s, curve = arm.settings, self.cfg.curve
-        rollouts = head_of(self.cfg.known_methods[arm.method]) == "rollout"
-        n = self.pairs(arm) * getattr(s, "answers", 1)
-        steps = in_epoch(s, n, rollouts) * getattr(s, "epochs", 1)
+        curve = self.cfg.curve
         points = len(arm.curve or curve.fractions)
-        return {"step": math.ceil(steps), "measure": points * curve.prompts * curve.draws}
+        steps = total_steps(arm.settings, self.pairs(arm))
+        return {"step": steps, "measure": points * curve.prompts * curve.draws}
 
     def rollouts(self, arm, n: int, curve: Work) -> Job:
         """Return the job of a run of PPO on ``n`` prompts; curve: work of measuring its curve."""
         s, case = arm.settings, self.split("rollout", arm.settings, n, **self.watching(True))
-        episodes = math.ceil(n * getattr(s, "answers", 1) * s.epochs / s.batch) * s.batch
+        episodes = total_steps(s, n) * s.batch
         cost = {phase: episodes * self.cost(s, phase) for phase in PHASES}
         read = cost["score"] + cost["reference"]
         models = 1 + hasattr(s, "critic_init")  # policy and critic

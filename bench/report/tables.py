@@ -28,7 +28,7 @@ class Cell:
 
 DASH = Cell("–")
 NARROW = 3  # columns that a phone has room for
-LONG = 60  # cells of a table that a phone scrolls sideways instead, since it would be a long way
+LONG = 60  # cells from which a phone has no line for each
 
 
 @dataclass
@@ -50,10 +50,13 @@ class Table:
     compact: bool = False
 
     @property
-    def stacks(self) -> bool:
-        """Return whether a phone shows a row's cells one below the other, not side by side."""
+    def on_phone(self) -> str:
+        """Return how a phone shows a row: as it is, '' or 'compact'; its cells one below the other,
+        'stack'; or as a paragraph, 'flow'."""
         columns = len(self.header)
-        return not self.compact and columns > NARROW and columns * len(self.rows) <= LONG
+        if self.compact or columns <= NARROW:
+            return "compact" * self.compact
+        return "stack" if columns * len(self.rows) <= LONG else "flow"
 
     def head(self, column: int) -> str:
         """Return a column's name, with its note if another has the same name."""

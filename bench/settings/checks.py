@@ -23,10 +23,8 @@ from bench.models.loading import MODEL_FILES, holds_model
 from bench.settings.config import OWN
 from bench.settings.overrides import merge
 from bench.settings.validation import checked
-from bench.training.batches import check_rollouts, splits, total_steps
+from bench.training.batches import check_rollouts, known_steps, splits
 from bench.worlds import world
-
-STEPPED = "batch", "epochs", "warmup"  # of which the steps of a warm-up can be told
 
 
 def check(cfg) -> None:
@@ -115,14 +113,14 @@ def check_batches(cfg) -> None:
     found = [(name, *own) for arm in usual for name, own in trainings(cfg, arm).items()]
     large = {
         f"{name}.batch={settings.batch}": rows
-        for name, settings, rows in found
-        if getattr(settings, "batch", 1) > rows
+        for name, settings, n in found
+        if getattr(settings, "batch", 1) > (rows := n * getattr(settings, "answers", 1))
     }
     refuse_larger(large, "the {:,} rows of a pass", "pairs.n")
     long = {
         f"{name}.warmup={settings.warmup}": steps
-        for name, settings, rows in found
-        if (steps := steps_of(settings, rows)) and settings.warmup > steps
+        for name, settings, n in found
+        if (steps := known_steps(settings, n)) and settings.warmup > steps
     }
     refuse_larger(long, "a training's steps, {:,}", "epochs")
 
@@ -138,21 +136,13 @@ def refuse_larger(found: dict[str, int], than: str, other: str) -> None:
 
 
 def trainings(cfg, arm) -> dict[str, tuple]:
-    """Return {section: (settings, rows of a pass)} of what an arm trains on its pairs."""
+    """Return {section: (settings, pairs)} of what an arm trains on its pairs."""
     own, cfg = arm.settings, cfg.of(arm.name)
     n = arm.listed(cfg.pairs.n)
-    found = {arm.method: (own, n * getattr(own, "answers", 1))}
+    found = {arm.method: (own, n)}
     if "reward" in arm.needs and not (cfg.reward.model or arm.reward_n):
         found["reward"] = cfg.reward, n
     return found
-
-
-def steps_of(settings, rows: int) -> int | None:
-    """Return the steps of a training on some rows (of PPO: rollouts); None where nobody can tell
-    them or its warm-up."""
-    if not all(isinstance(getattr(settings, key, None), int | float) for key in STEPPED):
-        return None
-    return total_steps(settings, rows, rollouts=hasattr(settings, "minibatch"))
 
 
 def check_sources(cfg) -> None:

@@ -34,7 +34,7 @@ def from_few(cfg, method: str, n: int) -> dict:
     """
     tuned = getattr(cfg, method)
     rollouts = head_of(cfg.known_methods[method]) == "rollout"
-    factor = in_epoch(tuned, cfg.pairs.n, rollouts) / in_epoch(tuned, n, rollouts)
+    factor = in_epoch(tuned, cfg.pairs.n) / in_epoch(tuned, n)
     if not rollouts:
         return {"method": method, "n": n, "epochs": rounded(tuned.epochs * factor**0.5)}
     own = {"method": method, "n": n, "epochs": rounded(tuned.epochs * factor)}

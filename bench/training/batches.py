@@ -7,23 +7,30 @@ from bench.core.schema import UserError
 REFERENCE_BATCH = 128  # pairs per pass for reference log-probs, unless model.micro_batch is set
 
 
-def in_epoch(settings, n: int, rollouts: bool = False) -> float:
+def in_epoch(settings, n: int) -> float:
     """Return the batches in an epoch over ``n`` rows, the last of which may be cut short.
 
-    rollouts: PPO's, which are never cut: a batch may end one pass over the prompts and begin the
-    next.
+    Those of PPO and of methods like it, rollouts, are never cut: a batch may end one pass over the
+    prompts and begin the next.
     """
-    batches = n / getattr(settings, "batch", 1)
-    return batches if rollouts else math.ceil(batches)
+    batches = n * getattr(settings, "answers", 1) / getattr(settings, "batch", 1)
+    return batches if hasattr(settings, "minibatch") else math.ceil(batches)
 
 
-def total_steps(settings, n: int, rollouts: bool = False) -> int:
-    """Return the optimiser steps: ``settings.steps``, else what its epochs over ``n`` rows take.
+def total_steps(settings, n: int) -> int:
+    """Return ``settings.steps``, else the optimiser steps that its epochs over ``n`` rows take.
 
-    rollouts: return those, of which PPO makes at least as many as its epochs over ``n`` take.
+    Of PPO and methods like it: the rollouts in which each of ``n`` prompts is taken at least
+    ``epochs`` times.
     """
     steps = getattr(settings, "steps", 0)
-    return steps or math.ceil(in_epoch(settings, n, rollouts) * settings.epochs)
+    return steps or math.ceil(in_epoch(settings, n) * getattr(settings, "epochs", 1))
+
+
+def known_steps(settings, n: int) -> int | None:
+    """Return `total_steps`; None where nobody can tell them, or the steps of a warm-up."""
+    own = [getattr(settings, key, None) for key in ("batch", "epochs", "warmup")]
+    return total_steps(settings, n) if all(isinstance(v, int | float) for v in own) else None
 
 
 def splits(batch: int, micro: int | None, n: int = 0, count: int = 1) -> tuple[int, int]:

@@ -485,6 +485,18 @@ def test_a_warm_up_that_takes_the_whole_training_is_a_breach(ledger, warmup, col
         assert found[0]["values"]["dpo seed 1"] == f"{warmup} of 100 steps"
 
 
+def test_the_rollouts_of_a_warm_up_hold_several_answers_to_a_prompt(ledger):
+    """1,500 prompts in batches of 64, four answers to each: 94 rollouts, not 24."""
+    own = fake_runs.SETTINGS | {"batch": 64, "minibatch": 64, "answers": 4, "epochs": 1}
+    for run in ledger:
+        run |= {"settings": own | {"warmup": 93}, "declared": None}
+    assert not breaches(ledger, START)
+    ledger[0]["settings"] = own | {"warmup": 94}
+    ledger[1]["settings"] = own | {"warmup": 94}
+    found = [b for b in breaches(ledger, START) if b["field"] == "settings.warmup"]
+    assert "94 of 94 steps" in found[0]["values"].values()
+
+
 def test_a_warm_up_that_takes_the_whole_training_of_a_reward_model_is_a_breach(ledger):
     ledger[2]["declared"]["reward"] = {"warmup": 24, "batch": 64, "epochs": 1.0}
     ledger[3]["declared"]["reward"] = {"warmup": 23, "batch": 64, "epochs": 1.0}

@@ -1,5 +1,6 @@
 """Three views of who wins: what each compares, by hand on invented tables."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,6 @@ import pytest
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.analysis.results import Arm
-from bench.methods.ppo.trainer import PPO
 from bench.report.study import Study
 from bench.steps.collect import described
 from bench.studies import load
@@ -132,6 +132,22 @@ def test_fewer_labels_have_an_arm_that_reads_them_more_often(results):
 
 
 @pytest.mark.parametrize("testbed", ["micro", "reviews", "zephyr-7b"])
+def test_a_warm_up_shrinks_as_the_labels_do_and_its_arms_are_equal_data(testbed):
+    cfg = load(testbed, ["study=views", "views.shares=[0.1, 0.5]"])
+    arms = [described(cfg, name) for name in cfg.study_arms]
+    meta = SimpleNamespace(arms=arms, methods=cfg.known_methods, pairs=cfg.pairs.n)
+    found = views.label_arms(meta)
+    for n, by_method in found.items():
+        assert tuple(by_method) == cfg.compared
+        for method, arm in by_method.items():
+            usual, own = getattr(cfg, method), cfg.arm(arm).settings
+            shorter = math.ceil(usual.warmup * n / cfg.pairs.n)
+            assert own.epochs == usual.epochs and own.warmup == shorter
+            assert total_steps(own, n) > own.warmup  # the rate reaches its setting
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("testbed", ["micro", "reviews", "zephyr-7b"])
 def test_few_labels_are_read_more_often_by_the_root_and_ppo_takes_as_many_steps(testbed):
     cfg = load(testbed, ["study=views", "views.shares=[0.125, 0.3]"])
     arms = [described(cfg, name) for name in cfg.study_arms]
@@ -141,21 +157,13 @@ def test_few_labels_are_read_more_often_by_the_root_and_ppo_takes_as_many_steps(
     for n, by_method in found.items():
         assert tuple(by_method) == cfg.compared
         for method, arm in by_method.items():
-            steps = steps_of(method, cfg.arm(arm).settings, n)
-            usual = steps_of(method, getattr(cfg, method), cfg.pairs.n)
+            steps = total_steps(cfg.arm(arm).settings, n)
+            usual = total_steps(getattr(cfg, method), cfg.pairs.n)
             root = (n / cfg.pairs.n) ** 0.5
             expected = usual if method == "ppo" else usual * root
             assert abs(steps - expected) <= 0.05 * usual, (testbed, arm)
         reward = cfg.of(found[n]["ppo"]).reward.epochs
         assert reward == pytest.approx(cfg.reward.epochs * (cfg.pairs.n / n) ** 0.5, rel=0.01)
-
-
-def steps_of(method, settings, n):
-    """Optimiser steps of a pair method, rollouts of PPO."""
-    if method != "ppo":
-        return total_steps(settings, n)
-    trainer = SimpleNamespace(prompts=range(n), settings=settings, answers=1)
-    return PPO.updates(trainer)
 
 
 def test_what_is_read_more_often_is_compared_apart(results):
@@ -182,6 +190,14 @@ def test_equal_compute_compares_pipelines_made_for_what_the_cheaper_spends(resul
     assert row.interval.mean == pytest.approx(0.1 - 0.6, abs=0.03)
     assert (row.kind, row.winner) == (Kind.BETTER, "dpo")
     assert row.interval.over == "seeds and prompts"
+
+
+def test_equal_compute_is_told_in_its_own_unit(results):
+    study = Study(results)
+    said = {line.partition(":")[0]: line for line in page.compute_lines(study)}
+    for name, line in said.items():
+        assert f" {name.split()[1]} against" in line
+    assert any("seconds" in name for name in said)
 
 
 def test_a_pair_without_a_pipeline_for_the_budget_is_not_compared(results):

@@ -212,7 +212,7 @@ class PPO:
 
     def updates(self) -> int:
         """Count the rollouts in which each prompt is taken at least ``epochs`` times."""
-        return total_steps(self.settings, len(self.prompts) * self.answers, rollouts=True)
+        return total_steps(self.settings, len(self.prompts))
 
     def update(self, number: int) -> dict[str, float]:
         """Make rollout ``number``, counted from 1, and the steps on it; return mean metrics."""

@@ -214,7 +214,7 @@ def sections(study) -> list[Section]:
                 [rate_table(study), pair_table(study)], [RATES]),
         Section("seeds", "Variation between seeds", tables=[spread_table(study)]),
         Section("own", "Rates of critic and reward model", tables=[own_table(study)]),
-        Section("failures", "Failures", tables=[failures(study)]),
+        Section("failures", "Failures", tables=[failures(study)], folded=True),
     ]  # fmt: skip
 
 

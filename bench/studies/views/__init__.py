@@ -1,5 +1,7 @@
 """Ask whether the winner changes with the number of labels, the compute or the KL."""
 
+import math
+
 from pydantic import Field, PositiveFloat
 
 from bench.core.names import nearest
@@ -13,8 +15,8 @@ class Settings(Section):
     """The study `views`: fewer labels, other strengths, longer runs."""
 
     shares: Shares = (0.125, 0.25, 0.5)
-    """Shares of `pairs.n` that each method learns from, in as many epochs as on all of them, and
-    read more often."""
+    """Shares of `pairs.n` that each method learns from, in as many epochs as on all of them (after
+    a warm-up as much shorter), and read more often."""
     beta: Factors = (0.1, 1 / 3, 3, 10)
     """Factors on each method's strength."""
     longer: dict[str, PositiveFloat] = Field(default_factory=dict)
@@ -36,10 +38,14 @@ def arms(cfg) -> dict[str, dict]:
 def _from_fewer(cfg, method: str, n: int) -> dict[str, dict]:
     """Return a method from ``n`` labels: in its usual epochs, and reading them more often.
 
-    A method from outside that has no epochs is given fewer labels only.
+    Its warm-up in the usual epochs takes the same share of the steps as from all labels. A method
+    from outside that has no epochs is given fewer labels only.
     """
-    found = {f"{method}-n{n}": {"method": method, "n": n}}
-    if hasattr(getattr(cfg, method), "epochs"):
+    tuned, usual = getattr(cfg, method), {"method": method, "n": n}
+    if warmup := getattr(tuned, "warmup", 0):
+        usual["warmup"] = math.ceil(warmup * n / cfg.pairs.n)
+    found = {f"{method}-n{n}": usual}
+    if hasattr(tuned, "epochs"):
         found[f"{method}-n{n}-reread"] = from_few(cfg, method, n)
     return found
 

@@ -84,8 +84,9 @@ def label_arms(meta: Meta, kind: str = DATA) -> dict[int, dict[str, str]]:
 
 
 def few(arm: Arm) -> bool:
-    """Return True if an arm is a method as tuned but for fewer labels."""
-    return bool(arm.n) and not arm.varies and usual(arm)
+    """Return True if an arm is a method as tuned but for fewer labels, and a warm-up as much
+    shorter."""
+    return bool(arm.n) and set(arm.varies) <= {"warmup"} and usual(arm)
 
 
 def longer(arm: Arm) -> bool:

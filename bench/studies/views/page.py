@@ -80,11 +80,12 @@ def matrix(study) -> Table:
     """Tabulate views x pairs of methods: the difference in gold, and who is better."""
     found = views(study)
     first = {(row.a, row.b): row for v in found for row in v.family}
-    header = [("View", ""), *((pair(row), "gold") for row in first.values()), ("Seeds", "shared")]
-    rows = [
-        [Cell(v.name), *(_cell(v.family.between(*both)) for both in first), Cell(_seeds(v.family))]
-        for v in found
-    ]
+    header = [("View", ""), *((pair(row), "gold") for row in first.values())]
+    rows = [[Cell(v.name), *(_cell(v.family.between(*both)) for both in first)] for v in found]
+    seeds = {v.name: _seeds(v.family) for v in found}
+    if len({*seeds.values()}) > 1:
+        header.append(("Seeds", "shared"))
+        rows = [[*row, Cell(seeds[row[0].text])] for row in rows]
     return Table("Does the winner change with the view?", header, rows, matrix_notes(found))
 
 
@@ -150,18 +151,20 @@ def where(found: list[View]) -> str:
 
 def _in_unit(found: list[View]) -> str:
     """Return ' in FLOPs' of views of compute if the other unit is not among them."""
-    return "" if len(found) > 1 else f" in {found[0].name.split()[1]}"
+    return "" if len(found) > 1 else f" in {_unit(found[0])}"
 
 
-def told(v: View, methods: list[str]) -> str:
-    """Say what a view decides: of compute which pairs, else than whom no method is better."""
+def told(v: View, methods: list[str], shortly: bool = False) -> str:
+    """Say what a view decides: of compute which pairs, else than whom no method is better; shortly:
+    how many pairs are not compared, not which."""
     if v.kind not in (CHEAP, DEAR):
         return unbeaten(v, methods)
     known = {frozenset((row.a, row.b)) for row in v.family}
-    pairs = [both for both in combinations(methods, 2) if frozenset(both) not in known]
-    left = joined(" with ".join(map(label, both)) for both in pairs)
-    left = f" ({left} not compared)" * bool(pairs)
-    return f"{decisions(v.family) or 'nothing is decided'}{left}"
+    pairs = [*combinations(methods, 2)]
+    left = [both for both in pairs if frozenset(both) not in known]
+    which = joined(" with ".join(map(label, both)) for both in left)
+    which = f"{len(left)} of {count(len(pairs), 'pair')}" if shortly else which
+    return f"{decisions(v.family) or 'nothing is decided'}{f' ({which} not compared)' * bool(left)}"
 
 
 def few_seeds(study) -> str:
@@ -211,7 +214,7 @@ def winner(study) -> str:
         if v.name in sole:
             groups.setdefault(sole[v.name], []).append(v)
         else:
-            level.setdefault(told(v, methods), []).append(v)
+            level.setdefault(told(v, methods, shortly=True), []).append(v)
     start = "The winner changes with the view: " * (len(groups) > 1)
     said = [f"{label(top)} beats {other} {where(found)}" for top, found in groups.items()]
     said += [f"{where(found)}, {words}" for words, found in level.items()]
@@ -272,12 +275,17 @@ def compute_lines(study) -> list[str]:
 
 
 def _made(v: View, both: tuple[str, str]) -> str:
-    """Say 'PPO from 750 pairs at 1.1 T FLOPs against DPO at 1 T'."""
+    """Say 'PPO from 750 pairs at 1.1 T FLOPs against DPO at 1 T', or in seconds."""
     (first, more), (second, less) = v.made[both]
     return (
-        f"{_with_pairs(first)} at {scaled(more).strip()} FLOPs against {_with_pairs(second)} at "
-        f"{scaled(less).strip()}"
+        f"{_with_pairs(first)} at {scaled(more).strip()} {_unit(v)} against {_with_pairs(second)} "
+        f"at {scaled(less).strip()}"
     )
+
+
+def _unit(v: View) -> str:
+    """Return the unit of a view of equal compute: 'FLOPs', 'core-seconds'."""
+    return v.name.split()[1]
 
 
 def _with_pairs(arm: str) -> str:
