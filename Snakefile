@@ -43,6 +43,10 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
+targets = {"claims", *(["tune"] if CFG.searches else [])}
+for name in TYPED & {*CFG.known_studies} - targets:
+    sys.exit(f"error: {name} is a study: run snakemake --cores all --config study={name}")
+
 if CFG.foreign_code and workflow.is_main_process:
     files = ", ".join(CFG.foreign_code)
     print(f"runs code of {files}: use files that you trust", file=sys.stderr)

@@ -8,25 +8,33 @@ QUESTIONS = ("list", "help")
 
 
 def main(argv: list[str]) -> None:
-    """Run what the first word names."""
+    """Run what the first word names; on a user's mistake, print one line and exit with 1."""
+    from bench.core.schema import UserError
+    from bench.steps import runner
+
+    try:
+        run(*argv or ["help"])
+    except UserError as error:
+        runner.fail(str(error))
+
+
+def run(name: str, *words: str) -> None:
+    """Answer a question, or run a step. Raises UserError."""
     from bench import steps
     from bench.core import registry
+    from bench.core.names import nearest
+    from bench.core.schema import UserError
 
     known = [name for name in registry.members(steps.__name__) if name not in steps.SHARED]
-    name, *words = argv or ["help"]
-    if name in ("-h", "--help"):
-        name = "help"
+    name = "help" if name in ("-h", "--help") else name
     if name in QUESTIONS:
         from bench.steps import _guide
 
-        _guide.main(name, words)
-        return
+        return _guide.main(name, words)
+    if name not in known:
+        raise UserError(f"unknown step '{name}'" + nearest(name, [*QUESTIONS, *known]))
     from bench.steps import runner
 
-    if name not in known:
-        from bench.core.names import nearest
-
-        runner.fail(f"unknown step '{name}'" + nearest(name, [*QUESTIONS, *known]))
     step = registry.member(steps.__name__, name)
     if hasattr(step, "main"):  # a command that reads no testbed
         step.main(words)

@@ -107,9 +107,11 @@ def remedy(source: Source | str, causes: list[BaseException]) -> str | None:
         )
     if any(isinstance(cause, unreachable) for cause in causes):
         why = "HF_HUB_OFFLINE is set" if offline() else "the hub cannot be reached"
+        without = "without HF_HUB_OFFLINE, " * offline()
         return (
-            f"{source} is not in the cache and {why}: run `python -m bench prefetch` with the "
-            "same --testbed on a machine with a network and this HF_HOME, or name a local folder"
+            f"{source} is not in the cache and {why}: run `python -m bench prefetch` with the same "
+            f"--testbed {without}on a machine with a network and this HF_HOME, or name a local "
+            "folder"
         )
     return None
 

@@ -135,7 +135,8 @@ def measured(data: Path, base: Path, pool: Path) -> Lengths:
     pairs = sizes(tokenizer, pool, "a", "b") if pool else [(p, a, a) for p, a in shown]
     longest = max(max(answers) for _, *answers in [*shown, *pairs])
     prompt = max(row[0] for row in [*shown, *pairs])
-    return Lengths(shown, pairs, prompt, longest, f"measured on {SAMPLE} rows of {data}")
+    rows = max(len(shown), len(pairs))
+    return Lengths(shown, pairs, prompt, longest, f"measured on {rows} rows of {data}")
 
 
 def sizes(tokenizer, path: Path, *answers: str) -> list[tuple[int, ...]]:

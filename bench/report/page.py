@@ -61,7 +61,7 @@ def introduction(study) -> list[str]:
         f"SFT is the supervised fine-tuned model from which every method starts.{own}",
         f"Gold is the score that counts. Here it is {words_of(meta.world).GOLD}. "
         f"{words_of(meta.world).LABELS}.{scale}",
-        f"Testbed {meta.testbed}: {meta.about}",
+        *([f"Testbed {meta.testbed}: {meta.about}"] if meta.about else []),
     ]
 
 

@@ -116,23 +116,21 @@ def check_batches(cfg) -> None:
         for name, settings, n in found
         if getattr(settings, "batch", 1) > (rows := n * getattr(settings, "answers", 1))
     }
-    refuse_larger(large, "the {:,} rows of a pass", "pairs.n")
+    refuse_larger(large, "rows of a pass", "pairs.n")
     long = {
         f"{name}.warmup={settings.warmup}": steps
         for name, settings, n in found
         if (steps := known_steps(settings, n)) and settings.warmup > steps
     }
-    refuse_larger(long, "a training's steps, {:,}", "epochs")
+    refuse_larger(long, "steps of a training", "epochs")
 
 
-def refuse_larger(found: dict[str, int], than: str, other: str) -> None:
+def refuse_larger(found: dict[str, int], of: str, other: str) -> None:
     """Raise UserError if there are settings that are larger than they may be, {setting: most}."""
     if found:
-        verb, it = ("is", "it") if len(found) == 1 else ("are", "them")
-        most = than.format(min(found.values()))
-        raise UserError(
-            f"{' and '.join(found)} {verb} more than {most}: lower {it}, or raise {other}"
-        )
+        each = ", ".join(f"{setting} > {most:,}" for setting, most in found.items())
+        it = "it" if len(found) == 1 else "them"
+        raise UserError(f"{each} (the {of}): lower {it}, or raise {other}")
 
 
 def trainings(cfg, arm) -> dict[str, tuple]:

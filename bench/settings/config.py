@@ -384,7 +384,7 @@ class Slice:
         """
         reads, every = READS[self._step], type(self._cfg).model_fields
         names = [name for name in every if name not in UNHASHED] if "*" in reads else reads
-        own = {name: self._cfg.section(name) for name in names if name != "arm"}
+        own = {name: self._cfg.section(name) for name in names if name in every}
         if "arm" in reads and self._arm in self._cfg.known_arms:
             own["arm"] = self._cfg.arm(self._arm).model_dump(mode="json", exclude={"file"})
             if leader := self._cfg.arm(self._arm).follows:

@@ -126,7 +126,10 @@ def config_class(values: dict, plans: Mapping[str, ModuleType]) -> type[Config]:
     data = values.get("data", {})
     kind = data.get("kind", "") if isinstance(data, dict) else ""
     if not kind:
-        raise UserError("the testbed sets no data.kind: set it, or write `extends: micro`")
+        raise UserError(
+            "the testbed sets no data.kind: write `extends: smol-hub` for data of your own, or "
+            "`extends: micro` for the generated world"
+        )
     if kind not in WORLDS:
         raise UserError(f"unknown data.kind '{kind}'" + nearest(str(kind), WORLDS))
     return _config_class(kind, methods.stamped(files_of(values)), tuple(plans.items()))

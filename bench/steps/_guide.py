@@ -33,6 +33,7 @@ from bench.settings.described import Setting, all_settings, default_of, type_of,
 from bench.settings.sections import Arm
 from bench.steps import _settings_list, runner
 from bench.steps.fingerprint import path_of
+from bench.studies.claims import tested
 
 WIDTH = 100
 ROOT = Path(bench.__file__).parent
@@ -58,7 +59,7 @@ Answers name the files of the code. For example
 
 
 def main(name: str, words: list[str]) -> None:
-    """Answer `list` or `help`; print one line `error: ...` and exit with 1 if a word is unknown."""
+    """Answer `list` or `help`. Raises UserError if a word is unknown."""
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}")
     parser.add_argument("word", nargs="?", help="what to list or explain; all if left out")
     parser.add_argument("--testbed", default=DEFAULT_TESTBED, help="show its values (%(default)s)")
@@ -68,8 +69,6 @@ def main(name: str, words: list[str]) -> None:
     try:
         cfg = studies.load(args.testbed)
         print("\n".join(answer(name, cfg, args)), flush=True)
-    except UserError as error:
-        runner.fail(str(error))
     except BrokenPipeError:  # `| head` closes the pipe once it has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -139,6 +138,11 @@ def known_verdicts() -> dict[str, str]:
     return dict(VERDICTS.values())
 
 
+def claims(cfg) -> list[tuple[str, ...]]:
+    """List the claims that are tested, each in its sentence."""
+    return [(key, claim.sentence) for key, claim in tested.every().items()]
+
+
 def list_of_steps(cfg) -> list[tuple[str, ...]]:
     """List steps, each with the first line of its module."""
     return [(name, first_line(docstring(name))) for name in step_names()]
@@ -158,6 +162,7 @@ LISTS: dict[str, Callable[[Any], list[tuple[str, ...]]]] = {
     "testbeds": testbeds,
     "methods": methods,
     "studies": list_of_studies,
+    "claims": claims,
     "measures": measures,
     "steps": list_of_steps,
 }
@@ -176,13 +181,38 @@ def helped(cfg, word: str | None) -> list[str]:
     found = found or [tell for name, tell in answers if name == word]
     found = found or [tell for name, tell in answers if name.lower() == word.lower()]
     found = found or [tell for name, tell in answers if name.rpartition(".")[2] == word.lower()]
+    found = found or [partial(about_word, word, text) for text in meanings(word)]
     if not found and (new := renamed.of(word)):
         raise UserError(f"'{word}' is called '{new}' now: ask for that")
     if not found:
         hint = nearest(word, [name for name, _ in answers])
         hint = hint if hint.startswith("; did") else "; run `python -m bench list` to see all names"
+        hint = other_world(word) or hint
         raise UserError(f"nothing here is called '{word}'{hint}")
     return "\n\n".join("\n".join(tell()) for tell in found).splitlines()
+
+
+def meanings(word: str) -> list[str]:
+    """Return what the glossary says of a word, in the repository where the package lies in one."""
+    path = ROOT.parent / "docs/glossary.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = re.findall(r"\*\*([^*]+)\*\*: (.+?)(?=\s\*\*|\n- |\n\n|\Z)", text, re.DOTALL)
+    return [
+        " ".join(said.split()) for names, said in known if word.lower() in names.lower().split(", ")
+    ]
+
+
+def about_word(word: str, text: str) -> list[str]:
+    """Explain a word of the glossary, without its links."""
+    return [*heading(word), *textwrap.wrap(re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text), WIDTH)]
+
+
+def other_world(word: str) -> str:
+    """Return a hint if a word is a setting of the data of other testbeds; else ''."""
+    for name in layers.testbeds():
+        if word in (setting.key for setting in all_settings(studies.load(name))):
+            return f": it is a setting of other testbeds: add --testbed {name}"
+    return ""
 
 
 def overview(cfg) -> list[str]:
@@ -201,6 +231,7 @@ def answers_about_runs(cfg) -> list[tuple[str, Callable[[], list[str]]]]:
         (about_study, cfg.known_studies),
         (about_arm, [name for name in cfg.known_arms if name not in cfg.known_methods]),
         (about_step, step_names()),
+        (about_claim, tested.every()),
         (about_setting, all_settings(cfg)),
     )
     return explained(cfg, kinds)
@@ -270,6 +301,15 @@ def about_arm(cfg, name: str) -> list[str]:
     rows = [("method", spec.pop("method", name)), ("differs", written(spec))]
     studies_of = [study for study, arms in cfg.known_studies.items() if name in arms]
     return [*heading(f"Arm {name}"), *columns([*rows, ("studies", ", ".join(studies_of))])]
+
+
+def about_claim(cfg, key: str) -> list[str]:
+    """Explain a claim: its sentence and experiment, and how to test it."""
+    claim = tested.every()[key]
+    rows = [("experiment", claim.experiment)]
+    rows += [("statement", part.sentence) for part in claim.parts]
+    rows += [("test it", f"snakemake --cores all claims --config 'claims=[{key}]'")]
+    return [*heading(f"Claim {key}"), claim.sentence, "", *columns(rows)]
 
 
 def about_step(cfg, name: str) -> list[str]:

@@ -27,7 +27,9 @@ HEAD = """\
 Every setting of a testbed's YAML file and of the command line, where a section is written
 `'dpo={beta: 0.3}'`: `snakemake --cores all --config 'dpo={beta: 0.3}' 'seeds=[1,2]'`.
 The built-in testbeds set some of them otherwise: `python -m bench help pairs.n --testbed micro`
-prints the value in a testbed, and where the code reads it. Without `testbed=...` the testbed is
+prints the value in a testbed, and where the code reads it. Write the braces, with a blank after
+each colon: Snakemake does not take `dpo.beta=0.3`. A step does, as often as needed:
+`--set dpo.beta=0.3`. Without `testbed=...` the testbed is
 `micro`. Two keys are of files alone: `extends: NAME` takes all else from another testbed, and
 `data.kind` names the world (`micro`, `reviews` or `hub`), which decides what `data` may hold.
 

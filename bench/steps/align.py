@@ -40,7 +40,7 @@ HELD_OUT = 32  # pairs in a pass that measures the held-out accuracy: no more th
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arm", required=True, help="a method, or an arm of the settings")
-    parser.add_argument("--seed", type=int, required=True, help="number of the run, from 1")
+    parser.add_argument("--seed", type=int, required=True, help="the run's seed")
 
 
 def run(cfg, args: argparse.Namespace) -> None:

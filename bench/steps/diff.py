@@ -13,7 +13,6 @@ from pathlib import Path
 from bench.core.files import atomic
 from bench.core.progress import say
 from bench.core.schema import UserError
-from bench.steps import runner
 
 
 def read(place: str) -> dict:
@@ -55,7 +54,7 @@ def build(both, out: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+    """Run the command. Raises UserError."""
     parser = argparse.ArgumentParser(prog="python -m bench diff")
     parser.add_argument("first", help="a report's folder, or its results.json")
     parser.add_argument("second", help="the other, likewise")
@@ -63,10 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         "--out", default="runs/side-by-side", type=Path, help="where to write (%(default)s)"
     )
     args = parser.parse_args(argv)
-    try:
-        first, second = read(args.first), read(args.second)
-    except UserError as error:
-        runner.fail(str(error))
+    first, second = read(args.first), read(args.second)
     from bench.report import differences
 
     both = differences.Two(first, second, names(args.first, args.second))

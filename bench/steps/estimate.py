@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.disk import size
-from bench.core.schema import UserError
 from bench.estimate import memory, shapes, storage, workload
 from bench.estimate.devices import DEVICES, Device, choose
 from bench.estimate.memory import GB
@@ -229,11 +228,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = runner.arguments("estimate")
     parser.add_argument("--gpu", default=None, help="device: " + ", ".join(DEVICES))
     args = parser.parse_args(argv)
-    try:
-        from bench.studies import load
+    from bench.studies import load
 
-        cfg = load(args.testbed, args.set)
-        on_gpu = bool(cfg.jobs.gpu) and cfg.model.device != "cpu"
-        print(report(cfg, *choose(args.gpu, on_gpu)))
-    except UserError as error:
-        runner.fail(str(error))
+    cfg = load(args.testbed, args.set)
+    on_gpu = bool(cfg.jobs.gpu) and cfg.model.device != "cpu"
+    print(report(cfg, *choose(args.gpu, on_gpu)))

@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 
 from bench.core.machine import pin_gpus
-from bench.core.schema import UserError
-from bench.steps import runner
 
 CONFIGS = Path(__file__).parent.parent / "profiles" / "accelerate"
 
@@ -28,10 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
     parser.add_argument("step", nargs="+", help="after --: the step's name and its options")
     args = parser.parse_args(argv)
-    try:
-        on_gpus = not args.cpu and bool(pin_gpus(args.processes))
-    except UserError as error:
-        runner.fail(str(error))
+    on_gpus = not args.cpu and bool(pin_gpus(args.processes))
     words = command(args.processes, args.config, on_gpus, args.step)
     os.environ |= {} if on_gpus else {"ACCELERATE_USE_CPU": "true"}
     os.execv(words[0], words)

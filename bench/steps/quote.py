@@ -19,22 +19,18 @@ from bench.core.files import atomic, read_json
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.report import marked_text
-from bench.steps import runner
 
 
 def main(argv: list[str]) -> None:
-    """Run the command."""
+    """Run the command. Raises UserError if a file cannot be renewed, or is stale with --check."""
     parser = argparse.ArgumentParser(prog="python -m bench quote")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the files that quote")
     parser.add_argument("--report", type=Path, help="the folder of the report that is quoted")
     parser.add_argument("--check", action="store_true", help="say what is stale, write nothing")
     args = parser.parse_args(argv)
-    try:
-        late = [renew(path, args.report, args.check) for path in args.files]
-    except UserError as error:
-        runner.fail(str(error))
+    late = [renew(path, args.report, args.check) for path in args.files]
     if any(late):
-        runner.fail("; ".join(filter(None, late)))
+        raise UserError("; ".join(filter(None, late)))
 
 
 def renew(path: Path, report: Path | None, check: bool) -> str:
@@ -76,7 +72,7 @@ def read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing") from None
+        raise UserError(f"{path} is missing: check the path") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder: name a Markdown file") from None
     except UnicodeDecodeError:

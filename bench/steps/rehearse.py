@@ -270,18 +270,15 @@ def check_disk(cfg, where: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     args = runner.arguments("rehearse").parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # keep what was measured
-    try:
-        from bench.studies import load
+    from bench.studies import load
 
-        cfg = load(args.testbed, args.set)
-        check_disk(cfg, Path(tempfile.gettempdir()))
-        runner.set_threads(cfg.threads.default)
-        runner.pin("rehearse", cfg)  # before the children are started, who inherit it
-        if args.needs_gpu:
-            runner.check_gpu()
-        results, *device = rehearsed(cfg)
-        print(report(cfg, results, *device))
-        if any(result.problem == STOPPED for result in results):
-            sys.exit(128 + signal.SIGINT)
-    except UserError as error:
-        runner.fail(str(error))
+    cfg = load(args.testbed, args.set)
+    check_disk(cfg, Path(tempfile.gettempdir()))
+    runner.set_threads(cfg.threads.default)
+    runner.pin("rehearse", cfg)  # before the children are started, who inherit it
+    if args.needs_gpu:
+        runner.check_gpu()
+    results, *device = rehearsed(cfg)
+    print(report(cfg, results, *device))
+    if any(result.problem == STOPPED for result in results):
+        sys.exit(128 + signal.SIGINT)

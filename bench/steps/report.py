@@ -46,22 +46,19 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run the command; with --from it reads no testbed."""
+    """Run the command; with --from it reads no testbed. Raises UserError."""
     parser = argparse.ArgumentParser(prog="python -m bench report", add_help=False)
     options(parser)
     args, others = parser.parse_known_args(argv)
     if args.source is None and not (args.out or args.renew):
         runner.main("report", run, options, argv)
     elif args.source is None:
-        runner.fail("--out and --renew need --from: name the report to make again")
+        raise UserError("--out and --renew need --from: name the report to make again")
     elif others or args.beside:
         out = " ".join(others) or "--beside"
-        runner.fail(f"--from allows only --out or --renew: leave out '{out}'")
+        raise UserError(f"--from allows only --out or --renew: leave out '{out}'")
     else:
-        try:
-            again(args.source, args.out, args.renew)
-        except UserError as error:
-            runner.fail(str(error))
+        again(args.source, args.out, args.renew)
 
 
 def build(study: Study, out: Path) -> None:
@@ -182,7 +179,7 @@ def published(meta: Meta) -> Path:
 
 def run(cfg, args) -> None:
     """Make the report of the configured study."""
-    out, study = cfg.layout.report, load(cfg, getattr(args, "beside", []))
+    out, study = cfg.layout.report, load(cfg, args.beside)
     with atomic(out) as part:
         part.mkdir()
         build(study, part)

@@ -6,6 +6,7 @@ settings that the step may read.
 """
 
 import argparse
+import ast
 import errno
 import os
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from bench.core import disk, machine, processes, warm
+from bench.core import disk, machine, processes, registry, warm
 from bench.core.files import MISSING
 from bench.core.lease import lease
 from bench.core.names import DEFAULT_TESTBED, SFT
@@ -161,16 +162,24 @@ def arguments(
     step: str, options: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> argparse.ArgumentParser:
     """Make the parser of a step: the options of all steps, and its own."""
-    parser = argparse.ArgumentParser(prog=f"python -m bench {step}")
+    _, tree = registry.source(__package__, step)
+    about = (ast.get_docstring(tree) or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog=f"python -m bench {step}", description=about)
     parser.add_argument(
         "--testbed",
         default=DEFAULT_TESTBED,
         help="a built-in testbed, or a YAML file (%(default)s)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting; repeat it",
     )
-    parser.add_argument("--of", metavar="ARM", help="use this arm's own base, pairs, ...")
+    parser.add_argument(
+        "--of", metavar="ARM", help="make the base, pairs, ... that this arm has of its own"
+    )
     parser.add_argument("--needs-gpu", action="store_true", help="fail if no GPU is visible")
     if options:
         options(parser)

@@ -32,7 +32,7 @@ def run(cfg, args) -> None:
     """Write ``tuned.yaml``; raises UserError if all runs of a method failed."""
     makers = {"tune": of_trials, "finals": of_finals}
     if cfg.study not in makers:
-        raise UserError("there is nothing to pick from: use --set study=tune")
+        raise UserError("there is nothing to pick from: set study=tune or study=finals")
     results = Results.read(cfg.layout.results)
     picked, more = makers[cfg.study](cfg, results)
     lost = [m for m in dict.fromkeys(arm.method for arm in results.meta.arms) if m not in picked]

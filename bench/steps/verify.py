@@ -59,7 +59,7 @@ def count(found: dict) -> str:
 def stamped(path: Path) -> dict[str, str]:
     """Read {file of the report: sha256}; raises UserError if it does not list a page."""
     if not path.exists():
-        raise UserError(f"{path} is missing: the report has not been made yet")
+        raise UserError(f"{path} is missing: run snakemake, which makes the report")
     files = read_json(path)
     if PAGE not in files or sealed(files) != files:
         raise UserError(f"{path} was changed, or does not list the files of a report: {AGAIN}")

@@ -11,6 +11,7 @@ import fake_runs
 import numpy as np
 import pytest
 
+from bench.__main__ import main
 from bench.core.files import read_csv
 from bench.core.schema import UserError
 from bench.report import evidence, samples
@@ -59,7 +60,7 @@ def made(tmp_path_factory):
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        report.run(cfg, None)
+        report.run(cfg, SimpleNamespace(beside=[]))
     return root
 
 
@@ -73,13 +74,13 @@ def travelled(made, tmp_path, monkeypatch):
 def refused(capsys, *words: str) -> str:
     """What the command says when it fails."""
     with pytest.raises(SystemExit) as ended:
-        report.main([*words])
+        main(["report", *words])
     assert ended.value.code == 1
     return capsys.readouterr().err.strip()
 
 
 def test_a_report_is_made_again_from_its_evidence_alone(travelled, capsys):
-    report.main(["--from", "reports/micro"])
+    main(["report", "--from", "reports/micro"])
     again = Path("runs/again/micro")
     own = {n: s for n, s in report.hashes(travelled).items() if not n.startswith("evidence/")}
     made = {n: s for n, s in report.hashes(again).items() if not n.startswith("results/")}
@@ -92,7 +93,7 @@ def test_a_report_is_renewed_in_its_place(travelled, capsys):
     before = report.hashes(travelled)
     (travelled / "README.md").write_text("as an older page said it")
     assert "1 of" in refused(capsys, "--from", "reports/micro")
-    report.main(["--from", "reports/micro", "--renew"])
+    main(["report", "--from", "reports/micro", "--renew"])
     assert report.hashes(travelled) == before and "files are new" in capsys.readouterr().err
 
 

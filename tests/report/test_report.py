@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import fake_runs
 import pytest
@@ -266,7 +267,7 @@ def step(folder, overrides=(), **more):
     meta = fake_runs.meta(facts, arms, seeds, **plain, study=more.get("study", "compare"))
     place = root if meta.study == "compare" else root / f"study-{meta.study}"
     Results.of(run_tables, texts, meta).write(place / "results")
-    report.run(fake_runs.config(place), None)
+    report.run(fake_runs.config(place), SimpleNamespace(beside=[]))
     return place
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from bench.core.schema import UserError
 from bench.methods import FIRST, METHODS
+from bench.settings.config import READS
 from bench.settings.overrides import flatten
 from bench.steps.fingerprint import fingerprint
 from bench.studies import load
@@ -23,6 +24,14 @@ def test_every_testbed_loads(testbed):
     assert cfg.testbed == testbed
     assert cfg.study_arms == cfg.compared == FIRST
     assert {*cfg.known_methods} == {*METHODS} > {*FIRST}
+
+
+@pytest.mark.parametrize("testbed", ["micro", "reviews", "zephyr-7b"])
+def test_every_step_has_a_fingerprint(testbed):
+    """`prefetch`, which no study runs, had none: `snakemake prefetch` ended in a KeyError."""
+    cfg = load(testbed)
+    found = {step: fingerprint(cfg, step, "dpo") for step in READS}
+    assert len({*found.values()}) == len(found)
 
 
 def test_strings_are_coerced_as_yaml_and_snakemake_deliver_them():

@@ -16,7 +16,7 @@ REFUSED = {
     "no UTF-8": (b"\xff\xfe\x00a: 1", "is no valid YAML: 'utf-8' codec can't decode"),
     "a list": (b"- a\n- b\n", "holds no settings: write lines of the form `key: value`"),
     "a word": (b"hello", "holds no settings"),
-    "nothing": (b"", "sets no data.kind: set it, or write `extends: micro`"),
+    "nothing": (b"", "sets no data.kind: write `extends: smol-hub` for data of your own"),
     "a tab": (b"a:\n\t- b", "line 2, is no valid YAML"),
     "two documents": (b"extends: tiny\n---\nextends: micro\n", "line 2, is no valid YAML"),
     "NUL": (b"extends: tiny\ndpo: {lr: \x00}\n", "is no valid YAML: unacceptable character"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.__main__ import main
 from bench.analysis import differences as two
 from bench.analysis.comparisons import Kind
 from bench.analysis.measures import MEASURES
@@ -210,7 +211,7 @@ def test_a_wrong_file_is_one_clear_line(text, words, tmp_path, capsys):
     if text is not None:
         path.write_text(text)
     with pytest.raises(SystemExit) as stop:
-        diff.main([str(path), str(path)])
+        main(["diff", str(path), str(path)])
     error = capsys.readouterr().err
     assert stop.value.code == 1 and words in error and "\n" not in error.strip()
 

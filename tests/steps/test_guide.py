@@ -190,6 +190,20 @@ def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "word,said",
+    [
+        ("arm", "a method with named overrides"),
+        ("Cell", "settings around a method's tuned one"),
+        ("SFT base", "the model after SFT"),
+        ("C4", "DPO is highly sensitive to the quality of its pairs."),
+    ],
+)
+def test_words_of_the_docs_and_claims_are_explained(capsys, word, said):
+    main(["help", word])
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     "words,hint",
     [
         (["help", "pairs.m"], "did you mean 'pairs.n'?"),
@@ -198,6 +212,7 @@ def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
         (["list", "mesures"], "did you mean 'measures'?"),
         (["list", "setings"], "did you mean 'settings'?"),
         (["list", "steps", "--markdown"], "--markdown goes with `list settings` alone"),
+        (["help", "data.gold.file"], "is a setting of other testbeds: add --testbed "),
         (["help", "dpo", "--testbed", "micra"], "did you mean 'micro'?"),
         (["alin"], "did you mean 'align'?"),
     ],

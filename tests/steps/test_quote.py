@@ -8,11 +8,11 @@ import fake_runs
 import pandas as pd
 import pytest
 
+from bench.__main__ import main
 from bench.core.files import read_json
 from bench.report import marked_text
 from bench.report.study import Study
 from bench.report.words import said
-from bench.steps import quote
 from bench.steps import report as report
 from bench.studies.compare import post as posts
 
@@ -78,7 +78,7 @@ def found_in(text: str) -> dict[str, str]:
 
 
 def call(*words) -> None:
-    quote.main([*map(str, words)])
+    main(["quote", *map(str, words)])
 
 
 def refused(capsys, *words) -> str:

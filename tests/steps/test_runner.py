@@ -23,7 +23,7 @@ REPO = Path(__file__).parents[2]
         (["sft"], "runs/tiny/base holds no model: run snakemake"),
         (["pairs", "draw", "--seed", "1"], "pool.jsonl is missing: run snakemake"),
         (["report"], "is missing: run snakemake"),
-        (["verify"], "has not been made yet"),
+        (["verify"], "is missing: run snakemake, which makes the report"),
         (["align", "--arm", "dpoo", "--seed", "1"], "did you mean 'dpo'"),
     ],
 )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.steps import speed
+from bench.__main__ import main
 from bench.steps.speed import pairs, ppo, racing, starts, suite
 from bench.steps.speed.stock import EACH, ONCE
 from bench.steps.speed.suite import Spent
@@ -98,7 +98,7 @@ def test_unknown_words_are_refused(word):
 
 def test_races_without_trl_112_say_so(capsys):
     for name in ("ppo", "suite"):
-        speed.main([name])
+        main(["speed", name])
         assert "give --trl112" in capsys.readouterr().out
 
 

@@ -489,6 +489,11 @@ def test_a_declaration_is_kept_and_a_change_shows(tmp_path, monkeypatch):
     assert len(json.loads((cfg.layout.study / "claims.json").read_text())["C7"]) == 3
 
 
+def test_the_docs_name_every_claim():
+    text = " ".join((Path(page.__file__).parents[3] / "docs" / "claims.md").read_text().split())
+    assert [k for k, claim in every().items() if f"{k} {claim.sentence}" not in text] == []
+
+
 def test_the_claim_of_the_docs_is_decided(tmp_path):
     """One file is enough: arms, conditions, what is measured, the rule."""
     text = (Path(page.__file__).parents[3] / "docs" / "claims.md").read_text()

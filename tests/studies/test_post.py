@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html import unescape
+from types import SimpleNamespace
 
 import fake_runs
 import pytest
@@ -189,7 +190,7 @@ def reported(tmp_path_factory):
     results.write(place / "results")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        report.run(fake_runs.config(place), None)
+        report.run(fake_runs.config(place), SimpleNamespace(beside=[]))
     return place
 
 

@@ -448,11 +448,16 @@ def test_the_pod_s_command_plans_the_whole_study(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word,hint",
-    [("testbed=tinny", "did you mean 'tiny'"), ("dpo={lrr: 3}", "did you mean 'dpo.lr'")],
+    "words,config,hint",
+    [
+        ((), ["testbed=tinny"], "did you mean 'tiny'"),
+        ((), ["dpo={lrr: 3}"], "did you mean 'dpo.lr'"),
+        (("tune",), (), "tune is a study: run snakemake --cores all --config study=tune"),
+        (("views",), (), "views is a study: run"),
+    ],
 )
-def test_a_mistake_on_the_command_line_is_one_line(tmp_path, word, hint):
-    done = snakemake(tmp_path, "-n", config=[word], check=False)
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path, words, config, hint):
+    done = snakemake(tmp_path, "-n", *words, config=config, check=False)
     lines = [line for line in done.stderr.splitlines() if "error" in line]
     assert done.returncode != 0
     assert any(hint in line for line in lines) and "Traceback" not in done.stderr

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from test_own import GOLD, PAIRS_FILE, put, shown
 
+from bench.__main__ import main
 from bench.analysis.statistics import LEVEL
 from bench.report.marked_text import MARK, at_start
-from bench.steps import quote
 from bench.studies import load
 
 REPO = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ def test_facts_are_marked_as_they_can_be_renewed(page):
 
 def test_no_quote_is_stale(capsys, monkeypatch):
     monkeypatch.chdir(REPO)
-    quote.main(["--check", *map(str, (README, RESULTS))])
+    main(["quote", "--check", *map(str, PAGES)])
     assert "0 changed, 0 stale" in capsys.readouterr().err
 
 
@@ -127,7 +127,7 @@ def test_a_stale_quote_is_found(tmp_path, capsys, monkeypatch):
     page = tmp_path / "page.md"
     page.write_text("It gains <!--fact micro:ppo.gold_delta-->+9.98<!--/fact-->.\n")
     with pytest.raises(SystemExit):
-        quote.main(["--check", str(page)])
+        main(["quote", "--check", str(page)])
     assert "micro:ppo.gold_delta: +9.98 -> +" in capsys.readouterr().err
 
 

@@ -14,8 +14,6 @@ import subprocess
 import sys
 
 from bench.core import registry
-from bench.core.schema import UserError
-from bench.steps import runner
 
 RACES = ("pairs", "ppo", "starts", "sampling", "suite")
 WORKS = ("micro", "1M", "1M-ends", "smollm2")
@@ -24,12 +22,9 @@ WORKS = ("micro", "1M", "1M-ends", "smollm2")
 def main(words: list[str]) -> None:
     """Run the races that are asked for, each in a process of its own: they need different TRLs."""
     args = parser().parse_args(words)
-    try:
-        if len(args.races) == 1:
-            registry.member(__name__, args.races[0]).race(args)
-            return
-    except UserError as error:
-        runner.fail(str(error))
+    if len(args.races) == 1:
+        registry.member(__name__, args.races[0]).race(args)
+        return
     options = [word for word in words if word not in args.races]
     for name in args.races or RACES:
         subprocess.run([sys.executable, "-m", "bench", "speed", name, *options], check=True)
@@ -42,7 +37,13 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("races", nargs="*", choices=[*RACES, []], help="which races (all)")
+    made.add_argument(
+        "races",
+        nargs="*",
+        choices=[*RACES, []],
+        metavar="RACE",
+        help=f"which races: {', '.join(RACES)} (all)",
+    )
     made.add_argument("--work", action="append", choices=WORKS, help="a model; repeat it (all)")
     made.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     made.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
