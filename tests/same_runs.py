@@ -2,8 +2,8 @@
 
     python tests/same_runs.py OLD/runs/micro NEW/runs/micro
 
-For a change that must change no result. Fields and files of other names are told apart by
-``bench/settings/renamed.py``. Names each difference; the exit code is the number of kinds of them.
+For a change that must change no result. Names each difference; the exit code is the number of kinds
+of them.
 """
 
 import argparse
@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.settings.renamed import RECORDS, REPORTS
+# {old name: new name} of fields of run.json, and of fields of arms in results.json
+RECORDS = {
+    "labels": "preference",
+    "data": "label_set",
+    "origin": "start",
+    "held_out_loss": "validation_loss",
+}
+REPORTS = {"labels": "label_set"}
 
 KEY = ["arm", "seed"]
 TIMED = {"wall_s", "cpu_s", "joules", "peak_mb", "peak_reserved_mb"}  # columns

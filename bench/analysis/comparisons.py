@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -282,8 +283,7 @@ def pairs(results: Results) -> list[tuple[str, str]]:
     Variants of a method (`dpo-beta0.3`) take no part, so that a sweep does not dilute Holm's
     correction and nobody picks the best of many: see `variants`.
     """
-    tuned = [arm.name for arm in results.meta.arms if arm.tuned]
-    return [(a, b) for i, a in enumerate(tuned) for b in tuned[i + 1 :]]
+    return [*combinations([arm.name for arm in results.meta.arms if arm.tuned], 2)]
 
 
 def variants(results: Results) -> list[tuple[str, str]]:
@@ -324,6 +324,12 @@ def answered(results: Results) -> bool:
     """Return False if runs ended, but none answered test prompts: the study needs curves alone."""
     ended = results.ended().arm.unique()
     return not len(ended) or any(results.scores(arm).size for arm in ended)
+
+
+def all_pairs(sides: Mapping[str, Side], margin: float) -> Family:
+    """Compare all pairs of sides, {name: side}, as one family."""
+    both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
+    return compared(both, margin)
 
 
 def _of_pairs(results: Results, declared: list[tuple[str, str]]) -> Family:

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from bench.analysis import statistics as st
+from bench.settings.overrides import leaves
 
 IDENTICAL, MOVED, NOISE, ALONE = "identical", "moved", "within noise", "not told: too few runs"
 SAME, OPPOSITE, ONE_ONLY, OPEN = "same", "opposite", "decided in one only", "both open"
@@ -27,15 +28,6 @@ def differences(a: dict, b: dict) -> list[tuple[str, object, object]]:
 def settings(document: dict) -> dict:
     """Return {arm: its settings}."""
     return {arm["name"]: arm["settings"] for arm in document["arms"]}
-
-
-def leaves(tree: dict, prefix: str = ""):
-    """Yield (dotted name, value) of each leaf of a nested mapping."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def failed(document: dict) -> dict[str, tuple[int, int]]:

@@ -35,6 +35,7 @@ from scipy import optimize, special, stats
 LEVEL = 0.95
 VERDICT_SEEDS = 3  # with fewer shared seeds that ended, no verdict on gain
 EQUIVALENCE_SEEDS = 10  # with fewer seeds no verdict says "equivalent": the test has no power
+QUANTILES = 2000  # at which the luck of a standard error is averaged
 POWER = 0.8
 
 
@@ -91,7 +92,7 @@ def standard_error(squares, seeds: int, prompts: int) -> tuple[float, float]:
     return float(np.sqrt(total / (few * many))), 1 / (w / (few - 1) + (1 - w) / (many - 1))
 
 
-def crossed(scores, level: float = LEVEL) -> Interval:
+def crossed(scores) -> Interval:
     """Return the interval of the mean of scores [S, P].
 
     With one seed (or one prompt) the variation between seeds (prompts) cannot be estimated; the
@@ -102,22 +103,22 @@ def crossed(scores, level: float = LEVEL) -> Interval:
     if y.size == 0 or not np.isfinite(y).all():
         raise ValueError("crossed() needs a full table of finite scores, seeds x prompts")
     if min(y.shape) == 1:
-        return _one_way(y, level)
-    return _interval(y, *standard_error(mean_squares(y), *y.shape), level, "seeds and prompts")
+        return _one_way(y)
+    return _interval(y, *standard_error(mean_squares(y), *y.shape), "seeds and prompts")
 
 
-def _one_way(y: np.ndarray, level: float) -> Interval:
+def _one_way(y: np.ndarray) -> Interval:
     """Return the t interval if only one of the two factors has more than one level."""
     over = "prompts only (one seed)" if y.shape[0] == 1 else "seeds only (one prompt)"
     if y.size == 1:
         return Interval(float(y.mean()), np.nan, np.nan, np.nan, 0.0, 1, 1, "nothing (one value)")
     se = float(y.std(ddof=1) / np.sqrt(y.size))
-    return _interval(y, se, y.size - 1.0, level, over)
+    return _interval(y, se, y.size - 1.0, over)
 
 
-def _interval(y: np.ndarray, se: float, df: float, level: float, over: str) -> Interval:
+def _interval(y: np.ndarray, se: float, df: float, over: str) -> Interval:
     """Return the interval that the test does not reject, around the mean of y [S, P]."""
-    mean, half = float(y.mean()), _quantile((1 + level) / 2, df, y.shape) * se
+    mean, half = float(y.mean()), _quantile((1 + LEVEL) / 2, df, y.shape) * se
     return Interval(mean, mean - half, mean + half, se, df, *y.shape, over)
 
 
@@ -146,7 +147,7 @@ def _quantile(probability: float, df: float, shape) -> float:
     )
 
 
-def paired_difference(a, b, level: float = LEVEL) -> Interval:
+def paired_difference(a, b) -> Interval:
     """Return the interval of mean(a - b) for scores [S, P] on the same prompts.
 
     b may be [1, P] (the SFT base). Raises ValueError if the shapes do not pair.
@@ -154,10 +155,10 @@ def paired_difference(a, b, level: float = LEVEL) -> Interval:
     a, b = np.atleast_2d(np.asarray(a, float)), np.atleast_2d(np.asarray(b, float))
     if a.shape[1] != b.shape[1] or (b.shape[0] != 1 and a.shape[0] != b.shape[0]):
         raise ValueError(f"not paired: scores {a.shape} and {b.shape}")
-    return crossed(a - b, level)
+    return crossed(a - b)
 
 
-def over_seeds(values, level: float = LEVEL) -> Interval:
+def over_seeds(values) -> Interval:
     """Return the t interval of a number of which each seed has one (seconds, an lm-eval score)."""
     y = np.asarray(values, float)
     y = y[np.isfinite(y)].reshape(-1, 1)
@@ -166,7 +167,7 @@ def over_seeds(values, level: float = LEVEL) -> Interval:
     if y.size == 1:
         return Interval(float(y[0, 0]), *[np.nan] * 3, 0.0, 1, 0, "nothing (one seed)")
     se = float(y.std(ddof=1) / np.sqrt(y.size))
-    return _interval(y, se, y.size - 1.0, level, "seeds")
+    return _interval(y, se, y.size - 1.0, "seeds")
 
 
 def p_value(interval: Interval) -> float:
@@ -197,11 +198,11 @@ def holm(ps, size: float | None = None, weights=None) -> np.ndarray:
     return out
 
 
-def _reach(interval: Interval, probability: float, n: int = 2000) -> np.ndarray:
-    """Return the half-width of the interval in true standard errors, at n quantiles of its
+def _reach(interval: Interval, probability: float) -> np.ndarray:
+    """Return the half-width of the interval in true standard errors, at quantiles of its
     variation."""
     df, shape = interval.df, (interval.seeds, interval.prompts)
-    luck = np.sqrt(stats.chi2.ppf((np.arange(n) + 0.5) / n, df) / df)
+    luck = np.sqrt(stats.chi2.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, df) / df)
     return _quantile(probability, df, shape) * luck
 
 
@@ -213,34 +214,26 @@ def _found(shift: float, reach: np.ndarray) -> float:
     return float((special.ndtr(shift - reach) + special.ndtr(-shift - reach)).mean())
 
 
-def power(interval: Interval, effect: float, level: float = LEVEL) -> float:
-    """Return the chance that p < 1 - level in a study with this se and df, both taken as true
-    values."""
-    if not (interval.df > 0 and interval.se > 0):
-        return float("nan")
-    return _found(abs(effect) / interval.se, _reach(interval, (1 + level) / 2))
+def detectable(interval: Interval, level: float = LEVEL) -> float:
+    """Return the smallest true difference that a study with this se and df finds with POWER.
 
-
-def detectable(interval: Interval, power: float = POWER, level: float = LEVEL) -> float:
-    """Return the smallest true difference that a study with this se and df finds with this power.
-
-    se and df are taken as true values. A study with few seeds estimates them with error: the effect
-    that it states is found, on average over studies, in about 63-75 % of cases at 3 seeds, 69-78 %
-    at 5 and 74-79 % at 10.
+    level: of the interval that must leave out 0. se and df are taken as true values. A study with
+    few seeds estimates them with error: the effect that it states is found, on average over
+    studies, in about 63-75 % of cases at 3 seeds, 69-78 % at 5 and 74-79 % at 10.
     """
     if not interval.df > 0 or np.isnan(interval.se):
         return float("nan")
     reach = _reach(interval, (1 + level) / 2)
-    shift = optimize.brentq(lambda x: _found(x, reach) - power, 0, reach.max() + 10)
+    shift = optimize.brentq(lambda x: _found(x, reach) - POWER, 0, reach.max() + 10)
     return float(shift * interval.se)
 
 
-def equivalent(interval: Interval, margin: float, level: float = LEVEL) -> bool:
+def equivalent(interval: Interval, margin: float) -> bool:
     """Return whether two one-sided tests (Schuirmann 1987) place the true difference within
     +-margin."""
     if not interval.se > 0:
         return False
-    reach = _quantile(level, interval.df, (interval.seeds, interval.prompts)) * interval.se
+    reach = _quantile(LEVEL, interval.df, (interval.seeds, interval.prompts)) * interval.se
     return abs(interval.mean) + reach < margin
 
 
@@ -300,18 +293,15 @@ def rate_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(special.betaincinv(k + 1, n - k, 1 - beyond) if k < n else 1.0)
 
 
-def best_of(values, costs=None, worst: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the expected cost [n] and the expected best value [n] of k = 1..n random trials.
+def best_of(values) -> tuple[np.ndarray, np.ndarray]:
+    """Return k = 1..n and the expected best value [n] of k random trials. Higher is better.
 
-    Higher is better. Trials are drawn with replacement from the n given: E max = sum_i v_(i)
-    [(i/n)^k - ((i-1)/n)^k] (Dodge et al. 2019, 1909.03004, eq. 1). Without `costs` a trial costs 1.
-    A failed trial, NaN, counts as `worst`. Raises ValueError if a trial failed and there is no
-    `worst`, or if there is no trial.
+    Trials are drawn with replacement from the n given: E max = sum_i v_(i) [(i/n)^k - ((i-1)/n)^k]
+    (Dodge et al. 2019, 1909.03004, eq. 1). Raises ValueError if there is no trial, or one is NaN.
     """
-    values = np.asarray(values, float)
-    if values.size == 0 or (np.isnan(values).any() and worst is None):
-        raise ValueError("best_of() needs trials, and `worst` where one of them failed")
-    values = np.sort(np.where(np.isnan(values), worst, values).astype(float))
+    values = np.sort(np.asarray(values, float))
+    if values.size == 0 or np.isnan(values).any():
+        raise ValueError("best_of() needs trials, none of which is NaN")
     k, n = np.arange(1, values.size + 1), values.size
     below = (np.arange(n + 1) / n) ** k[:, None]  # [k, i]: that all k are among the i lowest
-    return k * (1.0 if costs is None else np.mean(costs)), np.diff(below, axis=1) @ values
+    return k, np.diff(below, axis=1) @ values

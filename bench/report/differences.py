@@ -11,6 +11,7 @@ from bench.analysis import differences as two
 from bench.analysis.comparisons import Kind
 from bench.analysis.differences import ALONE, IDENTICAL, MOVED, ONE_ONLY, OPEN, OPPOSITE, SAME
 from bench.analysis.measure import DOWN, SCALED
+from bench.core.grouping import grouped
 from bench.report import style
 from bench.report.figure import Figure
 from bench.report.marks import unit_scale
@@ -106,9 +107,7 @@ def of_verdicts(rows: list[dict]) -> str:
     """Say how many verdicts between methods agree."""
     if not rows:
         return "The two have no pair of methods in common."
-    groups = {}
-    for r in rows:
-        groups.setdefault(r["agreement"], []).append(_pair(r))
+    groups = grouped((r["agreement"], _pair(r)) for r in rows)
     same = len(groups.pop(SAME, ()))
     if same == len(rows):
         return f"All {len(rows)} verdicts between methods are the same."
@@ -224,7 +223,7 @@ def _moved(both: Two, row) -> list[Cell]:
         Cell(shown(m, row.a), value=row.a),
         Cell(shown(m, row.b), value=row.b),
         Cell(shown(m, row.difference, "+"), span, value=row.difference),
-        Cell(fixed(ratio, "+.1f") if math.isfinite(ratio) else "–"),
+        Cell(fixed(ratio, "+.1f")),
         Cell(p_words(row.p_holm)),
         Cell(row.verdict, mark="bad" if row.verdict == MOVED else ""),
     ]

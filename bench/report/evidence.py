@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.analysis.results import FILES, json_lines, meta_json
+from bench.analysis.results import COLUMNS, FILES, RUN, json_lines, meta_json
 from bench.core.files import atomic, file_sha256, write_json
 from bench.core.schema import UserError
 from bench.report import samples
@@ -32,8 +32,7 @@ SCHEMA = "prefbench.evidence/2"
 MOST = 9_000_000  # bytes of the whole folder: about 500 evaluated runs
 FOLDER, MANIFEST = "evidence", "manifest.json"
 CSV, TABLE, PACKED = ".csv", ".columns.xz", ".xz"
-RUN = ("arm", "method", "seed")
-LOG = {"log.csv": (*RUN, "step", "grad_norm", "logps_chosen")}
+LOG = {"log.csv": COLUMNS["log"]}
 SCORES = {"prompts.csv": (*RUN, "prompt_id", "draw", "family", "gold", "kl")}
 CUT = (*LOG, "samples.jsonl")  # tables of the study that are packed in part
 DRAWN_WITH = ("jinja2", "matplotlib", "numpy", "pandas", "pillow", "scipy")

@@ -28,7 +28,16 @@ from bench.report.marked_text import code, inert
 from bench.report.reference import breaches
 from bench.report.sections import Kind
 from bench.report.tables import Table, single
-from bench.report.words import difference, fixed, joined, millions, p_words, scaled, verdict
+from bench.report.words import (
+    difference,
+    fixed,
+    joined,
+    millions,
+    p_words,
+    said,
+    scaled,
+    verdict,
+)
 
 
 def of(study, kind: Kind, shared: dict) -> dict[str, str]:
@@ -174,11 +183,7 @@ def scored(study, row) -> str:
 
 def change(row: Change) -> str:
     """Format a change, '−0.103 (−0.151 to −0.055)'; without an interval if there is none."""
-    found = row.change
-    mean, low, high = (fixed(x, "+.3f") for x in (found.mean, found.low, found.high))
-    if not math.isfinite(found.half):
-        return f"{mean} (no interval)"
-    return f"{mean} ({low} to {high})" if found.half else mean
+    return said(row.change, 3) if row.change.half else fixed(row.change.mean, "+.3f")
 
 
 def of_limitations(shared: dict) -> Iterator[tuple[str, str]]:

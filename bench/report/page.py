@@ -5,6 +5,7 @@ import re
 from bench.analysis.fairness import as_many_flops
 from bench.analysis.measures import MEASURES
 from bench.analysis.statistics import EQUIVALENCE_SEEDS, VERDICT_SEEDS
+from bench.core.grouping import grouped
 from bench.core.names import DEFAULT_STUDY
 from bench.core.thresholds import MARGIN
 from bench.report import reference, render
@@ -85,10 +86,9 @@ def sized(study) -> str:
 
 def by_hand(study) -> str:
     """Say which settings a search picked; all others were set by hand."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for method in dict.fromkeys(study.method.values()):
-        if found := picked_by_search(study.meta.provenance or {}, method):
-            groups.setdefault(found, []).append(method)
+    known, methods = study.meta.provenance or {}, dict.fromkeys(study.method.values())
+    groups = grouped((picked_by_search(known, method), method) for method in methods)
+    groups.pop((), None)
     if not groups:
         return "All settings of the methods were set by hand."
     items = [f"{joined(keys)} of {named(methods)}" for keys, methods in groups.items()]
@@ -179,10 +179,7 @@ def origin_of_settings(study) -> str:
 def of_trials(found: dict[str, dict]) -> str:
     """Say 'PPO has the best of 24 random settings, DPO and IPO of 44, tried in about as many
     FLOPs'; found: {method: its search}."""
-    groups: dict[int, list[str]] = {}
-    for method, own in found.items():
-        groups.setdefault(own["trials"], []).append(method)
-    (trials, first), *rest = groups.items()
+    (trials, first), *rest = grouped((own["trials"], m) for m, own in found.items()).items()
     if not rest:
         return f"Each method has the best of {trials} random settings"
     verb = "has" if len(first) == 1 else "have each"

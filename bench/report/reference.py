@@ -8,7 +8,7 @@ import pandas as pd
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
 from bench.core.files import file_sha256
-from bench.report.tables import Cell, Table, arm_cell, plain, runs_of, short
+from bench.report.tables import DASH, Cell, Table, arm_cell, plain, runs_of, short
 from bench.report.words import STATUS, fixed, joined, label, said
 
 RUNS = "Every run"  # the title of a table
@@ -98,7 +98,7 @@ def task_runs(study) -> Table:
 
 
 def _score(value: float | None) -> Cell:
-    return Cell("–") if value is None else Cell(f"{value:.3f}", value=value)
+    return DASH if value is None else Cell(f"{value:.3f}", value=value)
 
 
 def weights(row: dict) -> str:

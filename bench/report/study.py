@@ -11,6 +11,7 @@ from bench.analysis import comparisons, costs, measures
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Family
 from bench.analysis.results import Meta, Results
+from bench.core.grouping import grouped
 from bench.core.names import SFT
 from bench.report import style
 from bench.report.words import label
@@ -71,10 +72,11 @@ class Study:
     @property
     def sweeps(self) -> list[list[str]]:
         """Return groups of two or more arms of one method that differ only in its strength."""
-        groups: dict[tuple, list[str]] = {}
-        for arm in self.meta.arms:
-            if set(arm.varies) <= {"beta"} and not arm.n and arm.start == "sft":
-                groups.setdefault((arm.method, arm.label_set, arm.base), []).append(arm.name)
+        groups = grouped(
+            ((arm.method, arm.label_set, arm.base), arm.name)
+            for arm in self.meta.arms
+            if set(arm.varies) <= {"beta"} and not arm.n and arm.start == "sft"
+        )
         return [arms for arms in groups.values() if len(arms) > 1]
 
     @cached_property

@@ -5,6 +5,7 @@ import re
 
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
+from bench.core.grouping import grouped
 from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
 from bench.methods import METHODS
@@ -87,10 +88,10 @@ def difference(row: Comparison) -> str:
     return said(row.decisive, more="; failed runs counted" * (row.expected is not None))
 
 
-def bounds(interval: st.Interval, none: str = "") -> str:
-    """Format '+0.55 to +0.87'; ``none`` if there is no interval."""
+def bounds(interval: st.Interval) -> str:
+    """Format '+0.55 to +0.87'; '' if there is no interval."""
     if not math.isfinite(interval.half):
-        return none
+        return ""
     return f"{fixed(interval.low, '+.2f')} to {fixed(interval.high, '+.2f')}"
 
 
@@ -187,10 +188,7 @@ def leader(family: Family) -> str:
 
 def decisions(family: Family) -> str:
     """Say 'DPO and IPO are better than PPO': what is decided, grouped by who is worse."""
-    groups: dict[str, list[str]] = {}
-    for row in family:
-        if row.winner:
-            groups.setdefault(row.loser, []).append(row.winner)
+    groups = grouped((row.loser, row.winner) for row in family if row.winner)
     return joined(
         f"{named(winners)} {'is' if len(winners) == 1 else 'are'} {BETTER} than {label(loser)}"
         for loser, winners in groups.items()

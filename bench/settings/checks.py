@@ -143,6 +143,13 @@ def trainings(cfg, arm) -> dict[str, tuple]:
     return found
 
 
+def check_method(cfg, method: str, where: str) -> None:
+    """Refuse a method that does not exist."""
+    if method not in cfg.known_methods:
+        known = nearest(method, cfg.known_methods)
+        raise UserError(f"unknown method '{method}' in {where}" + known)
+
+
 def check_sources(cfg) -> None:
     """Refuse data, gold, models and reward models that are named by a path where nothing is."""
     for own in variants(cfg):

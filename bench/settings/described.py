@@ -16,14 +16,14 @@ from functools import cache
 from inspect import get_annotations
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bench.core.schema import Section
 from bench.settings.overrides import flow
 from bench.settings.sections import OF_ARM, Arm
+from bench.settings.validation import section_of
 
 
 @dataclass(frozen=True)
@@ -95,19 +95,11 @@ def settings_in(owner: type[Section], prefix: str = "", given: Any = None) -> It
     for name, field in owner.model_fields.items():
         own = field.get_default(call_default_factory=True)
         default = own if given is None else getattr(given, name)
-        section = section_of(field)
+        section = section_of(field.annotation)
         yield Setting(f"{prefix}{name}", name, owner, default, section)
         if section:
             inner = default if isinstance(default, Section) else None
             yield from settings_in(section, f"{prefix}{name}.", inner)
-
-
-def section_of(field: FieldInfo) -> type[Section] | None:
-    """Return the class of a field that is a section (or null); None for any other field."""
-    if get_origin(field.annotation) in (dict, list, tuple):
-        return None
-    kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
-    return next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
 
 
 def default_of(setting: Setting) -> str:

@@ -1,7 +1,6 @@
 """List what has been renamed: {old name: new name}.
 
-If a YAML file or an override uses an old setting, the error names the new one. The old names in
-records, reports and files are for comparing old runs with new ones (``tests/same_runs.py``).
+If a YAML file or an override uses an old setting, the error names the new one.
 """
 
 RENAMED = {
@@ -12,14 +11,6 @@ RENAMED = {
     "views.labels": "views.shares",
 }
 OF_ARMS = {"labels": "preference"}
-RECORDS = {  # fields of run.json, columns of the runs
-    "labels": "preference",
-    "data": "label_set",
-    "origin": "start",
-    "held_out_loss": "validation_loss",
-}
-REPORTS = {"labels": "label_set"}  # fields of arms in results.json, columns of reward models
-FILES = {"pairs/*/heldout*.jsonl": "pairs/*/validation*.jsonl"}  # below runs/<testbed>/
 
 
 def of(key: str) -> str | None:

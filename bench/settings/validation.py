@@ -48,6 +48,11 @@ def truths(schema: Any, values: Any, path: tuple[str, ...] = ()) -> Iterator[tup
                 yield from truths(kind, value, (*path, name))
 
 
+def section_of(annotation: Any) -> Any:
+    """Return the section that an annotation names, or may name beside null; None if it is none."""
+    return next((kind for kind in parts(annotation) if hasattr(kind, "model_fields")), None)
+
+
 def parts(annotation: Any) -> set:
     """Return the types that an annotation names outside of containers: int and None of
     `int | None`."""
@@ -84,6 +89,5 @@ def fields_at(schema: Any, path: list[str]) -> list[str]:
     """Return the field names of the section at a path; [] if there is no section."""
     for part in path:
         field = getattr(schema, "model_fields", {}).get(part)
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        schema = next((kind for kind in kinds if hasattr(kind, "model_fields")), schema)
+        schema = (section_of(field.annotation) if field else None) or schema
     return list(getattr(schema, "model_fields", {}))

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.analysis import fairness
 from bench.analysis.results import COLUMNS, SCHEMA, Arm, Meta, Pick, Results
 from bench.core.files import REMEDY, read_csv, read_json
+from bench.core.grouping import grouped
 from bench.core.layout import Layout, Member
 from bench.core.names import POOL, SFT, pool_of
 from bench.core.progress import say
@@ -302,10 +303,7 @@ def prepared(member: Member) -> dict[str, float | None]:
 
 def planned(members: Members) -> dict[str, list[int]]:
     """Return {arm: the seeds that it is to run with}."""
-    found: dict[str, list[int]] = {}
-    for member in members:
-        found.setdefault(member.arm.name, []).append(member.seed)
-    return found
+    return grouped((member.arm.name, member.seed) for member in members)
 
 
 def _facts(runs: list[dict]) -> dict:

@@ -6,7 +6,7 @@ import pytest
 from bench.analysis import statistics as st
 from bench.analysis.results import Arm
 from bench.studies.compare import answer
-from bench.studies.compare.sentences import finding
+from bench.studies.compare.headline import finding
 
 FOUR = {m: m for m in ("ppo", "dpo", "ipo", "orpo")}
 

@@ -12,7 +12,7 @@ from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.analysis.tasks import Change
 from bench.report import page
 from bench.report.words import joined, label, p_words, size, verdict
-from bench.studies.compare import sentences, tables
+from bench.studies.compare import headline, sentences, tables
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
     unbeaten = study.versus.unbeaten()
     assert study.versus.champion() is None and 1 < len(unbeaten) < len(study.arms)
     names = joined(map(label, unbeaten), "or")
-    assert sentences.headline(study) == (
+    assert headline.headline(study) == (
         "With a model of 0.41 million parameters and 1,500 pairs, there is no single best in gold "
         f"reward: no method is better than {names}."
     )
     won = Family(row for row in study.versus if row.winner == "ppo")
     known = {"runs": study.runs, "ended": study.ended, "meta": study.meta}
     sole = SimpleNamespace(few=False, versus=won, **known)
-    assert sentences.headline(sole) == (
+    assert headline.headline(sole) == (
         "With a model of 0.41 million parameters and 1,500 pairs, PPO reaches the highest gold "
         "reward, better than every other method."
     )
@@ -75,13 +75,13 @@ def test_a_study_that_decides_nothing_says_so(tmp_path, monkeypatch):
     words = " ".join(sentences.quality(found))
     assert "PPO, DPO, IPO and ORPO cannot be told from the SFT base" in words
     assert "Inconclusive: PPO against DPO" in words and "is better than" not in words
-    assert "no method can be told from another in gold reward." in sentences.headline(found)
+    assert "no method can be told from another in gold reward." in headline.headline(found)
 
 
 def test_one_seed_decides_nothing_and_says_so(one_seed):
     few = "what the methods do, but not which of them is better: that takes 3 seeds or more."
-    assert sentences.headline(one_seed) == f"One seed shows {few}"
-    assert sentences.few_seeds(fake_runs.changed(one_seed, seeds=[1, 2])) == f"2 seeds show {few}"
+    assert headline.headline(one_seed) == f"One seed shows {few}"
+    assert headline.few_seeds(fake_runs.changed(one_seed, seeds=[1, 2])) == f"2 seeds show {few}"
     words = " ".join(sentences.quality(one_seed) + sentences.certainty(one_seed))
     assert "prompts only" in words and "is better than" not in words
     assert f"One seed shows {few}" in words
@@ -90,14 +90,14 @@ def test_one_seed_decides_nothing_and_says_so(one_seed):
 
 def test_one_arm_alone_is_compared_with_none(tmp_path):
     alone = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2, 3))
-    assert "pairs, DPO ends at +" in sentences.headline(alone)
+    assert "pairs, DPO ends at +" in headline.headline(alone)
 
 
 def test_a_study_in_which_all_failed_says_so(tmp_path):
     fail = {(arm, seed): "oom" for arm in fake_runs.ARMS for seed in (1, 2)}
     found = fake_runs.study(tmp_path, seeds=(1, 2), fail=fail)
     assert "8 of 8 runs failed." in sentences.stability(found)
-    assert sentences.headline(found) == "Every run failed: there is nothing to compare."
+    assert headline.headline(found) == "Every run failed: there is nothing to compare."
     assert sentences.cost(found) == ["Every run failed: no cost to compare."]
     (line,) = sentences.failed_runs(found)
     assert line.startswith("Every run of PPO failed; every run of DPO failed; every run of IPO")
@@ -131,7 +131,7 @@ def failing(tmp_path, lost: dict[str, int], of: int = 5):
 
 def test_a_method_whose_every_run_failed_stands_in_the_headline(tmp_path):
     found = failing(tmp_path, {"dpo": 5})
-    assert sentences.headline(found) == (
+    assert headline.headline(found) == (
         "With a model of 0.41 million parameters and 1,500 pairs, PPO is better in gold reward "
         "than IPO and ORPO; every run of DPO failed."
     )
@@ -143,7 +143,7 @@ def test_a_method_whose_every_run_failed_stands_in_the_headline(tmp_path):
 
 def test_a_method_down_to_two_seeds_is_not_judged(tmp_path):
     found = failing(tmp_path, {"ppo": 3})
-    assert sentences.headline(found).endswith("; 2 of 5 runs of PPO ended.")
+    assert headline.headline(found).endswith("; 2 of 5 runs of PPO ended.")
     words = " ".join(sentences.quality(found) + sentences.certainty(found))
     assert "PPO is better" not in words and "2 of 5 runs of PPO ended, expected gain +" in words
     assert "it counts as no gain" in words
@@ -165,7 +165,7 @@ def test_survivors_of_other_seeds_alone_are_not_called_alike(tmp_path):
     fail = {("ppo", s): "oom" for s in (1, 2, 3)} | {("dpo", s): "oom" for s in (4, 5, 6)}
     two = {arm: arm for arm in ("ppo", "dpo")}
     found = fake_runs.study(tmp_path, arms=two, seeds=range(1, 7), prompts=24, fail=fail)
-    assert sentences.headline(found) == (
+    assert headline.headline(found) == (
         "Too few runs ended for a verdict between methods: PPO and DPO share too few seeds that "
         "ended."
     )
@@ -174,7 +174,7 @@ def test_survivors_of_other_seeds_alone_are_not_called_alike(tmp_path):
 def test_one_arm_with_a_failed_run_says_so_in_the_headline(tmp_path):
     fail = {("dpo", 1): "oom"}
     found = fake_runs.study(tmp_path, arms={"dpo": "dpo"}, seeds=(1, 2, 3, 4), fail=fail)
-    assert sentences.headline(found).endswith("gold above SFT; 3 of 4 runs of DPO ended.")
+    assert headline.headline(found).endswith("gold above SFT; 3 of 4 runs of DPO ended.")
 
 
 def test_power_is_that_of_the_pairs_with_the_most_seeds(tmp_path):
@@ -216,7 +216,7 @@ def test_costs_are_ratios_of_the_means_over_seeds(study):
 
 def test_equal_cost_is_called_equal(tmp_path):
     found = fake_runs.study(tmp_path, arms={"dpo": "dpo", "ipo": "ipo"}, seeds=(1, 2), prompts=24)
-    assert sentences.glance_at_cost(found) == "All take the same FLOPs."
+    assert headline.glance_at_cost(found) == "All take the same FLOPs."
 
 
 def test_a_failed_run_is_named_with_its_reason(study):

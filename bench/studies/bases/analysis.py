@@ -1,7 +1,6 @@
 """Compare methods over SFT bases: bases take the place that seeds have in other studies."""
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -58,8 +57,7 @@ def family(results: Results) -> Family:
     """
     methods = [m for m in results.meta.methods if any(m in own for own in arms(results).values())]
     sides = {method: side(results, method) for method in methods}
-    both = {(a, b): (sides[a], sides[b]) for a, b in combinations(methods, 2)}
-    return comparisons.compared(both, comparisons.margin(results))
+    return comparisons.all_pairs(sides, comparisons.margin(results))
 
 
 @once

@@ -8,6 +8,7 @@ from enum import StrEnum
 from bench.analysis import statistics as st
 from bench.analysis.results import Results, once
 from bench.analysis.statistics import Interval
+from bench.core.grouping import grouped
 from bench.studies.claims import units
 from bench.studies.claims.claim import Claim, Part, Rule
 from bench.studies.claims.effects import Effect
@@ -138,10 +139,7 @@ def outcomes(results: Results) -> list[Outcome]:
 
 def by_claim(results: Results) -> dict[str, list[Outcome]]:
     """Return {key: the verdicts on its parts} of the claims that were tested."""
-    found: dict[str, list[Outcome]] = {}
-    for row in outcomes(results):
-        found.setdefault(row.claim.key, []).append(row)
-    return found
+    return grouped((row.claim.key, row) for row in outcomes(results))
 
 
 def shown(results: Results, claim: Claim) -> dict[str, Interval]:

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.analysis import costs, curves
 from bench.analysis.results import Arm, Results, once
 from bench.analysis.statistics import Interval
+from bench.core.grouping import grouped
 from bench.studies.claims.conditions import condition as condition_of
 from bench.studies.claims.effects import over, paired
 
@@ -16,10 +17,7 @@ from bench.studies.claims.effects import over, paired
 @once
 def arms_of(results: Results) -> dict[str, list[Arm]]:
     """Return {condition: its arms, one for each SFT base}."""
-    found: dict[str, list[Arm]] = {}
-    for arm in results.meta.arms:
-        found.setdefault(condition_of(arm.name), []).append(arm)
-    return found
+    return grouped((condition_of(arm.name), arm) for arm in results.meta.arms)
 
 
 def unit(arm: Arm) -> str:

@@ -8,7 +8,8 @@ from bench.core.thresholds import MARGIN
 from bench.report.page import bases, searched, sized
 from bench.report.tables import DASH, Cell, Table, arm_cell, share
 from bench.report.words import BETTER, bounds, count, fixed, label, named, open_pairs, size
-from bench.studies.compare import lent, parts, sentences
+from bench.studies.compare import headline, lent, parts, sentences, variants
+from bench.studies.compare.variants import OPEN, WORSE
 
 Points = list[tuple[str, list[str], str]]  # question, its answer, where to read on
 
@@ -17,7 +18,7 @@ def table(study) -> Table:
     """Tabulate for each arm how many of its answers beat SFT's, its gain, its cost and how often it
     fails."""
     failed, counted = lent.failures(study)
-    flops = sentences.means(study, "flops")
+    flops = headline.means(study, "flops")
     header = [("", ""), ("Beats SFT", "of its answers ↑"), ("Gold", "above SFT ↑"),
               ("FLOPs", "times the fewest ↓"), ("Failed", f"{counted} ↓")]  # fmt: skip
     rows = [
@@ -83,7 +84,7 @@ def times_the_fewest(study, arm: str, flops: dict[str, float]) -> Cell:
         return Cell("1×", "the fewest")
     found = sentences.ratio(study.by_seed(arm, "flops"), study.by_seed(cheap, "flops"))
     mean, low, high = found or (flops[arm] / flops[cheap], math.nan, math.nan)
-    if mean < sentences.ALIKE:
+    if mean < headline.ALIKE:
         return Cell("1×", f"as few as {label(cheap)}")
     return Cell(f"{mean:.1f}×", f"{low:.1f} to {high:.1f}" if math.isfinite(low) else "")
 
@@ -116,12 +117,12 @@ def sure(study) -> list[str]:
 
 def against_tuned(study) -> list[str]:
     """Say which variants differ from their method as tuned."""
-    groups: dict[str, list[str]] = {}
-    for row in study.versus_tuned:
-        words = {row.a: f"{BETTER.capitalize()} than as tuned", row.b: "Worse than as tuned"}
-        open_ = "Not told apart from it" if sentences.is_tested(row) else "Not tested"
-        groups.setdefault(words.get(row.winner or "", open_), []).append(row.a)
-    return [f"{word}: {named(arms)}." for word, arms in groups.items()]
+    groups = variants.groups(study).items()
+    than = {WORSE: " than as tuned", BETTER: " than as tuned", OPEN: " from it"}
+    return [
+        f"{word.capitalize()}{than.get(word, '')}: {named([row.a for row in rows])}."
+        for word, rows in groups
+    ]
 
 
 def by_own_settings(study) -> list[str]:

@@ -9,7 +9,7 @@ from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
 from bench.core.names import SFT
 from bench.report.marks import NO_COST
-from bench.report.tables import Cell, Table, runs_of
+from bench.report.tables import DASH, Cell, Table, runs_of
 from bench.report.words import label, scaled
 from bench.studies.compare.tables import libraries, measured
 
@@ -78,7 +78,7 @@ def ledger(study) -> Table:
 def _paid_once(study, arms: list[str], once: list[dict]) -> list[list[Cell]]:
     """Return the rows of shared steps; a dash if an arm starts from the base and skips them."""
     own = {arm.name for arm in study.meta.arms if arm.start != SFT}
-    dash = Cell("–")
+    dash = DASH
     return [
         [
             Cell(words),
@@ -92,7 +92,7 @@ def _paid_once(study, arms: list[str], once: list[dict]) -> list[list[Cell]]:
 def _both(flops: float, seconds: float) -> Cell:
     """Format '1.2 T' with '3.4 s' beside it; a dash if nothing was spent."""
     if not flops and not seconds:
-        return Cell("–")
+        return DASH
     return Cell(scaled(flops) if flops else "0", f"{seconds:,.1f} s")
 
 
@@ -100,7 +100,7 @@ def _total(study, arm: str) -> Cell:
     """Return the sum, with half of its interval over seeds."""
     flops, seconds = (study.interval(arm, key) for key in ("flops", "cost"))
     if flops is None or seconds is None:
-        return Cell("–")
+        return DASH
     half = f" ± {seconds.half:,.1f}" if math.isfinite(seconds.half) else ""
     return Cell(scaled(flops.mean), f"{seconds.mean:,.1f}{half} s", "total")
 
@@ -109,7 +109,7 @@ def _tuning(study, arm: str) -> Cell:
     """Return the cost of finding the method's settings, as the search recorded it."""
     found = (study.meta.provenance or {}).get("methods", {}).get(study.method[arm])
     if not found or arm != study.method[arm]:
-        return Cell("–")
+        return DASH
     spent = costs.of_search(study.meta, study.method[arm])
     quiet = f"{spent[costs.seconds(study.meta)]:,.0f} s, {found['trials']} trials"
     return Cell(scaled(spent["flops"]), quiet, link="#tuning")
@@ -121,7 +121,7 @@ def _watching(study, arm: str) -> Cell:
     own = rows[(rows.arm == arm) & ~rows.charged.astype(bool)]
     own = own[~own.phase.isin(["start", "other"])]
     seeds, column = own.seed.nunique(), costs.seconds(study.meta)
-    return Cell(f"{own[column].sum() / seeds:,.1f} s") if seeds else Cell("–")
+    return Cell(f"{own[column].sum() / seeds:,.1f} s") if seeds else DASH
 
 
 def _measured(study, arm: str, measure: Measure) -> Cell:

@@ -21,6 +21,12 @@ def every() -> dict[str, Lent]:
     return {name: lent for name, lent in found.items() if lent}
 
 
+def present(study) -> list[tuple[Lent, object]]:
+    """Return what is lent by each study beside this one, with that study."""
+    beside = study.companions
+    return [(lent, beside[name]) for name, lent in every().items() if name in beside]
+
+
 def glances(study) -> list[str]:
     """Return a sentence for the headline from each study beside this one."""
     found = [lent.glance(study, study.companions.get(name)) for name, lent in every().items()]
@@ -39,12 +45,7 @@ def cards(study, card: str) -> list[str]:
 
 def changes(study) -> list[str]:
     """Say whether the answer is another in the studies beside this one."""
-    found = [
-        lent.changes(study, study.companions[name])
-        for name, lent in every().items()
-        if name in study.companions
-    ]
-    return [sentence for sentences in found for sentence in sentences]
+    return [sentence for lent, beside in present(study) for sentence in lent.changes(study, beside)]
 
 
 def untested(study) -> list[str]:
@@ -107,26 +108,24 @@ def failures(study) -> tuple[dict[str, Share], str]:
 
     Counts what a study beside this one counts, if there is one that does, else this study's runs.
     """
-    for name, lent in every().items():
-        if lent.failed and name in study.companions:
-            return lent.failed(study.companions[name]), lent.counted[1]
+    for lent, beside in present(study):
+        if lent.failed:
+            return lent.failed(beside), lent.counted[1]
     return {arm: failed(study.results, arm) for arm in study.arms}, "runs"
 
 
 def columns(study) -> list[tuple]:
     """Return (measure, {arm: Share}, link) of each column of the scorecard that a study lends."""
     return [
-        (lent.counted[0], lent.failed(study.companions[name]), f"#{lent.section}")
-        for name, lent in every().items()
-        if lent.failed and name in study.companions
+        (lent.counted[0], lent.failed(beside), f"#{lent.section}")
+        for lent, beside in present(study)
+        if lent.failed
     ]
 
 
 def failed_tables(study) -> list[Table]:
     """Return tables of what failed in the studies beside this one."""
-    found = [lent.failures(study.companions[name])
-             for name, lent in every().items() if name in study.companions]  # fmt: skip
-    return [table for tables in found for table in tables]
+    return [table for lent, beside in present(study) for table in lent.failures(beside)]
 
 
 def measures() -> list:

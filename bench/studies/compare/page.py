@@ -6,7 +6,17 @@ from dataclasses import replace
 from bench.report import reference, results, samples
 from bench.report.page import conditions
 from bench.report.sections import Kind, Section
-from bench.studies.compare import answer, costs, lent, parts, post, quotes, sentences, tables
+from bench.studies.compare import (
+    answer,
+    costs,
+    headline,
+    lent,
+    parts,
+    post,
+    quotes,
+    sentences,
+    tables,
+)
 from bench.studies.compare.figures import FIGURES
 from bench.studies.compare.figures.scorecard import write_card
 
@@ -87,15 +97,15 @@ def appendix(study) -> list[Section]:
 def failures(study) -> Section:
     """Return the section that lists every failed run with its reason, of all studies shown."""
     found = [reference.failures(study), *lent.failed_tables(study)]
-    return Section("failures", "Failures", [sentences.glance_at_failures(study)], found)
+    return Section("failures", "Failures", [headline.glance_at_failures(study)], found)
 
 
-def headline(study) -> list[str]:
+def lead(study) -> list[str]:
     """Say quality, cost and stability in one sentence each."""
     words = [
-        sentences.headline(study),
-        sentences.glance_at_cost(study),
-        sentences.glance_at_failures(study),
+        headline.headline(study),
+        headline.glance_at_cost(study),
+        headline.glance_at_failures(study),
         *lent.glances(study),
     ]
     return [sentence for sentence in words if sentence]
@@ -129,6 +139,6 @@ def facts(study, shared: dict) -> dict[str, str]:
 
 
 KIND = Kind(
-    headline, sections, figures, results.table, more, facts, card=write_card,
+    lead, sections, figures, results.table, more, facts, card=write_card,
     post=post.draft, measures=lent.measures,
 )  # fmt: skip

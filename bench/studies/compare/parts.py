@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.analysis import statistics as st
 from bench.analysis.results import COLUMNS, Results, once
-from bench.report.tables import Cell, Table
+from bench.report.tables import DASH, Cell, Table
 from bench.report.words import fixed, label
 
 GOLD = "gold"
@@ -62,7 +62,7 @@ def table(study) -> Table:
 def _cell(value: st.Interval | None) -> Cell:
     """Format '0.53' with its half-width beside it."""
     if value is None:
-        return Cell("–")
+        return DASH
     half = f"± {value.half:.2f}" if math.isfinite(value.half) else ""
     return Cell(fixed(value.mean, ".2f"), half, value=value.mean)
 

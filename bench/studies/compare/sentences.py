@@ -1,7 +1,7 @@
-"""Say what a comparison of arms shows. All its sentences are made here.
+"""Say what a comparison of arms shows, section by section; its headline is in `headline`.
 
-Page, README, social card and post take them from here. Each follows from the statistics alone:
-nothing is called better unless a comparison decides it.
+Page, README, social card and post take their sentences from both. Each follows from the statistics
+alone: nothing is called better unless a comparison decides it.
 """
 
 import math
@@ -11,14 +11,13 @@ import pandas as pd
 
 from bench.analysis import costs
 from bench.analysis import statistics as st
-from bench.analysis.comparisons import Comparison, Family, Kind
+from bench.analysis.comparisons import Comparison, Kind
 from bench.analysis.measures.stability import drawdown, spread
 from bench.analysis.tasks import Change, changes
 from bench.core.names import SFT
 from bench.core.thresholds import MARGIN
-from bench.report.facts import change, parameters
+from bench.report.facts import change
 from bench.report.words import (
-    BETTER,
     EQUIVALENT,
     INCONCLUSIVE,
     STATUS,
@@ -29,182 +28,24 @@ from bench.report.words import (
     fixed,
     joined,
     label,
-    leader,
     named,
-    not_judged,
     open_pairs,
     said,
     same,
     scaled,
     some_ended,
-    why_open,
 )
+from bench.studies.compare import variants
+from bench.studies.compare.headline import few_seeds, glance_at_failures, means, short
 
 LISTED = 8  # how many losses a sentence names
-ALIKE = 1.01  # times the fewest FLOPs that count as as few
-
-
-# --- the headline
-
-
-def headline(study) -> str:
-    """Say who is best in gold, if that can be said."""
-    family = study.versus
-    if not any(share.count for share in study.ended.values()):
-        return "Every run failed: there is nothing to compare."
-    if study.few:
-        return few_seeds(study)
-    if found := found_of_variants(study) if not family else "":
-        return f"{_also(f'{scale(study)}{found}', _short(study))}."
-    if not family:
-        return f"{_also(_without_pairs(study), _short(study))}."
-    rest = not_judged(family)
-    if len(family.judged) < 2:
-        return f"Too few runs ended for a verdict between methods: {joined(rest)}."
-    return f"{_also(f'{scale(study)}{_best(study, family)}', rest)}."
-
-
-def few_seeds(study) -> str:
-    """Say that so few seeds decide nothing."""
-    seeds = "One seed shows" if study.seeds == 1 else f"{study.seeds} seeds show"
-    start = f"{seeds} what the methods do, but not which of them is {BETTER}: that takes"
-    lost = [some_ended(arm, share) for arm, share in study.ended.items() if not share.count]
-    return f"{_also(f'{start} {st.VERDICT_SEEDS} seeds or more', lost)}."
-
-
-def _also(text: str, items: list[str]) -> str:
-    """Say a text, and after a semicolon what belongs to it."""
-    return f"{text}; {joined(items)}" if items else text
-
-
-def _best(study, family: Family) -> str:
-    """Say which method is better than every other that is judged, or which are not beaten."""
-    judged, unbeaten = family.judged, family.unbeaten()
-    others = len(judged) < len(family.arms)
-    if top := family.champion():
-        if not others and all(share.all for share in family.ended.values()):
-            return f"{label(top)} reaches the highest gold reward, {BETTER} than every other method"
-        than = named(arm for arm in judged if arm != top)
-        counted = " with failed runs counted as no gain" * any(r.expected for r in family)
-        return f"{label(top)} is {BETTER} in gold reward than {than}{counted}"
-    if len(unbeaten) == len(judged):
-        tuned = " as tuned" * bool(study.versus_tuned)
-        if others:
-            return f"{named(judged)} cannot be told apart in gold reward"
-        return f"no method{tuned} can be told from another in gold reward"
-    return f"there is no single best in gold reward: {leader(family)}"
-
-
-def scale(study) -> str:
-    """Say 'With a model of 0.18 million parameters and 3,000 pairs, '."""
-    return f"With a model of {parameters(study)} parameters and {study.meta.pairs:,} pairs, "
-
-
-def _without_pairs(study) -> str:
-    """Name the highest mean of a study without a pair of methods, without calling it the best."""
-    found = study.known("gold_delta")
-    if not found:
-        return "No run that ended has been evaluated"
-    best = max(found, key=lambda arm: found[arm].mean)
-    if len(found) == 1:
-        return f"{scale(study)}{label(best)} ends at {said(found[best])} gold above SFT"
-    start = f"{scale(study)}the highest mean gold above SFT is {label(best)}'s, {said(found[best])}"
-    return f"{start}; no two of these arms are compared"
-
-
-def found_of_variants(study) -> str:
-    """Say which variants differ from their method as tuned; nothing if none was tested."""
-    tested = [row for row in study.versus_tuned if is_tested(row)]
-    if not tested:
-        return ""
-    tuned = [*dict.fromkeys(row.b for row in tested)]
-    than = f"{label(tuned[0]) if len(tuned) == 1 else 'its method'} as tuned"
-    worse = [row.a for row in tested if row.winner == row.b]
-    better = [row.a for row in tested if row.winner == row.a]
-    if not worse and not better:
-        return f"none of {count(len(tested), 'tested variant')} can be told from {than}"
-    parts = [
-        f"{named(arms)} {'is' if len(arms) == 1 else 'are'} {word} than {than}"
-        for arms, word in ((worse, "worse"), (better, BETTER))
-        if arms
-    ]
-    return joined(parts)
-
-
-def is_tested(row: Comparison) -> bool:
-    """Return whether enough runs of both arms ended for a test."""
-    return math.isfinite(row.p)
-
-
-def glance_at_cost(study) -> str:
-    """Say the cost of the best method, or else the dearest one, as a multiple of the cheapest."""
-    flops, seconds = (means(study, key) for key in ("flops", "cost"))
-    if len(flops) < 2 or flops.keys() != seconds.keys():
-        return ""
-    cheap, dear = min(flops, key=flops.get), max(flops, key=flops.get)
-    top = None if study.few else study.versus.champion()
-    if flops[cheap] == flops[dear]:
-        return "All take the same FLOPs."
-    if top == cheap:
-        return "It also takes the fewest FLOPs."
-    who = top if top in flops else dear
-    unit = costs.seconds_name(study.meta)
-    also = f" ({seconds[who] / seconds[cheap]:.1f} times {label(cheap)}'s {unit})" * study.timed
-    times = f"{flops[who] / flops[cheap]:.1f} times the FLOPs"
-    few = joined(map(label, cheapest(flops)), "or")
-    return f"A run of {label(who)} takes {times} of one of {few}, the cheapest{also}."
-
-
-def cheapest(flops: dict[str, float]) -> list[str]:
-    """Return the arms with the fewest FLOPs, but for a hundredth."""
-    return [arm for arm, spent in flops.items() if spent <= ALIKE * min(flops.values())]
-
-
-def means(study, key: str) -> dict[str, float]:
-    """Return {arm: the mean of a cost} of the arms for which it was measured."""
-    return {arm: i.mean for arm, i in study.known(key).items() if i.mean > 0}
-
-
-def finding(study) -> str:
-    """Say who gains most and what that costs, for the headline of a figure."""
-    top = study.versus.champion()
-    if study.few or not top:
-        return "" if study.few else leader(study.versus)
-    flops = means(study, "flops")
-    if top not in flops:
-        return f"{label(top)} gains most"
-    cheap = min(flops, key=flops.get)
-    if cheap == top:
-        return f"{label(top)} gains most, for the fewest FLOPs"
-    times = flops[top] / flops[cheap]
-    of = joined((f"{label(arm)}'s" for arm in cheapest(flops)), "or")
-    return f"{label(top)} gains most, at {times:.1f} times {of} FLOPs"
-
-
-def dearest(study) -> str:
-    """Say how many times the seconds of the arm with the fewest FLOPs the dearest one takes."""
-    known, flops = means(study, "cost"), means(study, "flops")
-    if len(known) < 2 or not study.timed or known.keys() != flops.keys():
-        return ""
-    cheap, dear = min(flops, key=flops.get), max(known, key=known.get)
-    times, unit = known[dear] / known[cheap], costs.seconds_name(study.meta)
-    return f"A run of {label(dear)} takes {times:.1f} times the {unit} of one of {label(cheap)}"
-
-
-def glance_at_failures(study) -> str:
-    """Say how many runs failed."""
-    total, lost = len(study.runs), len(study.failures)
-    return f"{lost} of {total} runs failed." if lost else f"None of the {total} runs failed."
-
-
-# --- quality
 
 
 def quality(study) -> list[str]:
     """Say who is above SFT, and who is better than whom."""
     if study.few:
         return [*_few(study), *failed_runs(study), few_seeds(study)]
-    parts = (against_sft, failed_runs, between_methods, variants)
+    parts = (against_sft, failed_runs, between_methods, variants.lines)
     return [sentence for part in parts for sentence in part(study)]
 
 
@@ -272,29 +113,6 @@ def between_methods(study) -> list[str]:
         *map(same, family.of_kind(Kind.EQUIVALENT)),
         *([unsure] if unsure else []),
     ]
-
-
-def variants(study) -> list[str]:
-    """Say what each variant of a method gains or loses against the method as tuned."""
-    family = study.versus_tuned
-    if not family:
-        return []
-    groups = {
-        "Worse": [row for row in family if row.winner == row.b],
-        BETTER.capitalize(): [row for row in family if row.winner == row.a],
-        "Not told apart": [row for row in family if row.winner is None and is_tested(row)],
-    }
-    listed = [
-        f"{word}: {', '.join(f'{label(r.a)} {difference(r)}' for r in rows)}."
-        for word, rows in groups.items()
-        if rows
-    ]
-    head = (
-        "Variants are compared with their method as tuned: differences in gold with 95 % "
-        "intervals, decided after Holm's correction."
-    )
-    open_ = [f"{label(r.a)}{why_open(r)}" for r in family if not is_tested(r)]
-    return [head, *listed, *([f"Not tested: {'; '.join(open_)}."] if open_ else [])]
 
 
 def tax(study) -> list[str]:
@@ -437,7 +255,7 @@ def certainty(study) -> list[str]:
     """Say seeds, prompts, the smallest effect that would be found, and what is never said."""
     drawn = f"{count(study.draws, 'answer')} of a run to each, {study.base_draws} of the SFT base"
     out = [f"{count(study.seeds, 'seed')} × {study.prompts} test prompts, {drawn}."]
-    out += [f"{text[0].upper()}{text[1:]}." for text in (*_short(study), *_gaps(study))]
+    out += [f"{text[0].upper()}{text[1:]}." for text in (*short(study), *_gaps(study))]
     if study.seeds == 1:
         out.append(
             "Intervals cover the choice of prompts only: another seed may reverse any order."
@@ -458,11 +276,6 @@ def certainty(study) -> list[str]:
     within = f"within {study.margin:.2g} gold, {MARGIN:g} SDs of the gold of the SFT base's answers"
     how = "by two one-sided tests, each pair on its own"
     return [*out, f"'{EQUIVALENT.capitalize()}' means {within}, {how}."]
-
-
-def _short(study) -> list[str]:
-    """Say of which arms not all runs ended."""
-    return [some_ended(arm, share) for arm, share in study.ended.items() if not share.all]
 
 
 def _gaps(study) -> list[str]:

@@ -5,10 +5,11 @@ import math
 from bench.analysis import measures as ms
 from bench.analysis.measure import Measure
 from bench.analysis.tasks import Change, changes
+from bench.core.grouping import grouped
 from bench.core.names import SFT
 from bench.methods import METHODS
 from bench.report.reference import COUNTED
-from bench.report.tables import Cell, Table, arm_cell, cell, head, share, short, single
+from bench.report.tables import DASH, Cell, Table, arm_cell, cell, head, share, short, single
 from bench.report.words import bounds, fixed, joined, label, named, p_words, pair, verdict
 from bench.worlds import words as words_of
 
@@ -51,7 +52,7 @@ def scorecard(study, lent: list) -> Table:
 
 def _lent(arm: str, measure: Measure, found: dict, link: str) -> Cell:
     """Return an arm's cell in a column that another study lends."""
-    return share(found[arm], link) if arm in found else Cell("–")
+    return share(found[arm], link) if arm in found else DASH
 
 
 def _row(study, arm: str, shown: list[Measure]) -> list[Cell]:
@@ -63,7 +64,7 @@ def measured(study, arm: str, measure: Measure) -> Cell:
     """Return a measure of an arm; an SFT base has only those that have intervals."""
     if measure.interval:
         return cell(measure, study.interval(arm, measure.key))
-    return Cell("–") if arm in study.bases else single(measure, measure(study.results, arm))
+    return DASH if arm in study.bases else single(measure, measure(study.results, arm))
 
 
 def writing(study) -> Table:
@@ -122,7 +123,7 @@ def failure_notes(counted: bool) -> list[str]:
 def _counted(row) -> Cell:
     """Format the difference in expected gain with its interval beside it."""
     if row.expected is None:
-        return Cell("–")
+        return DASH
     return Cell(fixed(row.expected.mean, "+.2f"), bounds(row.expected), value=row.expected.mean)
 
 
@@ -207,7 +208,7 @@ def tasks(study) -> Table:
 def _task_cell(study, row: Change | None) -> Cell:
     """Format '0.931' with the change from SFT and its ± beside it."""
     if row is None or not math.isfinite(row.mean):
-        return Cell("–")
+        return DASH
     if row.arm in study.bases:
         return Cell(f"{row.mean:.3f}", value=row.mean)
     half = f" ± {row.change.half:.3f}" if math.isfinite(row.change.half) else ""
@@ -253,9 +254,7 @@ def unmatched(study) -> list[str]:
 
 def trainers(study) -> str:
     """Say 'PPO and DPO are trained by prefbench's own code; HINGE by my/hinge.py'."""
-    groups: dict[str, list[str]] = {}
-    for method in study.methods:
-        groups.setdefault(trainer(study.meta, method), []).append(method)
+    groups = grouped((trainer(study.meta, method), method) for method in study.methods)
     (by, first), *others = groups.items()
     verb = "is" if len(first) == 1 else "are"
     rest = [f"{named(methods)} by {other}" for other, methods in others]

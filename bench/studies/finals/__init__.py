@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from bench.core.schema import Section, Seeds, UserError
-from bench.settings.checks import ENDS, check_own_seeds
-from bench.studies.tune import check_method, chosen, nested
+from bench.settings.checks import ENDS, check_method, check_own_seeds
+from bench.studies.tune import chosen, nested
 
 EVALUATED = False  # runs are judged on validation prompts, by their own curves
 SEARCHES = True  # its arms are no result of an earlier search

@@ -1,7 +1,5 @@
 """Build the page of the study `finals`: every candidate on fresh seeds, and the pick."""
 
-import math
-
 import pandas as pd
 
 from bench.report.sections import Kind, Section
@@ -51,7 +49,7 @@ def table(study) -> Table:
             rows.append([
                 Cell(label(row.arm), mark=study.looks[row.arm].colour),
                 Cell(said(row.interval), value=row.gain),
-                Cell(fixed(row.accuracy, ".3f") if math.isfinite(row.accuracy) else "–"),
+                Cell(fixed(row.accuracy, ".3f")),
                 Cell(f"{row.failed} of {row.runs}"),
                 Cell(", ".join(by)),
                 Cell(set_to(row.sets)),

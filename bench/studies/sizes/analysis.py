@@ -39,8 +39,7 @@ def sizes(results: Results) -> list[Size]:
 def family(results: Results, size: Size) -> Family:
     """Compare all pairs of methods on a model, as one family."""
     sides = {name: comparisons.side(results, arm) for name, arm in size.arms.items()}
-    both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
-    return comparisons.compared(both, comparisons.margin(results, size.base))
+    return comparisons.all_pairs(sides, comparisons.margin(results, size.base))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import pandas as pd
 
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison
+from bench.core.grouping import grouped
 from bench.report.results import flat
 from bench.report.sections import Kind, Section
-from bench.report.tables import Cell, Table
+from bench.report.tables import DASH, Cell, Table
 from bench.report.words import (
     bounds,
     count,
@@ -29,10 +30,10 @@ FEW = "there are too few seeds for a verdict"
 
 def headline(study) -> list[str]:
     """Say who gains most at each size, and where that is a verdict."""
-    groups: dict[str, list[str]] = {}
-    for size in analysis.sizes(study.results):
-        words = leader(analysis.family(study.results, size))
-        groups.setdefault(words or FEW, []).append(in_millions(size))
+    groups = grouped(
+        (leader(analysis.family(study.results, size)) or FEW, in_millions(size))
+        for size in analysis.sizes(study.results)
+    )
     items = [f"With {joined(sizes)} parameters {words}." for words, sizes in groups.items()]
     return [" ".join(items)]
 
@@ -91,7 +92,7 @@ def gains_table(study) -> Table:
     rows = []
     for size in analysis.sizes(study.results):
         gains = {m: analysis.gain(study.results, arm) for m, arm in size.arms.items()}
-        cells = [Cell(said(gains[m]), value=gains[m].mean) if m in gains else Cell("–")
+        cells = [Cell(said(gains[m]), value=gains[m].mean) if m in gains else DASH
                  for m in methods]  # fmt: skip
         start = analysis.gold(study.results, size)
         rows.append([Cell(f"{size.parameters:,}"), Cell(fixed(start, ".2f")), *cells])
@@ -133,7 +134,7 @@ def rates_table(study) -> Table:
 
 def _picked(study, size, method: str) -> Cell:
     if method not in size.arms:
-        return Cell("–")
+        return DASH
     return Cell(f"×{analysis.picked(study.results, size.arms[method]):.2g}")
 
 

@@ -1,9 +1,8 @@
 """Draw the grid: its map, and the rates of failure and success."""
 
-import math
-
 import numpy as np
 
+from bench.core.grouping import grouped
 from bench.report.figure import Figure
 from bench.report.marks import point
 from bench.report.style import NARROW, WIDE, readable, shade
@@ -14,11 +13,6 @@ from bench.studies.stability import analysis
 def factor(value: float) -> str:
     """Format a factor: '×3', '×⅓'."""
     return "×⅓" if abs(value - 1 / 3) < 0.01 else f"×{value:g}"
-
-
-def gained(value: float) -> str:
-    """Format a gain; a dash for a run that did not end."""
-    return fixed(value, "+.2f") if math.isfinite(value) else "–"
 
 
 def grid(study, pen):
@@ -99,14 +93,12 @@ def rates(study, pen):
 def decided(study) -> str:
     """Say which failure rates differ, after Holm's correction: 'DPO and IPO fail more often than
     PPO.'"""
-    than: dict[str, list[str]] = {}
-    for pair in analysis.compared(study.results):
-        if pair.worse:
-            other = pair.b if pair.worse == pair.a.method else pair.a
-            than.setdefault(pair.worse, []).append(other.method)
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for worse, others in than.items():
-        groups.setdefault(tuple(sorted(others)), []).append(worse)
+    than = grouped(
+        (pair.worse, (pair.b if pair.worse == pair.a.method else pair.a).method)
+        for pair in analysis.compared(study.results)
+        if pair.worse
+    )
+    groups = grouped((tuple(sorted(others)), worse) for worse, others in than.items())
     if not groups:
         alike = len(analysis.rates(study.results)) > 1
         return "No two of these rates can be told apart." * alike
@@ -119,7 +111,8 @@ def decided(study) -> str:
 
 def _listed(study) -> str:
     return "; ".join(
-        f"{label(r.method)} {r.failed.count} of {r.failed.n} failed, median gain {gained(r.median)}"
+        f"{label(r.method)} {r.failed.count} of {r.failed.n} failed, median gain "
+        f"{fixed(r.median, '+.2f')}"
         for r in analysis.rates(study.results)
     )
 

@@ -1,7 +1,5 @@
 """Build the page of the study `stability`: the grid, failure rates, what training looked like."""
 
-import math
-
 from bench.analysis.measures import BY_KEY
 from bench.analysis.statistics import exchanged
 from bench.core.thresholds import ENTROPY_LEFT, MARGIN, MAX_KL_WORDS
@@ -10,7 +8,7 @@ from bench.report.tables import Cell, Table, head, plain, share
 from bench.report.words import INCONCLUSIVE, count, fixed, joined, label, p_words
 from bench.studies.stability import analysis
 from bench.studies.stability.analysis import agreement, beat, collapsed, failed_runs
-from bench.studies.stability.figures import GRID, RATES, decided, factor, gained
+from bench.studies.stability.figures import GRID, RATES, decided, factor
 
 NAMES = {"critic_lr": "critic", "reward.lr": "reward model"}
 SUMMED = BY_KEY["gold_delta"], BY_KEY["spread"]
@@ -112,7 +110,10 @@ def rate_table(study) -> Table:
             Cell(label(r.method), mark=study.looks[r.method].colour),
             Cell(f"{r.failed.count} of {r.failed.n}", mark="bad" * bool(r.failed.count)),
             Cell(f"{r.beat.count} of {r.beat.n}"),
-            Cell(" · ".join(map(gained, (r.worst, r.median, r.best))), value=max(r.worst, -1e9)),
+            Cell(
+                " · ".join(fixed(gain, "+.2f") for gain in (r.worst, r.median, r.best)),
+                value=max(r.worst, -1e9),
+            ),
             *(plain(m, getattr(r, m.key)) for m in TRAINED),
             Cell(f"{r.collapsed.count} of {r.collapsed.n}"),
             plain(agreement, r.agreement),
@@ -198,7 +199,7 @@ def failures(study) -> Table:
         [
             Cell(f"{label(r.arm)} seed {r.seed}", mark=study.looks[r.arm].colour),
             Cell(r.outcome, mark="bad"),
-            Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
+            Cell(fixed(r.gain, "+.2f")),
             Cell(r.reason if isinstance(r.reason, str) else ""),
         ]
         for r in runs[runs.outcome != "ok"].itertuples()

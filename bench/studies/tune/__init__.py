@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from bench.core.names import nearest
 from bench.core.schema import Factors, Names, Section, Seed, UserError
 from bench.core.streams import stream
+from bench.settings.checks import check_method
 from bench.studies.scaling import rounded
 
 EVALUATED = False  # trials are judged on validation prompts, by the runs' own curves
@@ -144,13 +145,6 @@ def check(cfg) -> None:
         raise UserError(
             f"seed {cfg.tune.seed} is tune.seed, on which the settings were picked: take another"
         )
-
-
-def check_method(cfg, method: str, where: str) -> None:
-    """Refuse a method that does not exist."""
-    if method not in cfg.known_methods:
-        known = nearest(method, cfg.known_methods)
-        raise UserError(f"unknown method '{method}' in {where}" + known)
 
 
 def check_space(cfg, method: str, space: dict[str, tuple[float, float]]) -> None:

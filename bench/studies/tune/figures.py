@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from bench.core.grouping import grouped
 from bench.report import labels
 from bench.report.figure import Figure
 from bench.report.marks import unit_scale
@@ -103,9 +104,8 @@ def _log_ticks(axis) -> None:
 
 def per_method(study) -> str:
     """Say how many trials each method had: '24 trials of PPO, 32 of DPO and IPO'."""
-    groups: dict[int, list[str]] = {}
-    for method, n in trials(study).groupby("method", sort=False).size().items():
-        groups.setdefault(int(n), []).append(method)
+    sizes = trials(study).groupby("method", sort=False).size()
+    groups = grouped((int(n), method) for method, n in sizes.items())
     if len(groups) == 1:
         return f"{next(iter(groups))} trials per method"
     first, *rest = (f"{n}{{}} of {named(found)}" for n, found in sorted(groups.items()))

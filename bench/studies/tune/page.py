@@ -1,10 +1,9 @@
 """Build the page of the study `tune`: each method's trials, what k of them are worth, the pick."""
 
-import math
-
 import pandas as pd
 
 from bench.analysis import costs
+from bench.core.grouping import grouped
 from bench.report.sections import Kind, Lent, Section
 from bench.report.tables import Cell, Table
 from bench.report.words import fixed, joined, label, named, scaled
@@ -77,9 +76,8 @@ def trial_table(study) -> Table:
                 Cell(label(r.arm), mark=study.looks[method].colour),
                 Cell(set_to(analysis.settings(r))),
                 Cell(r.status, mark="" if r.status == "ok" else "bad"),
-                Cell(fixed(r.gain, "+.2f") if math.isfinite(r.gain) else "–"),
-                Cell(f"{r.kl:.2f}" if math.isfinite(r.kl) else "–"),
-                Cell(f"{r.accuracy:.3f}" if math.isfinite(r.accuracy) else "–"),
+                Cell(fixed(r.gain, "+.2f")), Cell(fixed(r.kl, ".2f")),
+                Cell(fixed(r.accuracy, ".3f")),
                 Cell(f"{r.flops:.3g}"), Cell(f"{getattr(r, costs.seconds(study.meta)):.1f}"),
             ])  # fmt: skip
     note = (
@@ -163,10 +161,8 @@ def provenance(study) -> list[str]:
 
 def _commits(tuned: dict, used: list[str]) -> str:
     """Say 'commit 328a33e991e5', and that of methods which were searched later."""
-    later: dict[str, list[str]] = {}
-    for method in used:
-        if commit := tuned["methods"][method].get("commit"):
-            later.setdefault(commit, []).append(method)
+    later = grouped((tuned["methods"][method].get("commit"), method) for method in used)
+    later.pop(None, None)
     own = [f", those of {named(methods)} at {commit[:12]}" for commit, methods in later.items()]
     return f"commit {tuned['commit'][:12]}{''.join(own)}"
 

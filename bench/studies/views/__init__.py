@@ -4,8 +4,8 @@ import math
 
 from pydantic import Field, PositiveFloat
 
-from bench.core.names import nearest
 from bench.core.schema import Factors, Section, Shares, UserError
+from bench.settings.checks import check_method
 from bench.studies.scaling import from_few, scaled, without_strength
 
 COMPANION = True
@@ -53,8 +53,6 @@ def _from_fewer(cfg, method: str, n: int) -> dict[str, dict]:
 def check(cfg) -> None:
     """Refuse longer runs of an unknown method, and a strength of 0, which no factor changes."""
     for name in cfg.views.longer:
-        if name not in cfg.known_methods:
-            known = nearest(name, cfg.known_methods)
-            raise UserError(f"unknown method '{name}' in views.longer" + known)
+        check_method(cfg, name, "views.longer")
     if cfg.study == "views" and (method := without_strength(cfg)):
         raise UserError(f"{method}.beta is 0: study 'views' multiplies it by factors")

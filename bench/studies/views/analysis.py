@@ -108,9 +108,8 @@ def equal_data(results: Results, kind: str, n: int) -> View:
     """Compare methods that learned from n labels, on test prompts; kind: as in `label_arms`."""
     arms = label_arms(results.meta, kind)[n]
     sides = {m: comparisons.side(results, arm) for m, arm in arms.items()}
-    both = {(a, b): (sides[a], sides[b]) for a, b in combinations(sides, 2)}
     name = f"{n:,} labels" + " read more often" * (kind == REREAD)
-    return View(name, kind, comparisons.compared(both, comparisons.margin(results)))
+    return View(name, kind, comparisons.all_pairs(sides, comparisons.margin(results)))
 
 
 def longest(arms: list[Arm], times: float = math.inf) -> dict[str, str]:

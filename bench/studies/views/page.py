@@ -8,11 +8,12 @@ import pandas as pd
 from bench.analysis.comparisons import Comparison, Family
 from bench.analysis.measures.stability import failed
 from bench.analysis.statistics import VERDICT_SEEDS
+from bench.core.grouping import grouped
 from bench.report import reference
 from bench.report.figure import counts
 from bench.report.results import flat
 from bench.report.sections import Kind, Lent, Section
-from bench.report.tables import Cell, Table, share
+from bench.report.tables import DASH, Cell, Table, share
 from bench.report.words import (
     BETTER,
     INCONCLUSIVE,
@@ -105,7 +106,7 @@ def matrix_notes(found: list[View]) -> list[str]:
 def _cell(row: Comparison | None) -> Cell:
     """Format '+0.41 PPO' with its interval beside it; without a name if nothing is decided."""
     if row is None:
-        return Cell("–")
+        return DASH
     name = label(row.winner) if row.winner else ""
     counted = ", failed runs counted" * (row.expected is not None)
     text = f"{fixed(row.decisive.mean, '+.2f')} {name}".strip()
@@ -123,10 +124,8 @@ def matrix_lines(study) -> list[str]:
     """Say who is unbeaten in each view."""
     if study.few:
         return [few_seeds(study)]
-    groups: dict[str, list[View]] = {}
     methods = [arm.name for arm in study.meta.arms if arm.tuned]
-    for v in views(study):
-        groups.setdefault(told(v, methods), []).append(v)
+    groups = grouped((told(v, methods), v) for v in views(study))
     if len(groups) == 1:
         return [f"In every view {next(iter(groups))}."]
     said = (f"{where(found)}, {words}." for words, found in groups.items())
@@ -208,13 +207,8 @@ def winner(study) -> str:
         return f"In no view does one method beat all others{rest}."
     if len(sole) == len(families) and len({*sole.values()}) == 1:
         return f"{label(next(iter(sole.values())))} beats {other} in every view{rest}."
-    groups: dict[str, list[View]] = {}
-    level: dict[str, list[View]] = {}
-    for v in views(study):
-        if v.name in sole:
-            groups.setdefault(sole[v.name], []).append(v)
-        else:
-            level.setdefault(told(v, methods, shortly=True), []).append(v)
+    groups = grouped((sole[v.name], v) for v in views(study) if v.name in sole)
+    level = grouped((told(v, methods, True), v) for v in views(study) if v.name not in sole)
     start = "The winner changes with the view: " * (len(groups) > 1)
     said = [f"{label(top)} beats {other} {where(found)}" for top, found in groups.items()]
     said += [f"{where(found)}, {words}" for words, found in level.items()]

@@ -9,7 +9,7 @@ from bench.report.marks import bar_end
 from bench.report.style import WIDE
 from bench.report.words import label
 from bench.studies.compare.costs import shared
-from bench.studies.compare.sentences import dearest
+from bench.studies.compare.headline import dearest
 
 TITLES = {"cost": "Time of a run", "memory": "Peak memory"}
 

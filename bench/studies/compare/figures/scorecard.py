@@ -16,7 +16,7 @@ from bench.report.typeface import BOLD
 from bench.report.words import fixed, label
 from bench.studies.compare import lent
 from bench.studies.compare.costs import flops_of
-from bench.studies.compare.sentences import finding
+from bench.studies.compare.headline import finding
 
 BARS = "bars: 95 % intervals"
 RATIOS = (1.25, 1, 1)

@@ -7,7 +7,7 @@ from bench.report.figure import Figure, bars, interval_note, n_of
 from bench.report.marks import beside
 from bench.report.style import NARROW
 from bench.report.words import count, difference, fixed, label
-from bench.studies.compare.sentences import found_of_variants, is_tested
+from bench.studies.compare.variants import headline, is_tested
 
 
 def rows_of(study) -> list[Comparison]:
@@ -65,7 +65,7 @@ def _untested(study, row: Comparison) -> str:
 
 def _finding(study) -> str:
     """Return the finding as a headline."""
-    words = found_of_variants(study)
+    words = headline(study)
     return words[:1].upper() + words[1:]
 
 
