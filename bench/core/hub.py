@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import Field, computed_field
 
 from bench.core import json_rows
+from bench.core.disk import causes
 from bench.core.files import file_sha256
 from bench.core.schema import Section, UserError
 
@@ -76,19 +77,10 @@ def reaching(source: Source | str):
     try:
         yield
     except (OSError, ValueError) as error:
-        line = remedy(source, chain(error))
+        line = remedy(source, [*causes(error)])
         if line is None:
             raise
         raise UserError(line) from None
-
-
-def chain(error: BaseException | None) -> list[BaseException]:
-    """List an error and its causes, because transformers and datasets wrap the hub's errors."""
-    found = []
-    while error is not None:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found
 
 
 def remedy(source: Source | str, causes: list[BaseException]) -> str | None:

@@ -3,6 +3,9 @@
 The training curves and the final evaluation use the same code.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -54,33 +57,31 @@ def _kl_and_entropy(policy, reference, samples: Samples) -> tuple[torch.Tensor, 
     return kl, entropy
 
 
-class Measure:
+@dataclass
+class Sampler:
     """Samples a policy on fixed prompts and measures each sample.
 
     prompts: rows of ``prompts.jsonl``; gold: the testbed's ground truth; scorer: the reward model,
     or None; seed: of the sampling, the same for all runs so that they draw the same random numbers;
-    batch: answers sampled at once; graph: as of ``sample``; draws: answers to each prompt.
+    batch: answers sampled at once; graph: as of ``sample``; draws: answers to each prompt; best_of:
+    answers of which the reward model takes the best.
     """
 
-    def __init__(
-        self,
-        tokenizer,
-        prompts,
-        gold,
-        reference,
-        scorer,
-        decode_settings,
-        seed,
-        batch,
-        graph=False,
-        draws=1,
-    ):
-        self.tokenizer, self.prompts, self.gold = tokenizer, prompts, gold
-        self.reference, self.scorer, self.draws = reference, scorer, draws
-        self.decode, self.seed, self.batch, self.graph = decode_settings, seed, batch, graph
-        self.best_of = 1  # answers of which the reward model takes the best
-        self.asked = [row for _ in range(draws) for row in prompts]  # one row per answer
-        self.ids = [prompt_ids(tokenizer, row["prompt"]) for row in prompts]
+    tokenizer: Any
+    prompts: list[dict]
+    gold: Any
+    reference: Any
+    scorer: Any
+    decode: Any
+    seed: int
+    batch: int
+    graph: bool = False
+    draws: int = 1
+    best_of: int = 1
+
+    def __post_init__(self):
+        self.asked = [row for _ in range(self.draws) for row in self.prompts]  # one per answer
+        self.ids = [prompt_ids(self.tokenizer, row["prompt"]) for row in self.prompts]
 
     def __call__(self, policy) -> pd.DataFrame:
         """Return one row per answer: prompt_id, draw, family, prompt, completion, gold, proxy, ...

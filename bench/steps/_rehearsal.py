@@ -332,7 +332,7 @@ def reference(rehearsal: Rehearsal) -> dict[str, float]:
 def evaluation(rehearsal: Rehearsal) -> dict[str, float]:
     """Answer a batch of test prompts and measure the answers."""
     from bench.models.loading import adapt, load_policy, load_tokenizer
-    from bench.steps.evaluate import new_measure
+    from bench.steps.evaluate import new_sampler
 
     cfg, arm = rehearsal.cfg, rehearsal.cfg.arm(rehearsal.task.of) if rehearsal.task.of else None
     tokenizer = load_tokenizer(cfg.layout.sft)
@@ -342,7 +342,7 @@ def evaluation(rehearsal: Rehearsal) -> dict[str, float]:
             policy = adapt(policy, cfg.model)
         write_inputs(rehearsal, arm)
         policy = policy.eval().requires_grad_(False)
-        measure = new_measure(cfg, arm, 1, tokenizer)
+        measure = new_sampler(cfg, arm, 1, tokenizer)
     found = {"measure": measured(rehearsal, measure, policy)}
     return found | harnessed(rehearsal, policy, tokenizer)
 
@@ -372,13 +372,11 @@ def harnessed(rehearsal: Rehearsal, policy, tokenizer) -> dict[str, float]:
 def measured(rehearsal: Rehearsal, m, policy) -> float:
     """Return the seconds of sampling an answer and measuring it.
 
-    m: the ``Measure`` of the study's code, which here gets prompts of its own.
+    m: the ``Sampler`` of the study's code, which here gets prompts of its own.
     """
-    from bench.evaluation.samples import Measure
 
     def work(rows: list[dict]) -> None:
-        models = m.gold, m.reference, m.scorer
-        Measure(m.tokenizer, rows, *models, m.decode, m.seed, m.batch, m.graph)(policy)
+        replace(m, prompts=rows, draws=1, best_of=1)(policy)
 
     return rehearsal.timed("measure", min(len(m.asked), m.batch), work)
 

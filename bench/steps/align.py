@@ -147,7 +147,7 @@ def curve_prompts(cfg) -> list[dict]:
 
 def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation):
     """Make a run's monitor, which measures the training curve; the run is not charged for that."""
-    from bench.evaluation.samples import HeldOut, Measure
+    from bench.evaluation.samples import HeldOut, Sampler
     from bench.models.loading import load_policy
     from bench.training.live import Live, started
     from bench.training.monitor import Monitor
@@ -157,17 +157,17 @@ def new_monitor(cfg, arm, name, tokenizer, scorer, ledger, root, validation):
     with ledger.phase("curve", charged=False):
         reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
         gold = here.Gold(cfg.layout.data)
-    measure = Measure(
+    measure = Sampler(
         tokenizer,
         curve_prompts(cfg),
         gold,
         reference,
         scorer,
         cfg.decode,
-        CURVE_SEED,
-        cfg.curve.batch,
-        cfg.launch.cuda_graph,
-        cfg.curve.draws,
+        seed=CURVE_SEED,
+        batch=cfg.curve.batch,
+        graph=cfg.launch.cuda_graph,
+        draws=cfg.curve.draws,
     )
     progress = Progress(name, None)
     fractions = arm.curve or cfg.curve.fractions

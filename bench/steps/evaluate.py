@@ -119,23 +119,33 @@ def test_prompts(cfg) -> list[dict]:
 
 def sampled(cfg, arm, seed: int, policy, tokenizer):
     """Sample on the test prompts; returns the table of samples, and the parts of their gold."""
-    measure = new_measure(cfg, arm, seed, tokenizer)
-    measure.best_of = arm.best_of if arm else 1
+    measure = new_sampler(cfg, arm, seed, tokenizer)
     table = measure(policy)
     return table, measure.gold.parts(measure.asked, list(table.completion))
 
 
-def new_measure(cfg, arm, seed: int, tokenizer):
+def new_sampler(cfg, arm, seed: int, tokenizer):
     """Load what measures a policy's samples on the test prompts."""
-    from bench.evaluation.samples import Measure
+    from bench.evaluation.samples import Sampler
     from bench.models.loading import load_policy
 
     prompts, gold = test_prompts(cfg), world(cfg.data.kind).Gold(cfg.layout.data)
     reference = load_policy(cfg.layout.sft, cfg.model).eval().requires_grad_(False)
     proxied = arm and arm.proxy
     scorer = load_reward(cfg, cfg.layout.reward(arm.proxy, seed), tokenizer) if proxied else None
-    where, how = (tokenizer, prompts, gold), (cfg.decode, TEST_SEED, cfg.eval.batch)
-    return Measure(*where, reference, scorer, *how, cfg.launch.cuda_graph, draws(cfg, arm))
+    return Sampler(
+        tokenizer,
+        prompts,
+        gold,
+        reference,
+        scorer,
+        cfg.decode,
+        seed=TEST_SEED,
+        batch=cfg.eval.batch,
+        graph=cfg.launch.cuda_graph,
+        draws=draws(cfg, arm),
+        best_of=arm.best_of if arm else 1,
+    )
 
 
 def scored_by(cfg, arm, seed: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ that it was trained on. A model card says how it was made. `--push owner/name` u
 import argparse
 from pathlib import Path
 
+from bench.core import hub
 from bench.core.files import atomic, read_json, write_text
 from bench.core.progress import say
 from bench.core.schema import UserError
@@ -123,9 +124,8 @@ def push(folder: Path, name: str) -> None:
         HfApi().create_repo(name, exist_ok=True, private=True)
         HfApi().upload_folder(repo_id=name, folder_path=folder)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{name} was not uploaded ({reason}): set HF_TOKEN with write access, and unset "
-            f"HF_HUB_OFFLINE; the model is in {folder}"
+            f"{name} was not uploaded ({hub.shortly(error)}): set HF_TOKEN with write access, and "
+            f"unset HF_HUB_OFFLINE; the model is in {folder}"
         ) from None
     say("export", f"https://huggingface.co/{name}")

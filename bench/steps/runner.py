@@ -53,26 +53,29 @@ def main(
             book(cfg, step, args)
     except UserError as error:
         fail(str(error))
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "bench":
-            raise
-        fail(f"package '{error.name}' is missing: run `pip install -e .` in the repository")
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and str(error.filename).startswith("runs"):
-            fail(f"{error.filename} {MISSING}")
-        fail_if_full(error)
-        if error.errno in (errno.EACCES, errno.EROFS) and error.filename:
-            fail(f"{error.filename}: {error.strerror}: change that, or work in another folder")
-        raise
     except Exception as error:
-        fail_if_full(error)
-        if not lacks_memory(error):
-            raise
-        if machine.is_shared():
+        if lacks_memory(error) and machine.is_shared():
             say(label(step, args), "out of memory beside other runs: begins again, alone")
             machine.begin_alone([step, *(sys.argv[1:] if argv is None else argv)])
-        how = f"`python -m bench estimate --testbed {args.testbed}` shows what is needed"
-        fail(f"{summary(error)}: lower model.micro_batch or set model.checkpointing=true; {how}")
+        if (said := explained(error, args.testbed)) is None:
+            raise
+        fail(said)
+
+
+def explained(error: Exception, testbed: str) -> str | None:
+    """Return cause and remedy of an error in one line; None if a user cannot mend it."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] != "bench":
+        return f"package '{error.name}' is missing: run `pip install -e .` in the repository"
+    if isinstance(error, FileNotFoundError) and str(error.filename).startswith("runs"):
+        return f"{error.filename} {MISSING}"
+    if said := disk.explained(error):
+        return said
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS) and error.filename:
+        return f"{error.filename}: {error.strerror}: change that, or work in another folder"
+    if lacks_memory(error):
+        how = f"`python -m bench estimate --testbed {testbed}` shows what is needed"
+        return f"{summary(error)}: lower model.micro_batch or set model.checkpointing=true; {how}"
+    return None
 
 
 def leased(cfg: Any, step: str, args: argparse.Namespace):
@@ -197,12 +200,6 @@ def fail(message: str) -> None:
     """Print one line `error: ...` and exit with 1."""
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(1)
-
-
-def fail_if_full(error: BaseException) -> None:
-    """End with one line if an error says that the disk is full, whichever library raised it."""
-    if said := disk.explained(error):
-        fail(said)
 
 
 def check_gpu() -> None:

@@ -1,6 +1,7 @@
 """Arms that nothing trains: finished models of any origin, and the best of n answers."""
 
 import json
+from dataclasses import replace
 
 import hub_folders as folders
 import numpy as np
@@ -37,7 +38,7 @@ STEPS = [
     ("evaluate", {"arm": "alone", "seed": 1}),
     ("contract", {}),
     ("collect", {}),
-    ("report", {}),
+    ("report", {"beside": []}),
 ]
 
 
@@ -102,8 +103,8 @@ def test_the_reward_model_takes_the_best_of_n_answers_of_the_sft_base(made):
     found = prompts(made, "best-of-3")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "draws", lambda cfg, arm: N * made.eval.draws)
-        measure = evaluate.new_measure(made, arm, 1, tokenizer)
-        every = measure(load_policy(made.layout.sft, made.model).eval())
+        sampler = replace(evaluate.new_sampler(made, arm, 1, tokenizer), best_of=1)
+        every = sampler(load_policy(made.layout.sft, made.model).eval())
     assert len(every) == N * len(found)
     for row in found.itertuples():
         own = every[(every.prompt_id == row.prompt_id) & (every.draw // N == row.draw)]

@@ -98,7 +98,7 @@ def kl(results: Results, arm: str) -> pd.DataFrame:
     return results.scores(arm, "kl")
 
 
-@measure("Length", "tokens", NEITHER, digits=1, shown=("writing",), made_by=(f"{SAMPLES}:Measure",))
+@measure("Length", "tokens", NEITHER, digits=1, shown=("writing",), made_by=(f"{SAMPLES}:Sampler",))
 def length(results: Results, arm: str) -> pd.DataFrame:
     """Mean tokens of an answer, EOS included."""
     return results.scores(arm, "length")

@@ -18,7 +18,7 @@ from random import Random
 from pydantic import Field
 
 from bench.core import streams
-from bench.core.files import write_rows
+from bench.core.files import in_turn, write_rows
 from bench.core.records import write_manifest
 from bench.core.schema import Section, Seed, UserError
 from bench.worlds.bradley_terry import on_policy
@@ -284,19 +284,6 @@ def pairs_of(rng: Random, words: dict[str, list[int]], texts: list[Text], uses: 
             yield word, a, b
 
 
-def in_turns(columns: list, n: int) -> list:
-    """Take `n` items, one of each column in turn, until the columns are used up."""
-    out, columns = [], [iter(c) for c in columns]
-    while columns and len(out) < n:
-        for column in list(columns):
-            item = next(column, None)
-            if item is None:
-                columns.remove(column)
-            else:
-                out.append(item)
-    return out[:n]
-
-
 def pool_rows(settings: Settings, words: dict, texts: list[Text], prompts, gold) -> list[dict]:
     """Make the rows of pool.jsonl: pairs of training texts that share a train word.
 
@@ -308,7 +295,7 @@ def pool_rows(settings: Settings, words: dict, texts: list[Text], prompts, gold)
         mine = [t for t in texts if t.domain == domain]
         holders = holders_of(set(words[domain]["train"]), mine)
         columns.append(pairs_of(stream(settings, f"pool {domain}"), holders, mine, settings.uses))
-    found = in_turns(columns, settings.pool)
+    found = in_turn([[*column] for column in columns])[: settings.pool]
     asked = [by_prompt[prompt_text(a.domain, word)] for word, a, _ in found]
     gold_a, gold_b = (gold(asked, [row[k].text for row in found]) for k in (1, 2))
     return [
@@ -387,7 +374,7 @@ def raters_rows(settings: Settings, texts: list[Text], charged: set[str]) -> lis
             "label": int(p < 0.5),
             "family": a.domain,
         }
-        for word, a, b, p in in_turns(columns, settings.raters)
+        for word, a, b, p in in_turn(columns)[: settings.raters]
     ]
 
 
