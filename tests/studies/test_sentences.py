@@ -1,6 +1,7 @@
 """Sentences of a comparison agree with the statistics: ties, one seed, failures and the rest."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import fake_runs
@@ -11,6 +12,7 @@ from bench.analysis import statistics as st
 from bench.analysis.comparisons import Comparison, Family, Kind
 from bench.analysis.tasks import Change
 from bench.report import page
+from bench.report.study import Study
 from bench.report.words import joined, label, p_words, size, verdict
 from bench.studies.compare import headline, sentences, tables
 
@@ -61,7 +63,7 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
         f"reward: no method is better than {names}."
     )
     won = Family(row for row in study.versus if row.winner == "ppo")
-    known = {"runs": study.runs, "ended": study.ended, "meta": study.meta}
+    known = {key: getattr(study, key) for key in ("runs", "ended", "meta", "results")}
     sole = SimpleNamespace(few=False, versus=won, **known)
     assert headline.headline(sole) == (
         "With a model of 0.41 million parameters and 1,500 pairs, PPO reaches the highest gold "
@@ -101,6 +103,12 @@ def test_a_study_in_which_all_failed_says_so(tmp_path):
     assert sentences.cost(found) == ["Every run failed: no cost to compare."]
     (line,) = sentences.failed_runs(found)
     assert line.startswith("Every run of PPO failed; every run of DPO failed; every run of IPO")
+
+
+def test_gold_that_says_the_same_of_every_answer_is_named(tmp_path):
+    found = fake_runs.study(tmp_path, seeds=(1, 2, 3)).results
+    same = Study(replace(found, prompts=found.prompts.assign(gold=0.0)))
+    assert headline.headline(same).endswith("nothing can be compared: check the gold reward.")
 
 
 def test_ten_seeds_may_be_called_equivalent_five_may_not(tmp_path, monkeypatch):

@@ -24,6 +24,8 @@ def headline(study) -> str:
     family = study.versus
     if not any(share.count for share in study.ended.values()):
         return "Every run failed: there is nothing to compare."
+    if study.results.prompts.gold.nunique() == 1:
+        return "Every answer has the same gold, so nothing can be compared: check the gold reward."
     if study.few:
         return few_seeds(study)
     if found := variants.headline(study) if not family else "":
