@@ -18,9 +18,8 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import bench
@@ -29,16 +28,14 @@ from bench.core import registry
 from bench.core.names import DEFAULT_STUDY, DEFAULT_TESTBED, nearest
 from bench.core.schema import UserError
 from bench.settings import layers, renamed
-from bench.settings.described import Setting, all_settings, default_of, type_of, value_of, written
-from bench.settings.sections import Arm
+from bench.settings.described import all_settings, written
 from bench.steps import _settings_list, runner
+from bench.steps._plain_text import ROOT, WIDTH, columns, heading, prose, shown
+from bench.steps._settings_guide import about_setting
 from bench.steps.fingerprint import path_of
 from bench.studies.claims import tested
 
-WIDTH = 100
-ROOT = Path(bench.__file__).parent
 SETTINGS = "settings"
-CELL = 22  # characters of a value in a table of settings
 
 OVERVIEW = """\
 {what}
@@ -357,100 +354,3 @@ def found_at(place: str) -> str:
     """Name a function by its file: 'bench/evaluation/samples.py (kl_and_entropy)'."""
     path, _, name = place.partition(":")
     return f"bench/{path} ({name})"
-
-
-# --- settings -------------------------------------------------------------------------------------
-
-
-def about_setting(cfg, setting: Setting) -> list[str]:
-    """Explain a setting: type, default, value, files; of a section, list its settings."""
-    if setting.section or setting.key == "arms":
-        return about_section(cfg, setting)
-    rows = [("type", type_of(setting.schema)), ("default", default_of(setting))]
-    if setting.owner is not Arm:
-        rows += [(f"in {cfg.testbed}", value_of(cfg, setting.key))]
-    rows += [("file", shown(setting.path)), ("read by", ", ".join(readers(setting)))]
-    about = textwrap.wrap(setting.description, WIDTH)
-    return [*heading(f"Setting {setting.key}"), *about, "", *columns(r for r in rows if r[1])]
-
-
-def about_section(cfg, section: Setting) -> list[str]:
-    """Explain a section, and list its settings with value and default."""
-    inside = re.compile(re.escape(section.key) + r"\.[^.]+")
-    rows = [("", cfg.testbed, "default", "")]
-    for setting in all_settings(cfg):
-        if inside.fullmatch(setting.key):
-            rows.append((setting.name, *in_table(cfg, setting), setting.description))
-    about = textwrap.wrap(section.description, WIDTH)
-    place = columns([("file", shown(section.path))]) if section.section else []
-    return [*heading(f"Settings {section.key}"), *about, "", *columns(rows), "", *place]
-
-
-def in_table(cfg, setting: Setting) -> tuple[str, str]:
-    """Return value and default of a setting, shortened; an inner section has a table of its own."""
-    if setting.section:
-        return "section", ""
-    value = "" if setting.owner is Arm else value_of(cfg, setting.key)
-    return clipped(value), clipped(default_of(setting))
-
-
-def clipped(text: str) -> str:
-    """Shorten a value so that it fits its column."""
-    return text if len(text) <= CELL else text[: CELL - 3] + "..."
-
-
-def readers(setting: Setting) -> list[str]:
-    """Find where code reads a setting: the first place in each file, as file:line.
-
-    Search the folder of the world or method that owns the setting; bench/training for a method of
-    one file; all code for other settings. Look for an attribute of the settings or of a section.
-    """
-    path = setting.path
-    inside = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else ()
-    if inside[:1] == ("worlds",) or (inside[:1] == ("methods",) and len(inside) > 2):
-        files, pattern = path.parent.glob("*.py"), rf"\b(\w*settings|s|self)\.{setting.name}\b"
-    elif inside[:1] == ("methods",):
-        files, pattern = (ROOT / "training").glob("*.py"), rf"settings\.{setting.name}\b"
-    else:
-        last = r"\.".join(setting.key.split(".")[-2:])
-        whose = r"\w" if "." in setting.key else "cfg"
-        files, pattern = [*ROOT.rglob("*.py"), *ROOT.rglob("*.smk")], rf"\b\w*{whose}\.{last}\b"
-    return [place for file in sorted(files) for place in first_hit(file, pattern)]
-
-
-def first_hit(path: Path, pattern: str) -> Iterator[str]:
-    """Find the first line of a file that matches: 'bench/steps/pairs.py:48'."""
-    text = path.read_text(encoding="utf-8")
-    if found := re.search(pattern, text):
-        yield f"{shown(path)}:{text.count(chr(10), 0, found.start()) + 1}"
-
-
-# --- plain text -----------------------------------------------------------------------------------
-
-
-def heading(text: str) -> list[str]:
-    """Underline a title."""
-    return [text, "-" * len(text)]
-
-
-def prose(text: str | None) -> list[str]:
-    """Split a module's docstring into lines."""
-    return (text or "").strip().splitlines()
-
-
-def columns(rows: Iterable[tuple[str, ...]], indent: int = 2) -> list[str]:
-    """Align rows in columns; wrap the last column."""
-    rows = list(rows)
-    widths = [max(map(len, cells)) + 2 for cells in list(zip(*rows, strict=True))[:-1]]
-    lines = []
-    for *cells, text in rows:
-        head = " " * indent + "".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True))
-        edges = {"initial_indent": head, "subsequent_indent": " " * len(head)}
-        lines += textwrap.wrap(text, WIDTH, break_on_hyphens=False, **edges) or [head.rstrip()]
-    return lines
-
-
-def shown(path: str | Path) -> str:
-    """Show a path from the repository's root, if it lies in the package."""
-    path = Path(path)
-    return str(path.relative_to(ROOT.parent)) if path.is_relative_to(ROOT) else str(path)

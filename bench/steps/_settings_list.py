@@ -19,6 +19,7 @@ from bench.settings.described import (
     type_of,
     written,
 )
+from bench.steps._plain_text import heading
 from bench.worlds import WORLDS, world
 
 HEAD = """\
@@ -55,7 +56,7 @@ def plain(cfg) -> list[str]:
     """The list for a terminal: two lines for each setting."""
     lines = []
     for group in groups(cfg):
-        lines += [group.title, "-" * len(group.title)]
+        lines += heading(group.title)
         for setting in group.settings:
             usual = default(setting)
             lines += [f"  {setting.key}: {kind(setting)}" + f"; default: {usual}" * bool(usual)]

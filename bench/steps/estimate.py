@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.disk import size
-from bench.estimate import memory, shapes, storage, workload
+from bench.estimate import lengths, memory, shapes, storage, workload
 from bench.estimate.devices import DEVICES, Device, choose
 from bench.estimate.memory import GB
 from bench.steps import runner
@@ -93,7 +93,7 @@ def estimate(cfg, device: Device) -> tuple[list[Row], dict[str, str]]:
         names = tuple(dict.fromkeys(job.name for job, *_ in jobs))
         rows.append(Row(job, names, len(jobs), took, model))
     rows.sort(key=place)
-    found = {"Shape": shapes.of_policy(cfg)[2], "Lengths": workload.lengths(cfg).source}
+    found = {"Shape": shapes.of_policy(cfg)[2], "Lengths": lengths.lengths(cfg).source}
     return rows, found
 
 

@@ -23,10 +23,10 @@ from bench.core.files import read_json
 from bench.core.progress import say
 from bench.core.schema import UserError
 from bench.core.warm import TRAINING
-from bench.estimate import memory, shapes, workload
+from bench.estimate import lengths, memory, shapes, workload
 from bench.estimate.devices import DEVICES, Device, choose
 from bench.estimate.memory import GB
-from bench.steps import _rehearsal, estimate, runner
+from bench.steps import _rehearsal, _rehearsed_jobs, estimate, runner
 from bench.steps.estimate import Row, duration, number
 
 COLUMNS = (
@@ -99,14 +99,14 @@ class Children:
         self.context = get_context("forkserver")
         self.context.set_forkserver_preload(list(TRAINING))
         shape, tied, _ = shapes.of_policy(cfg)
-        self.common = cfg.source, cfg.overrides, folder, workload.lengths(cfg), shape, tied
+        self.common = cfg.source, cfg.overrides, folder, lengths.lengths(cfg), shape, tied
         self.model, self.done = cfg.model, {}
 
     def run(self, kind: str, *own) -> dict:
         """Rehearse a job; return what its process wrote. own: further fields of ``Task``."""
         task = _rehearsal.Task(*self.common, kind, *own)
         out = task.folder / "found.json"
-        child = self.context.Process(target=_rehearsal.rehearse, args=(task, out), daemon=True)
+        child = self.context.Process(target=_rehearsed_jobs.rehearse, args=(task, out), daemon=True)
         child.start()
         try:
             child.join()
@@ -185,7 +185,7 @@ def until_stopped(rehearse: Callable[[Row], Result], rows: list[Row]) -> Iterato
 def report(cfg, results: list[Result], device: Device, name: str) -> str:
     """Return what a rehearsal took as text; name: the driver's, of the device."""
     head = [f"Rehearsal: study {cfg.study} of {cfg.testbed} on {name}, beside the estimate for it"]
-    head += [f"Shape: {shapes.of_policy(cfg)[2]}", f"Lengths: {workload.lengths(cfg).source}"]
+    head += [f"Shape: {shapes.of_policy(cfg)[2]}", f"Lengths: {lengths.lengths(cfg).source}"]
     body = [table(results, device), summary(results, device), warnings(cfg, results, device)]
     return "\n\n".join("\n".join(part) for part in [head, *body, NOTES] if part)
 
@@ -261,7 +261,7 @@ def trouble(cfg, result: Result, device: Device) -> str:
 def check_disk(cfg, where: Path) -> None:
     """Raise UserError unless the models that stand in for the study's fit on the disk."""
     shape, tied, _ = shapes.of_policy(cfg)
-    study = workload.Workload(cfg, shape, tied, workload.lengths(cfg), True)
+    study = workload.Workload(cfg, shape, tied, lengths.lengths(cfg), True)
     scorer = 0 if cfg.model.lora else memory.WIDE * sum(memory.parameters(shape, tied, True))
     need = memory.held(study.bare) + scorer + study.gold.bytes
     disk.check(where, need, "the rehearsal")

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from bench.core.hub import Source
 from bench.core.schema import UserError
-from bench.estimate import devices, memory, shapes, workload
+from bench.estimate import devices, lengths, memory, shapes, workload
 from bench.estimate.memory import GB, Case
 from bench.methods import METHODS
 from bench.models.flops import Shape
@@ -161,7 +161,7 @@ def study_like(run, made=None) -> workload.Workload:
     rows = [(n, made, made) for n in p] if made else list(zip(p, a, b, strict=True))
     cfg = load("tiny", [f"pairs.n={len(run.pairs)}"]).model_copy(update={"model": run.model})
     shape = replace(Shape.of(run.policy), rank=0, first=0, full=True)
-    return workload.Workload(cfg, shape, True, workload.Lengths([(1, 1)], rows, 9, 9, ""), False)
+    return workload.Workload(cfg, shape, True, lengths.Lengths([(1, 1)], rows, 9, 9, ""), False)
 
 
 @pytest.mark.parametrize("name", ["dpo", "dpo-lora", "orpo-accumulated"])
@@ -254,7 +254,7 @@ def test_more_processes_take_less_time_and_fewer_rows():
 def test_time_is_flops_over_the_device_or_weights_over_its_bandwidth():
     study = workload.Workload(
         load("zephyr-7b"), *shapes.PUBLISHED["mistralai/Mistral-7B-v0.1"],
-        workload.lengths(load("zephyr-7b")), True,
+        lengths.lengths(load("zephyr-7b")), True,
     )  # fmt: skip
     a100, t4 = devices.DEVICES["a100-80gb"], devices.DEVICES["t4"]
     hour = workload.Work(trained=312e12 * estimate.TRAINING * 3600)
@@ -279,12 +279,12 @@ def test_lengths_are_measured_where_the_data_is(tmp_path, tokenizer, monkeypatch
     data.mkdir(parents=True)
     rows = [{"prompt": "review the a", "completion": " ".join(["take"] * n)} for n in (1, 5)]
     (data / "sft.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert workload.lengths(load("tiny")).source == "as measured on this kind of data"
+    assert lengths.lengths(load("tiny")).source == "as measured on this kind of data"
     tokenizer.save_pretrained(tmp_path / "runs/tiny/base")
     (tmp_path / "runs/tiny/base/config.json").write_text("{}")
-    found = workload.lengths(load("tiny"))
+    found = lengths.lengths(load("tiny"))
     assert found.demonstrations == [(4, 2), (4, 6)] and found.pairs == [(4, 2, 2), (4, 6, 6)]
-    assert (found.prompt, found.answer) == (4, 6) and "measured on 400 rows" in found.source
+    assert (found.prompt, found.answer) == (4, 6) and "measured on 2 rows" in found.source
 
 
 # --- devices --------------------------------------------------------------------------------------
