@@ -32,8 +32,8 @@ from bench.report.words import (
     difference,
     fixed,
     joined,
-    millions,
     p_words,
+    parameters,
     said,
     scaled,
     verdict,
@@ -83,14 +83,6 @@ def caveat(study) -> str:
     ]
     said_of = " ".join(filter(None, parts))
     return f"**{inert(said_of)}**" * bool(said_of)
-
-
-def parameters(study) -> str:
-    """Return the size of the model, or of the smallest and the largest: '0.18 million'."""
-    sizes = study.runs.parameters.dropna()
-    ends = dict.fromkeys((sizes.min(), sizes.max()))
-    words = [millions(size) for size in ends if size > 0]
-    return f"{' to '.join(words)} million" if words else "unknown"
 
 
 def of_sections(shared: dict) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from bench.analysis import curves
 from bench.core.names import DEFAULT_STUDY
 from bench.report import style, svg
 from bench.report.marks import LOST
-from bench.report.words import count, fixed, label
+from bench.report.words import count, fixed, label, parameters
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,11 @@ def described(study, figures: list[Figure]) -> dict[str, dict[str, str]]:
 
 
 def signed(study, *notes: str) -> str:
-    """Return 'prefbench · micro · 5 seeds × 384 test prompts', for the foot of a figure."""
-    meta = study.meta
+    """Return 'prefbench · micro · 0.18 million parameters · 5 seeds × 384 test prompts', for the
+    foot of a figure."""
+    meta, known = study.meta, study.runs.parameters.any()
     name = [f"study {meta.study}"] if meta.study != DEFAULT_STUDY else []
+    name += [f"{parameters(study)} parameters"] * bool(known)
     return " · ".join(["prefbench", meta.testbed, *name, *notes])
 
 

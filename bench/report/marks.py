@@ -66,6 +66,14 @@ def beside(ax, words: str, x: float, y: float, move: float = 4, **look) -> None:
     ax.annotate(words, (x, y), (move, 0), textcoords="offset points", va="center", **look)
 
 
+def beneath(ax, words: str, x: float, y: float, **look) -> None:
+    """Write words around x, towards the middle of the axis; its limits must be set before."""
+    left, right = ax.get_xlim()
+    share = (x - left) / (right - left)
+    side = "left" if share < 0.35 else "right" if share > 0.65 else "center"
+    ax.annotate(words, (x, y), ha=side, va="center", **look)
+
+
 def short(value: float) -> str:
     """Format a positive amount with three digits and at most two decimals: '1,234', '29.4'."""
     return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"

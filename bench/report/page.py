@@ -169,27 +169,25 @@ def origin_of_settings(study) -> str:
             "tuning budget."
         )
     again = (study.meta.provenance or {}).get("confirmed")
-    how = f" and {count(len(again['seeds']), 'further seed')} for the best of them" if again else ""
+    how = f"; the best ran again on {count(len(again['seeds']), 'further seed')}" if again else ""
     return (
-        f"{of_trials({method: found[method] for method in used})}, on one seed{how}; a longer "
-        "search may find settings that change the results."
+        f"{of_trials({method: found[method] for method in used})}{how}. A longer search may find "
+        "settings that change the results."
     )
 
 
 def of_trials(found: dict[str, dict]) -> str:
-    """Say 'PPO has the best of 24 random settings, DPO and IPO of 44, tried in about as many
+    """Say 'Tuning tried 24 random settings of PPO, 44 of DPO and 44 of IPO, in about as many
     FLOPs'; found: {method: its search}."""
-    (trials, first), *rest = grouped((own["trials"], m) for m, own in found.items()).items()
-    if not rest:
-        return f"Each method has the best of {trials} random settings"
-    verb = "has" if len(first) == 1 else "have each"
-    start = f"{named(first)} {verb} the best of {trials} random settings, " + ", ".join(
-        f"{named(methods)} of {n}" for n, methods in rest
-    )
+    trials = {own["trials"] for own in found.values()}
+    if len(trials) == 1:
+        return f"Tuning tried {trials.pop()} random settings of each method, on one seed"
+    tried = joined(f"{own['trials']} of {label(m)}" for m, own in found.items())
+    start = f"Tuning tried, on one seed, random settings: {tried}"
     if not as_many_flops(found):
         return start
     spent = joined(f"{label(m)} {scaled(own['flops']).strip()}" for m, own in found.items())
-    return f"{start}, tried in about as many FLOPs ({spent})"
+    return f"{start}, in about as many FLOPs ({spent})"
 
 
 def linker(study):

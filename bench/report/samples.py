@@ -6,7 +6,7 @@ from hashlib import sha256
 from bench.core import turns
 from bench.report.words import fixed, label
 
-RANDOM = 4  # prompts of each family, drawn by the hash of their id
+RANDOM = 2  # prompts of each family, drawn by the hash of their id
 EXTREME = 3  # prompts of each family where an arm gained most, and where it lost most
 LONGEST = 1200  # characters of an answer that are shown
 

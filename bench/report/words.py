@@ -61,6 +61,14 @@ def fixed(value: float, spec: str) -> str:
     return (text.lstrip("+-") if nothing else text).replace("-", "−")
 
 
+def parameters(study) -> str:
+    """Return the size of the model, or of the smallest and the largest: '0.18 million'."""
+    sizes = study.runs.parameters.dropna()
+    ends = dict.fromkeys((sizes.min(), sizes.max()))
+    words = [millions(size) for size in ends if size > 0]
+    return f"{' to '.join(words)} million" if words else "unknown"
+
+
 def scaled(value: float, like: float | None = None) -> str:
     """Format 1.23e12 as '1.23 T'; like: a number of three digits whose prefix is taken."""
     head = abs(value if like is None else like)

@@ -229,6 +229,24 @@ def pen_of(drawn, study) -> style.Pen:
     return style.Pen(study.looks, drawn.title, signed(study, drawn.foot(study)))
 
 
+def outside(ax) -> list[str]:
+    """Marks of values that lie beyond the ends of an axis, where nobody sees them."""
+    found = []
+    for line in ax.lines:
+        if line.get_marker() in ("None", "", None) or line.get_transform() != ax.transData:
+            continue
+        points = np.column_stack(line.get_data(orig=False)).astype(float)
+        points = points[np.isfinite(points).all(axis=1)]
+        for (low, high), values in zip((ax.get_xlim(), ax.get_ylim()), points.T, strict=True):
+            low, high = min(low, high), max(low, high)
+            slack = 1e-6 * (high - low)
+            if len(values) and (values.min() < low - slack or values.max() > high + slack):
+                found.append(
+                    f"{values.min():.3g} to {values.max():.3g} not in {low:.3g} to {high:.3g}"
+                )
+    return found
+
+
 @each(COMPARISONS + KINDS)
 def test_no_words_lie_over_others_or_are_cut_off_and_marks_tell_values(make, made, shown, tmp_path):
     study, found = made(make), {}
@@ -240,6 +258,7 @@ def test_no_words_lie_over_others_or_are_cut_off_and_marks_tell_values(make, mad
         assert figure.get_suptitle() == drawn.title != ""
         assert figure.get_supxlabel().startswith("prefbench · micro · ")
         marks = [] if study.many else [fault for ax in figure.axes for fault in hidden(ax)]
+        marks += [fault for ax in figure.axes for fault in outside(ax)]
         if wrong := faults(figure, texts) + marks:
             found[drawn.name] = wrong
         with style.drawing(drawn.name):
@@ -248,6 +267,17 @@ def test_no_words_lie_over_others_or_are_cut_off_and_marks_tell_values(make, mad
         assert values or make is all_failed or drawn.name in SILENT
         assert picture.count("<title>") == len(values)
     assert not found
+
+
+def test_a_seed_far_from_the_others_is_on_the_axis(tmp_path):
+    study = fake_runs.study(tmp_path, seeds=(1, 2, 3, 4, 5, 6))
+    rows = study.results.prompts
+    far = (rows.arm == "ppo") & (rows.seed == 3)
+    raised = rows.assign(gold=rows.gold.where(~far, rows.gold + 3))
+    other = Study(replace(study.results, prompts=raised))
+    with style.drawing("scorecard"):
+        figure = scorecard.draw(other, pen_of(scorecard.FIGURE, other))
+    assert not [fault for ax in figure.axes for fault in outside(ax)]
 
 
 @each(COMPARISONS)

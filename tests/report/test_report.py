@@ -456,12 +456,12 @@ def test_text_on_a_shade_can_be_read():
 
 def test_how_much_was_searched_is_said_by_name():
     found = {"ppo": {"trials": 24, "flops": 33e12}, "dpo": {"trials": 44, "flops": 31e12}}
-    words = "PPO has the best of 24 random settings, DPO of 44"
+    words = "Tuning tried, on one seed, random settings: 24 of PPO and 44 of DPO"
     spent = "(PPO 33 T and DPO 31 T)"
-    assert page.of_trials(found) == f"{words}, tried in about as many FLOPs {spent}"
+    assert page.of_trials(found) == f"{words}, in about as many FLOPs {spent}"
     assert page.of_trials(found | {"dpo": {"trials": 44, "flops": 1e12}}) == words
     alike = {method: {"trials": 8} for method in found}
-    assert page.of_trials(alike) == "Each method has the best of 8 random settings"
+    assert page.of_trials(alike) == "Tuning tried 8 random settings of each method, on one seed"
 
 
 def test_a_sample_has_more_draws_of_its_first_run_and_the_other_seeds(study):

@@ -65,9 +65,10 @@ def test_the_headline_names_a_best_method_only_if_it_beats_every_other(study):
     won = Family(row for row in study.versus if row.winner == "ppo")
     known = {key: getattr(study, key) for key in ("runs", "ended", "meta", "results")}
     sole = SimpleNamespace(few=False, versus=won, **known)
+    assert {f"{abs(row.decisive.mean):.2f}" for row in won} == {"0.79"}
     assert headline.headline(sole) == (
         "With a model of 0.41 million parameters and 1,500 pairs, PPO reaches the highest gold "
-        "reward, better than every other method."
+        "reward, better than every other method by 0.79."
     )
 
 
@@ -217,7 +218,7 @@ def test_costs_are_ratios_of_the_means_over_seeds(study):
     words = " ".join(sentences.cost(study))
     assert (
         "A run of ORPO takes the fewest FLOPs" in words
-        and "PPO is charged its seed's reward model" in words
+        and "PPO pays for its seed's reward model" in words
         and f"PPO {mean:.2f} ({low:.2f} to {high:.2f})" in words
     )
 
@@ -286,6 +287,13 @@ def test_losses_are_those_that_survive_the_correction_worst_first(tax):
     assert line.startswith("Losses on lm-eval tasks (tested over seeds and documents, with Holm's")
     assert "correction over 4 changes): PPO on sums +0.020 (+0.010 to +0.030), DPO on" in line
     assert line.endswith("DPO on sums −0.014 (−0.027 to −0.001).")
+
+
+def test_the_first_screen_says_losses_with_the_level_that_they_start_from(monkeypatch):
+    rows = [task("dpo", -0.1, 0.05), task("ppo", 0.02, 0.01), replace(task("sft", 0, 0), mean=0.6)]
+    monkeypatch.setattr(sentences, "changes", lambda results: rows)
+    study = SimpleNamespace(results=None, bases=["sft"], arms=["ppo", "dpo"], base={"dpo": "sft"})
+    assert sentences.losses(study) == ["Losses on lm-eval tasks: DPO on sums −0.100, from 0.600."]
 
 
 def test_a_loss_on_a_task_with_several_metrics_is_said_once_and_names_the_metric(tax):

@@ -8,9 +8,9 @@ import pytest
 
 from bench.analysis.results import Arm, Pick
 from bench.core.schema import UserError
-from bench.report.facts import parameters
 from bench.report.page import sized
 from bench.report.study import Study
+from bench.report.words import parameters
 from bench.studies import load
 from bench.studies.sizes import analysis, page
 

@@ -5,10 +5,9 @@ import pandas as pd
 from scipy import stats
 
 from bench.analysis.statistics import LEVEL
-from bench.report.facts import parameters
 from bench.report.sections import Kind, Section
 from bench.report.tables import Cell, Table
-from bench.report.words import count, fixed, joined, p_words
+from bench.report.words import count, fixed, joined, p_words, parameters
 from bench.studies.claims import analysis, post, units
 from bench.studies.claims import map as cells_map
 from bench.studies.claims.analysis import Word

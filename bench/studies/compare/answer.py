@@ -49,12 +49,14 @@ def note(study) -> str:
     if counted != "runs":
         tuned = f"{len(study.failures)} of {len(study.runs)} runs as tuned did"
         lost = f"of {counted}, {lost} or ended below the SFT base; {tuned}"
-    none = "; without a failure the interval says how many there may yet be"
-    none *= not all(share.count for share in found.values())
+    most = max(
+        (share.span[1] for share in found.values() if not share.count and share.n), default=0
+    )
+    none = f"; where none did, up to {100 * most:.0f} % still may" * bool(most)
     return (
         f"Small numbers are 95 % intervals: of wins and gold over {covers}, of FLOPs over seeds, "
-        f"of failures as if runs were independent. Failed: {lost}{none}. Numbers lead to the runs "
-        "behind them. Beats SFT: share of answers with more gold than "
+        f"of failures as if runs were independent. Failed: {lost}{none}. A number is a link to the "
+        "runs behind it. Beats SFT: share of answers with more gold than "
         f"the SFT base's to the same prompt; a tie counts half. {sentences.charged(study)}{rest}"
     )
 
@@ -96,7 +98,7 @@ def points(study) -> Points:
     found = [
         ("How sure?", sure(study), "#sure"),
         ("On which prompts?", parts.by_family(study), "#parts"),
-        ("What does it break?", sentences.tax(study), "#tax"),
+        ("What does it break?", sentences.losses(study), "#tax"),
         ("Fair?", fair, "#matched"),
         ("What could change it?", change, "#conditions"),
     ]
@@ -110,7 +112,7 @@ def sure(study) -> list[str]:
     undecided = open_pairs(study.versus.of_kind(Kind.INCONCLUSIVE))
     rests = (
         f"This rests on {count(study.seeds, 'seed')} × {study.prompts} test prompts; tests are "
-        "corrected for the number of pairs."
+        f"corrected for comparing {count(len(study.versus), 'pair')} of methods."
     )
     return [*nearest(study), *([undecided] if undecided else []), *against_tuned(study), rests]
 
@@ -143,8 +145,8 @@ def nearest(study) -> list[str]:
 
 
 def behind(study, row: Comparison) -> str:
-    """Format '0.13 (0.06 to 0.20) gold behind', by how much the loser of a pair is."""
+    """Format '0.13 (0.06 to 0.20) gold behind', by how much the loser of a pair is, with the scale
+    of gold."""
     counted = ", failed runs counted as no gain" * (row.expected is not None)
-    spread = abs(row.decisive.mean) / study.margin * MARGIN
-    sds = f", {spread:.2f} SDs of the SFT base's answers" * math.isfinite(spread)
-    return f"{size(row.decisive, row.winner == row.b)} gold behind{sds}{counted}"
+    scale = f"; the SFT base's answers differ by an SD of {study.margin / MARGIN:.2f}"
+    return f"{size(row.decisive, row.winner == row.b)} gold behind{counted}{scale}"

@@ -3,14 +3,15 @@
 from bench.analysis import costs
 from bench.analysis import statistics as st
 from bench.analysis.comparisons import Family
-from bench.report.facts import parameters
 from bench.report.words import (
     BETTER,
+    between,
     joined,
     label,
     leader,
     named,
     not_judged,
+    parameters,
     said,
     some_ended,
 )
@@ -62,7 +63,11 @@ def _best(study, family: Family) -> str:
     others = len(judged) < len(family.arms)
     if top := family.champion():
         if not others and all(share.all for share in family.ended.values()):
-            return f"{label(top)} reaches the highest gold reward, {BETTER} than every other method"
+            leads = between([abs(row.decisive.mean) for row in family if row.winner == top])
+            return (
+                f"{label(top)} reaches the highest gold reward, {BETTER} than every other method "
+                f"by {leads}"
+            )
         than = named(arm for arm in judged if arm != top)
         counted = " with failed runs counted as no gain" * any(r.expected for r in family)
         return f"{label(top)} is {BETTER} in gold reward than {than}{counted}"

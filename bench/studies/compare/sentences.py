@@ -115,12 +115,33 @@ def between_methods(study) -> list[str]:
     ]
 
 
+def losses(study) -> list[str]:
+    """Say shortly on which tasks an arm lost: 'ORPO on sums_hard −0.179, from 0.445'."""
+    found = _changed(study)
+    worst = sorted((row for row in found if row.is_loss), key=lambda row: -row.lost)
+    if not worst:
+        return tax(study)[:1]
+    base = {(r.arm, r.task, r.metric): r.mean for r in changes(study.results)}
+    items = [
+        f"{label(row.arm)} on {_task(row, found)} {fixed(row.change.mean, '+.3f')}, from "
+        f"{base[study.base[row.arm], row.task, row.metric]:.3f}"
+        for row in worst[:LISTED]
+    ]
+    rest = f"; and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
+    return [f"Losses on lm-eval tasks: {'; '.join(items)}{rest}."]
+
+
+def _changed(study) -> list[Change]:
+    """Return the changes of arms from their SFT bases on lm-eval tasks."""
+    return [row for row in changes(study.results) if row.arm not in study.bases]
+
+
 def tax(study) -> list[str]:
     """List the tasks on which an arm lost, tested over seeds and documents with Holm's correction.
 
     Of a task with several metrics, only the first in its table counts.
     """
-    found = [row for row in changes(study.results) if row.arm not in study.bases]
+    found = _changed(study)
     tested = [row for row in found if math.isfinite(row.p)]
     if not tested:
         why = "the scores of documents were not kept"
@@ -136,7 +157,8 @@ def tax(study) -> list[str]:
     told = f"Losses on lm-eval tasks ({how}): {', '.join(named_)}{rest}."
     maybe = [row for row in tested if row.lost > 0 and row.change.low * row.change.high > 0]
     open_ = [f"{label(r.arm)} on {_task(r, found)} {change(r)}" for r in maybe if not r.is_loss]
-    open_ = [f"Possible losses, which may be chance: {', '.join(open_[:LISTED])}."] * bool(open_)
+    early = "Losses that the correction leaves open (their intervals are uncorrected)"
+    open_ = [f"{early}: {', '.join(open_[:LISTED])}."] * bool(open_)
     if not worst:
         told = f"No loss on an lm-eval task can be told from chance ({how})."
     left = [f"{row.task} of {label(row.arm)}" for row in found if not _is_tested(row, tested)]
@@ -217,18 +239,18 @@ def charged(study) -> str:
         if payers := tuple(dict.fromkeys(rows[rows.group == group].method)):
             items.setdefault(payers, []).append(what)
     parts = [
-        f"{named(payers)} {'is' if len(payers) == 1 else 'are'} charged {joined(what)}"
+        f"{named(payers)} {'pays' if len(payers) == 1 else 'pay'} for {joined(what)}"
         for payers, what in items.items()
     ]
     start = "; ".join(parts) + ". " if parts else ""
     for name in study.results.reward.external.dropna().unique():
-        start += f"The reward model, {name}, was trained by others, which is charged to no run. "
+        start += f"The reward model, {name}, was trained by others, which is in no cost. "
     if elsewhere:
         start += f"{joined(map(label, elsewhere))}: nothing is trained here, so no cost is known. "
     others = [arm.name for arm in study.meta.arms if arm.start != SFT]
     verb = "does" if len(others) == 1 else "do"
     without = f"; {named(others)} {verb} without SFT" * bool(others)
-    return f"{start}Base, SFT and the pool of pairs are shared and charged to no method{without}."
+    return f"{start}Base, SFT and the pool of pairs are shared, and in no method's cost{without}."
 
 
 # --- stability
@@ -244,7 +266,9 @@ def stability(study) -> list[str]:
     found = {arm: value for arm in study.arms if (value := spread(study.results, arm)) >= 0}
     if study.seeds >= 3 and found:
         items = [f"{label(arm)} {found[arm]:.3f}" for arm in sorted(found, key=found.get)]
-        out.append(f"Spread between seeds (SD of their mean gold): {', '.join(items)}.")
+        most = f"Seeds differ most for {label(max(found, key=found.get))}"
+        most = most if len(found) > 1 else "Spread between seeds"
+        out.append(f"{most} (SD of their mean gold, untested): {', '.join(items)}.")
     return out
 
 
@@ -296,13 +320,14 @@ def detectable(study) -> str:
     m = len(study.versus)
     alone = between([st.detectable(i) for i in intervals])
     first = between([st.detectable(i, level=1 - (1 - st.LEVEL) / m) for i in intervals])
-    holm = f" ({first} where Holm's correction over {m} pairs is strictest)" * (m > 1)
+    holm = (
+        f" Where Holm's correction over {m} pairs of methods is strictest, it takes {first}."
+    ) * (m > 1)
     fails = ", if no run fails" * bool(len(study.failures))
     size = "of this size" if most == study.seeds else f"of {most} seeds"
     return (
-        f"A study {size} finds a true difference of {alone} gold{holm} 4 times in 5{fails}: "
-        "smaller ones are often missed. The range is over pairs, whose standard errors are "
-        "estimates."
+        f"A study {size} finds a true difference of {alone} gold, depending on the pair, 4 times "
+        f"in 5{fails}; smaller ones are often missed.{holm}"
     )
 
 
@@ -360,8 +385,8 @@ def optimised(study) -> list[str]:
     untested = "(means, which no test compares)"
     fell = {label(arm): drawdown(study.results, arm) for arm in study.listed}
     fell = [f"{arm} {fixed(by, '.2f')}" for arm, by in fell.items() if math.isfinite(by)]
-    path = "Gold at its best point of training minus the last, on validation prompts"
-    path = [f"{path}: {', '.join(fell)}."] * bool(fell)
+    path = "Gold at the end lies below its best point of training, on validation prompts, by"
+    path = [f"{path} {', '.join(fell)}."] * bool(fell)
     if first == best:
         return [f"{first} ends highest by the reward models {untested} and in gold.", *path]
     return [f"{first} ends highest by the reward models {untested}, and {best} in gold.", *path]
@@ -377,7 +402,8 @@ def contract(study) -> str:
         return f"{len(broken)} {many} of the fairness contract: {joined(broken)}."
     return (
         f"All {len(study.runs)} runs have the same start, parameters, prompts and sampling, and "
-        "those of a seed the same pairs: the contract was checked, without a breach."
+        "runs with the same seed the same pairs: a program checked this contract, and found no "
+        "breach."
         f"{asked_alone(study)}"
     )
 

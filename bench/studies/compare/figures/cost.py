@@ -49,7 +49,7 @@ FIGURE = Figure(
     "cost", "What a run costs, and its peak memory", draw,
     lambda s: f"Bars are means of a run over {seeds_of(s)}. {paid_once(s)}Curves and evaluation "
     "are not charged. Memory is the peak over all that a run is charged, the reward model's "
-    "training included; it grows with the rows of a pass, which the settings have."
+    "training included; it grows with the batch, which tuning chose."
     + " Thin lines are 95 % intervals over seeds." * (s.seeds > 1),
     lambda s: f"{costs.seconds_name(s.meta)} of a run: {listing(s, 'cost', 0)}.",
     lambda s: f"means of {seeds_of(s)}, lower is better"

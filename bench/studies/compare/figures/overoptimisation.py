@@ -38,7 +38,7 @@ def finding(study) -> str:
         return ""
     worst = max(fell, key=fell.get)
     most = f"{fell[worst]:.2f} at most ({label(worst)})"
-    return f"As tuned, gold falls from its best point of training by {most}"
+    return f"As tuned, gold ends below its best point of training by {most}"
 
 
 FIGURE = Figure(

@@ -10,7 +10,7 @@ from bench.analysis.measures.stability import spread
 from bench.analysis.statistics import Share
 from bench.report import style
 from bench.report.figure import Figure, counts, interval_note, listing, n_of, signed
-from bench.report.marks import LOST, NO_COST, beside, point, short, unit_scale
+from bench.report.marks import LOST, NO_COST, beneath, beside, point, short, unit_scale
 from bench.report.style import WIDE
 from bench.report.typeface import BOLD
 from bench.report.words import fixed, label
@@ -41,7 +41,8 @@ def _quality(study) -> Column:
     """Return the panel of gold above SFT."""
     found = study.known("gold_delta")
     spans = {a: (i.low, i.mean, i.high, fixed(i.mean, "+.2f")) for a, i in found.items()}
-    seen = [v for *span, _ in spans.values() for v in span if math.isfinite(v)]
+    runs = [gain for arm in found for gain in study.by_seed(arm, "gold_delta")]
+    seen = runs + [v for *span, _ in spans.values() for v in span if math.isfinite(v)]
     low, high = min([0, *seen]), max([0, *seen])
     pad = 0.1 * (high - low) or 1
     ends = low - pad, high + pad
@@ -122,9 +123,9 @@ def _small_print(axes, study, pen, arm: str, y: int) -> None:
             gains, [y + 0.25] * len(gains), "|", color=pen.of(arm), ms=5, mew=1.2
         )
         pen.told.add(ticks, label(arm), list(gains), seed=list(gains.index))
-    if seconds is not None:
-        unit = costs.seconds_name(study.meta)
-        _words(cost, pen, y + 0.3, f"{short(seconds.mean)} {unit}", 7.5)
+    if seconds is not None and arm in _cost(study).found:
+        words = f"{short(seconds.mean)} {costs.seconds_name(study.meta)}"
+        beneath(cost, words, _cost(study).found[arm][1], y + 0.3, fontsize=7.5, color=pen("muted"))
     if len(gains) > 2:
         words = f"SD of gold between seeds: {spread(study.results, arm):.2f}"
         _words(stability, pen, y + 0.3, words, 7.5)

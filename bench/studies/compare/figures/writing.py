@@ -93,7 +93,7 @@ def _rate(ax, found: st.Interval, y: float) -> None:
     """Write the number of a win rate on the side of its interval that faces away from 50 %."""
     low, high = (found.low, found.high) if math.isfinite(found.half) else (found.mean,) * 2
     end, side, move = (high, "left", 7) if found.mean >= 50 else (low, "right", -7)
-    beside(ax, f"{found.mean:.0f}", end, y, move, ha=side, fontsize=8)
+    beside(ax, f"{found.mean:.1f}", end, y, move, ha=side, fontsize=8)
 
 
 def _seeds_alone(study) -> str:
