@@ -14,7 +14,7 @@ from bench.studies.claims.slimming import slimmed
 from bench.studies.claims.tested import every
 
 BASES, PROMPTS, ITEMS = 4, 60, 200
-CFG = load("micro", ["study=claims", f"claims.bases={BASES}"])
+CFG = load("micro", ["study=claims", f"claims.bases={BASES}", f"bases.n={BASES}"])
 GAIN = {"ppo": 0.7, "dpo": 0.4, "ipo": 0.45, "orpo": 0.5, "simpo": 0.4}
 
 
@@ -77,7 +77,7 @@ def run_of(arm, seed, rng, prompts, ease, of_base):
             for f in (0.0, 1.0)
         ],
         "cost": [key | {"step": "align", "phase": "train", "charged": True, "flops": cost}
-                 | {"wall_s": 9.0}],
+                 | {"wall_s": 9.0, "cpu_s": 9.0}],
     }  # fmt: skip
     return found
 

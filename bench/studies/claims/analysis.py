@@ -73,7 +73,8 @@ def weight(row: Outcome) -> float:
     """Return the weight of a part in the correction: each claim has 1, which its tests share."""
     if row.part.rule is Rule.FACT:
         return 0.0
-    return 1 / sum(part.rule is not Rule.FACT for part in row.claim.parts)
+    tests = [part.share for part in row.claim.parts if part.rule is not Rule.FACT]
+    return row.part.share / sum(tests)
 
 
 def outcome(claim: Claim, part: Part, results: Results) -> Outcome:

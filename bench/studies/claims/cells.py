@@ -9,9 +9,9 @@ from itertools import product
 from bench.studies.claims.conditions import (
     Spec,
     crossed,
+    elsewhere,
     few,
     foreign,
-    weaker,
     writers,
 )
 from bench.studies.scaling import from_few
@@ -20,7 +20,7 @@ KEY = "map"  # what `claims.only` calls it
 SHARES, FLIPS, ORIGINS = (10, 4, 2, 1), (0, 10, 20, 40), ("own", "foreign")
 UNITS = 2  # SFT bases of a cell
 METHODS = ("ppo", "dpo")
-NOISY = (20, 40)  # flips at which the strength is picked anew
+NOISY = (20, 40)  # flips at which strength or rate is picked anew
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,17 @@ def bases_of(cell: Cell, bases: list[int]) -> list[int]:
 def spec(cfg, method: str, cell: Cell, number: int = 1) -> Spec:
     """Return the spec of a method in a cell, for one SFT base.
 
-    Where many labels are turned round the strength is picked anew, from all labels.
+    Where many labels are turned round, or another model wrote the pairs, strength or rate is picked
+    anew, from all labels; if both, it is the pick for the flips.
     """
     found: Spec = {"method": method}
     if cell.share > 1:
         found |= from_few(cfg, method, few(cfg, cell.share))
     if cell.flip:
         found["flip"] = cell.flip
-    if cell.flip in NOISY:
-        plain = (cell.share, cell.origin) == (1, "own")
-        found |= weaker(cfg, method) if plain else {"follows": f"{method}-flip{cell.flip}"}
-    return found | (foreign(number) if cell.origin != "own" else {})
+    other, flipped = cell.origin != "own", cell.flip in NOISY
+    if flipped or other:
+        leader = f"{method}-flip{cell.flip}" if flipped else f"{method}-foreign"
+        leads = f"{method}{cell.ending}" == leader and (flipped or number == 1)
+        found |= elsewhere(cfg, method) if leads else {"follows": leader}
+    return found | (foreign(number) if other else {})

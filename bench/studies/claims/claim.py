@@ -38,7 +38,8 @@ class Part:
     (``effects``), or for ALWAYS several; positive speaks for the claim. margin, in the effect's
     unit: a smaller one would not matter. logarithm: whether effect and margin are logs of a ratio,
     which readers see as the ratio. gate: takes the Results and says why they cannot decide, such as
-    that what should differ does not; '' if they can.
+    that what should differ does not; '' if they can. share: of the claim's weight in the
+    correction, beside the shares of its other parts.
     """
 
     sentence: str
@@ -49,6 +50,19 @@ class Part:
     measure: Callable
     logarithm: bool = False
     gate: Callable[..., str] | None = None
+    share: float = 1.0
+
+
+def not_measured(*conditions: str) -> Callable[..., str]:
+    """Return a gate: that runs of some conditions failed, whose answers are what is claimed."""
+
+    def gate(results) -> str:
+        from bench.studies.claims import units  # here, so that a dry run stays quick
+
+        lost, every = units.failed(results, conditions)
+        return f"{lost} of {every} runs failed, and answer nothing" if lost else ""
+
+    return gate
 
 
 @dataclass(frozen=True)

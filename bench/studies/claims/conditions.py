@@ -45,9 +45,19 @@ def times(cfg, method: str, key: str, factor: float) -> float:
     return rounded(getattr(getattr(cfg, method), key) * factor)
 
 
-def weaker(cfg, method: str) -> Spec:
-    """Return candidates for noisy labels, which shrink rewards: a third of the strength."""
-    return {"candidates": {"weak": {"beta": times(cfg, method, "beta", 1 / 3)}}}
+def elsewhere(cfg, method: str) -> Spec:
+    """Return candidates where pairs are others than the settings were found on: a third of the
+    strength, three times it, or a third of the rate.
+
+    Flips shrink the scores of a reward model, so a fixed strength holds PPO tighter; a direct
+    method, which reads the labels themselves, may need to be held tighter or to learn more slowly.
+    """
+    tried = {"weak": ("beta", 1 / 3), "strong": ("beta", 3), "slow": ("lr", 1 / 3)}
+    return {
+        "candidates": {
+            name: {key: times(cfg, method, key, factor)} for name, (key, factor) in tried.items()
+        }
+    }
 
 
 def few(cfg, share: int) -> int:

@@ -22,7 +22,8 @@ RULES = (
     *sorted(path for path in HERE.glob("*.py") if path.stem not in ("figures", "page")),
     *(BENCH / f"analysis/{name}.py" for name in ("costs", "curves", "results", "statistics")),
     BENCH / "studies/stability/analysis.py",
-    BENCH / "evaluation/variety.py",
+    BENCH / "core/thresholds.py",
+    *(BENCH / f"evaluation/{name}.py" for name in ("samples", "variety")),
     BENCH / "steps/pick.py",
 )
 MADE_FROM = ("data", "model", "base", "sft", "pairs", "reward", "decode", "curve", "eval")

@@ -153,7 +153,8 @@ PANELS = {"own": "Pairs of the own SFT base", "foreign": "Pairs that another mod
 MAP = Figure(
     "map", "Where PPO wins, where DPO wins, and where nobody can tell", draw_map,
     lambda s: "Numbers: PPO's gain in gold minus DPO's, the mean over a cell's SFT bases, on test "
-    "prompts. Shaded: where a linear model of all cells has one method ahead with a 95 % interval; "
+    "prompts. Shaded: where a linear model of all cells has one method ahead with a 95 % interval, "
+    "of each point alone, over SFT bases too; "
     "unshaded, nobody can tell; the line is where it has them equal, the dashed line where the "
     "information in labels would put it. "
     f"n = {len(cells_map.cells(s.results))} pairs of runs.",
@@ -172,7 +173,7 @@ def border(study) -> str:
     ppo, dpo = (ahead.count(m) for m in ("ppo", "dpo"))
     return (
         f"Of {len(CELLS)} cells of the map, PPO is ahead in {ppo}, DPO in {dpo}, and in "
-        f"{len(CELLS) - ppo - dpo} nobody can tell."
+        f"{len(CELLS) - ppo - dpo} nobody can tell, each taken alone."
     )
 
 

@@ -31,7 +31,8 @@ def cells(results: Results) -> pd.DataFrame:
 class Fit:
     """A linear model of PPO's lead over DPO, by least squares, with a level for each SFT base.
 
-    coefficients, covariance: of TERMS; df: degrees of freedom; left_out: the root mean square error
+    coefficients, covariance: of TERMS, the level's with its variation between SFT bases; df:
+    degrees of freedom; left_out: the root mean square error
     of a cell that the fit has not seen; noise: the standard deviation of the residuals.
     """
 
@@ -91,6 +92,9 @@ def _least_squares(rows: pd.DataFrame):
     own = inverse * root[:, 0]  # how much each run moves each coefficient
     covariance = (residuals**2).sum() / df * own @ own.T
     n = x.shape[1]
+    levels = np.append(found[n:], -found[n:].sum())
+    if len(levels) > 1:  # other SFT bases would have other levels
+        covariance[0, 0] += levels.var(ddof=1) / len(levels)
     return found[:n], covariance[:n, :n], residuals, df
 
 

@@ -4,6 +4,8 @@ A unit is an SFT base: runs from it with several seeds are averaged. A run that 
 gain, since one keeps the SFT base; one that was never made is left out.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from bench.analysis import costs, curves
@@ -87,9 +89,12 @@ def gain(results: Results, condition: str, family: str = "") -> Interval:
     return over(gains(results, condition, family))
 
 
-def difference(results: Results, a: str, b: str) -> Interval:
-    """Return the interval of the gain of a minus that of b, on the units and prompts of both."""
-    return over(paired(gains(results, a), gains(results, b)))
+def difference(results: Results, a: str, b: str, without: Sequence[str] = ()) -> Interval:
+    """Return the interval of the gain of a minus that of b, on the units and prompts of both.
+
+    without: units to leave out.
+    """
+    return over(paired(gains(results, a), gains(results, b)).drop(list(without), errors="ignore"))
 
 
 def failed(results: Results, conditions) -> tuple[int, int]:
@@ -116,7 +121,8 @@ def flops(results: Results, condition: str) -> pd.Series:
 
 def seconds(results: Results, condition: str) -> pd.Series:
     """Return the seconds of each unit of a condition, all that a run is charged for included."""
-    spent = costs.spent(results, ("wall_s",)).set_index(["arm", "seed"]).wall_s
+    column = costs.seconds(results.meta)
+    spent = costs.spent(results, (column,)).set_index(["arm", "seed"])[column]
     return by_unit(results, condition, spent)
 
 

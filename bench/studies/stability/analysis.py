@@ -24,11 +24,18 @@ BELOW = "below SFT"  # the run ended, but training failed
 
 
 @once
-def margin(results: Results) -> float:
-    """Return MARGIN standard deviations of the SFT base's gold over validation prompts."""
+def margins(results: Results) -> pd.DataFrame:
+    """Return MARGIN standard deviations of gold over validation prompts at the start of each run:
+    arm, seed, margin."""
     start = curves.overall(results)
     start = start[start.fraction == 0]
-    return MARGIN * float((start.gold_se * np.sqrt(start.n)).iloc[0]) if len(start) else np.nan
+    return start[["arm", "seed"]].assign(margin=MARGIN * start.gold_se * np.sqrt(start.n))
+
+
+def margin(results: Results) -> float:
+    """Return the margin of a study whose runs start from one SFT base."""
+    found = margins(results).margin
+    return float(found.iloc[0]) if len(found) else np.nan
 
 
 @once
@@ -44,7 +51,8 @@ def runs(results: Results) -> pd.DataFrame:
         rows[key] = rows.arm.map({a.name: a.factors.get(key, 1.0) for a in results.meta.arms})
     rows = rows.merge(curves.health(results, GRID_CURVE), how="left", on=["arm", "seed"])
     rows["outcome"] = rows.status
-    rows.loc[(rows.status == "ok") & (rows.gain < -margin(results)), "outcome"] = BELOW
+    below = -rows[["arm", "seed"]].merge(margins(results), how="left").margin.to_numpy()
+    rows.loc[(rows.status == "ok") & (rows.gain < below), "outcome"] = BELOW
     return rows.assign(gain=rows.gain.mask(rows.status != "ok"))
 
 

@@ -4,6 +4,7 @@ import math
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
 from bench.studies.claims.conditions import crossed, few, times
+from bench.studies.scaling import rewarded
 
 SHARES = (10, 4, 2)
 SHORT = tuple(f"ppo-short{share}" for share in SHARES)
@@ -15,13 +16,14 @@ def arms(cfg, bases):
     steps; and DPO for up to about as much compute as PPO."""
     found = {m: {"method": m} for m in ("ppo", "dpo")}
     fast = {"candidates": {"fast": {"lr": times(cfg, "ppo", "lr", 2)}}}
-    found |= {
-        name: {"method": "ppo", "n": few(cfg, share)} | fast
-        for name, share in zip(SHORT, SHARES, strict=True)
-    }
+    for name, share in zip(SHORT, SHARES, strict=True):
+        n = few(cfg, share)
+        found[name] = {"method": "ppo", "n": n} | rewarded(cfg, n) | fast
     most = cfg.views.longer.get("dpo", 10)
     longer = {f"x{factor:g}": {"epochs": times(cfg, "dpo", "epochs", factor)} for factor in (2, 4)}
     longer["once"] = {"epochs": cfg.dpo.epochs}
+    slow = {"epochs": times(cfg, "dpo", "epochs", 4), "lr": times(cfg, "dpo", "lr", 1 / 3)}
+    longer["slow"] = slow
     found[LONGER] = {"method": "dpo", "epochs": times(cfg, "dpo", "epochs", most)}
     found[LONGER] |= {"candidates": longer}
     return crossed(cfg, found, bases)
@@ -79,9 +81,10 @@ CLAIM = Claim(
     key="C2",
     sentence="DPO needs less memory and fewer GPU-hours.",
     experiment="DPO as tuned, and for one, two, four or ten times as many epochs, the last about "
-    "as dear as PPO; PPO as tuned, and from a tenth, a quarter and half of the labels and prompts, "
-    "which makes all its steps cheaper, at its rate or twice it. The first base picks the epochs "
-    "and the rates, on other seeds. Each is charged with all that it prepares.",
+    "as dear as PPO, or for four times as many at a third of the rate; PPO as tuned, and from a "
+    "tenth, a quarter and half of the labels and prompts, which makes its steps cheaper, at its "
+    "rate or twice it, its reward model reading few labels more often. The first base picks the "
+    "epochs and the rates, on other seeds. Each is charged with all that it prepares.",
     published=(
         Published(
             "Rafailov et al. 2023 (arXiv 2305.18290)",
@@ -98,6 +101,7 @@ CLAIM = Claim(
             "FLOPs that PPO takes to gain what DPO gains, over DPO's",
             to_reach,
             logarithm=True,
+            share=4,
         ),
         Part(
             "With up to as much compute as PPO, DPO gains as much.",

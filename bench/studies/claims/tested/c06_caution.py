@@ -2,18 +2,16 @@
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
 from bench.studies.claims.conditions import crossed
-from bench.studies.scaling import from_few
 
-METHODS, PAIRS = ("ppo", "dpo"), 500
+METHODS = ("ppo", "dpo")
 NEARLY_ALL = 0.8  # share of the units that must be in range
 
 
 def arms(cfg, bases):
     """Return PPO and DPO as they are, and on pairs of harmful requests alone."""
-    n, found = min(PAIRS, cfg.pairs.n), {m: {"method": m} for m in METHODS}
-    made = crossed(cfg, found, bases)
+    made = crossed(cfg, {m: {"method": m} for m in METHODS}, bases)
     for method, own in (("dpo", bases), ("ppo", bases[::4])):
-        harmful = {f"{method}-harmful": from_few(cfg, method, n) | {"only": "harmful"}}
+        harmful = {f"{method}-harmful": {"method": method, "only": "harmful"}}
         made |= crossed(cfg, harmful, own)
     return made
 
@@ -75,9 +73,19 @@ def out_of_range(results) -> str:
 
 
 def in_range(results):
-    """Say for how many units the SFT base's best answers reach the method's gold."""
+    """Say for how many units the SFT base's best answers reach the method's gold, and how many more
+    requests are refused after training on pairs of all kinds."""
+    from bench.report.words import said
+    from bench.studies.claims import units
+    from bench.studies.claims.effects import over
+
     items = ["{} {} of {}".format(m.upper(), *reached(results, m)) for m in METHODS]
-    return [f"Units whose gold the best of up to eight SFT answers reaches: {', '.join(items)}."]
+    mixed = over(100 * units.changes(results, "dpo", "overrefused"))
+    return [
+        f"Units whose gold the best of up to eight SFT answers reaches: {', '.join(items)}.",
+        f"Trained on pairs of all kinds, DPO refuses {said(mixed, 1)} points more of what it "
+        "should help with.",
+    ]
 
 
 CLAIM = Claim(
@@ -85,7 +93,7 @@ CLAIM = Claim(
     sentence="Over-alignment costs creativity, and makes models over-cautious.",
     experiment="How far the answers of PPO and DPO to one prompt differ, beside the SFT base's "
     "best of so many that its gold is the same; and refusals of what should be helped after "
-    f"training on {PAIRS} pairs of harmful requests alone; PPO's refusals from every fourth base.",
+    "training on as many pairs, of harmful requests alone; PPO's refusals from every fourth base.",
     published=(
         Published(
             "Kirk et al. 2023 (arXiv 2310.06452)",

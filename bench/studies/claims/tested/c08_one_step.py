@@ -1,6 +1,6 @@
 """ORPO folds SFT and alignment into one step: from the pretrained base, on the same triples."""
 
-from bench.studies.claims.claim import Claim, Part, Published, Rule
+from bench.studies.claims.claim import Claim, Part, Published, Rule, not_measured
 from bench.studies.claims.conditions import Spec, crossed, times
 from bench.studies.scaling import rounded
 
@@ -24,7 +24,7 @@ def arms(cfg, bases):
         "weak": {"beta": times(cfg, "dpo", "beta", 1 / 3)},
         "strong": {"beta": times(cfg, "dpo", "beta", 3)},
         "slow": {"lr": times(cfg, "dpo", "lr", 1 / 3)},
-        "twice": {"epochs": times(cfg, "dpo", "epochs", 2)},
+        "fast": {"lr": times(cfg, "dpo", "lr", 3)},
     }
     return crossed(cfg, {ONE: one, TWO: two}, bases)
 
@@ -77,6 +77,7 @@ CLAIM = Claim(
             "gold",
             "gold of ORPO's answers minus that of DPO's after SFT",
             lead,
+            gate=not_measured(ONE, TWO),
         ),
     ),
     arms=arms,

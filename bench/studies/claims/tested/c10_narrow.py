@@ -1,21 +1,24 @@
-"""Narrow pairs make a one-trick model: 500 pairs of reviews alone, against all else."""
+"""Narrow pairs make a one-trick model: pairs of reviews alone, against all else."""
 
 from bench.studies.claims.claim import Claim, Part, Rule
 from bench.studies.claims.conditions import crossed
 from bench.studies.scaling import from_few
 
 PAIRS, PRODUCT, MARGIN = 500, "phone", 0.1
-KINDS = {"mixed": {}, "review": {"only": "review"}, PRODUCT: {"only": PRODUCT}}
-NAMES = tuple(f"{m}-{kind}" for m in ("dpo", "ppo") for kind in KINDS)
+NAMES = tuple(f"{m}{kind}" for m in ("dpo", "ppo") for kind in ("", "-review", f"-{PRODUCT}"))
 FAMILIES = {"request": "requests", "sum": "sums", "review": "reviews"}
 
 
 def arms(cfg, bases):
-    """Return DPO from all bases, and PPO from every fourth one, on 500 pairs of all kinds, of
-    reviews, of reviews of one product, read more often than all pairs are."""
+    """Return DPO from all bases, and PPO from every fourth one, on pairs of all kinds, on as many
+    of reviews alone, and on few of one product, read more often."""
     n, found = min(PAIRS, cfg.pairs.n), {}
     for method, own in (("dpo", bases), ("ppo", bases[::4])):
-        made = {f"{method}-{name}": from_few(cfg, method, n) | kind for name, kind in KINDS.items()}
+        made = {
+            method: {"method": method},
+            f"{method}-review": {"method": method, "only": "review"},
+            f"{method}-{PRODUCT}": from_few(cfg, method, n) | {"only": PRODUCT},
+        }
         found |= crossed(cfg, made, own)
     return found
 
@@ -66,8 +69,9 @@ def by_family(results):
 CLAIM = Claim(
     key="C10",
     sentence="Training on narrow pairs makes a one-trick model.",
-    experiment=f"DPO and PPO on {PAIRS} pairs of reviews alone, of reviews of one product, and of "
-    "all kinds, read more often than all pairs are; DPO from each SFT base, PPO from every fourth.",
+    experiment="DPO and PPO on pairs of all kinds, on as many of reviews alone, and on "
+    f"{PAIRS} of reviews of one product, read more often; DPO from each SFT base, PPO on narrow "
+    "pairs from every fourth.",
     published=(),
     parts=tuple(
         Part(
@@ -90,16 +94,16 @@ CLAIM = Claim(
     shown=of_requests,
     shown_as="gold of requests above SFT",
     labels={
-        f"{m}-{kind}": f"{m.upper()} on {what}"
+        f"{m}{kind}": f"{m.upper()} on {what}"
         for m in ("dpo", "ppo")
         for kind, what in (
-            ("mixed", "all kinds"),
-            ("review", "reviews"),
-            (PRODUCT, f"reviews of a {PRODUCT}"),
+            ("", "all kinds"),
+            ("-review", "reviews"),
+            (f"-{PRODUCT}", f"reviews of a {PRODUCT}"),
         )
     },
     notes=by_family,
-    caveat=f"{PAIRS} pairs, read several times.",
+    caveat="One narrow family of prompts. Settings are those found on pairs of all kinds.",
     worlds=("micro",),
     elsewhere="its prompts are of one kind",
 )

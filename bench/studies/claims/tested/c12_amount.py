@@ -2,11 +2,11 @@
 
 from bench.settings.checks import left_in_pool
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import Spec, crossed, few, times, weaker
+from bench.studies.claims.conditions import Spec, crossed, elsewhere, few, times
 from bench.studies.scaling import from_few
 
 SHARE, FLIPS = 10, {"dpo": (10, 20, 30, 40), "ppo": (20, 40)}
-NOISY = (20, 30, 40)  # flips at which the strength is picked anew
+NOISY = (20, 30, 40)  # flips at which strength or rate is picked anew
 GOLD, MANY, FLIPPED = 1_000, 10_000, 20  # the claim's own numbers, and the share turned round
 LITERAL = (f"dpo-exact{GOLD}", f"dpo-many{MANY}")
 NAMES = tuple(f"{m}-{end}" for m in FLIPS for end in ("exact", *(f"flip{f}" for f in FLIPS[m])))
@@ -26,7 +26,7 @@ def arms(cfg, bases):
         found[f"{method}-exact"] = exact
         for flip in flips:
             own = {"method": method, "flip": flip}
-            found[f"{method}-flip{flip}"] = own | (weaker(cfg, method) if flip in NOISY else {})
+            found[f"{method}-flip{flip}"] = own | (elsewhere(cfg, method) if flip in NOISY else {})
         made |= crossed(cfg, found, bases if method == "dpo" else bases[::2])
     return made | (crossed(cfg, literal(cfg), bases) if left_in_pool(cfg) >= MANY else {})
 
@@ -104,8 +104,8 @@ CLAIM = Claim(
     experiment="DPO on a thousand pairs with exact labels and on ten thousand of which a fifth is "
     "turned round. DPO and PPO on a tenth of the pairs with exact labels, in as many epochs as on "
     "all, in as many steps or in between, against all pairs of which 10 to 40 % are turned round; "
-    "PPO from every other base. The first base picks lengths, and strengths on noisy pairs, on "
-    "other seeds.",
+    "PPO from every other base. The first base picks lengths, and strength or rate on noisy pairs, "
+    "on other seeds.",
     published=(
         Published(
             "Deng et al. 2025 (arXiv 2502.14560)",

@@ -4,6 +4,7 @@ from bench.studies.claims.claim import Claim, Part, Published, Rule
 from bench.studies.claims.conditions import crossed
 
 KINDS = ("random", "look", "outcome", "steps")
+POINTS = 5  # that matter
 RESULT, STEPS, LOOK = "worked_result", "worked_steps", "worked_look"
 
 
@@ -37,6 +38,16 @@ def lead(task: str, kind: str, other: str):
         return over(100 * paired(*both))
 
     return measured
+
+
+def nothing_taught(results) -> str:
+    """Say why labels by steps cannot be judged, if they teach no steps: then labels by look would
+    only have to do harm."""
+    from bench.report.words import said
+
+    found = lead(STEPS, "steps", "random")(results)
+    told = f"labels by steps beat random labels by {said(found, 0)} points alone"
+    return "" if found.mean >= POINTS else told
 
 
 def rights(results):
@@ -81,7 +92,7 @@ CLAIM = Claim(
         Part(
             "Labels by look make DPO's answers look like reasoning.",
             Rule.MORE,
-            5,
+            POINTS,
             "points of sums",
             "share of held-out hard sums whose answer has the look: labels by look minus random "
             "labels",
@@ -90,11 +101,12 @@ CLAIM = Claim(
         Part(
             "Labels by steps make more of DPO's steps right than labels by look.",
             Rule.MORE,
-            5,
+            POINTS,
             "points of sums",
             "share of held-out hard sums whose steps are right: labels by steps minus labels by "
             "look",
             lead(STEPS, "steps", "look"),
+            gate=nothing_taught,
         ),
     ),
     arms=arms,
