@@ -22,6 +22,7 @@ from bench.core import registry
 from bench.core.schema import Section, UserError
 from bench.methods import dpo
 from bench.models.hub_model import TEMPLATES
+from bench.steps import data, runner
 from bench.steps import report as report
 from bench.steps.fingerprint import fingerprint
 from bench.studies import load
@@ -150,6 +151,19 @@ def walked(own):
 def test_the_readme_s_pairs_are_pairs():
     found = [json.loads(line) for line in shown("my/pairs.jsonl").splitlines()]
     assert len(found) == 3 and all(world.preference_of(row) for row in found)
+
+
+def test_twenty_pairs_have_a_plan(own, monkeypatch):
+    """The settings for few rows of docs/own.md, with twenty pairs of one's own."""
+    text = (REPO / "docs/own.md").read_text(encoding="utf-8").partition("**Few rows.**")[2]
+    few = text.partition("```yaml")[2].partition("```")[0].replace("pairs.jsonl", "twenty.jsonl")
+    put(own / "my/few.yaml", few)
+    put(own / "my/twenty.jsonl", lines([pair(i) for i in range(20)]))
+    monkeypatch.chdir(own)
+    cfg = load("my/few.yaml")
+    assert len(cfg.study_runs) == 4 * len(cfg.seeds)
+    runner.main("data", data.run, argv=["--testbed", "my/few.yaml"])
+    assert len(rows(cfg.layout.data / "pool.jsonl")) >= cfg.pairs.n + cfg.pairs.validation
 
 
 def test_every_method_trains_on_one_s_own_files(walked):
