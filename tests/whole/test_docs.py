@@ -122,6 +122,11 @@ def test_no_quote_is_stale(capsys, monkeypatch):
     assert "0 changed, 0 stale" in capsys.readouterr().err
 
 
+def test_the_committed_post_is_not_stale(monkeypatch):
+    monkeypatch.chdir(REPO)
+    main(["quote", "--check", "--report", "reports/micro", "reports/micro/blog/post.md"])
+
+
 def test_a_stale_quote_is_found(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(REPO)
     page = tmp_path / "page.md"
