@@ -9,7 +9,7 @@ from bench.analysis import curves
 from bench.core.names import DEFAULT_STUDY
 from bench.report import style, svg
 from bench.report.marks import LOST
-from bench.report.words import count, fixed, label, parameters
+from bench.report.words import count, fixed, label
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,9 @@ def described(study, figures: list[Figure]) -> dict[str, dict[str, str]]:
 def signed(study, *notes: str) -> str:
     """Return 'prefbench · micro · 0.18 million parameters · 5 seeds × 384 test prompts', for the
     foot of a figure."""
-    meta, known = study.meta, study.runs.parameters.any()
+    meta = study.meta
     name = [f"study {meta.study}"] if meta.study != DEFAULT_STUDY else []
-    name += [f"{parameters(study)} parameters"] * bool(known)
-    return " · ".join(["prefbench", meta.testbed, *name, *notes])
+    return " · ".join(filter(None, ["prefbench", meta.testbed, *name, study.sized, *notes]))
 
 
 def seeds_of(study) -> str:

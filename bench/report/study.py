@@ -14,7 +14,7 @@ from bench.analysis.results import Meta, Results
 from bench.core.grouping import grouped
 from bench.core.names import SFT
 from bench.report import style
-from bench.report.words import label
+from bench.report.words import label, parameters
 
 MANY = 6
 
@@ -68,6 +68,11 @@ class Study:
     def methods(self) -> list[str]:
         """Return the methods that the study's arms belong to, in the order of all methods."""
         return [method for method in self.meta.methods if method in {*self.method.values()}]
+
+    @property
+    def sized(self) -> str:
+        """Return '0.18 million parameters'; '' if unknown."""
+        return f"{parameters(self)} parameters" if self.runs.parameters.any() else ""
 
     @property
     def sweeps(self) -> list[list[str]]:

@@ -232,6 +232,13 @@ LAYOUT = """() => {
   for (const e of document.body.querySelectorAll("*:not(svg, svg *)"))
     if (e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1 && !scrolls(e))
       found.push("too wide: " + name(e));
+  if (innerWidth < 640) {
+    const folds = [...document.querySelectorAll("details:not([open])")];
+    for (const fold of folds) fold.open = true;
+    for (const e of document.querySelectorAll(".scroll"))
+      if (e.scrollWidth > e.clientWidth + 1) found.push("a table scrolls: " + e.ariaLabel);
+    for (const fold of folds) fold.open = false;
+  }
   for (const e of document.querySelectorAll("svg text")) {
     const box = e.getBoundingClientRect(), frame = e.closest("svg").getBoundingClientRect();
     if (box.left < frame.left - 1 || box.right > frame.right + 1
