@@ -1,7 +1,7 @@
 """Whatever ends a study, the same command goes on, to the results of one that nothing ended.
 
 PREFBENCH_KILLS=100 ends as many processes, by all methods, PREFBENCH_DISKS=20 fills as many disks;
-without these a few. Prints what it did: `pytest -s`.
+without these one. Prints what it did: `pytest -s`.
 """
 
 import os
@@ -19,7 +19,7 @@ import pytest
 import same_runs
 
 REPO = Path(__file__).parents[2]
-KILLS, DISKS = (int(os.environ.get(f"PREFBENCH_{name}", "2")) for name in ("KILLS", "DISKS"))
+KILLS, DISKS = (int(os.environ.get(f"PREFBENCH_{name}", "1")) for name in ("KILLS", "DISKS"))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ALL = "studies={all: [ppo, dpo, ipo, orpo, simpo, kto, rloo, grpo, online_dpo]}"
 ASKED = ["testbed=tiny", "seeds=[1]", *(["study=all", ALL] if KILLS > 10 else [])]
