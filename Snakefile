@@ -11,6 +11,7 @@
 # settings that it reads or the libraries change. A changed comment reruns nothing.
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from bench.core import disk, holders, warm
@@ -24,7 +25,9 @@ from bench.evaluation.harness import check_names
 from bench.settings.overrides import asked
 from bench.studies import load
 
-TYPED = set(sys.argv[1:])  # Snakemake knows its targets only once it has read this file
+# Snakemake knows its targets only once it has read this file.
+COUNTED = ("--cores", "-c", "--jobs", "-j")  # options whose value, such as `all`, is no target
+TYPED = {word for before, word in pairwise(sys.argv) if before not in COUNTED}
 
 # `snakemake claims` chooses the study of that name, for the jobs of a cluster too.
 if "claims" in TYPED:
@@ -45,7 +48,7 @@ except UserError as error:
 
 targets = {"claims", *(["tune"] if CFG.searches else [])}
 for name in TYPED & {*CFG.known_studies} - targets:
-    sys.exit(f"error: {name} is a study: run snakemake --cores all --config study={name}")
+    sys.exit(f"error: {name} is a study, no target: add study={name} to --config instead")
 
 if CFG.foreign_code and workflow.is_main_process:
     files = ", ".join(CFG.foreign_code)

@@ -28,7 +28,7 @@ class Cell:
 
 DASH = Cell("–")
 NARROW = 3  # columns that a phone has room for
-LONG = 60  # cells from which a phone has no line for each
+LONG = 60  # cells up to which a phone gives each a line of its own
 
 
 @dataclass

@@ -14,6 +14,7 @@ import ast
 import contextlib
 import inspect
 import io
+import math
 import os
 import re
 import sys
@@ -193,7 +194,7 @@ def meanings(word: str) -> list[str]:
     """Return what the glossary says of a word, in the repository where the package lies in one."""
     path = ROOT.parent / "docs/glossary.md"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    known = re.findall(r"\*\*([^*]+)\*\*: (.+?)(?=\s\*\*|\n- |\n\n|\Z)", text, re.DOTALL)
+    known = re.findall(r"\*\*([^*]+)\*\*: (.+?)(?=\s\*\*[^*]+\*\*:|\n- |\n\n|\Z)", text, re.DOTALL)
     return [
         " ".join(said.split()) for names, said in known if word.lower() in names.lower().split(", ")
     ]
@@ -201,14 +202,15 @@ def meanings(word: str) -> list[str]:
 
 def about_word(word: str, text: str) -> list[str]:
     """Explain a word of the glossary, without its links."""
-    return [*heading(word), *textwrap.wrap(re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text), WIDTH)]
+    plain = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text).replace("**", "")
+    return [*heading(word), *textwrap.wrap(plain, WIDTH)]
 
 
 def other_world(word: str) -> str:
     """Return a hint if a word is a setting of the data of other testbeds; else ''."""
-    for name in layers.testbeds():
+    for name in ("smol-hub", *layers.testbeds()):
         if word in (setting.key for setting in all_settings(studies.load(name))):
-            return f": it is a setting of other testbeds: add --testbed {name}"
+            return f"; other testbeds have this setting: add --testbed {name}"
     return ""
 
 
@@ -304,7 +306,11 @@ def about_claim(cfg, key: str) -> list[str]:
     """Explain a claim: its sentence and experiment, and how to test it."""
     claim = tested.every()[key]
     rows = [("experiment", claim.experiment)]
-    rows += [("statement", part.sentence) for part in claim.parts]
+    for part in claim.parts:
+        margin = math.exp(part.margin) if part.logarithm else part.margin
+        rule = f"Rule: {part.rule}, margin {margin:.3g} {part.unit}."
+        rows.append(("statement", f"{part.sentence} {rule}"))
+    rows += [("file", shown(inspect.getfile(claim.arms)))]
     rows += [("test it", f"snakemake --cores all claims --config 'claims=[{key}]'")]
     return [*heading(f"Claim {key}"), claim.sentence, "", *columns(rows)]
 

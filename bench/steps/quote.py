@@ -1,6 +1,6 @@
 """Renew what Markdown files quote from reports (README, docs, a post of yours), or check it.
 
-    python -m bench quote README.md docs/results.md [--check]
+    python -m bench quote README.md docs/*.md [--check]
     python -m bench quote my-post.md --report runs/micro/report [--check]
 
 A quote stands between marks with the key of a fact (`bench.report.marked_text`). The fact is from

@@ -195,6 +195,7 @@ def test_everything_has_an_answer_within_the_width(capsys, monkeypatch):
         ("arm", "a method with named overrides"),
         ("Cell", "settings around a method's tuned one"),
         ("SFT base", "the model after SFT"),
+        ("reward model", "it learns from pairs. Also called proxy."),
         ("C4", "DPO is highly sensitive to the quality of its pairs."),
     ],
 )
@@ -212,7 +213,7 @@ def test_words_of_the_docs_and_claims_are_explained(capsys, word, said):
         (["list", "mesures"], "did you mean 'measures'?"),
         (["list", "setings"], "did you mean 'settings'?"),
         (["list", "steps", "--markdown"], "--markdown goes with `list settings` alone"),
-        (["help", "data.gold.file"], "is a setting of other testbeds: add --testbed "),
+        (["help", "data.gold.file"], "other testbeds have this setting: add --testbed smol-hub"),
         (["help", "dpo", "--testbed", "micra"], "did you mean 'micro'?"),
         (["alin"], "did you mean 'align'?"),
     ],

@@ -447,13 +447,18 @@ def test_the_pod_s_command_plans_the_whole_study(tmp_path):
     assert planned(done)["align"] == len(FIRST) * len(SEEDS)
 
 
+def test_a_study_may_be_called_as_the_value_of_an_option_is(tmp_path):
+    done = snakemake(tmp_path, "-n", "--cores", "all", config=["study=all", "studies={all: [dpo]}"])
+    assert planned(done)["align"] == len(SEEDS)
+
+
 @pytest.mark.parametrize(
     "words,config,hint",
     [
         ((), ["testbed=tinny"], "did you mean 'tiny'"),
         ((), ["dpo={lrr: 3}"], "did you mean 'dpo.lr'"),
-        (("tune",), (), "tune is a study: run snakemake --cores all --config study=tune"),
-        (("views",), (), "views is a study: run"),
+        (("tune",), (), "tune is a study, no target: add study=tune to --config instead"),
+        (("views",), (), "views is a study, no target"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(tmp_path, words, config, hint):

@@ -34,7 +34,8 @@ class Settings(Section):
     testbed can test."""
     bases: int = Field(8, ge=2)
     """SFT bases from which every condition is trained: the testbed's own, and others that differ in
-    their seeds alone. With fewer than three there is no verdict."""
+    their seeds alone. With fewer than three there is no verdict. C3 has all of `bases.n`, if these
+    are more."""
     seeds: Seeds = (1,)
     """Seeds of the runs of each condition from each base."""
 

@@ -66,20 +66,19 @@ def fitted(results: Results) -> Fit | None:
     rows = cells(results)
     if len(rows.groupby(["share", "flip", "origin"])) < len(CELLS):
         return None
-    coefficients, covariance, residuals, df = _least_squares(rows)
+    coefficients, covariance, noise, df = _least_squares(rows)
     errors = []
     for _, cell in rows.groupby(["share", "flip", "origin"]):
         seen = rows.drop(cell.index)
         own = _least_squares(seen)[0]
         guess = terms(cell["share"], cell.flip, cell.origin != "own") @ own
         errors.append(cell.gap.mean() - guess.mean())
-    noise = float(np.sqrt((residuals**2).sum() / df))
     return Fit(coefficients, covariance, df, float(np.sqrt(np.mean(np.square(errors)))), noise)
 
 
 def _least_squares(rows: pd.DataFrame):
-    """Fit TERMS and a level for each SFT base, whose levels sum to 0. Each cell weighs the same,
-    however many bases it has."""
+    """Fit TERMS and a level for each SFT base, whose levels sum to 0; return the first four fields
+    of a Fit but `left_out`. Each cell weighs the same, however many bases it has."""
     x = terms(rows["share"], rows.flip, rows.origin != "own")
     bases = pd.get_dummies(rows.base).to_numpy(float)
     whole = np.hstack([x, bases[:, 1:] - bases[:, :1]])
@@ -90,12 +89,14 @@ def _least_squares(rows: pd.DataFrame):
     residuals = rows.gap.to_numpy() - whole @ found
     df = max(1, len(rows) - np.linalg.matrix_rank(whole))
     own = inverse * root[:, 0]  # how much each run moves each coefficient
-    covariance = (residuals**2).sum() / df * own @ own.T
+    variance = (residuals**2).sum() / df
+    covariance = variance * own @ own.T
     n = x.shape[1]
     levels = np.append(found[n:], -found[n:].sum())
-    if len(levels) > 1:  # other SFT bases would have other levels
+    if len(levels) > 1:  # other SFT bases would have other levels, which few bases tell roughly
         covariance[0, 0] += levels.var(ddof=1) / len(levels)
-    return found[:n], covariance[:n, :n], residuals, df
+        df = min(df, len(levels) - 1)
+    return found[:n], covariance[:n, :n], float(np.sqrt(variance)), df
 
 
 def winner(results: Results, cell: Cell) -> str | None:

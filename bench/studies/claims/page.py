@@ -1,5 +1,7 @@
 """Say of each claim whether it holds here, how sure that is, and at which scale."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -200,9 +202,9 @@ def results(study) -> pd.DataFrame:
 
 
 def bases_of(study) -> tuple[int, str]:
-    """Return how many SFT bases the intervals cover."""
-    arms = [arm for own in units.arms_of(study.results).values() for arm in own]
-    return len({units.unit(arm) for arm in arms}), "SFT base"
+    """Return how many SFT bases the intervals of most conditions cover."""
+    counts = Counter(len(own) for own in units.arms_of(study.results).values() if len(own) > 1)
+    return (counts.most_common(1)[0][0] if counts else 1), "SFT base"
 
 
 KIND = Kind(headline, sections, figures, results, post=post.draft, units=bases_of, each_arm=False)

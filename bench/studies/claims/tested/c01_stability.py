@@ -39,7 +39,7 @@ def _drawn(cfg, method: str, luck: Random) -> dict:
     tuned = getattr(cfg, method)
     own = {k: rounded(getattr(tuned, k) * factors[k]) for k in VARIED if getattr(tuned, k, None)}
     if "reward" in cfg.known_methods[method].NEEDS:
-        own["reward"] = {"lr": rounded(cfg.reward.lr * factors["reward"])}
+        own["reward"] = {"lr": rounded(cfg.reward.lr * factors["reward"]), "decay": DECAY}
     return own
 
 

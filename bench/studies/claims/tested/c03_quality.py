@@ -87,10 +87,10 @@ def origin(results) -> list[str]:
 CLAIM = Claim(
     key="C3",
     sentence="DPO matches or beats PPO-RLHF.",
-    experiment="PPO, DPO, IPO and ORPO from ten SFT bases, with two seeds, on pairs sampled from "
-    "that base; PPO and DPO, with one seed, on pairs that another SFT of the same base wrote, "
-    "trained for a quarter of the steps, as tuned, at a third or three times the strength or a "
-    "third of the rate, whichever gains most from the first base on other seeds.",
+    experiment="PPO, DPO, IPO and ORPO from all SFT bases of the study `bases`, with two seeds, on "
+    "pairs sampled from that base; PPO and DPO, with one seed, on pairs that another SFT of the "
+    "same base wrote, trained for a quarter of the steps, as tuned, at a third or three times the "
+    "strength or a third of the rate, whichever gains most from the first base on other seeds.",
     published=(
         Published(
             "Rafailov et al. 2023 (arXiv 2305.18290)",

@@ -73,7 +73,7 @@ CLAIM = Claim(
             "gold",
             "gain at the tuned strength minus that at a hundredth of it, at its best rate",
             below_tuned(0.01),
-            gate=not_measured(NAMES[0]),
+            gate=not_measured("dpo", NAMES[0]),
         ),
     ),
     arms=arms,
