@@ -349,3 +349,11 @@ def test_a_library_that_cannot_be_imported_is_told_by_the_step_itself(own):
         timeout=60, text=True,
     )  # fmt: skip
     assert done.stdout == "cold\n"
+
+
+def test_a_process_that_has_ended_is_dead_before_anybody_asks_how():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet reaped
+    assert not warm.is_alive(child.pid) and warm.is_alive(os.getpid())
+    child.wait()
+    assert not warm.is_alive(child.pid)
