@@ -26,8 +26,8 @@ from bench.settings.overrides import asked
 from bench.studies import load
 
 # Snakemake knows its targets only once it has read this file.
-COUNTED = ("--cores", "-c", "--jobs", "-j")  # options whose value, such as `all`, is no target
-TYPED = {word for before, word in pairwise(sys.argv) if before not in COUNTED}
+VALUED = ("--cores", "-c", "--jobs", "-j")  # options whose value, such as `all`, is no target
+TYPED = {word for before, word in pairwise(sys.argv) if before not in VALUED}
 
 # `snakemake claims` chooses the study of that name, for the jobs of a cluster too.
 if "claims" in TYPED:

@@ -39,7 +39,7 @@ class Two:
     a: dict
     b: dict
     names: tuple[str, str]
-    sized = ""  # results.json does not say how large the model is
+    model_size = ""  # results.json does not say how large the model is
 
     @cached_property
     def moved(self) -> pd.DataFrame:

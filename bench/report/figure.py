@@ -90,7 +90,7 @@ def signed(study, *notes: str) -> str:
     foot of a figure."""
     meta = study.meta
     name = [f"study {meta.study}"] if meta.study != DEFAULT_STUDY else []
-    return " · ".join(filter(None, ["prefbench", meta.testbed, *name, study.sized, *notes]))
+    return " · ".join(filter(None, ["prefbench", meta.testbed, *name, study.model_size, *notes]))
 
 
 def seeds_of(study) -> str:

@@ -70,7 +70,7 @@ class Study:
         return [method for method in self.meta.methods if method in {*self.method.values()}]
 
     @property
-    def sized(self) -> str:
+    def model_size(self) -> str:
         """Return '0.18 million parameters'; '' if unknown."""
         return f"{parameters(self)} parameters" if self.runs.parameters.any() else ""
 

@@ -23,7 +23,7 @@ from bench.models.loading import MODEL_FILES, holds_model
 from bench.settings.config import OWN
 from bench.settings.overrides import merge
 from bench.settings.validation import checked
-from bench.training.batches import check_rollouts, known_steps, splits
+from bench.training.batches import check_rollouts, known_steps, rows_in_pass, splits
 from bench.worlds import world
 
 
@@ -114,7 +114,7 @@ def check_batches(cfg) -> None:
     large = {
         f"{name}.batch={settings.batch}": rows
         for name, settings, n in found
-        if getattr(settings, "batch", 1) > (rows := n * getattr(settings, "answers", 1))
+        if getattr(settings, "batch", 1) > (rows := rows_in_pass(settings, n))
     }
     refuse_larger(large, "rows of a pass", "pairs.n")
     long = {

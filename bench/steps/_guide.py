@@ -31,7 +31,7 @@ from bench.core.schema import UserError
 from bench.settings import layers, renamed
 from bench.settings.described import all_settings, written
 from bench.steps import _settings_list, runner
-from bench.steps._plain_text import ROOT, WIDTH, columns, heading, prose, shown
+from bench.steps._plain_text import ROOT, WIDTH, columns, first_line, heading, prose, shown
 from bench.steps._settings_guide import about_setting
 from bench.steps.fingerprint import path_of
 from bench.studies.claims import tested
@@ -103,11 +103,6 @@ def testbeds(cfg) -> list[tuple[str, ...]]:
 def methods(cfg) -> list[tuple[str, ...]]:
     """List methods, each with the first line of its module."""
     return [(name, first_line(module.__doc__)) for name, module in cfg.known_methods.items()]
-
-
-def first_line(text: str | None) -> str:
-    """Return the first line of a docstring; '' if there is none."""
-    return (text or "").strip().partition("\n")[0]
 
 
 def list_of_studies(cfg) -> list[tuple[str, ...]]:

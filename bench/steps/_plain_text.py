@@ -15,6 +15,11 @@ def heading(text: str) -> list[str]:
     return [text, "-" * len(text)]
 
 
+def first_line(text: str | None) -> str:
+    """Return the first line of a docstring; '' if there is none."""
+    return (text or "").strip().partition("\n")[0]
+
+
 def prose(text: str | None) -> list[str]:
     """Split a module's docstring into lines."""
     return (text or "").strip().splitlines()

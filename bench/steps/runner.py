@@ -6,7 +6,6 @@ settings that the step may read.
 """
 
 import argparse
-import ast
 import errno
 import os
 import sys
@@ -15,13 +14,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from bench.core import disk, machine, processes, registry, warm
+from bench.core import disk, machine, processes, warm
 from bench.core.files import MISSING
 from bench.core.lease import lease
 from bench.core.names import DEFAULT_TESTBED, SFT
 from bench.core.progress import say
 from bench.core.records import write_record
 from bench.core.schema import UserError
+from bench.steps._plain_text import first_line
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 OF_STUDY = ("contract", "collect", "join", "tune", "report", "blog")  # one for a study
@@ -165,8 +165,8 @@ def arguments(
     step: str, options: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> argparse.ArgumentParser:
     """Make the parser of a step: the options of all steps, and its own."""
-    _, tree = registry.source(__package__, step)
-    about = (ast.get_docstring(tree) or "").partition("\n")[0]
+    module = sys.modules.get(f"{__package__}.{step}")  # its caller has imported it
+    about = first_line(getattr(module, "__doc__", None))
     parser = argparse.ArgumentParser(prog=f"python -m bench {step}", description=about)
     parser.add_argument(
         "--testbed",

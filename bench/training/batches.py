@@ -7,13 +7,19 @@ from bench.core.schema import UserError
 REFERENCE_BATCH = 128  # pairs per pass for reference log-probs, unless model.micro_batch is set
 
 
+def rows_in_pass(settings, n: int) -> int:
+    """Return the rows of a pass over ``n`` pairs or prompts: a rollout may have several answers to
+    a prompt."""
+    return n * getattr(settings, "answers", 1)
+
+
 def in_epoch(settings, n: int) -> float:
     """Return the batches in an epoch over ``n`` rows, the last of which may be cut short.
 
     Those of PPO and of methods like it, rollouts, are never cut: a batch may end one pass over the
     prompts and begin the next.
     """
-    batches = n * getattr(settings, "answers", 1) / getattr(settings, "batch", 1)
+    batches = rows_in_pass(settings, n) / getattr(settings, "batch", 1)
     return batches if hasattr(settings, "minibatch") else math.ceil(batches)
 
 

@@ -45,6 +45,14 @@ def times(cfg, method: str, key: str, factor: float) -> float:
     return rounded(getattr(getattr(cfg, method), key) * factor)
 
 
+def candidates(cfg, method: str, tried: Mapping[str, Mapping[str, float]]) -> dict[str, Spec]:
+    """Return {name: settings to try}; tried: {name: {setting: factor on its tuned value}}."""
+    return {
+        name: {key: times(cfg, method, key, factor) for key, factor in own.items()}
+        for name, own in tried.items()
+    }
+
+
 def elsewhere(cfg, method: str) -> Spec:
     """Return candidates where pairs are others than the settings were found on: a third of the
     strength, three times it, or a third of the rate.
@@ -52,12 +60,8 @@ def elsewhere(cfg, method: str) -> Spec:
     Flips shrink the scores of a reward model, so a fixed strength holds PPO tighter; a direct
     method, which reads the labels themselves, may need to be held tighter or to learn more slowly.
     """
-    tried = {"weak": ("beta", 1 / 3), "strong": ("beta", 3), "slow": ("lr", 1 / 3)}
-    return {
-        "candidates": {
-            name: {key: times(cfg, method, key, factor)} for name, (key, factor) in tried.items()
-        }
-    }
+    tried = {"weak": {"beta": 1 / 3}, "strong": {"beta": 3}, "slow": {"lr": 1 / 3}}
+    return {"candidates": candidates(cfg, method, tried)}
 
 
 def few(cfg, share: int) -> int:

@@ -32,8 +32,8 @@ class Fit:
     """A linear model of PPO's lead over DPO, by least squares, with a level for each SFT base.
 
     coefficients, covariance: of TERMS, the level's with its variation between SFT bases; df:
-    degrees of freedom; left_out: the root mean square error
-    of a cell that the fit has not seen; noise: the standard deviation of the residuals.
+    degrees of freedom; left_out: the root mean square error of a cell that the fit has not seen;
+    noise: the standard deviation of the residuals.
     """
 
     coefficients: np.ndarray

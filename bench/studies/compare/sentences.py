@@ -118,7 +118,7 @@ def between_methods(study) -> list[str]:
 def losses(study) -> list[str]:
     """Say shortly on which tasks an arm lost: 'ORPO on sums_hard −0.179, from 0.445'."""
     found = _changed(study)
-    worst = sorted((row for row in found if row.is_loss), key=lambda row: -row.lost)
+    worst = _worst_first(found)
     if not worst:
         return tax(study)[:1]
     base = {(r.arm, r.task, r.metric): r.mean for r in changes(study.results)}
@@ -136,6 +136,11 @@ def _changed(study) -> list[Change]:
     return [row for row in changes(study.results) if row.arm not in study.bases]
 
 
+def _worst_first(found: list[Change]) -> list[Change]:
+    """Return the changes that are losses after the correction."""
+    return sorted((row for row in found if row.is_loss), key=lambda row: -row.lost)
+
+
 def tax(study) -> list[str]:
     """List the tasks on which an arm lost, tested over seeds and documents with Holm's correction.
 
@@ -151,7 +156,7 @@ def tax(study) -> list[str]:
     tasks = {row.task for row in tested}
     family = count(len(tasks) * len(study.arms), "change")
     how = f"tested over seeds and documents, with Holm's correction over {family}"
-    worst = sorted((row for row in tested if row.is_loss), key=lambda row: -row.lost)
+    worst = _worst_first(tested)
     named_ = [f"{label(row.arm)} on {_task(row, found)} {change(row)}" for row in worst[:LISTED]]
     rest = f", and {len(worst) - LISTED} smaller ones" * (len(worst) > LISTED)
     told = f"Losses on lm-eval tasks ({how}): {', '.join(named_)}{rest}."

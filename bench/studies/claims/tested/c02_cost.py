@@ -3,29 +3,31 @@
 import math
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import crossed, few, times
+from bench.studies.claims.conditions import candidates, crossed, few, times
 from bench.studies.scaling import rewarded
 
 SHARES = (10, 4, 2)
 SHORT = tuple(f"ppo-short{share}" for share in SHARES)
 LONGER = "dpo-longer"
+LENGTHS = {  # factors on the tuned settings
+    "x2": {"epochs": 2},
+    "x4": {"epochs": 4},
+    "once": {"epochs": 1},
+    "slow": {"epochs": 4, "lr": 1 / 3},
+}
 
 
 def arms(cfg, bases):
     """Return DPO and PPO as tuned; PPO from fewer prompts and labels, which is cheaper in all its
     steps; and DPO for up to about as much compute as PPO."""
     found = {m: {"method": m} for m in ("ppo", "dpo")}
-    fast = {"candidates": {"fast": {"lr": times(cfg, "ppo", "lr", 2)}}}
+    fast = {"candidates": candidates(cfg, "ppo", {"fast": {"lr": 2}})}
     for name, share in zip(SHORT, SHARES, strict=True):
         n = few(cfg, share)
         found[name] = {"method": "ppo", "n": n} | rewarded(cfg, n) | fast
     most = cfg.views.longer.get("dpo", 10)
-    longer = {f"x{factor:g}": {"epochs": times(cfg, "dpo", "epochs", factor)} for factor in (2, 4)}
-    longer["once"] = {"epochs": cfg.dpo.epochs}
-    slow = {"epochs": times(cfg, "dpo", "epochs", 4), "lr": times(cfg, "dpo", "lr", 1 / 3)}
-    longer["slow"] = slow
     found[LONGER] = {"method": "dpo", "epochs": times(cfg, "dpo", "epochs", most)}
-    found[LONGER] |= {"candidates": longer}
+    found[LONGER] |= {"candidates": candidates(cfg, "dpo", LENGTHS)}
     return crossed(cfg, found, bases)
 
 

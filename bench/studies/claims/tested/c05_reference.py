@@ -3,24 +3,25 @@
 import math
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule
-from bench.studies.claims.conditions import crossed, times
+from bench.studies.claims.conditions import candidates, crossed
 
 FREE = "dpo-free"
-BEYOND = {"lowest": 0.1, "highest": 10}  # factors on the strength
+TRIED = {  # factors on the tuned settings
+    "low-beta": {"beta": 1 / 3},
+    "low-lr": {"lr": 1 / 3},
+    "high-beta": {"beta": 3},
+    "high-lr": {"lr": 3},
+    "lowest-beta": {"beta": 0.1},
+    "highest-beta": {"beta": 10},
+    "low-both": {"beta": 1 / 3, "lr": 1 / 3},
+}
 
 
 def arms(cfg, bases):
     """Return DPO with and without its reference, the latter at the best of eight settings, and
     SimPO."""
     found = {m: {"method": m} for m in ("ppo", "dpo", "simpo")}
-    tried = {
-        f"{name}-{key}": {key: times(cfg, "dpo", key, factor)}
-        for name, factor in (("low", 1 / 3), ("high", 3))
-        for key in ("beta", "lr")
-    }
-    far = {"beta": times(cfg, "dpo", "beta", 1 / 3), "lr": times(cfg, "dpo", "lr", 1 / 3)}
-    tried |= {f"{n}-beta": {"beta": times(cfg, "dpo", "beta", f)} for n, f in BEYOND.items()}
-    tried["low-both"] = far
+    tried = candidates(cfg, "dpo", TRIED)
     found[FREE] = {"method": "dpo", "reference_free": True, "candidates": tried}
     return crossed(cfg, found, bases)
 

@@ -1,7 +1,7 @@
 """ORPO folds SFT and alignment into one step: from the pretrained base, on the same triples."""
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule, not_measured
-from bench.studies.claims.conditions import Spec, crossed, times
+from bench.studies.claims.conditions import Spec, candidates, crossed, elsewhere
 from bench.studies.scaling import rounded
 
 ONE, TWO = "orpo-twins", "dpo-twins"
@@ -20,12 +20,8 @@ def arms(cfg, bases):
         "small": {"batch": max(1, batch // 2)},
     }
     two: Spec = {"method": "dpo", "preference": "twins", "sft": {"chosen_of": "twins"}}
-    two["candidates"] = {
-        "weak": {"beta": times(cfg, "dpo", "beta", 1 / 3)},
-        "strong": {"beta": times(cfg, "dpo", "beta", 3)},
-        "slow": {"lr": times(cfg, "dpo", "lr", 1 / 3)},
-        "fast": {"lr": times(cfg, "dpo", "lr", 3)},
-    }
+    two |= elsewhere(cfg, "dpo")
+    two["candidates"] |= candidates(cfg, "dpo", {"fast": {"lr": 3}})
     return crossed(cfg, {ONE: one, TWO: two}, bases)
 
 

@@ -1,7 +1,7 @@
 """Beta: too high learns nothing, too low drifts into nonsense, each at its best rate."""
 
 from bench.studies.claims.claim import Claim, Part, Published, Rule, not_measured
-from bench.studies.claims.conditions import crossed, times
+from bench.studies.claims.conditions import candidates, crossed, times
 
 STRENGTHS = (0.01, 0.1, 10, 100)  # factors on the tuned strength
 RATES = {"slower": 0.1, "slow": 1 / 3, "fast": 3, "faster": 10}
@@ -12,7 +12,7 @@ def arms(cfg, bases):
     """Return DPO as tuned and at four other strengths, each at the best of five rates."""
     found = {"dpo": {"method": "dpo"}}
     for name, strength in zip(NAMES, STRENGTHS, strict=True):
-        tried = {word: {"lr": times(cfg, "dpo", "lr", rate)} for word, rate in RATES.items()}
+        tried = candidates(cfg, "dpo", {word: {"lr": rate} for word, rate in RATES.items()})
         beta = times(cfg, "dpo", "beta", strength)
         found[name] = {"method": "dpo", "beta": beta, "candidates": tried}
     return crossed(cfg, found, bases)

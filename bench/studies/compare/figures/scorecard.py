@@ -83,14 +83,14 @@ def draw(study, pen):
     tight = study.many
     height = 2.1 + (0.26 if tight else 0.46) * len(study.arms)
     figure, axes = pen.panels(3, WIDE, height, sharey=True, width_ratios=RATIOS)
-    _fill(axes, study, pen, study.arms, tight)
+    _, spent, _ = _fill(axes, study, pen, study.arms, tight)
     for y, arm in enumerate(study.arms if not tight else ()):
-        _small_print(axes, study, pen, arm, y)
+        _small_print(axes, study, pen, arm, y, spent)
     return figure
 
 
-def _fill(axes, study, pen, rows: list[str], tight: bool, size: float = 9) -> None:
-    """Draw the three panels with their marks; tight: numbers beside marks."""
+def _fill(axes, study, pen, rows: list[str], tight: bool, size: float = 9):
+    """Draw the three panels with their marks, and return them; tight: numbers beside marks."""
     columns = (_quality(study), _cost(study), _stability(study))
     for ax, column in zip(axes, columns, strict=True):
         left, right = column.ends
@@ -107,6 +107,7 @@ def _fill(axes, study, pen, rows: list[str], tight: bool, size: float = 9) -> No
     axes[2].set_xticks([0, 50, 100])
     axes[0].set_yticks(range(len(rows)), [label(arm) for arm in rows])
     axes[0].set_ylim(len(rows) - 0.45, -0.75)
+    return columns
 
 
 def _words(ax, pen, y: float, words: str, size: float) -> None:
@@ -114,8 +115,9 @@ def _words(ax, pen, y: float, words: str, size: float) -> None:
     beside(ax, words, 0, y, 5, fontsize=size, color=pen("muted"))
 
 
-def _small_print(axes, study, pen, arm: str, y: int) -> None:
-    """Draw each seed's gold, seconds and the spread between seeds beneath a row."""
+def _small_print(axes, study, pen, arm: str, y: int, spent: Column) -> None:
+    """Draw each seed's gold, seconds and the spread between seeds beneath a row; spent: the panel
+    under whose marks the seconds stand."""
     quality, cost, stability = axes
     gains, seconds = study.by_seed(arm, "gold_delta"), study.interval(arm, "cost")
     if len(gains) > 1:
@@ -123,9 +125,9 @@ def _small_print(axes, study, pen, arm: str, y: int) -> None:
             gains, [y + 0.25] * len(gains), "|", color=pen.of(arm), ms=5, mew=1.2
         )
         pen.told.add(ticks, label(arm), list(gains), seed=list(gains.index))
-    if seconds is not None and arm in _cost(study).found:
+    if seconds is not None and arm in spent.found:
         words = f"{short(seconds.mean)} {costs.seconds_name(study.meta)}"
-        beneath(cost, words, _cost(study).found[arm][1], y + 0.3, fontsize=7.5, color=pen("muted"))
+        beneath(cost, words, spent.found[arm][1], y + 0.3, fontsize=7.5, color=pen("muted"))
     if len(gains) > 2:
         words = f"SD of gold between seeds: {spread(study.results, arm):.2f}"
         _words(stability, pen, y + 0.3, words, 7.5)
